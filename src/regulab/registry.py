@@ -1,0 +1,42 @@
+"""Finds what a folder registers: every value or class of a kind that its modules define.
+
+A new technique, norm, net, dataset or lesson is one new file; no list is edited.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+from regulab.errors import UserError
+
+
+def catalogue(package: str, kind: type) -> dict[str, Any]:
+    """Instances and concrete subclasses of ``kind`` that modules of ``package`` define, by ``.name``.
+
+    Modules are read in alphabetical order, values in the order of their definition.
+    """
+    found: dict[str, Any] = {}
+    for module_info in sorted(
+        pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda m: m.name
+    ):
+        module = importlib.import_module(f"{package}.{module_info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type):
+                ours = value.__module__ == module.__name__ and issubclass(value, kind) and value is not kind
+                ours = ours and not inspect.isabstract(value)
+            else:
+                ours = isinstance(value, kind)
+            if ours and value not in found.values():
+                assert value.name not in found, f"{package} registers {value.name!r} twice"
+                found[value.name] = value
+    return found
+
+
+def lookup(found: dict[str, Any], name: str, what: str, where: str = "") -> Any:
+    """The entry called ``name``; raises `UserError` that lists what there is."""
+    if name not in found:
+        raise UserError(f"unknown {what}", got=name, expected="one of " + ", ".join(found), where=where)
+    return found[name]
