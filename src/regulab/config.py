@@ -10,13 +10,21 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from regulab.errors import UserError
 
@@ -24,6 +32,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+MOST_SEEDS = 10_000
+# Parts that a bare name stands for: ``data: mnist`` is ``data: {name: mnist}``.
+NAMED_BY = {"data": "name", "model": "name", "optimizer": "name", "schedule": "name", "protocol": "kind"}
 
 
 class Part(BaseModel):
@@ -100,7 +111,7 @@ class Step(Part):
 
 
 class Cosine(Part):
-    """From the optimizer's rate to ``final_lr`` along half a cosine, after ``warmup`` epochs of linear rise."""
+    """Half a cosine from the optimizer's rate to ``final_lr``, after ``warmup`` epochs of linear rise."""
 
     name: Literal["cosine"] = "cosine"
     final_lr: NonNegative = 0.0
@@ -124,6 +135,15 @@ class Train(Part):
     schedule: Constant | Step | Cosine | OneCycle = Field(default=OneCycle(), discriminator="name")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     engine: Literal["fleet", "plain"] = "fleet"
+
+    @field_validator("optimizer", "schedule", mode="before")
+    @classmethod
+    def _a_bare_name_or_none_will_do(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "name" not in value:
+            return {"name": {"optimizer": "sgd", "schedule": "one_cycle"}[str(info.field_name)], **value}
+        return value
 
 
 class Endpoint(Part):
@@ -167,23 +187,29 @@ class Study(Part):
     arms: dict[Annotated[str, Field(min_length=1, max_length=100)], dict[str, Any]] = ASSIGNMENT_ARMS
     resolved: dict[str, Any] | None = None
 
-    @field_validator("data", "model", mode="before")
+    @field_validator("data", "model", "protocol", mode="before")
     @classmethod
-    def _a_bare_name_will_do(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+    def _a_bare_name_will_do(cls, value: Any, info: ValidationInfo) -> Any:
+        return {NAMED_BY[str(info.field_name)]: value} if isinstance(value, str) else value
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_or_list(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("at least one seed")
+            if not 1 <= value <= MOST_SEEDS:
+                raise ValueError(f"between 1 and {MOST_SEEDS} seeds")
             return tuple(range(value))
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            if not value:
-                raise ValueError("at least one seed")
-            if len(set(value)) < len(value):
-                raise ValueError("each seed once")
+        if not isinstance(value, list | tuple):
+            raise ValueError("neither a count such as 5 nor a list such as [0, 3, 7]")
+        if not value:
+            raise ValueError("at least one seed")
+        return value
+
+    @field_validator("seeds", mode="after")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each seed once")
         return value
 
     @field_validator("arms", mode="before")
@@ -214,8 +240,8 @@ class Study(Part):
     def to_yaml(self) -> str:
         content = self.model_dump(mode="json", exclude_none=True)
         content["seeds"] = list(self.seeds)
-        return yaml.safe_dump(
-            content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+        return yaml.dump(
+            content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
         )
 
 
@@ -223,7 +249,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 as people write it: ``5e-4`` is a number, and a key given twice is an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
@@ -233,17 +259,22 @@ class _Loader(yaml.SafeLoader):
         return mapping
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that `_Loader` would take for numbers, such as an arm called ``1e-4``."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """The value a YAML text holds; raises `UserError` naming ``where`` and the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark else where
@@ -289,14 +320,20 @@ def override(content: dict[str, Any], assignment: str) -> None:
     parts = key.strip().split(".")
     if not all(parts):
         raise UserError("not an override", got=assignment, expected="KEY=VALUE, such as train.epochs=5")
+    if parts[0] == "arms" and len(parts) > 1:
+        content.setdefault("arms", ASSIGNMENT_ARMS)
     place = content
     for part in parts[:-1]:
-        inner = place.get(part)
-        if isinstance(inner, str) and part in ("data", "model"):
-            inner = {"name": inner}
-        place[part] = dict(inner) if isinstance(inner, dict) else {}
+        place[part] = _opened(part, place.get(part))
         place = place[part]
     place[parts[-1]] = parse_yaml(text, where=f"override {key}")
+
+
+def _opened(part: str, inner: Any) -> dict[str, Any]:
+    """A copy of what stands at ``part``, as a mapping; a bare name is written out first."""
+    if isinstance(inner, str) and part in NAMED_BY:
+        return {NAMED_BY[part]: inner}
+    return dict(inner) if isinstance(inner, dict) else {}
 
 
 def build_study(content: Mapping[str, Any], where: str = "") -> Study:

@@ -1,0 +1,48 @@
+"""The model: networks (`nets`), normalization layers (`norms`), and how a seed initializes them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import nn
+
+from regulab.config import Model
+from regulab.models.dropout import adopt
+from regulab.models.parts import Net, Norm
+from regulab.registry import catalogue, lookup
+from regulab.streams import Streams
+
+NETS: dict[str, Net] = catalogue("regulab.models.nets", Net)
+NORMS: dict[str, Norm] = catalogue("regulab.models.norms", Norm)
+
+
+def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.Module:
+    """The network of a study with the initial weights of a seed.
+
+    Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
+    of its ``reset_parameters``; so a layer that an arm adds changes no other layer's weights.
+    """
+    net = lookup(NETS, model.name, "model", "model.name")
+    norm = lookup(NORMS, model.norm, "norm", "model.norm")
+    with torch.random.fork_rng(devices=[]):
+        _seed_torch(streams, "construction")
+        module = adopt(net.build(in_channels, classes, norm, model.dropout))
+        for name, layer in module.named_modules():
+            if hasattr(layer, "reset_parameters"):
+                _seed_torch(streams, name)
+                layer.reset_parameters()
+    return module
+
+
+def _seed_torch(streams: Streams, name: str) -> None:
+    torch.manual_seed(int(streams.generator("initial weights", name).bit_generator.random_raw() >> 1))
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of all parameters: equal hashes, equal starting points."""
+    digest = hashlib.sha256()
+    for name, parameter in module.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

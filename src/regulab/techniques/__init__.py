@@ -1,0 +1,63 @@
+"""The regularization techniques, one a file, and the arms that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from regulab.config import Study, validate
+from regulab.errors import UserError
+from regulab.registry import catalogue, lookup
+from regulab.techniques.augmentation import Augmentation
+from regulab.techniques.dropout import Dropout
+from regulab.techniques.technique import Hooks, Technique
+
+TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
+
+
+def parse(name: str, value: Any, where: str) -> Technique:
+    """A technique from what a study file says of it: a strength, or a mapping of its parameters."""
+    kind: type[Technique] = lookup(TECHNIQUES, name, "technique", where)
+    place = f"{where}.{name}" if where else name
+    if isinstance(value, Mapping):
+        return validate(kind, value, place)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(
+            "neither a number nor a mapping", got=value, expected=f"{kind.scalar} or {{…}}", where=place
+        )
+    return validate(kind, {kind.scalar: value}, place)
+
+
+def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
+    """Each arm's techniques: the study's own dropout and augmentation, replaced by what the arm itself says."""
+    common: dict[str, Technique] = {}
+    if study.model.dropout:
+        common[Dropout.name] = Dropout(rate=study.model.dropout)
+    if study.data.augment:
+        common[Augmentation.name] = parse(Augmentation.name, study.data.augment, "data.augment")
+    arms = {}
+    for arm, techniques in study.arms.items():
+        own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
+        arms[arm] = tuple({**common, **own}.values())
+    return arms
+
+
+def legends(study: Study) -> dict[str, str]:
+    """For each arm a text that names its own techniques with their strengths, and what the baseline still contains."""
+    texts = {}
+    for arm, techniques in arms_of(study).items():
+        own = [t.legend() for t in techniques if t.name in study.arms[arm]]
+        common = [t.legend() for t in techniques if t.name not in study.arms[arm]]
+        rest = f"only {', '.join(common)}" if common else "no regularization"
+        texts[arm] = f"{arm} ({', '.join(own) if own else rest})"
+    return texts
+
+
+def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
+    """The hooks of R runs, given each run's techniques: one `Hooks` for each technique that any of them has."""
+    hooks = {}
+    for name, kind in TECHNIQUES.items():
+        values = [next((t for t in techniques if t.name == name), None) for techniques in arms]
+        if any(value is not None for value in values):
+            hooks[name] = kind.stack(values)
+    return hooks

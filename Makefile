@@ -1,0 +1,29 @@
+# Every target sets up what it needs: a virtual environment in .venv, with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/installed
+
+.PHONY: run test check slow clean
+
+run: $(READY)  ## the built-in study on the embedded digits; resumes, and trains nothing when finished
+	$(BIN)/regulab run
+
+test: $(READY)  ## the default suite
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## format, lint, types, import contracts; the tests are `make test`
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(READY)  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+clean:  ## removes the environment and caches; run directories stay
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,159 @@
+"""The commands: parse, call, print. What takes long to import is imported where it is needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regulab import __version__
+from regulab.cli import data, show
+from regulab.cli.arguments import assembled_study
+from regulab.cli.exits import FAILED_RUNS, guarded
+
+if TYPE_CHECKING:
+    from regulab.study import Plan
+
+app = typer.Typer(
+    help="Train one image classifier under different regularizers, side by side, and learn which one helps.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.command("show")(show.show)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, such as runs/l1-l2.")]
+
+
+def main() -> None:
+    """The program ``regulab``."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # λ on a terminal that has none
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    app(prog_name="regulab")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"regulab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@guarded
+def run(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STUDY] [KEY=VALUE …]",
+            help="A YAML file or a built-in study (default l1-l2), and overrides such as train.epochs=5.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A dataset, or folder:PATH. Joins the study's name.")
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(envvar="REGULAB_DATA", help="Where datasets lie; default: the cache folder."),
+    ] = None,
+    arms: Annotated[str | None, typer.Option(help="Some of the study's arms: none,l1.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of every run.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="A count (5) or a list (0,3,7).")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory; default: runs/<name>.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps …")] = "auto",
+    protocol: Annotated[str | None, typer.Option(help="holdout or course.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete what the run directory holds first.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
+) -> None:
+    """Run a study, or go on with it: train, evaluate, compare, report."""
+    study = assembled_study(
+        arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
+    )
+
+    from regulab.data import data_root as found_root
+    from regulab.files import file_name
+    from regulab.study import plan
+    from regulab.study import run as run_study
+    from regulab.terminal import progress_for
+
+    root = data_root or found_root()
+    directory = out or Path("runs") / file_name(study.name)
+    if dry_run:
+        _print_plan(plan(study, data_root=root, device=device), directory)
+        return
+    progress = progress_for(tuple(study.arms), study.train.epochs, quiet=quiet)
+    outcome = run_study(study, directory, data_root=root, device=device, fresh=fresh, progress=progress)
+    _print_comparison(outcome.directory)
+    print(f"report: {outcome.report}")
+    if outcome.diverged:
+        lost = ", ".join(f"{arm} seed {seed}" for arm, seed in outcome.diverged)
+        print(f"diverged: {lost}", file=sys.stderr)
+        raise typer.Exit(FAILED_RUNS)
+
+
+@app.command()
+@guarded
+def report(run_dir: RunFolder) -> None:
+    """Rebuild every figure, gallery and page of a run directory from its records."""
+    from regulab.reporting import write_report
+    from regulab.store import read_records
+
+    print(f"report: {write_report(read_records(run_dir), run_dir)}")
+
+
+@app.command()
+@guarded
+def compare(
+    run_dir: RunFolder,
+    baseline: Annotated[str | None, typer.Option(help="Another arm to compare with.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Another column of results.csv.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Compare the arms of a run directory: means, intervals, corrected tests, verdicts."""
+    if not as_json:
+        _print_comparison(run_dir, baseline, metric)
+        return
+    from regulab.statistics import compare as compared
+    from regulab.store import read_records
+
+    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
+    print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
+    from regulab.statistics import compare as compared
+    from regulab.store import read_records
+    from regulab.terminal import comparison_table, output
+
+    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
+    output().print(comparison_table(comparison.to_json()))
+
+
+def _print_plan(plan: Plan, directory: Path) -> None:
+    from regulab.terminal import duration, size
+
+    print(f"{plan.runs} runs in {len(plan.fleets)} fleets, into {directory}")
+    for fleet in plan.fleets:
+        runs = ", ".join(f"{arm} seed {seed}" for arm, seed in fleet.runs)
+        print(f"fleet {fleet.index} ({fleet.engine}): {runs}")
+    print(f"memory: about {size(plan.memory_bytes)}")
+    print(f"time: {'unknown' if plan.seconds is None else f'about {duration(plan.seconds)}'}")
+    for note in plan.notes:
+        print(note)

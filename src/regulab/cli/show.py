@@ -1,0 +1,163 @@
+"""``regulab show``: what there is, one line each; with a name, all about it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regulab.cli.arguments import DEFAULT_STUDY
+from regulab.cli.exits import guarded
+from regulab.config import build_study, builtin_studies, load_mapping, parse_yaml
+from regulab.errors import UserError
+
+if TYPE_CHECKING:
+    from regulab.data import Dataset
+    from regulab.models.parts import Net, Norm
+    from regulab.techniques.technique import Technique
+
+
+class Kind(StrEnum):
+    """The kinds of things that ``show`` knows."""
+
+    arms = "arms"
+    techniques = "techniques"
+    norms = "norms"
+    models = "models"
+    datasets = "datasets"
+    studies = "studies"
+    lessons = "lessons"
+
+
+@guarded
+def show(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=", ".join(Kind))],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One of them, in full; for arms a study, built-in or a file."),
+    ] = None,
+) -> None:
+    """Show what there is, or with NAME all about one: equation, parameters, source."""
+    if kind is Kind.arms:
+        print("\n".join(_arms(name or DEFAULT_STUDY)))
+        return
+    entries = CATALOGUES[kind]()
+    if name is None:
+        _print_lines({entry: summary for entry, (summary, _) in entries.items()})
+        if not entries:
+            print(f"there are no {kind.value} yet")
+    elif name not in entries:
+        listed = ", ".join(entries)
+        expected = f"one of {listed}" if entries else f"nothing: there are no {kind.value} yet"
+        raise UserError("no such name", got=name, expected=expected, where=f"show {kind.value}")
+    else:
+        print(entries[name][1]())
+
+
+Entries = Mapping[str, tuple[str, Callable[[], str]]]  # name -> one line, and the whole text on demand
+
+
+def _arms(study: str) -> list[str]:
+    from regulab.techniques import legends
+
+    content, where = load_mapping(study)
+    return list(legends(build_study(content, where)).values())
+
+
+def _techniques() -> Entries:
+    from regulab.techniques import TECHNIQUES
+
+    return {
+        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(_technique, kind))
+        for name, kind in TECHNIQUES.items()
+    }
+
+
+def _technique(kind: type[Technique]) -> str:
+    """The docstring, and each parameter with its type, range and default as they are checked."""
+    schema = kind.model_json_schema()
+    required = schema.get("required", [])
+    lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:"]
+    for field, rule in schema["properties"].items():
+        default = "required" if field in required else f"default {rule.get('default')}"
+        lines.append(f"  {field}: {_rule(rule)}; {default}")
+    lines.append(f"  {kind.name}: NUMBER is short for {kind.name}: {{{kind.scalar}: NUMBER}}")
+    return "\n".join(lines)
+
+
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in words: ``number ≥ 0``, ``prox or subgradient``."""
+    if "anyOf" in rule:
+        return " or ".join(_rule(option) for option in rule["anyOf"])
+    if "enum" in rule:
+        return " or ".join(map(str, rule["enum"]))
+    bounds = [f"{sign} {rule[bound]:g}" for bound, sign in BOUNDS.items() if bound in rule]
+    return " ".join([rule.get("type", "any"), ", ".join(bounds)]).strip()
+
+
+def _description(part: Net | Norm) -> str:
+    return f"{part.summary}\n\n{inspect.cleandoc(part.description)}"
+
+
+def _described(found: Mapping[str, Net] | Mapping[str, Norm]) -> Entries:
+    return {name: (part.summary, partial(_description, part)) for name, part in found.items()}
+
+
+def _norms() -> Entries:
+    from regulab.models import NORMS
+
+    return _described(NORMS)
+
+
+def _models() -> Entries:
+    from regulab.models import NETS
+
+    return _described(NETS)
+
+
+def _datasets() -> Entries:
+    from regulab.data import datasets
+
+    return {name: (dataset.summary, partial(_dataset, dataset)) for name, dataset in datasets().items()}
+
+
+def _dataset(dataset: Dataset) -> str:
+    lines = [dataset.summary, f"source: {dataset.source}", f"licence: {dataset.licence}"]
+    lines += [f"file: REGULAB_DATA/{file.folder}/{file.name}" for file in dataset.files]
+    return "\n".join(lines)
+
+
+def _studies() -> Entries:
+    return {name: (_study_summary(name, text), text.rstrip) for name, text in builtin_studies().items()}
+
+
+def _study_summary(name: str, text: str) -> str:
+    """The comment that a study file begins with; where there is none, its arms."""
+    comment = re.match(r"#\s*(.+)", text)
+    if comment:
+        return comment[1]
+    return "arms " + ", ".join(build_study(parse_yaml(text, name), name).arms)
+
+
+CATALOGUES: dict[Kind, Callable[[], Entries]] = {
+    Kind.techniques: _techniques,
+    Kind.norms: _norms,
+    Kind.models: _models,
+    Kind.datasets: _datasets,
+    Kind.studies: _studies,
+    Kind.lessons: dict,
+}
+
+
+def _print_lines(lines: Mapping[str, str]) -> None:
+    width = max(map(len, lines), default=0)
+    for name, summary in lines.items():
+        print(f"{name:{width}}  {summary}")

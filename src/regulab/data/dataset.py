@@ -1,0 +1,65 @@
+"""What a dataset is: a description that loads, and what it holds once loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulab.data.remote_file import RemoteFile
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images in memory."""
+
+    pixels: NDArray[np.uint8]  # (N, H, W, C), C is 1 or 3
+    labels: NDArray[np.int64]  # (N,)
+
+    def __post_init__(self) -> None:
+        assert self.pixels.dtype == np.uint8
+        assert self.pixels.ndim == 4
+        assert self.labels.dtype == np.int64
+        assert self.labels.shape == self.pixels.shape[:1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> Images:
+        """A copy of the images with these indices, in this order."""
+        return Images(self.pixels[indices], self.labels[indices])
+
+    def content_hash(self) -> str:
+        """SHA-256 over the shape, the pixels and the labels (as little-endian 64-bit integers)."""
+        digest = hashlib.sha256(repr(self.pixels.shape).encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DatasetContent:
+    """A loaded dataset. Nothing of its test split is read before ``open_test`` is called."""
+
+    name: str = ""
+    class_names: tuple[str, ...]
+    train: Images  # the training split, before any validation part is cut from it
+    validation_indices: NDArray[np.int64] | None  # the dataset's own validation part of ``train``, ascending
+    open_test: Callable[[], Images]
+    content_hash: str  # of ``train``
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A dataset one can name. ``load`` takes the data root; `UserError` where files are missing or bad."""
+
+    name: str
+    summary: str  # one line
+    source: str  # citation or address
+    licence: str = ""
+    load: Callable[[Path], DatasetContent]
+    files: tuple[RemoteFile, ...] = ()  # what `regulab data fetch` downloads

@@ -1,0 +1,69 @@
+"""A file that can be downloaded, and the test that it is the right one."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """One gzip file of a dataset, kept in ``ROOT/folder/name``.
+
+    Exactly one digest is known: ``sha256`` of the decompressed bytes, which any gzip wrapper around the
+    right content satisfies, or the ``md5`` that was published for the gzip file itself.
+    """
+
+    name: str  # ends in .gz
+    folder: str  # below the data root, such as MNIST/raw
+    mirrors: tuple[str, ...]  # addresses that ``name`` is appended to, tried in this order
+    sha256: str | None = None
+    md5: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.name.endswith(".gz")
+        assert (self.sha256 is None) != (self.md5 is None), f"{self.name}: one digest, of one kind"
+
+    def path(self, root: Path) -> Path:
+        return root / self.folder / self.name
+
+    def unpacked(self, root: Path) -> Path:
+        """Where the decompressed file lies if someone unpacked it, as torchvision does."""
+        return self.path(root).with_suffix("")
+
+    def problem(self, path: Path) -> str | None:
+        """What is wrong with the gzip file at ``path``; None where it is the right one."""
+        if self.md5 is not None:
+            found = _digest_of_file(path, "md5")
+            if found == self.md5:
+                return None
+            return f"MD5 of the gzip file is {found}, expected {self.md5} (compressing anew changes it, too)"
+        try:
+            found = _digest_of_content(path)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            return f"not a whole gzip file ({error})"
+        return None if found == self.sha256 else f"SHA-256 of the content is {found}, expected {self.sha256}"
+
+    def problem_unpacked(self, path: Path) -> str | None:
+        """As `problem`, for the decompressed file; asks for ``sha256``."""
+        assert self.sha256 is not None
+        found = _digest_of_file(path, "sha256")
+        return None if found == self.sha256 else f"SHA-256 is {found}, expected {self.sha256}"
+
+
+def _digest_of_file(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _digest_of_content(path: Path) -> str:
+    digest = hashlib.sha256()
+    with gzip.open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

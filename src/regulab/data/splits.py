@@ -1,0 +1,97 @@
+"""Which images train, validate and test: the protocol applied to a dataset, for every seed and arm alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulab.data.dataset import DatasetContent, Images
+from regulab.data.stratify import largest_part, stratified
+from regulab.errors import UserError
+
+if TYPE_CHECKING:
+    from regulab.config import Protocol
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Splits:
+    """The three parts of a study. The test split is read when ``open_test`` is called, after training."""
+
+    train: Images
+    validation: Images
+    open_test: Callable[[], Images]
+    class_names: tuple[str, ...]
+    index_hash: str  # SHA-256 over the training and validation indices
+    content_hash: str  # of the dataset's whole training split
+    dataset: str
+
+
+def split(content: DatasetContent, protocol: Protocol) -> Splits:
+    """The parts that ``protocol`` asks for.
+
+    ``holdout`` cuts ``protocol.validation`` images (below 1: that fraction of them, rounded) out of the
+    training split, stratified by class; null means the dataset's own validation part, or one sixth.
+    ``course`` trains on the whole training split and validates on the test split, which it opens here.
+
+    Raises `UserError` where validation would be empty or leave a class without a training image.
+    """
+    if protocol.kind == "course":
+        everything = np.arange(len(content.train))
+        test = content.open_test()
+        index_hash = _index_hash(everything, np.arange(len(test)), "test")
+        return _splits(content, content.train, test, lambda: test, index_hash)
+    chosen = _validation_indices(content, protocol.validation)
+    rest = np.setdiff1d(np.arange(len(content.train)), chosen, assume_unique=True)
+    index_hash = _index_hash(rest, chosen, "train")
+    return _splits(
+        content, content.train.take(rest), content.train.take(chosen), content.open_test, index_hash
+    )
+
+
+def _splits(
+    content: DatasetContent,
+    train: Images,
+    validation: Images,
+    open_test: Callable[[], Images],
+    index_hash: str,
+) -> Splits:
+    return Splits(
+        train=train,
+        validation=validation,
+        open_test=open_test,
+        class_names=content.class_names,
+        index_hash=index_hash,
+        content_hash=content.content_hash,
+        dataset=content.name,
+    )
+
+
+def _validation_indices(content: DatasetContent, asked: float | None) -> NDArray[np.int64]:
+    if asked is None and content.validation_indices is not None:
+        return content.validation_indices
+    size = len(content.train)
+    wanted = size / 6 if asked is None else asked * size if asked < 1 else asked
+    count = round(wanted)
+    most = largest_part(np.bincount(content.train.labels))
+    if not 1 <= count <= most:
+        raise UserError(
+            f"cannot cut a validation part of {count} out of {size} training images"
+            f" ({len(content.class_names)} classes)",
+            got=asked,
+            expected=f"1 to {most} images, so that each class keeps one to train on",
+            where="protocol.validation",
+        )
+    return stratified(content.train.labels, count, "validation")
+
+
+def _index_hash(train: NDArray[np.int64], validation: NDArray[np.int64], validation_from: str) -> str:
+    digest = hashlib.sha256()
+    for source, indices in (("train", train), (validation_from, validation)):
+        digest.update(f"{source} {len(indices)}\n".encode())
+        digest.update(np.ascontiguousarray(indices, dtype="<i8").data)
+    return digest.hexdigest()

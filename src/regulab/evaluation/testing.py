@@ -1,0 +1,104 @@
+"""Testing: the only reader of the test split, once, after training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from regulab.data.dataset import Images
+from regulab.records import COMPLETED, Predictions, Result
+from regulab.training.batches import ImageTensors
+from regulab.training.crew import Arrays, Crew, Material, accuracy, evaluate
+from regulab.training.loop import RunLog, Trained, make_crew
+
+from regulab.evaluation.sparsity import weight_measures
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One run's row of results, its predictions, and its weights; the last two None where it diverged."""
+
+    result: Result
+    predictions: Predictions | None
+    weights: Arrays | None
+
+
+def test(trained: Trained, engine: str, material: Material, images: Images) -> list[Tested]:
+    """Tests every run that did not diverge, with the weights it ended with, and measures it on the training part.
+
+    Both in inference mode and without augmentation.
+    """
+    finished = [p for p, weights in enumerate(trained.weights) if weights is not None]
+    rows: dict[int, Tested] = {}
+    if finished:
+        kept = [trained.weights[p] for p in finished]
+        crew = make_crew(engine, material, [trained.runs[p] for p in finished])
+        crew.load_weights(
+            {name: torch.stack([w[name] for w in kept if w is not None]) for name in kept[0] or {}}
+        )
+        rows = dict(zip(finished, _test_crew(crew, trained, finished, material, images), strict=True))
+    return [rows[p] if p in rows else _diverged(trained, p, material) for p in range(len(trained.runs))]
+
+
+def _test_crew(
+    crew: Crew, trained: Trained, finished: Sequence[int], material: Material, images: Images
+) -> list[Tested]:
+    test_images = ImageTensors.of(images, material.machine.device)
+    test_loss, predicted, confidence = evaluate(crew, test_images, material.preprocessing)
+    train_loss, train_predicted, _ = evaluate(crew, material.train, material.preprocessing)
+    test_accuracy = accuracy(predicted, test_images.labels)
+    train_accuracy = accuracy(train_predicted, material.train.labels)
+    tested = []
+    for row, position in enumerate(finished):
+        weights = trained.weights[position]
+        assert weights is not None
+        initial = dict(material.module(trained.runs[position].seed).named_parameters())
+        measures = weight_measures(weights, initial)
+        result = Result(
+            **_identity(trained, position, material),
+            test_loss=float(test_loss[row]),
+            test_accuracy=float(test_accuracy[row]),
+            train_loss=float(train_loss[row]),
+            train_accuracy=float(train_accuracy[row]),
+            **measures,
+        )
+        predictions = Predictions(
+            labels=images.labels,
+            predicted=predicted[:, row].cpu().numpy(),
+            confidence=confidence[:, row].float().cpu().numpy(),
+        )
+        tested.append(Tested(result, predictions, weights))
+    return tested
+
+
+def _identity(trained: Trained, position: int, material: Material) -> dict:
+    log = trained.logs[position]
+    return {
+        "arm": log.arm,
+        "seed": log.seed,
+        "status": log.status,
+        "epochs": len(log.orders),
+        "best_epoch": log.best_epoch,
+        "parameters": sum(p.numel() for p in material.module(log.seed).parameters()),
+        "seconds": log.seconds,
+        "initial_weights_hash": log.initial_weights_hash,
+        "data_order_hash": shared_order_hash(trained.logs, log),
+    }
+
+
+def shared_order_hash(logs: Sequence[RunLog], log: RunLog) -> str:
+    """Hash over the orders of the epochs that all completed runs of this seed trained: arms may stop early."""
+    partners = [other for other in logs if other.seed == log.seed and other.status == COMPLETED] or [log]
+    epochs = min(len(other.orders) for other in [*partners, log])
+    return hashlib.sha256("".join(log.orders[:epochs]).encode()).hexdigest()
+
+
+def _diverged(trained: Trained, position: int, material: Material) -> Tested:
+    nothing = (
+        *("test_loss", "test_accuracy", "train_loss", "train_accuracy"),
+        *("weight_norm_l1", "weight_norm_l2", "zero_fraction", "near_zero_fraction"),
+    )
+    return Tested(Result(**_identity(trained, position, material), **dict.fromkeys(nothing)), None, None)

@@ -1,0 +1,155 @@
+"""Files that are whole or absent, names that stay in their folder, and a lock that dies with its process."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regulab.errors import UserError
+
+TEMPORARY = ".tmp-"  # prefix of files that are being written; what a killed process left is removed on open
+LOCK = ".lock"
+NAME_LIMIT = 120
+RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # devices on Windows
+PERSONS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
+
+
+def file_name(name: str) -> str:
+    """A name of any kind as the name of one file or folder, different for different names.
+
+    ASCII letters, digits and ``+-_.`` stay; every other byte of the UTF-8 text becomes ``%XX``, and so
+    do a dot at either end and the first letter of a Windows device. Longer than 120 characters: cut, and
+    ended with ``~`` and 16 hex digits of SHA-256. Names that differ in case only stay so, and meet on a
+    file system that ignores case.
+    """
+    coded = "".join(
+        byte if re.fullmatch(r"[A-Za-z0-9+\-_.]", byte) else f"%{ord(byte):02X}"
+        for byte in name.encode("utf-8", "surrogatepass").decode("latin-1")
+    )
+    if coded.startswith(".") or RESERVED.fullmatch(coded):
+        coded = f"%{ord(coded[0]):02X}{coded[1:]}"
+    if coded.endswith("."):
+        coded = f"{coded[:-1]}%2E"
+    if len(coded) > NAME_LIMIT or not coded:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        coded = f"{coded[: NAME_LIMIT - 17]}~{digest}"
+    return coded
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turns what a person can put right (no permission, a file in the way …) into `UserError`.
+
+    No room and hardware errors stay `OSError`: they are the machine's own.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in PERSONS:
+            raise
+        place = error.filename if isinstance(error.filename, str) else str(path)
+        raise UserError(f"cannot write: {error.strerror}", where=place) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that after any interruption it is the old one or the new one, and on the disk.
+
+    Creates missing folders. Raises `UserError` where writing is not allowed, `OSError` on a full disk.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    with refusing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Forces the folder's entries to the disk, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_bytes(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """A compressed ``.npz`` whose bytes follow from the arrays alone: `numpy.savez` would write the time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(entry, content.getvalue())
+    return buffer.getvalue()
+
+
+class Lock:
+    """Exclusive use of a folder while the process lives: ``flock`` on a file in it that holds the pid.
+
+    The file goes when the lock is released, so that it is no part of the records. Raises `UserError` that
+    names the holder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
+        self._descriptor = self._acquire()
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def _acquire(self) -> int:
+        import fcntl  # POSIX only; reading records must work without
+
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "?"
+                os.close(descriptor)
+                raise UserError(
+                    f"another process (pid {holder}) is writing this run directory",
+                    where=str(self._path.parent),
+                ) from None
+            # The holder before us may have removed the file between our open and our lock.
+            if self._path.exists() and os.path.samestat(os.fstat(descriptor), self._path.stat()):
+                return descriptor
+            os.close(descriptor)
+
+    def release(self) -> None:
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)

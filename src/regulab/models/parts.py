@@ -1,0 +1,33 @@
+"""What a folder of nets or norms registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Norm:
+    """A normalization layer that nets can be built with.
+
+    ``build(channels)`` makes the layer for activations ``(B, C, H, W)``. ``shifts`` says whether it
+    adds a learned shift of its own, so that the convolution before it needs no bias.
+    """
+
+    name: str
+    summary: str
+    description: str
+    build: Callable[[int], nn.Module]
+    shifts: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Net:
+    """A network: ``build(in_channels, classes, norm, dropout)`` makes a module ``(B, C, H, W) → (B, classes)``."""
+
+    name: str
+    summary: str
+    description: str
+    build: Callable[[int, int, Norm, float], nn.Module]

@@ -1,0 +1,75 @@
+"""Numbers of single runs, and how an arm's runs differ from the baseline's of the same seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from regulab.records import DIVERGED, StudyRecords
+from regulab.statistics.intervals import Interval, mean_interval
+
+BySeed = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """arm − baseline over the seeds that both have: mean, t interval, and how often it is below zero."""
+
+    mean: float
+    interval: Interval | None
+    pairs: int
+    below: int
+
+
+def column(records: StudyRecords, arm: str, name: str) -> BySeed:
+    """A column of the results by seed, over the arm's completed runs that have it."""
+    found = {r.seed: getattr(r, name) for r in records.results if r.arm == arm and r.status != DIVERGED}
+    return {seed: float(value) for seed, value in sorted(found.items()) if value is not None}
+
+
+def gaps(records: StudyRecords, arm: str) -> BySeed:
+    """Training accuracy minus test accuracy, in points, of the final weights (inference mode)."""
+    train, test = column(records, arm, "train_accuracy"), column(records, arm, "test_accuracy")
+    return {seed: train[seed] - test[seed] for seed in train if seed in test}
+
+
+def final_validation_accuracy(records: StudyRecords, arm: str) -> BySeed:
+    """Validation accuracy after each completed run's last epoch."""
+    completed = column(records, arm, "epochs")
+    last: dict[int, float] = {}
+    for line in sorted(records.history, key=lambda line: line.epoch):
+        if line.arm == arm and line.seed in completed and line.val_accuracy is not None:
+            last[line.seed] = line.val_accuracy
+    return last
+
+
+def target_accuracy(records: StudyRecords, baseline: str) -> float | None:
+    """One point under the baseline's mean final validation accuracy, rounded down to a tenth."""
+    finals = list(final_validation_accuracy(records, baseline).values())
+    return math.floor(10 * (float(np.mean(finals)) - 1)) / 10 if finals else None
+
+
+def epochs_to(records: StudyRecords, arm: str, target: float) -> BySeed:
+    """The first epoch whose validation accuracy reaches ``target``, for the completed runs that reach it."""
+    completed = column(records, arm, "epochs")
+    first: dict[int, float] = {}
+    for line in records.history:
+        reached = line.val_accuracy is not None and line.val_accuracy >= target
+        if line.arm == arm and line.seed in completed and reached:
+            first[line.seed] = min(line.epoch, first.get(line.seed, line.epoch))
+    return first
+
+
+def mean(values: BySeed) -> float:
+    return float(np.mean(list(values.values())))
+
+
+def difference(arm: BySeed, baseline: BySeed) -> Difference | None:
+    """The paired difference; None where no seed is in both."""
+    d = np.array([arm[seed] - baseline[seed] for seed in arm if seed in baseline])
+    if len(d) == 0:
+        return None
+    return Difference(float(d.mean()), mean_interval(d), len(d), int((d < 0).sum()))

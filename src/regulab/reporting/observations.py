@@ -1,0 +1,239 @@
+"""What the numbers say of each arm, in words.
+
+Every sentence is true by construction: it states numbers of the records with the runs and the interval
+behind them. Only the sentence on the endpoint judges, and it says what the verdict says; everything else
+is description, and is called so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from regulab.records import DIVERGED, StudyRecords
+from regulab.reporting import measures
+from regulab.reporting.measures import BySeed, Difference
+from regulab.reporting.tables import decimals, interval, metric_name, number, p_value, remark, unit
+from regulab.statistics import ArmComparison, Comparison
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A paragraph on one arm."""
+
+    arm: str
+    heading: str
+    sentences: tuple[str, ...]
+
+
+def observe(records: StudyRecords, comparison: Comparison) -> list[Observation]:
+    """A paragraph an arm, in the order of the study."""
+    return [_Writer(records, comparison, arm).observation() for arm in comparison.arms]
+
+
+def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
+    """What holds for every arm: how far a verdict reaches, pairing, protocol, and how to read the norms."""
+    found = [
+        "A verdict holds for this model, training, split and test set, and for the strengths given; another "
+        "strength is another arm. Differences other than that of the endpoint are described, not tested.",
+        _pairing_note(comparison),
+    ]
+    if comparison.note:
+        found.append(f"{comparison.note[0].upper()}{comparison.note[1:]}.")
+    if comparison.protocol == "course":
+        found.append(
+            "Protocol course: the test split served as validation split, as the assignment does it. Whatever was "
+            "chosen by looking at these curves was chosen on the test split."
+        )
+    if records.study["model"]["norm"] == "batch":
+        found.append(
+            "Weights that stand before batch normalization are scale-invariant: multiplying them by a constant "
+            "changes no output. There a penalty mainly makes the weights small and thereby raises the effective "
+            "learning rate (van Laarhoven 2017, arXiv 1706.05350), so a smaller norm does not by itself mean a "
+            "simpler function."
+        )
+    return found
+
+
+def _pairing_note(comparison: Comparison) -> str:
+    same = {"initial_weights": "the same initial weights", "data_order": "the same order of the data"}
+    seen = [text for key, text in same.items() if comparison.pairing[key]]
+    not_seen = [text for key, text in same.items() if not comparison.pairing[key]]
+    parts = [f"verified by hashes that runs of one seed had {' and '.join(seen)}"] if seen else []
+    parts += [f"not verified that they had {' and '.join(not_seen)}"] if not_seen else []
+    return f"Pairing: {'; '.join(parts)}."
+
+
+class _Writer:
+    """The sentences of one arm."""
+
+    def __init__(self, records: StudyRecords, comparison: Comparison, arm: str) -> None:
+        self.records, self.comparison, self.arm = records, comparison, arm
+        self.one: ArmComparison = comparison.arms[arm]
+        self.baseline = comparison.baseline
+        self.is_baseline = arm == comparison.baseline
+        self.techniques: Mapping[str, Any] = records.study["arms"][arm]
+
+    def observation(self) -> Observation:
+        sentences = (
+            self.endpoint(),
+            None if self.is_baseline else self.verdict(),
+            self.gap(),
+            self.zeros(),
+            self.norms(),
+            self.speed(),
+            self.stopped(),
+        )
+        heading = self.records.legends.get(self.arm, self.arm)
+        return Observation(self.arm, heading, tuple(s for s in sentences if s is not None))
+
+    def column(self, name: str) -> tuple[BySeed, BySeed]:
+        """A results column of this arm and of the baseline."""
+        return (
+            measures.column(self.records, self.arm, name),
+            measures.column(self.records, self.baseline, name),
+        )
+
+    def endpoint(self) -> str:
+        one, places, measured = self.one, decimals(self.comparison), unit(self.comparison.metric)
+        name = metric_name(self.comparison.metric)
+        if one.mean is None:
+            return f"No completed run, hence no {name}."
+        epoch = "" if self.comparison.epoch == "final" else " at the epoch of the lowest validation loss"
+        value = f"{number(one.mean, places)}{measured}{epoch}"
+        if one.ci95 is None:
+            return (
+                f"{name.capitalize()} {value} in a single run, which says nothing of the spread over seeds."
+            )
+        return f"Mean {name} {value} over {one.n} seeds (95 % t interval {interval(one.ci95, places)}{measured})."
+
+    def verdict(self) -> str:
+        one = self.one
+        if one.verdict == "diverged":
+            return f"Diverged: {one.note}."
+        if one.difference is None:
+            return f"Undecided: {remark(one)}."
+        against, p = f"Against {self.baseline} {self.signed_difference()}", p_value(one.p_holm)
+        if one.verdict in ("better", "worse"):
+            return f"{against}: {one.verdict} (exact sign-flip test, Holm-adjusted p {p})."
+        if one.verdict == "equivalent":
+            margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
+            shown = p_value(one.equivalence_p_holm)
+            return (
+                f"{against}: equivalent, that is, a true difference of {margin} or more in either direction is "
+                f"rejected (two one-sided sign-flip tests, Holm-adjusted p {shown})."
+            )
+        tested = "" if one.p_holm is None else f" (Holm-adjusted p {p})"
+        reason = f": {remark(one)}" if remark(one) else ""
+        return f"{against}: undecided{tested}{reason}."
+
+    def signed_difference(self) -> str:
+        """``+0.10 points (95 % interval +0.07 to +0.14, 10 paired seeds)``."""
+        one, places, measured = self.one, decimals(self.comparison), _points(self.comparison.metric)
+        assert one.difference is not None
+        value = f"{number(one.difference, places, sign=True)}{measured}"
+        if one.difference_ci95 is None:
+            return f"{value} (one seed)"
+        around = interval(one.difference_ci95, places, sign=True)
+        return f"{value} (95 % t interval {around}, {one.pairs} paired seeds)"
+
+    def gap(self) -> str | None:
+        if self.comparison.epoch != "final":
+            return None  # the test accuracy is of other weights than the training accuracy
+        mine, base = measures.gaps(self.records, self.arm), measures.gaps(self.records, self.baseline)
+        if not mine:
+            return None
+        train = measures.mean(measures.column(self.records, self.arm, "train_accuracy"))
+        text = (
+            f"Training accuracy (final weights, no augmentation) {number(train, 2)} %, minus test accuracy: "
+            f"{number(measures.mean(mine), 2, sign=True)} points"
+        )
+        return text + self.compared(mine, base, 2, " points") + "."
+
+    def zeros(self) -> str | None:
+        mine, base = self.column("zero_fraction")
+        near, _ = self.column("near_zero_fraction")
+        if not mine or not near:
+            return None
+        text = f"Exactly zero: {_percent(measures.mean(mine))} of the penalized weights"
+        if not self.is_baseline and base:
+            text += f" ({self.baseline}: {_percent(measures.mean(base))})"
+        text += f"; under a thousandth of their layer's initial scale: {_percent(measures.mean(near))}."
+        return text + self.why_zeros()
+
+    def why_zeros(self) -> str:
+        """What the penalty does to single weights, where the arm has one penalty or both."""
+        l1 = self.techniques.get("l1")
+        if l1 is not None:
+            subgradient = isinstance(l1, Mapping) and l1.get("method") == "subgradient"
+            return (
+                " L1 by subgradient pulls every weight towards zero by the same amount and steps over it."
+                if subgradient
+                else " L1's proximal step takes the same amount off every weight and stops at zero."
+            )
+        if "l2" in self.techniques:
+            return " L2 pulls a weight in proportion to its size, which by itself leaves none at zero."
+        return ""
+
+    def norms(self) -> str | None:
+        (mine1, base1), (mine2, base2) = self.column("weight_norm_l1"), self.column("weight_norm_l2")
+        if not mine1 or not mine2:
+            return None
+        one, two = measures.mean(mine1), measures.mean(mine2)
+        text = f"Norms of the penalized weights: Σ|w| = {one:.4g}, √Σw² = {two:.4g}"
+        if not self.is_baseline and base1 and base2:
+            ratios = [100 * a / b for a, b in ((one, measures.mean(base1)), (two, measures.mean(base2))) if b]
+            shares = " and ".join(f"{ratio:.0f} %" for ratio in ratios)
+            text += f", {shares} of {self.baseline}'s" if ratios else ""
+        return text + "."
+
+    def speed(self) -> str | None:
+        target = measures.target_accuracy(self.records, self.baseline)
+        runs = self.column("epochs")[0]
+        if target is None or not runs:
+            return None
+        mine = measures.epochs_to(self.records, self.arm, target)
+        base = measures.epochs_to(self.records, self.baseline, target)
+        what = f"{target:.1f} % validation accuracy (one point under {self.baseline}'s final mean)"
+        if not mine:
+            return f"No run reached {what}."
+        who = "" if len(mine) == len(runs) else f"{len(mine)} of {len(runs)} runs reached it, "
+        text = f"Epochs to {what}: {who}{number(measures.mean(mine), 1)} on average"
+        return text + self.compared(mine, base, 1, " epochs") + "."
+
+    def stopped(self) -> str | None:
+        planned = int(self.records.study["train"]["epochs"])
+        runs = [r for r in self.records.results if r.arm == self.arm and r.status != DIVERGED]
+        early = [r.epochs for r in runs if r.epochs < planned]
+        if not early:
+            return None
+        average = sum(early) / len(early)
+        return f"{len(early)} of {len(runs)} runs stopped early, after {average:.1f} epochs on average."
+
+    def compared(self, mine: BySeed, base: BySeed, places: int, measured: str) -> str:
+        """``; none 0.30, paired difference −0.05 points (95 % t interval …, lower in 7 of 10 seeds)``."""
+        apart = None if self.is_baseline else measures.difference(mine, base)
+        if apart is None:
+            return ""
+        return (
+            f"; {self.baseline} {number(measures.mean(base), places)}, paired difference "
+            f"{number(apart.mean, places, sign=True)}{measured}{_behind(apart, places)}"
+        )
+
+
+def _behind(apart: Difference, places: int) -> str:
+    if apart.interval is None:
+        return " (one seed)"
+    around = interval(apart.interval, places, sign=True)
+    return f" (95 % t interval {around}, below zero in {apart.below} of {apart.pairs} seeds)"
+
+
+def _percent(fraction: float) -> str:
+    """A fraction in [0, 1] as a percentage; nothing that is there is rounded to 0."""
+    return "under 0.01 %" if 0 < fraction < 1e-4 else f"{100 * fraction:.2f} %" if fraction else "0 %"
+
+
+def _points(metric: str) -> str:
+    """The unit of a difference."""
+    return " points" if metric.endswith("accuracy") else unit(metric)

@@ -1,0 +1,54 @@
+"""One look per arm, the same everywhere: told apart by colour, by line and in grey.
+
+Colours are Okabe and Ito's for all kinds of colour vision (2008), without their yellow, which white paper
+swallows. The baseline is neutral and dark. Lines differ as well, so that neither colour-blind readers
+nor a grey printer depend on colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from regulab.records import StudyRecords
+
+BASELINE = "#2b2b2b"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# On and off lengths in line widths. A solid line lies under dashed ones, so that equal curves all show.
+DASHES: tuple[tuple[float, ...], ...] = (
+    (6.0, 2.2),
+    (2.6, 1.6),
+    (7.0, 1.6, 1.6, 1.6),
+    (1.2, 1.4),
+    (9.0, 3.0),
+    (4.5, 1.4, 1.2, 1.4, 1.2, 1.4),
+    (3.2, 3.2),
+)
+MARKERS = ("", "o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How one arm is drawn. ``dashes`` None is a solid line; ``marker`` is set once the colours repeat."""
+
+    colour: str
+    dashes: tuple[float, ...] | None
+    marker: str
+    width: float
+
+
+def looks(records: StudyRecords) -> Mapping[str, Look]:
+    """Arm -> look, by the order of the study file; adding an arm at the end changes no other arm's look.
+
+    The study's own baseline is the neutral one, whichever arm a comparison takes as baseline.
+    """
+    others = [arm for arm in records.arms if arm != records.study["baseline"]]
+    found = {records.study["baseline"]: Look(colour=BASELINE, dashes=None, marker="", width=2.6)}
+    for index, arm in enumerate(others):
+        found[arm] = Look(
+            colour=COLOURS[index % len(COLOURS)],
+            dashes=DASHES[index % len(DASHES)],
+            marker=MARKERS[(index // len(COLOURS)) % len(MARKERS)],
+            width=1.9,
+        )
+    return found

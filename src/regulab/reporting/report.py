@@ -1,0 +1,59 @@
+"""The whole report of a study, from its records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from regulab.files import file_name, json_bytes, write_whole
+from regulab.records import StudyRecords
+from regulab.reporting import curves, galleries, page
+from regulab.reporting.figures import render
+from regulab.reporting.mistakes import select
+from regulab.reporting.observations import observe
+from regulab.statistics import compare
+
+Write = Callable[[Path, bytes], None]
+
+
+def write_report(records: StudyRecords, directory: Path, write: Write | None = None) -> list[Path]:
+    """Writes figures, galleries, ``statistics.json``, ``report.html`` and ``README.md``; their paths.
+
+    Needs neither torch nor the dataset. The same records give the same bytes on the same versions. ``write``
+    puts a file in place, by default so that it is whole or absent.
+    """
+    directory, written = Path(directory), []
+
+    def put(name: str, content: bytes) -> None:
+        (write or write_whole)(directory / name, content)
+        written.append(directory / name)
+
+    comparison = compare(records)
+    pictures = []
+    for measure in get_args(curves.Shown):
+        figure = curves.draw(records, measure)
+        put(f"figures/{measure}.png", render(figure, "png"))
+        vector = render(curves.draw(records, measure), "svg")
+        put(f"figures/{measure}.svg", vector)
+        pictures.append(
+            page.Picture(
+                path=f"figures/{measure}.svg",
+                content=vector,
+                alternative=curves.alternative(records, measure),
+                heading=curves.TITLES[measure],
+            )
+        )
+    shown = []
+    for arm in records.arms:
+        selection, path = select(records, arm), f"misclassified/{file_name(arm)}.png"
+        image = render(galleries.draw(records, selection), "png")
+        put(path, image)
+        alternative = galleries.alternative(selection, records.class_names)
+        picture = page.Picture(path=path, content=image, alternative=alternative)
+        shown.append(page.Gallery(picture=picture, selection=selection))
+    put("statistics.json", json_bytes(comparison.to_json()))
+    content = page.context(records, comparison, pictures, shown, observe(records, comparison))
+    put("report.html", page.html(content))
+    put("README.md", page.markdown(content))
+    return written

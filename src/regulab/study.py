@@ -1,0 +1,164 @@
+"""The main path: a study from its file to its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from regulab import techniques
+from regulab.config import Study
+from regulab.data import load
+from regulab.data.preprocessing import fit
+from regulab.data.splits import Splits
+from regulab.evaluation.misclassified import collect_mistakes
+from regulab.evaluation.testing import Tested, test
+from regulab.progress import Progress, Silent
+from regulab.records import DIVERGED, Result
+from regulab.reporting import write_report
+from regulab.store import RunDirectory, read_records
+from regulab.training.batches import ImageTensors, steps_per_epoch
+from regulab.training.crew import Material
+from regulab.training.environment import describe
+from regulab.training.loop import Voyage, make_crew
+from regulab.training.machine import choose_machine, keep_freed_memory
+from regulab.training.planning import FleetPlan, bytes_per_image, crew_runs, plan_fleets
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study came to."""
+
+    directory: Path
+    report: Path
+    diverged: list[tuple[str, int]]
+    trained: int  # runs that this command trained or finished
+
+
+def run(
+    study: Study,
+    directory: Path,
+    *,
+    data_root: Path,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Trains what is missing, tests it once, and writes the report.
+
+    Given again, it goes on where it stopped; with more seeds it extends the study; finished, it trains
+    nothing. Raises `UserError` before anything is trained where study, data or directory are wrong.
+    """
+    progress = progress or Silent()
+    arms = techniques.arms_of(study)
+    splits = load(study.data, study.protocol, data_root)
+    material = prepare(study, splits, device)
+    found = {"class_names": list(splits.class_names), "legends": techniques.legends(study)}
+    with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
+        known = [FleetPlan.of_json(content) for content in store.read_fleets()]
+        fleets = plan_fleets(material, arms, store.study.seeds, known)
+        done = {(result.arm, result.seed) for result in store.read_results()}
+        pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
+        if pending:
+            store.write_fleets([fleet.to_json() for fleet in fleets])
+            store.write_environment(describe(material.machine, splits))
+            _start(progress, study, fleets, pending)
+        try:
+            for fleet in pending:
+                aboard = replace(material, machine=choose_machine(device, fleet.precision))
+                torch.set_num_threads(fleet.threads)
+                validation = ImageTensors.of(splits.validation, aboard.machine.device)
+                trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)
+                record(store, fleet, test(trained, fleet.engine, aboard, splits.open_test()), splits)
+        finally:
+            progress.finished()
+        write_report(read_records(directory), directory)
+        diverged = [(result.arm, result.seed) for result in store.read_results() if result.status == DIVERGED]
+    return Outcome(directory, directory / "report.html", diverged, sum(len(fleet.runs) for fleet in pending))
+
+
+def prepare(study: Study, splits: Splits, device: str) -> Material:
+    """The training part on the device, with preprocessing constants of its own; checks that the network takes it."""
+    keep_freed_memory()
+    machine = choose_machine(device, study.train.precision)
+    train = ImageTensors.of(splits.train, machine.device)
+    material = Material(
+        study, train, fit(splits.train, study.data.normalize), len(splits.class_names), machine
+    )
+    bytes_per_image(material)
+    return material
+
+
+def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], splits: Splits) -> None:
+    """Writes what a tested fleet leaves; its rows in the results come last, and with them it counts as done."""
+    results: list[Result] = list(store.read_results())
+    for run_tested in tested:
+        result = run_tested.result
+        if run_tested.predictions is not None and run_tested.weights is not None:
+            store.write_predictions(result.arm, result.seed, run_tested.predictions)
+            weights = {name: tensor.cpu().numpy() for name, tensor in run_tested.weights.items()}
+            store.write_weights(result.arm, result.seed, weights)
+        results.append(result)
+    predictions = (store.read_predictions(result.arm, result.seed) for result in results)
+    store.write_mistakes(collect_mistakes((p for p in predictions if p is not None), splits.open_test()))
+    store.write_results(results)
+    store.delete_checkpoint(fleet.index)
+
+
+def _start(
+    progress: Progress, study: Study, fleets: Sequence[FleetPlan], pending: Sequence[FleetPlan]
+) -> None:
+    epochs = study.train.epochs
+    total = sum(len(fleet.runs) for fleet in fleets) * epochs
+    progress.started(total, total - sum(len(fleet.runs) for fleet in pending) * epochs)
+    for reason in sorted({fleet.reason for fleet in pending if fleet.engine == "plain"}):
+        progress.message(f"the plain loop trains, run by run: {reason}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study would do: ``regulab run --dry-run``."""
+
+    runs: int
+    fleets: list[FleetPlan]
+    memory_bytes: int  # activations of the largest fleet's step, and the images
+    seconds: float  # all training, from a few measured steps
+    notes: list[str]
+
+
+def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
+    """Runs, fleets, memory and time of a study; trains a few steps on copies to measure, writes nothing."""
+    arms = techniques.arms_of(study)
+    splits = load(study.data, study.protocol, data_root)
+    material = prepare(study, splits, device)
+    fleets = plan_fleets(material, arms, study.seeds, [])
+    largest = max(fleets, key=lambda fleet: len(fleet.runs))
+    batch = min(study.train.batch_size, len(material.train))
+    memory = len(largest.runs) * batch * bytes_per_image(material) + splits.train.pixels.nbytes
+    notes = [
+        *material.machine.notes,
+        *sorted({f"plain loop: {f.reason}" for f in fleets if f.engine == "plain"}),
+    ]
+    steps = steps_per_epoch(len(material.train), batch) * study.train.epochs
+    share = sum(len(fleet.runs) for fleet in fleets) / len(largest.runs)
+    seconds = _seconds_per_step(replace(material, train=_first(material.train, 4 * batch)), largest, arms)
+    return Plan(sum(len(fleet.runs) for fleet in fleets), fleets, memory, seconds * steps * share, notes)
+
+
+def _seconds_per_step(
+    material: Material, fleet: FleetPlan, arms: dict[str, tuple[techniques.Technique, ...]]
+) -> float:
+    crew = make_crew(fleet.engine, material, crew_runs(fleet, arms))
+    crew.train_epoch(1)  # the first steps find kernels and memory
+    start = time.perf_counter()
+    crew.train_epoch(2)
+    return (time.perf_counter() - start) / steps_per_epoch(
+        len(material.train), material.study.train.batch_size
+    )
+
+
+def _first(images: ImageTensors, count: int) -> ImageTensors:
+    return ImageTensors(images.pixels[:count], images.labels[:count])

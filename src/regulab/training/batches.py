@@ -1,0 +1,104 @@
+"""Batches: the whole training part in memory, gathered, augmented and normalized as tensors. No DataLoader.
+
+Every seed has an order of its own for each epoch, and every image of a seed an augmentation draw of its own
+for each epoch. All arms of a seed share both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regulab.data.augmentation import AugmentSettings, augment, draw
+from regulab.data.dataset import Images
+from regulab.data.preprocessing import Preprocessing
+from regulab.streams import Streams
+
+
+@dataclass(frozen=True)
+class ImageTensors:
+    """Images on a device: ``pixels`` uint8 ``(N, H, W, C)``, ``labels`` int64 ``(N,)``."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, images: Images, device: torch.device) -> ImageTensors:
+        return cls(torch.from_numpy(images.pixels).to(device), torch.from_numpy(images.labels).to(device))
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``."""
+
+    seeds: Sequence[Streams]
+    settings: Sequence[AugmentSettings | None]
+    seed_of: Sequence[int]
+    setting_of: Sequence[int]
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Whole batches only: the rest of an epoch's order is left out (other images in every epoch)."""
+    return max(1, images // batch_size)
+
+
+class Batches:
+    """The training batches of R runs."""
+
+    def __init__(
+        self, images: ImageTensors, preprocessing: Preprocessing, plan: InputPlan, batch_size: int
+    ) -> None:
+        self._images, self._preprocessing, self._plan = images, preprocessing, plan
+        self.size = min(batch_size, len(images))
+        self.steps = steps_per_epoch(len(images), batch_size)
+
+    def orders(self, epoch: int) -> np.ndarray:
+        """``(S, N)``: the order of the images for each seed."""
+        n = len(self._images)
+        return np.stack([s.generator("order", epoch=epoch).permutation(n) for s in self._plan.seeds])
+
+    def epoch(self, orders: np.ndarray, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``, batch by batch."""
+        device = self._images.labels.device
+        order = torch.from_numpy(orders).to(device)
+        draws = self._augmentation_draws(epoch, device)
+        seed_of = torch.tensor(self._plan.seed_of, device=device)
+        cell = torch.tensor(self._plan.setting_of, device=device) * len(self._plan.seeds) + seed_of
+        for step in range(self.steps):
+            chosen = order[:, step * self.size : (step + 1) * self.size]  # (S, B)
+            cells = self._inputs(chosen, draws)  # (settings·S, B, C, H, W)
+            labels = self._images.labels[chosen]
+            yield cells[cell].transpose(0, 1), labels[seed_of].T
+
+    def _inputs(self, chosen: Tensor, draws: Tensor | None) -> Tensor:
+        unit = self._preprocessing.to_unit(self._images.pixels[chosen.flatten()])
+        seeds = torch.arange(chosen.shape[0], device=chosen.device)[:, None].expand_as(chosen).flatten()
+        cells = []
+        for settings in self._plan.settings:
+            x = unit
+            if settings is not None and settings.active:
+                assert draws is not None
+                x = augment(unit, draws[seeds, chosen.flatten()], settings)
+            cells.append(self._preprocessing.normalize(x).unflatten(0, chosen.shape))
+        return torch.cat(cells)
+
+    def _augmentation_draws(self, epoch: int, device: torch.device) -> Tensor | None:
+        """``(S, N, DRAWS)``, one row an image; None when nothing is augmented."""
+        if not any(settings is not None and settings.active for settings in self._plan.settings):
+            return None
+        n = len(self._images)
+        rows = [draw(s.generator("augmentation", epoch=epoch), n) for s in self._plan.seeds]
+        return torch.from_numpy(np.stack(rows)).to(device)
+
+
+def order_digest(order: np.ndarray) -> str:
+    """Hash of one epoch's order of one seed."""
+    return hashlib.sha256(np.ascontiguousarray(order, dtype=np.int64).tobytes()).hexdigest()

@@ -1,0 +1,136 @@
+"""What the training loop needs of the runs it trains together, be they a fleet or one plain run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from regulab import models
+from regulab.config import Study
+from regulab.data.preprocessing import Preprocessing
+from regulab.streams import Streams
+from regulab.techniques import Technique
+from regulab.training.batches import ImageTensors, InputPlan
+from regulab.training.machine import Machine
+
+Arrays = dict[str, Tensor]
+EVALUATION_IMAGES = 4096  # images × runs in one evaluation batch
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm × one seed."""
+
+    arm: str
+    seed: int
+    techniques: tuple[Technique, ...]
+
+    def technique(self, name: str) -> Technique | None:
+        return next((t for t in self.techniques if t.name == name), None)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all runs of a study share: its configuration, the training part, and the machine."""
+
+    study: Study
+    train: ImageTensors
+    preprocessing: Preprocessing
+    classes: int
+    machine: Machine
+
+    def streams(self, seed: int) -> Streams:
+        return Streams(self.study.name, seed)
+
+    def module(self, seed: int) -> nn.Module:
+        """The plain network with this seed's initial weights."""
+        return models.build(self.study.model, self.train.pixels.shape[-1], self.classes, self.streams(seed))
+
+
+@dataclass(frozen=True)
+class EpochTotals:
+    """One training epoch of R runs: means over its batches, vectors ``(R,)``."""
+
+    loss: Tensor
+    accuracy: Tensor  # percent
+    lr: float
+    orders: Sequence[str]  # for each run the hash of the order it saw
+
+
+class Crew(Protocol):
+    """R runs that train together."""
+
+    def train_epoch(self, epoch: int) -> EpochTotals:
+        """Epoch ``epoch``, counted from 1. A run whose loss is not finite stays as it was before that step."""
+        ...
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)``, normalized, to ``(B, R, classes)`` float32 in inference mode."""
+        ...
+
+    def penalties(self) -> Tensor:
+        """``(R,)``: the penalty terms of the objective at the present weights."""
+        ...
+
+    def weights(self) -> Arrays:
+        """Parameters and buffers as they are evaluated, by name, each ``(R, *shape)``."""
+        ...
+
+    def load_weights(self, weights: Arrays) -> None: ...
+
+    def state(self) -> Arrays:
+        """Everything that training goes on from at an epoch's end."""
+        ...
+
+    def load_state(self, state: Arrays) -> None: ...
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """The other runs leave."""
+        ...
+
+
+def is_weight(shape: torch.Size) -> bool:
+    """Weights of convolutions and linear layers, against biases and normalization parameters; shape as in the plain module."""
+    return len(shape) >= 2
+
+
+def input_plan(material: Material, runs: Sequence[Run]) -> InputPlan:
+    """The distinct seeds and augmentation settings of the runs, and who gets which."""
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    wanted = [run.technique("augmentation") for run in runs]
+    settings = list(dict.fromkeys(wanted))
+    return InputPlan(
+        seeds=[material.streams(seed) for seed in seeds],
+        settings=settings,  # type: ignore[arg-type]
+        seed_of=[seeds.index(run.seed) for run in runs],
+        setting_of=[settings.index(setting) for setting in wanted],
+    )
+
+
+def evaluate(crew: Crew, images: ImageTensors, preprocessing: Preprocessing) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean cross-entropy (nats) ``(R,)`` float64, and for every image and run the predicted class and its probability.
+
+    The last two have shape ``(N, R)``. Inference mode, no augmentation.
+    """
+    losses, predicted, confidence = [], [], []
+    runs = crew.penalties().shape[0]
+    with torch.no_grad():
+        for start in range(0, len(images), max(1, EVALUATION_IMAGES // runs)):
+            stop = start + max(1, EVALUATION_IMAGES // runs)
+            x = preprocessing.normalize(preprocessing.to_unit(images.pixels[start:stop]))
+            log_probability = crew.logits(x).log_softmax(-1)
+            labels = images.labels[start:stop, None, None].expand(-1, runs, 1)
+            losses.append(-log_probability.gather(2, labels).squeeze(2).double().sum(0))
+            top = log_probability.max(-1)
+            predicted.append(top.indices)
+            confidence.append(top.values.exp())
+    return torch.stack(losses).sum(0) / len(images), torch.cat(predicted), torch.cat(confidence)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Percent of ``predicted`` ``(N, R)`` that equal ``labels`` ``(N,)``: ``(R,)`` float64."""
+    return (predicted == labels[:, None]).double().mean(0) * 100

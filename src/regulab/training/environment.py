@@ -1,0 +1,67 @@
+"""Where a study ran: what ``environment.json`` keeps."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import regulab
+from regulab.data.splits import Splits
+from regulab.training.machine import Machine
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pydantic", "safetensors")
+
+
+def describe(machine: Machine, splits: Splits) -> dict[str, Any]:
+    """Versions, device, precision, threads, commit, and the hashes of the data and of the split."""
+    return {
+        "regulab": regulab.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "platform": platform.platform(),
+        "processor": torch.cuda.get_device_name(machine.device)
+        if machine.device.type == "cuda"
+        else _processor(),
+        "device": machine.device.type,
+        "precision": machine.precision,
+        "threads": torch.get_num_threads(),
+        "dataset": splits.dataset,
+        "data_hash": splits.content_hash,
+        "split_hash": splits.index_hash,
+        "train_images": len(splits.train),
+        "validation_images": len(splits.validation),
+        "notes": list(machine.notes),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of regulab's own checkout, with ``+changes`` where files differ; None where it is installed otherwise."""
+    here = Path(regulab.__file__).resolve().parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("rev-parse", "HEAD") + (
+            "+changes" if git("status", "--porcelain", "--", str(here)) else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    if sys.platform.startswith("linux"):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

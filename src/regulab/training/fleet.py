@@ -1,0 +1,228 @@
+"""The fleet: R runs of one architecture in lockstep, as one stacked tensor program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regulab.models.dropout import DropoutDraws
+from regulab.techniques import stack as stack_techniques
+from regulab.techniques.technique import Parameter
+from regulab.training.batches import Batches, order_digest
+from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, is_weight
+from regulab.training.optimizers import Slots, proximal_step, update_of
+from regulab.training.schedules import learning_rate
+from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
+
+
+class Fleet:
+    """Implements `Crew` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
+
+    def __init__(self, material: Material, runs: Sequence[Run]) -> None:
+        self._material = material
+        modules = {run.seed: material.module(run.seed) for run in runs}
+        self._stack = stack_modules([modules[run.seed] for run in runs]).to(material.machine.device)
+        self._update = update_of(material.study.train.optimizer)
+        self._slots: dict[str, Slots] = {
+            name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()
+        }
+        self._averages: Arrays = {}
+        self._crew(runs)
+        if any(hooks.average for hooks in self._hooks.values()):
+            self._averages = {name: p.detach().clone() for name, p in self._named()}
+
+    def _crew(self, runs: Sequence[Run]) -> None:
+        """Sets what depends on which runs are aboard: hooks, inputs, dropout rates and draws."""
+        material = self._material
+        self.runs = list(runs)
+        self._hooks = stack_techniques([run.techniques for run in runs])
+        plan = input_plan(material, runs)
+        assert plan.seed_of == sorted(plan.seed_of), "runs of a fleet stand seed by seed"
+        self._plan = plan
+        self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
+        self._draws = [DropoutDraws(streams) for streams in plan.seeds]
+        lengths = [plan.seed_of.count(seed) for seed in range(len(plan.seeds))]
+        bind_dropout(self._stack, lengths, [draws.draw for draws in self._draws])
+        for hooks in self._hooks.values():
+            if hooks.rates is not None:
+                self._set_rates(hooks.rates)
+
+    def _set_rates(self, rates: Sequence[float | None]) -> None:
+        for layer in self._stack.modules():
+            if isinstance(layer, StackedDropout):
+                model_rate = self._material.study.model.dropout
+                layer.rates = [model_rate if rate is None else rate for rate in rates]
+
+    def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
+        return list(self._stack.named_parameters())
+
+    def train_epoch(self, epoch: int) -> EpochTotals:
+        train, device = self._material.study.train, self._material.machine.device
+        runs, steps = len(self.runs), self._batches.steps
+        orders = self._batches.orders(epoch)
+        for draws in self._draws:
+            draws.begin(epoch)
+        generators = self._batch_generators(epoch)
+        self._stack.train()
+        loss_sum = torch.zeros(runs, dtype=torch.float64, device=device)
+        correct = torch.zeros(runs, dtype=torch.float64, device=device)
+        finite = torch.ones(runs, dtype=torch.bool, device=device)
+        lr = 0.0
+        for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
+            done = (epoch - 1) * steps + step
+            lr = learning_rate(train, done, steps)
+            before = [buffer.clone() for buffer in self._stack.buffers()]
+            targets: Tensor = labels
+            for name, hooks in self._hooks.items():
+                if hooks.batch is not None:
+                    if targets is labels:
+                        targets = F.one_hot(labels, self._material.classes).float()
+                    x, targets = hooks.batch(x, targets, generators[name])
+            logits = self._forward(x.flatten(1, 2))
+            losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+            losses = losses.view(labels.shape).mean(0)
+            losses.sum().backward()
+            finite &= losses.detach().isfinite()
+            chosen = None if bool(finite.all()) else finite
+            self._select_buffers(before, chosen)
+            self._step(lr, done + 1, chosen)
+            loss_sum += losses.detach()
+            correct += (logits.detach().argmax(-1) == labels).double().mean(0)
+        digests = [order_digest(order) for order in orders]
+        return EpochTotals(
+            loss=loss_sum / steps,
+            accuracy=100 * correct / steps,
+            lr=lr,
+            orders=[digests[seed] for seed in self._plan.seed_of],
+        )
+
+    def _batch_generators(self, epoch: int) -> dict[str, list]:
+        """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
+        return {
+            name: [self._material.streams(run.seed).generator("batch", name, epoch) for run in self.runs]
+            for name, hooks in self._hooks.items()
+            if hooks.batch is not None
+        }
+
+    def _forward(self, x: Tensor) -> Tensor:
+        """``(B, R·C, H, W)`` to logits ``(B, R, classes)``, float32."""
+        x = x.to(self._material.machine.activations).contiguous(memory_format=torch.channels_last)
+        return self._stack(x).float().view(x.shape[0], len(self.runs), -1)
+
+    def _step(self, lr: float, t: int, finite: Tensor | None) -> None:
+        """Penalties' gradients, decoupled decay, the optimizer, proximal operators, averages: for every parameter."""
+        hooks = self._hooks.values()
+        with torch.no_grad():
+            for name, p in self._named():
+                assert p.grad is not None
+                weight = is_weight(p.shape[1:])
+                value, gradient, slots = p.data, p.grad, self._slots[name]
+                old = (value, *slots)
+                for hook in hooks:
+                    extra = hook.gradient(Parameter(name, p.data, weight)) if hook.gradient else None
+                    gradient = gradient if extra is None else gradient + extra
+                for hook in hooks:
+                    decayed = hook.decay(Parameter(name, value, weight), lr) if hook.decay else None
+                    value = value if decayed is None else decayed
+                value, slots, sensitivity = self._update.step(value, gradient, slots, lr, t)
+                for hook in hooks:
+                    if hook.proximal is not None:
+                        operator = hook.proximal
+                        value, slots = proximal_step(
+                            self._update,
+                            value,
+                            slots,
+                            sensitivity,
+                            lambda z, s, o=operator, n=name, w=weight: o(Parameter(n, z, w), s),
+                        )
+                if finite is not None:
+                    value, *slots_list = (
+                        _select(finite, new, kept) for new, kept in zip((value, *slots), old, strict=True)
+                    )
+                    slots = tuple(slots_list)
+                p.data, p.grad, self._slots[name] = value, None, slots
+                for hook in hooks:
+                    if hook.average is not None:
+                        self._averages[name] = hook.average(
+                            self._averages[name], Parameter(name, value, weight)
+                        )
+
+    def _select_buffers(self, before: Sequence[Tensor], finite: Tensor | None) -> None:
+        if finite is not None:
+            for buffer, old in zip(self._stack.buffers(), before, strict=True):
+                buffer.copy_(_select(finite, buffer, old))
+
+    def logits(self, x: Tensor) -> Tensor:
+        self._stack.eval()
+        tiled = x.repeat(1, len(self.runs), 1, 1)
+        if not self._averages:
+            return self._forward(tiled)
+        trained = {name: p.data for name, p in self._named()}
+        self._assign(self._averages)
+        logits = self._forward(tiled)
+        self._assign(trained)
+        return logits
+
+    def _assign(self, values: Arrays) -> None:
+        for name, p in self._named():
+            p.data = values[name]
+
+    def penalties(self) -> Tensor:
+        total = torch.zeros(len(self.runs), device=self._material.machine.device)
+        with torch.no_grad():
+            for hook in self._hooks.values():
+                for name, p in self._named() if hook.penalty else ():
+                    assert hook.penalty is not None
+                    value = hook.penalty(Parameter(name, p.data, is_weight(p.shape[1:])))
+                    total = total if value is None else total + value
+        return total
+
+    def weights(self) -> Arrays:
+        parameters = self._averages or {name: p.data for name, p in self._named()}
+        return {**parameters, **dict(self._stack.named_buffers())}
+
+    def load_weights(self, weights: Arrays) -> None:
+        self._averages = {}
+        self._assign({name: weights[name].to(p.device) for name, p in self._named()})
+        for name, buffer in self._stack.named_buffers():
+            buffer.copy_(weights[name])
+
+    def state(self) -> Arrays:
+        slots = {f"slot{k}.{name}": s for name, all_ in self._slots.items() for k, s in enumerate(all_)}
+        return {
+            **{f"parameter.{name}": p.data for name, p in self._named()},
+            **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
+            **{f"average.{name}": a for name, a in self._averages.items()},
+            **slots,
+        }
+
+    def load_state(self, state: Arrays) -> None:
+        device = self._material.machine.device
+        for name, p in self._named():
+            p.data = state[f"parameter.{name}"].to(device)
+            self._slots[name] = tuple(state[f"slot{k}.{name}"].to(device) for k in range(self._update.slots))
+        for name, buffer in self._stack.named_buffers():
+            _replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
+        self._averages = {name: state[f"average.{name}"].to(device) for name in self._averages}
+
+    def keep(self, positions: Sequence[int]) -> None:
+        index = torch.tensor(list(positions), device=self._material.machine.device)
+        kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
+        self._crew([self.runs[position] for position in positions])
+        for layer in self._stack.modules():
+            if isinstance(layer, StackedDropout) and len(layer.rates) != len(positions):
+                layer.rates = layer.rates[: len(positions)]  # all at the model's own rate
+        self.load_state(kept)
+
+
+def _replace_buffer(module: torch.nn.Module, name: str, value: Tensor) -> None:
+    path, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(path), leaf, value)
+
+
+def _select(runs: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` for the chosen runs, ``old`` for the others: by selection, since 0·NaN is NaN."""
+    return torch.where(runs.view(-1, *[1] * (new.ndim - 1)), new, old)

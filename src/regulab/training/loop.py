@@ -1,0 +1,214 @@
+"""Training a fleet from its first epoch, or from its checkpoint, to its last.
+
+After every epoch: validate, append to the history, let runs that stopped or diverged leave, save a
+checkpoint. Whatever stops the process, the next one goes on from the last checkpoint, and repeats at most
+one epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from regulab.models import weights_hash
+from regulab.progress import Progress
+from regulab.records import COMPLETED, DIVERGED, EpochRecord
+from regulab.store import RunDirectory
+from regulab.techniques import stack as stack_techniques
+from regulab.training.batches import ImageTensors
+from regulab.training.crew import Arrays, Crew, Material, Run, accuracy, evaluate
+from regulab.training.fleet import Fleet
+from regulab.training.plain import PlainRun
+from regulab.training.planning import FleetPlan
+
+
+@dataclass
+class RunLog:
+    """What is known of a run while it trains; kept in the checkpoint."""
+
+    arm: str
+    seed: int
+    initial_weights_hash: str
+    status: str = COMPLETED
+    active: bool = True
+    seconds: float = 0.0
+    val_losses: list[float] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch of the lowest validation loss, counted from 1."""
+        return self.val_losses.index(min(self.val_losses)) + 1 if self.val_losses else None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fleet after training: each run's log and the weights that are tested, None for a run that diverged."""
+
+    runs: Sequence[Run]
+    logs: Sequence[RunLog]
+    weights: Sequence[Arrays | None]
+
+
+def make_crew(engine: str, material: Material, runs: Sequence[Run]) -> Crew:
+    return Fleet(material, runs) if engine == "fleet" else PlainRun(material, runs)
+
+
+class Voyage:
+    """The training of one fleet; ``kept`` holds weights by the run's position: best so far, or final of those that left."""
+
+    def __init__(
+        self,
+        plan: FleetPlan,
+        material: Material,
+        runs: Sequence[Run],
+        validation: ImageTensors,
+        store: RunDirectory,
+    ) -> None:
+        self._plan, self._material, self._runs = plan, material, list(runs)
+        self._validation, self._store = validation, store
+        self._crew = make_crew(plan.engine, material, runs)
+        hashes = {
+            seed: weights_hash(material.module(seed)) for seed in dict.fromkeys(run.seed for run in runs)
+        }
+        self._logs = [RunLog(run.arm, run.seed, hashes[run.seed]) for run in runs]
+        self._rules = stopping_rules(runs)
+        self._kept: dict[int, Arrays] = {}
+        self._epoch = 0
+        self._resume()
+
+    def _resume(self) -> None:
+        saved = self._store.load_checkpoint(self._plan.index)
+        if saved is None:
+            self._save(self._store.history_length())
+            return
+        arrays, state = saved
+        self._store.truncate_history(state["history_length"])
+        self._epoch = state["epoch"]
+        self._logs = [RunLog(**log) for log in state["logs"]]
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self._aboard():
+            self._crew.keep(self._aboard())
+            self._crew.load_state(
+                {
+                    name.removeprefix("crew/"): tensor
+                    for name, tensor in tensors.items()
+                    if name.startswith("crew/")
+                }
+            )
+        for name, tensor in tensors.items():
+            kind, position, *rest = name.split("/")
+            if kind == "kept":
+                self._kept.setdefault(int(position), {})["/".join(rest)] = tensor
+
+    def _aboard(self) -> list[int]:
+        return [position for position, log in enumerate(self._logs) if log.active]
+
+    def train(self, progress: Progress) -> Trained:
+        """All remaining epochs."""
+        for epoch in range(self._epoch + 1, self._material.study.train.epochs + 1):
+            aboard = self._aboard()
+            if not aboard:
+                break
+            records = self._train_epoch(epoch, aboard)
+            length = self._store.append_history(records)
+            self._leave(aboard, epoch)
+            self._epoch = epoch
+            self._save(length)
+            progress.epoch(records)
+        self._keep_final(self._aboard(), self._crew.weights())
+        return Trained(self._runs, self._logs, [self._kept.get(p) for p in range(len(self._runs))])
+
+    def _train_epoch(self, epoch: int, aboard: Sequence[int]) -> list[EpochRecord]:
+        start = time.perf_counter()
+        totals = self._crew.train_epoch(epoch)
+        seconds = time.perf_counter() - start
+        val_loss, predicted, _ = evaluate(self._crew, self._validation, self._material.preprocessing)
+        val_accuracy = accuracy(predicted, self._validation.labels)
+        penalties = self._crew.penalties()
+        records = []
+        for row, position in enumerate(aboard):
+            log = self._logs[position]
+            log.seconds += seconds / len(aboard)
+            log.orders.append(totals.orders[row])
+            loss, validation = float(totals.loss[row]), float(val_loss[row])
+            fine = math.isfinite(loss) and math.isfinite(validation)
+            if fine:
+                log.val_losses.append(validation)
+            else:
+                log.status = DIVERGED
+            records.append(
+                EpochRecord(
+                    arm=log.arm,
+                    seed=log.seed,
+                    epoch=epoch,
+                    train_loss=loss if math.isfinite(loss) else None,
+                    penalty=float(penalties[row]) if fine else None,
+                    train_accuracy=float(totals.accuracy[row]) if fine else None,
+                    val_loss=validation if fine else None,
+                    val_accuracy=float(val_accuracy[row]) if fine else None,
+                    lr=totals.lr,
+                    fleet=self._plan.index,
+                    fleet_size=len(aboard),
+                    seconds=seconds,
+                )
+            )
+        return records
+
+    def _leave(self, aboard: Sequence[int], epoch: int) -> None:
+        """Keeps the best weights of runs that go back to them; runs that stop or diverged leave the crew."""
+        weights = self._crew.weights()
+        staying = []
+        for row, position in enumerate(aboard):
+            log, rule = self._logs[position], self._rules[position]
+            if log.status == DIVERGED:
+                log.active = False
+                self._kept.pop(position, None)
+                continue
+            if self._returns_to_best(position) and log.best_epoch == epoch:
+                self._kept[position] = _row(weights, row)
+            if rule is not None and rule(log.val_losses):
+                log.active = False
+            else:
+                staying.append(row)
+        if len(staying) < len(aboard) and staying:
+            self._crew.keep(staying)
+
+    def _returns_to_best(self, position: int) -> bool:
+        return self._rules[position] is not None or self._material.study.endpoint.epoch == "best_val"
+
+    def _keep_final(self, aboard: Sequence[int], weights: Arrays) -> None:
+        for row, position in enumerate(aboard):
+            if not self._returns_to_best(position):
+                self._kept[position] = _row(weights, row)
+
+    def _save(self, history_length: int) -> None:
+        arrays = {f"crew/{name}": tensor for name, tensor in self._crew.state().items()}
+        for position, kept in self._kept.items():
+            arrays |= {f"kept/{position}/{name}": tensor for name, tensor in kept.items()}
+        state = {
+            "epoch": self._epoch,
+            "logs": [asdict(log) for log in self._logs],
+            "history_length": history_length,
+        }
+        self._store.save_checkpoint(
+            self._plan.index, {name: t.contiguous().cpu().numpy() for name, t in arrays.items()}, state
+        )
+
+
+def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool] | None]:
+    """For each run the rule that may stop it, or None."""
+    rules: list[Callable[[Sequence[float]], bool] | None] = [None] * len(runs)
+    for hooks in stack_techniques([run.techniques for run in runs]).values():
+        for position, rule in enumerate(hooks.stopping or ()):
+            rules[position] = rule if rule is not None else rules[position]
+    return rules
+
+
+def _row(weights: Arrays, row: int) -> dict[str, Tensor]:
+    return {name: tensor[row].detach().clone() for name, tensor in weights.items()}

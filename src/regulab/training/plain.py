@@ -1,0 +1,195 @@
+"""The plain loop: one run, trained as anyone would write it in PyTorch. The reference for the fleet.
+
+An ordinary module, torch.optim, penalties differentiated by autograd. It shares with the fleet only what
+both must be given alike: batches, draws, schedules and the techniques themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regulab.config import SGD
+from regulab.models.dropout import Dropout, DropoutDraws
+from regulab.techniques import stack as stack_techniques
+from regulab.techniques.technique import Parameter
+from regulab.training.batches import Batches, order_digest
+from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, is_weight
+from regulab.training.schedules import learning_rate
+
+SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
+
+
+class PlainRun:
+    """Implements `Crew` for a single run."""
+
+    def __init__(self, material: Material, runs: Sequence[Run]) -> None:
+        (self._run,) = runs
+        self._material = material
+        device = material.machine.device
+        self._module = material.module(self._run.seed).to(device)
+        self._hooks = stack_techniques([self._run.techniques])
+        for hooks in self._hooks.values():
+            for layer in self._module.modules():
+                if hooks.rates is not None and isinstance(layer, Dropout):
+                    layer.rate = self._run.technique("dropout").rate  # type: ignore[union-attr]
+        plan = input_plan(material, runs)
+        self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
+        self._draws = DropoutDraws(plan.seeds[0])
+        self._draws.bind(self._module)
+        self._optimizer = self._torch_optimizer()
+        self._averages: Arrays = {}
+        if any(hooks.average for hooks in self._hooks.values()):
+            self._averages = {name: p.detach().clone() for name, p in self._module.named_parameters()}
+
+    def _torch_optimizer(self) -> torch.optim.Optimizer:
+        config, parameters = self._material.study.train.optimizer, self._module.parameters()
+        if isinstance(config, SGD):
+            return torch.optim.SGD(
+                parameters, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=0
+            )
+        return torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0)
+
+    def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
+        """Each parameter, and the same seen as a stack of one run."""
+        return [
+            (p, Parameter(name, p.unsqueeze(0), is_weight(p.shape)))
+            for name, p in self._module.named_parameters()
+        ]
+
+    def train_epoch(self, epoch: int) -> EpochTotals:
+        train, steps = self._material.study.train, self._batches.steps
+        orders = self._batches.orders(epoch)
+        self._draws.begin(epoch)
+        streams = self._material.streams(self._run.seed)
+        generators = {name: [streams.generator("batch", name, epoch)] for name in self._hooks}
+        self._module.train()
+        loss_sum = correct = 0.0
+        lr = 0.0
+        for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
+            lr = learning_rate(train, (epoch - 1) * steps + step, steps)
+            before = [buffer.clone() for buffer in self._module.buffers()]
+            targets = labels
+            for name, hooks in self._hooks.items():
+                if hooks.batch is not None:
+                    if targets is labels:
+                        targets = F.one_hot(labels, self._material.classes).float()
+                    x, targets = hooks.batch(x, targets, generators[name])
+            logits = self._forward(x[:, 0])
+            loss = F.cross_entropy(logits, targets[:, 0])
+            loss_sum += float(loss)
+            correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
+            if not loss.isfinite():
+                for buffer, old in zip(self._module.buffers(), before, strict=True):
+                    buffer.copy_(old)
+                break
+            self._step(loss, lr)
+        totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
+        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=lr, orders=[order_digest(orders[0])])
+
+    def _forward(self, x: Tensor) -> Tensor:
+        machine = self._material.machine
+        with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
+            return self._module(x).float()
+
+    def _step(self, loss: Tensor, lr: float) -> None:
+        hooks = self._hooks.values()
+        for _, p in self._parameters():
+            for hook in hooks:
+                if hook.penalty is not None and hook.gradient is not None and hook.gradient(p) is not None:
+                    loss = loss + hook.penalty(p)[0]  # type: ignore[index]
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.param_groups[0]["lr"] = lr
+        with torch.no_grad():
+            for parameter, p in self._parameters():
+                for hook in hooks:
+                    decayed = hook.decay(p, lr) if hook.decay else None
+                    if decayed is not None:
+                        parameter.copy_(decayed[0])
+        self._optimizer.step()
+        with torch.no_grad():
+            for parameter, p in self._parameters():
+                for hook in hooks:
+                    if hook.proximal is not None:
+                        self._proximal(parameter, p, hook.proximal, lr)
+                    if hook.average is not None:
+                        self._averages[p.name] = hook.average(self._averages[p.name][None], p)[0]
+
+    def _proximal(self, parameter: torch.nn.Parameter, p: Parameter, operator, lr: float) -> None:
+        """The proximal operator with the step's own scale; what it removed goes into the optimizer's memory."""
+        config, state = self._material.study.train.optimizer, self._optimizer.state[parameter]
+        if isinstance(config, SGD):
+            scale = torch.tensor(lr * (1 + config.momentum if config.nesterov else 1))
+        else:
+            beta1, beta2 = config.betas
+            t = float(state["step"])
+            deviation = (state["exp_avg_sq"] / (1 - beta2**t)).sqrt() + config.eps
+            scale = lr * (1 - beta1) / (1 - beta1**t) / deviation
+        shrunk = operator(p, scale.to(parameter.device)[None] if scale.ndim else scale.to(parameter.device))
+        if shrunk is None:
+            return
+        removed = (parameter - shrunk[0]) / scale
+        parameter.copy_(shrunk[0])
+        if not isinstance(config, SGD):
+            state["exp_avg"] += (1 - config.betas[0]) * removed
+        elif config.momentum:
+            state["momentum_buffer"] += removed
+
+    def logits(self, x: Tensor) -> Tensor:
+        self._module.eval()
+        trained = {name: p.data for name, p in self._module.named_parameters()}
+        self._assign(self._averages or trained)
+        logits = self._forward(x)[:, None]
+        self._assign(trained)
+        return logits
+
+    def _assign(self, values: Arrays) -> None:
+        for name, p in self._module.named_parameters():
+            p.data = values[name]
+
+    def penalties(self) -> Tensor:
+        total = torch.zeros(1, device=self._material.machine.device)
+        with torch.no_grad():
+            for hook in self._hooks.values():
+                for _, p in self._parameters() if hook.penalty else ():
+                    value = hook.penalty(p)  # type: ignore[misc]
+                    total = total if value is None else total + value
+        return total
+
+    def weights(self) -> Arrays:
+        parameters = self._averages or {name: p.data for name, p in self._module.named_parameters()}
+        return {
+            name: tensor[None]
+            for name, tensor in {**parameters, **dict(self._module.named_buffers())}.items()
+        }
+
+    def load_weights(self, weights: Arrays) -> None:
+        self._averages = {}
+        self._module.load_state_dict({name: tensor[0] for name, tensor in weights.items()})
+
+    def state(self) -> Arrays:
+        state = {f"module.{name}": tensor[None] for name, tensor in self._module.state_dict().items()}
+        names = SLOT_NAMES[isinstance(self._material.study.train.optimizer, SGD)]
+        for name, p in self._module.named_parameters():
+            remembered = self._optimizer.state.get(p, {})
+            state |= {f"{n}.{name}": remembered[n][None] for n in names if remembered.get(n) is not None}
+            if "step" in remembered:
+                state[f"step.{name}"] = remembered["step"][None]
+        return {**state, **{f"average.{name}": a[None] for name, a in self._averages.items()}}
+
+    def load_state(self, state: Arrays) -> None:
+        device = self._material.machine.device
+        self._module.load_state_dict({n: state[f"module.{n}"][0] for n in self._module.state_dict()})
+        for name, p in self._module.named_parameters():
+            for slot in ("step", "momentum_buffer", "exp_avg", "exp_avg_sq"):
+                if f"{slot}.{name}" in state:
+                    value = state[f"{slot}.{name}"][0]
+                    self._optimizer.state[p][slot] = value if slot == "step" else value.to(device)
+        self._averages = {name: state[f"average.{name}"][0].to(device) for name in self._averages}
+
+    def keep(self, positions: Sequence[int]) -> None:
+        assert list(positions) == [0], "a plain run sails alone"

@@ -1,0 +1,133 @@
+"""Which runs sail together: by whole seeds, in an order and in sizes that follow from the study alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from regulab.errors import UserError
+from regulab.techniques import Technique
+from regulab.training.crew import Material, Run
+from regulab.training.stacking import Unstackable, check_stack, stack_modules
+
+PIXELS_PER_STEP = (
+    2**19
+)  # images × pixels × runs: beyond it larger fleets gain nothing (measured on MNIST, R = 4 … 8)
+BYTES_PER_STEP = 2**32  # activations of one step: larger fleets are split
+CHECKED_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """One fleet of a study, as ``fleets.json`` keeps it: a resumed study sails in the same fleets."""
+
+    index: int
+    runs: tuple[tuple[str, int], ...]  # (arm, seed), seed by seed
+    engine: str  # fleet, or plain: each run alone
+    reason: str  # why plain
+    precision: str
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "runs": [list(run) for run in self.runs]}
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> FleetPlan:
+        return cls(**{**content, "runs": tuple((arm, seed) for arm, seed in content["runs"])})
+
+
+def plan_fleets(
+    material: Material,
+    arms: Mapping[str, tuple[Technique, ...]],
+    seeds: Sequence[int],
+    known: Sequence[FleetPlan],
+) -> list[FleetPlan]:
+    """The known fleets, then new ones for the runs that none of them holds."""
+    held = {run for fleet in known for run in fleet.runs}
+    missing = [seed for seed in seeds if any((arm, seed) not in held for arm in arms)]
+    engine, reason = choose_engine(material)
+    size = 1 if engine == "plain" else runs_per_fleet(material, len(arms))
+    fleets = list(known)
+    for runs in _groups(list(arms), missing, held, size):
+        fleets.append(
+            FleetPlan(
+                len(fleets), tuple(runs), engine, reason, material.machine.precision, torch.get_num_threads()
+            )
+        )
+    return fleets
+
+
+def _groups(
+    arms: Sequence[str], seeds: Sequence[int], held: set[tuple[str, int]], size: int
+) -> Iterator[list[tuple[str, int]]]:
+    """Whole seeds together while they fit; a seed with more arms than fit is cut."""
+    group: list[tuple[str, int]] = []
+    for seed in seeds:
+        runs = [(arm, seed) for arm in arms if (arm, seed) not in held]
+        if group and len(group) + len(runs) > size:
+            yield group
+            group = []
+        group += runs
+        while len(group) > size:
+            yield group[:size]
+            group = group[size:]
+    if group:
+        yield group
+
+
+def choose_engine(material: Material) -> tuple[str, str]:
+    """``fleet``, or ``plain`` with the reason: three seeds' modules are stacked and compared with the plain ones."""
+    if material.study.train.engine == "plain":
+        return "plain", "the study asks for it"
+    modules = [material.module(seed) for seed in range(3)]
+    pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
+    x = material.preprocessing.normalize(material.preprocessing.to_unit(pixels))
+    try:
+        check_stack(stack_modules(modules), modules, x)
+    except Unstackable as problem:
+        return "plain", str(problem)
+    return "fleet", ""
+
+
+def runs_per_fleet(material: Material, arms: int) -> int:
+    """How many runs one fleet holds: all arms of a seed, more seeds while a step stays small, fewer where memory ends."""
+    _, height, width, _ = material.train.pixels.shape
+    batch = min(material.study.train.batch_size, len(material.train))
+    seeds = max(1, PIXELS_PER_STEP // (arms * batch * height * width))
+    return max(1, min(seeds * arms, BYTES_PER_STEP // (batch * bytes_per_image(material))))
+
+
+def bytes_per_image(material: Material) -> int:
+    """Memory that one image's activations take in one run's training step: outputs of all layers, kept and with gradients.
+
+    Raises `UserError` where the network cannot take images of this size.
+    """
+    module, outputs = material.module(0).eval(), [0]
+
+    def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            outputs[0] += output.numel()
+
+    for layer in module.modules():
+        if not any(True for _ in layer.children()):
+            layer.register_forward_hook(count)
+    x = material.preprocessing.normalize(material.preprocessing.to_unit(material.train.pixels[:1].cpu()))
+    try:
+        with torch.no_grad():
+            module(x)
+    except RuntimeError as error:
+        _, c, h, w = x.shape
+        raise UserError(
+            f"the model cannot take these images: {error}",
+            got=f"{c}×{h}×{w}",
+            where=f"model {material.study.model.name}",
+        ) from error
+    return 2 * outputs[0] * material.machine.activations.itemsize
+
+
+def crew_runs(plan: FleetPlan, arms: Mapping[str, tuple[Technique, ...]]) -> list[Run]:
+    return [Run(arm, seed, arms[arm]) for arm, seed in plan.runs]

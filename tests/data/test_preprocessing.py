@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+
+from regulab.data import Images
+from regulab.data.preprocessing import fit
+
+
+def images(pixels) -> Images:
+    return Images(np.asarray(pixels, np.uint8), np.zeros(len(pixels), np.int64))
+
+
+@pytest.mark.parametrize("count", [1, 7, 5000])
+def test_constants_equal_numpys_over_the_whole_array(count):
+    pixels = np.random.default_rng(2).integers(3, 250, (count, 5, 3, 3))
+    unit = pixels / 255
+    found = fit(images(pixels), "dataset")
+    np.testing.assert_allclose(found.mean, unit.mean((0, 1, 2)), rtol=1e-7)
+    np.testing.assert_allclose(found.deviation, unit.std((0, 1, 2)), rtol=1e-7)
+    assert found.mean.dtype == found.deviation.dtype == torch.float32
+
+
+def test_normalized_training_images_have_mean_0_and_deviation_1():
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 7, 5, 3)) // [1, 2, 5]
+    preprocessing = fit(images(pixels), "dataset")
+    x = preprocessing.normalize(preprocessing.to_unit(torch.from_numpy(pixels.astype(np.uint8)))).double()
+    assert x.shape == (40, 3, 7, 5)
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(x.var((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-6, rtol=0)
+
+
+def test_a_constant_channel_becomes_0_and_stays_finite():
+    pixels = np.full((3, 4, 4, 1), 77)
+    preprocessing = fit(images(pixels), "dataset")
+    assert preprocessing.deviation.tolist() == [1]
+    x = preprocessing.normalize(preprocessing.to_unit(torch.full((2, 4, 4, 1), 77, dtype=torch.uint8)))
+    assert x.abs().max() < 1e-7
+
+
+def test_to_unit_divides_by_255_exactly_and_moves_channels():
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(2, 8, 8, 2)
+    unit = fit(images(pixels.numpy()), "none").to_unit(pixels)
+    assert unit.shape == (2, 2, 8, 8)
+    assert torch.equal(unit, (pixels.permute(0, 3, 1, 2).double() / 255).float())
+    assert pixels[1, 7, 7, 1] == 255  # the stored bytes are not changed
+
+
+def test_none_leaves_values_as_they_are():
+    preprocessing = fit(images(np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3))), "none")
+    x = torch.rand(2, 3, 2, 2)
+    assert torch.equal(preprocessing.normalize(x), x)
+
+
+def test_leading_axes_are_free():
+    preprocessing = fit(images(np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3))), "dataset")
+    x = torch.rand(4, 5, 3, 2, 7)
+    assert torch.equal(preprocessing.normalize(x)[2, 3], preprocessing.normalize(x[2, 3]))
