@@ -162,12 +162,12 @@ class RunDirectory:
 
     def write_weights(self, arm: str, seed: int, arrays: Mapping[str, Array]) -> None:
         path = self.path / WEIGHTS / file_name(arm) / f"seed-{seed}.safetensors"
-        write_whole(path, save_safetensors(dict(arrays)))
+        write_whole(path, save_safetensors(_dense(arrays)))
 
     def save_checkpoint(self, fleet: int, arrays: Mapping[str, Array], state: Mapping[str, Any]) -> None:
         """One file with the arrays and, as JSON, ``state`` and the ``history_length`` they agree with."""
         content = json.dumps({"history_length": self.history_length(), **state})
-        write_whole(self._checkpoint(fleet), save_safetensors(dict(arrays), {"state": content}))
+        write_whole(self._checkpoint(fleet), save_safetensors(_dense(arrays), {"state": content}))
 
     def load_checkpoint(self, fleet: int) -> tuple[dict[str, Array], dict[str, Any]] | None:
         """Arrays and state of `save_checkpoint`; None where there is no checkpoint."""
@@ -211,6 +211,11 @@ def read_records(path: Path) -> StudyRecords:
         predictions={run: predictions for run, predictions in found.items() if predictions is not None},
         mistakes=_read_npz(path / MISTAKES, Mistakes) if (path / MISTAKES).exists() else None,
     )
+
+
+def _dense(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Row-major arrays: safetensors 0.8 writes the memory of any other (channels-last weights) as it lies."""
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -265,7 +270,7 @@ def _merge(path: Path, study: Study) -> Study:
             where=str(path),
         )
     seeds = recorded.seeds + tuple(seed for seed in study.seeds if seed not in recorded.seeds)
-    return recorded.model_copy(update={"seeds": seeds})
+    return recorded.model_copy(update={"seeds": seeds, "resolved": recorded.resolved or study.resolved})
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

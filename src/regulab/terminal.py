@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Console, Group
@@ -20,6 +21,7 @@ from regulab.records import EpochRecord
 
 PLAIN_WIDTH = 200  # columns of a table that goes into a file or a pipe
 PLAIN_INTERVAL = 3.0  # seconds between plain lines, at least
+WARM_UP = 20.0  # seconds; a first epoch that takes longer tells the speed, a shorter one does not
 VERDICT_STYLES = {"better": "green", "worse": "red", "diverged": "bold red", "equivalent": "cyan"}
 
 
@@ -76,13 +78,13 @@ class PlainProgress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._standing, self._epochs, self._write, self._clock = Standing(arms), epochs, write, clock
-        self._total = self._before = self._done = 0
-        self._began = self._written = clock()
+        self._total = self._done = 0
+        self._mark = (clock(), 0)  # a time, and the units done at that time, from which the rate is taken
+        self._written, self._warm = -math.inf, False
 
     def started(self, total: int, done: int) -> None:
-        self._total, self._before, self._done = total, done, done
-        self._began = self._clock()
-        self._written = self._began - PLAIN_INTERVAL
+        self._total, self._done = total, done
+        self._mark = (self._clock(), done)
         rest = f", {done} of them done before" if done else ""
         self._write(f"training {total} epochs of runs{rest}")
 
@@ -90,6 +92,7 @@ class PlainProgress:
         self._standing.update(records)
         self._done += len(records)
         now, epoch = self._clock(), records[0].epoch
+        left = self._left(now)
         if now - self._written < PLAIN_INTERVAL and epoch < self._epochs:
             return
         self._written = now
@@ -101,8 +104,8 @@ class PlainProgress:
         )
         self._write(
             f"epoch {epoch}/{self._epochs} of {number_ranges(seeds, 'seed')}; "
-            f"validation accuracy: {accuracies}; {100 * self._done / self._total:.0f} % of the study, "
-            f"{duration(self._left(now))} left"
+            f"validation accuracy: {accuracies}; {100 * self._done / self._total:.0f} % of the study"
+            + ("" if left is None else f", {duration(left)} left")
         )
 
     def message(self, text: str) -> None:
@@ -110,8 +113,16 @@ class PlainProgress:
 
     def finished(self) -> None: ...
 
-    def _left(self, now: float) -> float:
-        return (now - self._began) / (self._done - self._before) * (self._total - self._done)
+    def _left(self, now: float) -> float | None:
+        """Seconds left at the rate so far; None after a short first epoch, most of which is warming up."""
+        since, before = self._mark
+        elapsed, units = now - since, self._done - before
+        if not self._warm:
+            self._warm = True
+            if elapsed < WARM_UP:
+                self._mark = (now, self._done)
+                return None
+        return elapsed / units * (self._total - self._done)
 
 
 class LiveProgress:
@@ -142,7 +153,7 @@ class LiveProgress:
         self._bar.advance(self._bar.task_ids[0], len(records))
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, highlight=False)
 
     def finished(self) -> None:
         self._live.stop()
@@ -162,47 +173,62 @@ class LiveProgress:
         return Group(table, self._bar)
 
 
-def comparison_table(comparison: Mapping[str, Any]) -> Table:
-    """The mapping of ``compare --json`` for people: an arm a row; notes below the table."""
-    unit = " (%)" if comparison["metric"].endswith("accuracy") else ""
+def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
+    """The mapping of ``compare --json`` for people: an arm a row, what remains to be said below."""
+    arms, baseline, metric = comparison["arms"], comparison["baseline"], comparison["metric"]
     seeds = number_ranges(comparison["seeds"], "seed") if comparison["seeds"] else "no seeds yet"
-    title = f"{comparison['metric']}{unit}, {comparison['epoch']} epoch, {comparison['protocol']}, {seeds}"
-    arms, baseline = comparison["arms"], comparison["baseline"]
-    notes = [comparison["note"], *(arm["note"] and f"{name}: {arm['note']}" for name, arm in arms.items())]
-    caption = Text("\n".join(dict.fromkeys(note for note in notes if note)), justify="left")
+    unit = " in %" if metric.endswith("accuracy") else ""
+    said = (f"{metric}{unit}", f"{comparison['epoch']} epoch", comparison["protocol"], seeds)
     table = Table(
-        title=Text(title), title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD
+        title=Text(", ".join(said)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     for column in ("arm", "mean", "95 % interval", f"− {baseline}", "95 % interval", "p (Holm)", "verdict"):
-        table.add_column(Text(column), justify="left" if column in ("arm", "verdict") else "right")
+        justify: Literal["left", "right"] = "left" if column in ("arm", "verdict") else "right"
+        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (Holm)", "verdict"))
     for name, arm in arms.items():
-        is_baseline = name == baseline
-        verdict = "baseline" if is_baseline else arm["verdict"] or "–"
-        if arm["seeds_needed"]:
-            verdict += f" (about {arm['seeds_needed']} seeds needed)"
+        verdict = "baseline" if name == baseline else arm["verdict"] or "–"
+        against = ("", "", "") if name == baseline else _against(arm, metric)
+        interval = _interval(arm["ci95"], metric)
+        style = VERDICT_STYLES.get(verdict, "")
         table.add_row(
-            Text(name),
-            _number(arm["mean"]),
-            _interval(arm["ci95"]),
-            "" if is_baseline else _number(arm["difference"], signed=True),
-            "" if is_baseline else _interval(arm["difference_ci95"], signed=True),
-            "" if is_baseline or arm["p_holm"] is None else f"{arm['p_holm']:.3g}",
-            Text(verdict, style=VERDICT_STYLES.get(arm["verdict"], "")),
+            Text(name), _number(arm["mean"], metric), interval, *against, Text(verdict, style=style)
         )
-    return table
+    console.print(table)
+    for note in _notes(comparison):
+        console.print(note, markup=False, soft_wrap=not console.is_terminal)
 
 
-def _number(value: float | None, *, signed: bool = False) -> str:
+def _against(arm: Mapping[str, Any], metric: str) -> tuple[str, str, str]:
+    return (
+        _number(arm["difference"], metric, "+"),
+        _interval(arm["difference_ci95"], metric, "+"),
+        "–" if arm["p_holm"] is None else f"{arm['p_holm']:.3g}",
+    )
+
+
+def _notes(comparison: Mapping[str, Any]) -> list[str]:
+    """The comparison's own note, then each arm's; arms with the same note share a line."""
+    sharing: dict[str, list[str]] = {}
+    for name, arm in comparison["arms"].items():
+        needed = arm["seeds_needed"]
+        for note in (arm["note"], f"about {needed} seeds would decide" if needed else None):
+            if note:
+                sharing.setdefault(note, []).append(name)
+    own = [comparison["note"]] if comparison["note"] else []
+    return own + [f"{', '.join(names)}: {note}" for note, names in sharing.items()]
+
+
+def _number(value: float | None, metric: str, sign: str = "") -> str:
+    """Accuracies to a hundredth of a point, all else to four significant digits."""
     if value is None:
         return "–"
-    digits = 3 if abs(value) < 1e4 else 0
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return f"{value:{sign}.2f}" if metric.endswith("accuracy") else f"{value:{sign}.4g}"
 
 
-def _interval(interval: Sequence[float] | None, *, signed: bool = False) -> str:
+def _interval(interval: Sequence[float] | None, metric: str, sign: str = "") -> str:
     if interval is None:
         return "–"
-    low, high = (_number(end, signed=signed) for end in interval)
+    low, high = (_number(end, metric, sign) for end in interval)
     return f"{low} … {high}"
 
 

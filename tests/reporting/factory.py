@@ -43,11 +43,12 @@ def make_history(
     lines = []
     for epoch in range(1, epochs + 1):
         error = (100 - final) * (1 + 20 * np.exp(-epoch / 3)) + 0.1 * rng.standard_normal()
-        loss = 0.03 * error + 0.001 * abs(rng.standard_normal())
+        loss = 0.03 * abs(error) + 0.001 * abs(rng.standard_normal())
         lines.append(
             EpochRecord(
-                arm=arm, seed=seed, epoch=epoch, train_loss=loss * 1.1, penalty=0.0, train_accuracy=99 - error,
-                val_loss=loss, val_accuracy=100 - error, lr=0.1, fleet=0, fleet_size=4, seconds=1.5,
+                arm=arm, seed=seed, epoch=epoch, train_loss=loss * 1.1, penalty=0.0,
+                train_accuracy=99 - error, val_loss=loss, val_accuracy=100 - error,
+                lr=0.1, fleet=0, fleet_size=4, seconds=1.5,
             )
         )  # fmt: skip
     return lines
@@ -56,7 +57,8 @@ def make_history(
 def make_result(arm: str, seed: int, epochs: int, accuracy: float, **changes: Any) -> Result:
     values: dict[str, Any] = {
         "arm": arm, "seed": seed, "status": COMPLETED, "epochs": epochs, "best_epoch": epochs,
-        "test_loss": (100 - accuracy) * 0.03, "test_accuracy": accuracy, "train_loss": 0.02, "train_accuracy": 99.5,
+        "test_loss": (100 - accuracy) * 0.03, "test_accuracy": accuracy, "train_loss": 0.02,
+        "train_accuracy": 99.5,
         "weight_norm_l1": 500.0, "weight_norm_l2": 12.0 - ("l2" in arm), "zero_fraction": 0.4 * ("l1" in arm),
         "near_zero_fraction": 0.01 + 0.4 * ("l1" in arm), "parameters": 9_834, "seconds": 30.0,
         "initial_weights_hash": f"weights-{seed}", "data_order_hash": f"order-{seed}",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +37,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # λ on a terminal that has none
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    # Shells start background jobs with SIGINT ignored; `kill -INT` is to save and stop there too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app(prog_name="regulab")
 
 
@@ -140,20 +144,30 @@ def compare(
 def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
     from regulab.statistics import compare as compared
     from regulab.store import read_records
-    from regulab.terminal import comparison_table, output
+    from regulab.terminal import output, print_comparison
 
     comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
-    output().print(comparison_table(comparison.to_json()))
+    print_comparison(comparison.to_json(), output())
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:
     from regulab.terminal import duration, size
 
-    print(f"{plan.runs} runs in {len(plan.fleets)} fleets, into {directory}")
+    fleets = f"{len(plan.fleets)} fleet{'s' if len(plan.fleets) > 1 else ''}"
+    print(f"{plan.runs} runs in {fleets}, into {directory}")
     for fleet in plan.fleets:
-        runs = ", ".join(f"{arm} seed {seed}" for arm, seed in fleet.runs)
-        print(f"fleet {fleet.index} ({fleet.engine}): {runs}")
+        print(f"fleet {fleet.index} ({fleet.engine}): {_runs_in_words(fleet.runs)}")
     print(f"memory: about {size(plan.memory_bytes)}")
     print(f"time: {'unknown' if plan.seconds is None else f'about {duration(plan.seconds)}'}")
     for note in plan.notes:
         print(note)
+
+
+def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
+    """``none, l1 × seeds 0–4`` where every arm has every seed, else one by one."""
+    from regulab.terminal import number_ranges
+
+    arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})
+    if len(runs) == len(arms) * len(seeds):
+        return f"{', '.join(arms)} × {number_ranges(seeds, 'seed')}"
+    return ", ".join(f"{arm} seed {seed}" for arm, seed in runs)

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from regulab.records import StudyRecords
 from regulab.reporting.figures import FAINT, INK, one_line, verbatim
 from regulab.reporting.palette import Look, looks
-from regulab.reporting.series import Band, Series, band_kind, series
+from regulab.reporting.series import Band, Series, Values, band_kind, series
 
 Shown = Literal["val_accuracy", "val_loss"]
 
@@ -29,32 +29,33 @@ BANDS = {
     "range": "line: mean over seeds; band: lowest to highest seed",
     "none": "line: the only seed",
 }
-BESIDE = 44  # characters up to which two legend entries fit side by side
+BESIDE = 48  # characters up to which two legend entries fit side by side
 Looks = dict[str, Look]
 
 
 def draw(records: StudyRecords, measure: Shown) -> Figure:
     """The figure of one measure: all epochs on the left, the last third on the right.
 
-    The loss has a logarithmic axis. Up to an arm's first ended run its line is the mean over all its seeds,
-    after that, thinner, over the runs still going; marks show where runs stopped early or diverged.
+    On the left the loss has a logarithmic axis. Up to an arm's first ended run its line is the mean over
+    all its seeds, after that, thinner, over the runs still going; marks show where runs stopped early or
+    diverged.
     """
     shown = series(records, measure)
     appearance, band = dict(looks(records)), band_kind(shown)
     labels = [_label(records, one) for one in shown]
     columns = 2 if len(labels) > 1 and max(map(len, labels), default=0) <= BESIDE else 1
-    rows = -(-len(labels) // columns)
+    rows = -(-(len(labels) + len(_marks(shown))) // columns)
     figure = Figure(figsize=(10, 4.6 + 0.26 * rows), layout="constrained", facecolor="white")
     whole, late = figure.subplots(1, 2)
     epochs = max((one.values.shape[1] for one in shown), default=0)
-    first = epochs - epochs // 3 + 1
+    first = -(-2 * epochs // 3)
     for axes in (whole, late):
-        _decorate(axes, measure)
+        _decorate(axes, measure, shown)
         for order, one in enumerate(shown):
             if one.runs:
                 _plot(axes, one, appearance[one.arm], band, order)
     course = records.study["protocol"]["kind"] == "course"
-    split = "\nvalidation split = test split (protocol: course)" if course else ""
+    split = "\n(the validation split is the test split)" if course else ""
     whole.set_ylabel(AXES[measure] + split, color=INK, fontsize=12)
     whole.set_title("all epochs", fontsize=12, color=INK)
     if epochs:
@@ -84,15 +85,22 @@ def _label(records: StudyRecords, one: Series) -> str:
     return f"{legend} · n = {one.runs} seed{'s' if one.runs > 1 else ''}"
 
 
-def _decorate(axes: Axes, measure: Shown) -> None:
+def _decorate(axes: Axes, measure: Shown, shown: Sequence[Series]) -> None:
     axes.grid(color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=11, colors=INK, which="both")
     axes.set_xlabel("epoch", fontsize=12, color=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if measure == "val_loss":
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if measure == "val_loss" and any(np.nanmax(one.values, initial=0) > 0 for one in shown):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_plain))
+
+
+def _plain(value: float, _: object) -> str:
+    return f"{value:g}"
 
 
 def _style(look: Look, epochs: int) -> dict[str, Any]:
@@ -108,12 +116,13 @@ def _style(look: Look, epochs: int) -> dict[str, Any]:
 def _plot(axes: Axes, one: Series, look: Look, band: Band, order: int) -> None:
     """Arms lie over each other in the study's order; dashes let an equal curve below shine through."""
     epochs, level = np.arange(1, len(one.mean) + 1), 3 + order / 100
-    style = _style(look, len(epochs))
+    style = _style(look, len(epochs)) | ({"marker": "o"} if len(epochs) == 1 else {})
     if band != "none" and one.runs > 1:
         low, high = one.edges(band)
-        axes.fill_between(
-            epochs[: one.common], low, high, color=look.colour, alpha=0.14, linewidth=0, zorder=2
-        )
+        inside = epochs[: one.common]
+        axes.fill_between(inside, low, high, color=look.colour, alpha=0.1, linewidth=0, zorder=2)
+        for edge in (low, high):
+            axes.plot(inside, edge, color=look.colour, alpha=0.45, linewidth=0.7, zorder=2)
     axes.plot(epochs[: one.common], one.mean[: one.common], linewidth=look.width, zorder=level, **style)
     rest = slice(one.common - 1, None)
     axes.plot(
@@ -127,34 +136,47 @@ def _plot(axes: Axes, one: Series, look: Look, band: Band, order: int) -> None:
 
 
 def _zoom(axes: Axes, shown: Sequence[Series], first: int, last: int, measure: Shown) -> None:
-    """Limits that fit the better half of the arms and whatever lies near them; names who falls outside.
-
-    Without this, one arm with far too strong a penalty would press all the others into one line.
-    """
-    sign = 1 if measure == "val_accuracy" else -1
+    """Fits the axes to the late epochs of the arms that lie close together, and names those outside."""
+    higher = measure == "val_accuracy"
     late = {one.arm: one.mean[first - 1 : last] for one in shown if one.runs}
-    if sign == -1:
-        late = {arm: np.log10(np.maximum(mean, 1e-12)) for arm, mean in late.items()}
     late = {arm: mean[np.isfinite(mean)] for arm, mean in late.items() if np.isfinite(mean).any()}
-    ranked = sorted(late, key=lambda arm: -sign * float(np.median(late[arm])))
-    half = np.concatenate([late[arm] for arm in ranked[: len(ranked) // 2 + 1]]) if ranked else np.zeros(1)
-    reach = 2 * max(float(np.ptp(half)), 0.05 if sign == 1 else 0.01)
-    inside = [arm for arm in ranked if abs(float(np.median(late[arm]) - np.median(half))) <= reach]
-    near = np.concatenate([half, *(late[arm] for arm in inside)])
-    low, high = max(near.min(), half.min() - reach), min(near.max(), half.max() + reach)
-    room = 0.12 * max(high - low, 0.02 if sign == 1 else 0.004)
-    low, high = low - room, high + room
+    low, high = limits(list(late.values()), higher_is_better=higher)
+    axes.set_yscale("linear")
     axes.set_xlim(first - 0.3, last + 0.3)
-    axes.set_ylim((low, high) if sign == 1 else (10**low, 10**high))
-    outside = [one_line(arm, 24) for arm in ranked if arm not in inside]
+    axes.set_ylim((low, min(high, 100.0)) if higher else (max(low, 0.0), high))
+    outside = [arm for arm, mean in late.items() if mean.max() < low or mean.min() > high]
     if outside:
-        text = f"{'below' if sign == 1 else 'above'}: {one_line(', '.join(outside), 46)}"
-        place: dict[str, Any] = {"y": 0.02, "va": "bottom"} if sign == 1 else {"y": 0.98, "va": "top"}
+        where, y, side = ("below", 0.02, "bottom") if higher else ("above", 0.98, "top")
+        text = f"{where}: {one_line(', '.join(outside), 46)}"
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
         verbatim(
-            axes.text(0.98, place["y"], text, va=place["va"], ha="right", transform=axes.transAxes,
-                      fontsize=10.5, color=INK, bbox=box, zorder=6)
+            axes.text(0.98, y, text, va=side, ha="right", transform=axes.transAxes, fontsize=10.5, color=INK,
+                      bbox=box, zorder=6)
         )  # fmt: skip
+
+
+def limits(curves: Sequence[Values], *, higher_is_better: bool) -> tuple[float, float]:
+    """Lower and upper limit around the better half of the curves and those within twice their range of it.
+
+    Without this, one arm with far too strong a penalty would press all the others into one line. The
+    least range, for curves that agree, is a thousandth of their height.
+    """
+    if not curves:
+        return 0.0, 1.0
+    ranked = sorted(curves, key=lambda curve: float(np.median(curve)), reverse=higher_is_better)
+    half = np.concatenate(ranked[: len(ranked) // 2 + 1])
+    least = 1e-3 * max(float(np.abs(half).max()), 1e-9)
+    reach = 2 * max(float(np.ptp(half)), least)
+    near = [curve for curve in ranked if abs(float(np.median(curve) - np.median(half))) <= reach]
+    kept = np.clip(np.concatenate([half, *near]), half.min() - reach, half.max() + reach)
+    room = 0.3 * max(float(np.ptp(kept)), least)
+    return float(kept.min()) - room, float(kept.max()) + room
+
+
+def _marks(shown: Sequence[Series]) -> list[tuple[str, str]]:
+    ends = {end.diverged for one in shown for end in one.ends}
+    meanings = ((False, "o", "a run stopped early"), (True, "X", "a run diverged"))
+    return [(mark, text) for diverged, mark, text in meanings if diverged in ends]
 
 
 def _legend(
@@ -163,14 +185,12 @@ def _legend(
     handles = [
         Line2D([], [], linewidth=appearance[one.arm].width, **_style(appearance[one.arm], 1)) for one in shown
     ]
-    ends = {end.diverged for one in shown for end in one.ends}
-    marks = [("o", "a run stopped early")] * (False in ends) + [("X", "a run diverged")] * (True in ends)
-    for mark, text in marks:
+    for mark, text in _marks(shown):
         handles.append(Line2D([], [], linestyle="none", marker=mark, color=INK, markersize=8))
         labels = [*labels, text]
     legend = figure.legend(
         handles, ["arm"] * len(handles), loc="outside lower center", ncols=columns, frameon=False,
-        fontsize=11.5, handlelength=3.4, title=BANDS[band], title_fontsize=10.5,
+        fontsize=11, handlelength=3.4, title=BANDS[band], title_fontsize=10.5,
     )  # fmt: skip
     for entry, label in zip(legend.get_texts(), labels, strict=True):
         verbatim(entry).set_text(label)  # set afterwards: a label that begins with _ would be left out

@@ -12,17 +12,18 @@ from regulab.reporting.figures import FAINT, INK, one_line, verbatim
 from regulab.reporting.mistakes import Mistake, Selection, caption, percent, title
 
 COLUMNS = 5
-TILE = 1.0  # side of an image; a cell is wider and has three lines of text below
-CELL_WIDTH, CELL_HEIGHT = 1.42, 1.62
-NAME_LENGTH = 13  # characters of a class name that fit under an image
+WIDTH, HEADER, CELL = 8.0, 1.05, 1.58  # inches; the header has three lines
+CELL_HEIGHT = 1.78
+TILE = 1.16  # longer side of an image; three lines of text stand below it
+NAME_LENGTH, LINE_LENGTH = 14, 18  # characters of a class name, and of a line before it shrinks
 WRONG = "#A63A00"
 
 
 def draw(records: StudyRecords, selection: Selection) -> Figure:
     """One figure, 25 places at most; with nothing to show, the title says so."""
     rows = -(-len(selection.chosen) // COLUMNS)
-    height = 1.15 + 1.9 * max(rows, 0.4)
-    figure = Figure(figsize=(8, height), facecolor="white")
+    height = HEADER + CELL_HEIGHT * rows + 0.05
+    figure = Figure(figsize=(WIDTH, height), facecolor="white")
     legend = one_line(records.legends.get(selection.arm, selection.arm), 64)
     verbatim(figure.text(0.5, 1 - 0.28 / height, legend, ha="center", va="center", fontsize=14, color=INK))
     figure.text(0.5, 1 - 0.58 / height, title(selection), ha="center", va="center", fontsize=12, color=INK)
@@ -30,10 +31,11 @@ def draw(records: StudyRecords, selection: Selection) -> Figure:
         figure.text(0.5, 1 - 0.85 / height, one_line(caption(selection), 110), ha="center", va="center",
                     fontsize=9.5, color=INK)
     )  # fmt: skip
-    axes = figure.add_axes((0.01, 0.01, 0.98, 1 - 1.1 / height))
+    axes = figure.add_axes((0, 0, 1, 1))  # in inches from the upper left corner of the first cell
     axes.set_axis_off()
-    axes.set_xlim(0, COLUMNS * CELL_WIDTH)
-    axes.set_ylim(max(rows, 0.4) * CELL_HEIGHT, 0)
+    margin = (WIDTH - COLUMNS * CELL) / 2
+    axes.set_xlim(-margin, WIDTH - margin)
+    axes.set_ylim(height - HEADER, -HEADER)
     for place, mistake in enumerate(selection.chosen):
         _tile(axes, mistake, place, records.class_names)
     return figure
@@ -49,23 +51,22 @@ def alternative(selection: Selection, names: tuple[str, ...]) -> str:
 
 
 def _tile(axes: Axes, mistake: Mistake, place: int, names: tuple[str, ...]) -> None:
-    left = place % COLUMNS * CELL_WIDTH + (CELL_WIDTH - TILE) / 2
-    top = place // COLUMNS * CELL_HEIGHT
-    extent = (left, left + TILE, top + TILE, top)
+    middle, top = (place % COLUMNS + 0.5) * CELL, place // COLUMNS * CELL_HEIGHT
+    rows, columns = mistake.image.shape[:2]
+    wide, high = TILE * columns / max(rows, columns), TILE * rows / max(rows, columns)
+    left, right, upper, lower = middle - wide / 2, middle + wide / 2, top + TILE - high, top + TILE
+    extent = (left, right, lower, upper)
     axes.imshow(_rgb(mistake.image), extent=extent, interpolation="nearest", aspect="auto")
-    frame = ([left, left + TILE, left + TILE, left, left], [top, top, top + TILE, top + TILE, top])
+    frame = ([left, right, right, left, left], [upper, upper, lower, lower, upper])
     axes.plot(*frame, color=FAINT, linewidth=0.8)
     lines = (
-        (f"actual: {one_line(names[mistake.actual], NAME_LENGTH)}", INK, "normal"),
-        (f"predicted: {one_line(names[mistake.predicted], NAME_LENGTH)}", WRONG, "bold"),
-        (percent(mistake.confidence), INK, "normal"),
+        (f"actual: {one_line(names[mistake.actual], NAME_LENGTH)}", INK),
+        (f"predicted: {one_line(names[mistake.predicted], NAME_LENGTH)}", WRONG),
+        (percent(mistake.confidence), INK),
     )
-    for line, (text, colour, weight) in enumerate(lines):
-        y = top + TILE + 0.1 + 0.155 * line
-        middle = left + TILE / 2
-        verbatim(
-            axes.text(middle, y, text, ha="center", va="center", fontsize=9, color=colour, weight=weight)
-        )
+    for line, (text, colour) in enumerate(lines):
+        y, size = lower + 0.12 + 0.165 * line, min(9.5, 9.5 * LINE_LENGTH / len(text))
+        verbatim(axes.text(middle, y, text, ha="center", va="center", fontsize=size, color=colour))
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -69,7 +69,8 @@ def title(selection: Selection) -> str:
         return "0 misclassified test images"
     if shown == selection.wrong:
         return f"all {shown} misclassified test images" if shown > 1 else "the only misclassified test image"
-    return f"{shown} of {selection.wrong} misclassified test images"
+    runs = "" if selection.runs == 1 else f" (wrong in any of {selection.runs} runs)"
+    return f"{shown} of {selection.wrong} misclassified test images{runs}"
 
 
 def caption(selection: Selection) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from regulab.records import DIVERGED, StudyRecords
 from regulab.reporting import measures
 from regulab.reporting.measures import BySeed, Difference
-from regulab.reporting.tables import decimals, interval, metric_name, number, p_value, remark, unit
+from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
 
 
@@ -43,15 +43,15 @@ def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
         found.append(f"{comparison.note[0].upper()}{comparison.note[1:]}.")
     if comparison.protocol == "course":
         found.append(
-            "Protocol course: the test split served as validation split, as the assignment does it. Whatever was "
-            "chosen by looking at these curves was chosen on the test split."
+            "Protocol course: the test split served as validation split, as the assignment does it. Whatever "
+            "was chosen by looking at these curves was chosen on the test split."
         )
     if records.study["model"]["norm"] == "batch":
         found.append(
-            "Weights that stand before batch normalization are scale-invariant: multiplying them by a constant "
-            "changes no output. There a penalty mainly makes the weights small and thereby raises the effective "
-            "learning rate (van Laarhoven 2017, arXiv 1706.05350), so a smaller norm does not by itself mean a "
-            "simpler function."
+            "Weights that stand before batch normalization are scale-invariant: multiplying them by a "
+            "constant changes no output. There a penalty mainly makes the weights small and thereby raises "
+            "the effective learning rate (van Laarhoven 2017, arXiv 1706.05350), so a smaller norm does not "
+            "by itself mean a simpler function."
         )
     return found
 
@@ -97,16 +97,15 @@ class _Writer:
 
     def endpoint(self) -> str:
         one, places, measured = self.one, decimals(self.comparison), unit(self.comparison.metric)
-        name = metric_name(self.comparison.metric)
+        name, legend = metric_name(self.comparison.metric), self.records.legends.get(self.arm, self.arm)
         if one.mean is None:
-            return f"No completed run, hence no {name}."
+            return f"{legend}: no completed run, hence no {name}."
         epoch = "" if self.comparison.epoch == "final" else " at the epoch of the lowest validation loss"
         value = f"{number(one.mean, places)}{measured}{epoch}"
         if one.ci95 is None:
-            return (
-                f"{name.capitalize()} {value} in a single run, which says nothing of the spread over seeds."
-            )
-        return f"Mean {name} {value} over {one.n} seeds (95 % t interval {interval(one.ci95, places)}{measured})."
+            return f"{legend}: {name} {value} in a single run, which says nothing of the spread over seeds."
+        around = f"{interval(one.ci95, places)}{measured}"
+        return f"{legend}: mean {name} {value} over {one.n} seeds (95 % t interval {around})."
 
     def verdict(self) -> str:
         one = self.one
@@ -114,17 +113,16 @@ class _Writer:
             return f"Diverged: {one.note}."
         if one.difference is None:
             return f"Undecided: {remark(one)}."
-        against, p = f"Against {self.baseline} {self.signed_difference()}", p_value(one.p_holm)
+        against, p = f"Against {self.baseline} {self.signed_difference()}", p_text(one.p_holm)
         if one.verdict in ("better", "worse"):
-            return f"{against}: {one.verdict} (exact sign-flip test, Holm-adjusted p {p})."
+            return f"{against}: {one.verdict} (paired sign-flip test, Holm-adjusted {p})."
         if one.verdict == "equivalent":
             margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
-            shown = p_value(one.equivalence_p_holm)
             return (
-                f"{against}: equivalent, that is, a true difference of {margin} or more in either direction is "
-                f"rejected (two one-sided sign-flip tests, Holm-adjusted p {shown})."
+                f"{against}: equivalent, that is, a true difference of {margin} or more either way is "
+                f"rejected (two one-sided sign-flip tests, Holm-adjusted {p_text(one.equivalence_p_holm)})."
             )
-        tested = "" if one.p_holm is None else f" (Holm-adjusted p {p})"
+        tested = "" if one.p_holm is None else f" (Holm-adjusted {p})"
         reason = f": {remark(one)}" if remark(one) else ""
         return f"{against}: undecided{tested}{reason}."
 
@@ -144,22 +142,23 @@ class _Writer:
         mine, base = measures.gaps(self.records, self.arm), measures.gaps(self.records, self.baseline)
         if not mine:
             return None
-        train = measures.mean(measures.column(self.records, self.arm, "train_accuracy"))
+        train, apart = measures.mean(self.column("train_accuracy")[0]), measures.mean(mine)
+        side = "above" if apart >= 0 else "below"
         text = (
-            f"Training accuracy (final weights, no augmentation) {number(train, 2)} %, minus test accuracy: "
-            f"{number(measures.mean(mine), 2, sign=True)} points"
+            f"Its final weights get {number(train, 2)} % of the training images right (dropout and "
+            f"augmentation off), {number(abs(apart), 2)} points {side} the test accuracy"
         )
-        return text + self.compared(mine, base, 2, " points") + "."
+        return text + self.compared(mine, base, 2, " points", "gap") + "."
 
     def zeros(self) -> str | None:
         mine, base = self.column("zero_fraction")
         near, _ = self.column("near_zero_fraction")
         if not mine or not near:
             return None
-        text = f"Exactly zero: {_percent(measures.mean(mine))} of the penalized weights"
+        text = f"Of the penalized weights {_percent(measures.mean(mine))} are exactly zero"
         if not self.is_baseline and base:
             text += f" ({self.baseline}: {_percent(measures.mean(base))})"
-        text += f"; under a thousandth of their layer's initial scale: {_percent(measures.mean(near))}."
+        text += f" and {_percent(measures.mean(near))} lie under a thousandth of their layer's initial scale."
         return text + self.why_zeros()
 
     def why_zeros(self) -> str:
@@ -168,9 +167,9 @@ class _Writer:
         if l1 is not None:
             subgradient = isinstance(l1, Mapping) and l1.get("method") == "subgradient"
             return (
-                " L1 by subgradient pulls every weight towards zero by the same amount and steps over it."
+                " L1 by subgradient pulls a weight towards zero whatever its size, and steps over it."
                 if subgradient
-                else " L1's proximal step takes the same amount off every weight and stops at zero."
+                else " L1's proximal step shrinks a weight whatever its size, and stops at zero."
             )
         if "l2" in self.techniques:
             return " L2 pulls a weight in proportion to its size, which by itself leaves none at zero."
@@ -195,12 +194,13 @@ class _Writer:
             return None
         mine = measures.epochs_to(self.records, self.arm, target)
         base = measures.epochs_to(self.records, self.baseline, target)
-        what = f"{target:.1f} % validation accuracy (one point under {self.baseline}'s final mean)"
+        what = f"{target:.1f} % validation accuracy (one point under the final mean of {self.baseline})"
         if not mine:
             return f"No run reached {what}."
-        who = "" if len(mine) == len(runs) else f"{len(mine)} of {len(runs)} runs reached it, "
-        text = f"Epochs to {what}: {who}{number(measures.mean(mine), 1)} on average"
-        return text + self.compared(mine, base, 1, " epochs") + "."
+        who = "all" if len(mine) == len(runs) else f"{len(mine)} of {len(runs)}"
+        average = number(measures.mean(mine), 1)
+        text = f"{what} was reached by {who} runs, after {average} epochs on average"
+        return f"{text}{self.compared(mine, base, 1, ' epochs', 'number')}."
 
     def stopped(self) -> str | None:
         planned = int(self.records.study["train"]["epochs"])
@@ -211,22 +211,22 @@ class _Writer:
         average = sum(early) / len(early)
         return f"{len(early)} of {len(runs)} runs stopped early, after {average:.1f} epochs on average."
 
-    def compared(self, mine: BySeed, base: BySeed, places: int, measured: str) -> str:
-        """``; none 0.30, paired difference −0.05 points (95 % t interval …, lower in 7 of 10 seeds)``."""
+    def compared(self, mine: BySeed, base: BySeed, places: int, measured: str, what: str) -> str:
+        """The baseline's mean and the paired difference, which is described and not tested."""
         apart = None if self.is_baseline else measures.difference(mine, base)
         if apart is None:
             return ""
         return (
             f"; {self.baseline} {number(measures.mean(base), places)}, paired difference "
-            f"{number(apart.mean, places, sign=True)}{measured}{_behind(apart, places)}"
+            f"{number(apart.mean, places, sign=True)}{measured}{_behind(apart, places, what)}"
         )
 
 
-def _behind(apart: Difference, places: int) -> str:
+def _behind(apart: Difference, places: int, what: str) -> str:
     if apart.interval is None:
         return " (one seed)"
     around = interval(apart.interval, places, sign=True)
-    return f" (95 % t interval {around}, below zero in {apart.below} of {apart.pairs} seeds)"
+    return f" (95 % t interval {around}, a smaller {what} in {apart.below} of {apart.pairs} seeds)"
 
 
 def _percent(fraction: float) -> str:

@@ -11,7 +11,6 @@ from regulab.records import StudyRecords
 from regulab.reporting import curves, galleries, page
 from regulab.reporting.figures import render
 from regulab.reporting.mistakes import select
-from regulab.reporting.observations import observe
 from regulab.statistics import compare
 
 Write = Callable[[Path, bytes], None]
@@ -33,15 +32,15 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
     pictures = []
     for measure in get_args(curves.Shown):
         figure = curves.draw(records, measure)
-        put(f"figures/{measure}.png", render(figure, "png"))
-        vector = render(curves.draw(records, measure), "svg")
+        raster, vector = render(figure, "png"), render(figure, "svg")
+        put(f"figures/{measure}.png", raster)
         put(f"figures/{measure}.svg", vector)
         pictures.append(
             page.Picture(
                 path=f"figures/{measure}.svg",
+                raster=f"figures/{measure}.png",
                 content=vector,
                 alternative=curves.alternative(records, measure),
-                heading=curves.TITLES[measure],
             )
         )
     shown = []
@@ -50,10 +49,11 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
         image = render(galleries.draw(records, selection), "png")
         put(path, image)
         alternative = galleries.alternative(selection, records.class_names)
-        picture = page.Picture(path=path, content=image, alternative=alternative)
-        shown.append(page.Gallery(picture=picture, selection=selection))
+        picture = page.Picture(path=path, raster=path, content=image, alternative=alternative)
+        legend = records.legends.get(arm, arm)
+        shown.append(page.Gallery(heading=legend, picture=picture, selection=selection))
     put("statistics.json", json_bytes(comparison.to_json()))
-    content = page.context(records, comparison, pictures, shown, observe(records, comparison))
+    content = page.context(records, comparison, pictures, shown)
     put("report.html", page.html(content))
     put("README.md", page.markdown(content))
     return written

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from regulab.records import StudyRecords
+from regulab.reporting import measures
 from regulab.statistics import ArmComparison, Comparison
 
 NOTHING = "–"
@@ -63,6 +64,45 @@ def p_value(p: float | None) -> str:
     if p is None:
         return NOTHING
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def p_text(p: float | None) -> str:
+    """``p = 0.03`` or ``p < 0.001``."""
+    shown = p_value(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """One arm's means over its completed runs, ready to print."""
+
+    arm: str
+    cells: tuple[str, ...]
+
+
+MEASURES = (
+    ("test_loss", "test loss (nats)", 4, 1),
+    ("train_accuracy", "training accuracy (%)", 2, 1),
+    ("train_loss", "training loss (nats)", 4, 1),
+    ("zero_fraction", "exact zeros (%)", 2, 100),
+    ("near_zero_fraction", "near zero (%)", 2, 100),
+    ("weight_norm_l1", "Σ|w|", 1, 1),
+    ("weight_norm_l2", "√Σw²", 2, 1),
+    ("epochs", "epochs", 1, 1),
+    ("seconds", "seconds a run", 1, 1),
+)
+
+
+def further(records: StudyRecords) -> list[Measures]:
+    """The table of further measures, its columns as in `MEASURES`; means over completed runs."""
+    table = []
+    for arm in records.arms:
+        columns = [(measures.column(records, arm, name), places, by) for name, _, places, by in MEASURES]
+        cells = tuple(
+            number(by * measures.mean(values) if values else None, places) for values, places, by in columns
+        )
+        table.append(Measures(arm=records.legends.get(arm, arm), cells=cells))
+    return table
 
 
 def rows(records: StudyRecords, comparison: Comparison) -> list[Row]:

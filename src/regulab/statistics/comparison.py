@@ -216,10 +216,8 @@ class _Comparer:
         seeds = self._diverged(arm)
         if not seeds:
             return None
-        listed = ", ".join(map(str, seeds))
-        return (
-            f"{len(seeds)} of {len(self.runs[arm])} runs diverged (seed {listed}); the mean is of the others"
-        )
+        text = f"{len(seeds)} of {len(self.runs[arm])} runs diverged (seed {', '.join(map(str, seeds))})"
+        return f"{text}; the mean is of the others" if len(seeds) < len(self.runs[arm]) else text
 
     def _note(self, n: int, p: float | None, verdict: Verdict | None) -> str | None:
         """Why there is no p, or no verdict."""

@@ -94,14 +94,14 @@ class Strengths:
 
     def __init__(self, values: Sequence[Penalty | None]) -> None:
         self._values = values
-        self._known: dict[tuple[bool, int, torch.device], Tensor | None] = {}
+        self._known: dict[tuple[bool, int, torch.dtype, torch.device], Tensor | None] = {}
 
     def __call__(self, p: Parameter) -> Tensor | None:
         """Shape ``(R, 1, …)``, or None where no run penalizes this parameter."""
-        key = (p.is_weight, p.value.ndim, p.value.device)
+        key = (p.is_weight, p.value.ndim, p.value.dtype, p.value.device)
         if key not in self._known:
             vector = [v.strength if v and (p.is_weight or v.include == "all") else 0.0 for v in self._values]
-            shaped = over_runs(torch.tensor(vector, device=p.value.device), p.value)
+            shaped = over_runs(torch.tensor(vector, dtype=p.value.dtype, device=p.value.device), p.value)
             self._known[key] = shaped if any(vector) else None
         return self._known[key]
 

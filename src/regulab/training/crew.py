@@ -48,7 +48,9 @@ class Material:
 
     def module(self, seed: int) -> nn.Module:
         """The plain network with this seed's initial weights."""
-        return models.build(self.study.model, self.train.pixels.shape[-1], self.classes, self.streams(seed))
+        channels = self.train.pixels.shape[-1]
+        module = models.build(self.study.model, channels, self.classes, self.streams(seed))
+        return module.to(self.machine.parameters)
 
 
 @dataclass(frozen=True)

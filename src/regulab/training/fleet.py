@@ -79,7 +79,7 @@ class Fleet:
             for name, hooks in self._hooks.items():
                 if hooks.batch is not None:
                     if targets is labels:
-                        targets = F.one_hot(labels, self._material.classes).float()
+                        targets = F.one_hot(labels, self._material.classes).to(self._material.machine.parameters)
                     x, targets = hooks.batch(x, targets, generators[name])
             logits = self._forward(x.flatten(1, 2))
             losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
@@ -108,9 +108,9 @@ class Fleet:
         }
 
     def _forward(self, x: Tensor) -> Tensor:
-        """``(B, R·C, H, W)`` to logits ``(B, R, classes)``, float32."""
+        """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
         x = x.to(self._material.machine.activations).contiguous(memory_format=torch.channels_last)
-        return self._stack(x).float().view(x.shape[0], len(self.runs), -1)
+        return self._stack(x).to(self._material.machine.parameters).view(x.shape[0], len(self.runs), -1)
 
     def _step(self, lr: float, t: int, finite: Tensor | None) -> None:
         """Penalties' gradients, decoupled decay, the optimizer, proximal operators, averages: for every parameter."""

@@ -13,11 +13,16 @@ from regulab.errors import UserError
 
 @dataclass(frozen=True)
 class Machine:
-    """What the arithmetic runs on. ``activations`` is the type of activations and products; all else is float32."""
+    """What the arithmetic runs on.
+
+    ``activations`` is the type of activations and products; ``parameters`` that of weights, optimizer state,
+    statistics and losses (float64 serves tests, where rounding must not hide a difference).
+    """
 
     device: torch.device
     activations: torch.dtype
     notes: tuple[str, ...] = ()
+    parameters: torch.dtype = torch.float32
 
     @property
     def precision(self) -> str:

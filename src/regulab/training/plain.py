@@ -76,11 +76,11 @@ class PlainRun:
             for name, hooks in self._hooks.items():
                 if hooks.batch is not None:
                     if targets is labels:
-                        targets = F.one_hot(labels, self._material.classes).float()
+                        targets = F.one_hot(labels, self._material.classes).to(self._material.machine.parameters)
                     x, targets = hooks.batch(x, targets, generators[name])
             logits = self._forward(x[:, 0])
             loss = F.cross_entropy(logits, targets[:, 0])
-            loss_sum += float(loss)
+            loss_sum += float(loss.detach())
             correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
             if not loss.isfinite():
                 for buffer, old in zip(self._module.buffers(), before, strict=True):
@@ -92,8 +92,9 @@ class PlainRun:
 
     def _forward(self, x: Tensor) -> Tensor:
         machine = self._material.machine
+        x = x.to(machine.parameters)
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
-            return self._module(x).float()
+            return self._module(x).to(machine.parameters)
 
     def _step(self, loss: Tensor, lr: float) -> None:
         hooks = self._hooks.values()
@@ -123,7 +124,7 @@ class PlainRun:
         """The proximal operator with the step's own scale; what it removed goes into the optimizer's memory."""
         config, state = self._material.study.train.optimizer, self._optimizer.state[parameter]
         if isinstance(config, SGD):
-            scale = torch.tensor(lr * (1 + config.momentum if config.nesterov else 1))
+            scale = torch.tensor(lr * (1 + config.momentum if config.nesterov else 1), dtype=parameter.dtype)
         else:
             beta1, beta2 = config.betas
             t = float(state["step"])

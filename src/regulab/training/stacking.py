@@ -78,7 +78,7 @@ class StackedGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         runs = 1 if self.weight is None else self.weight.shape[0]
-        y = F.group_norm(x.float(), runs * self.groups, eps=self.eps)
+        y = F.group_norm(x.to(torch.promote_types(x.dtype, torch.float32)), runs * self.groups, eps=self.eps)
         if self.weight is None:
             return y.to(x.dtype)
         shape = (
@@ -88,7 +88,7 @@ class StackedGroupNorm(nn.Module):
 
 
 class StackedLinear(nn.Module):
-    """R linear layers as one batched product ``(B, R·F) → (B, R·O)``, in float32."""
+    """R linear layers as one batched product ``(B, R·F) → (B, R·O)``, in the parameters' type."""
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class StackedLinear(nn.Module):
         runs = self.weight.shape[0]
         if x.ndim != 2:
             raise Unstackable("a linear layer on more than two dimensions")
-        inputs = x.float().view(x.shape[0], runs, -1).transpose(0, 1)  # (R, B, F)
+        inputs = x.to(self.weight.dtype).view(x.shape[0], runs, -1).transpose(0, 1)  # (R, B, F)
         y = torch.bmm(inputs, self.weight.transpose(1, 2))
         if self.bias is not None:
             y = y + self.bias[:, None]
@@ -144,8 +144,8 @@ class StackedDropout(nn.Module):
             mask = (draw >= threshold(rates[0])).to(dtype).mul_(inverse_keep(rates[0]))
             return mask.expand(*mask.shape[:-2], len(rates), mask.shape[-1])
         lows = torch.tensor([threshold(rate) for rate in rates], device=draw.device)[:, None]
-        scales = torch.tensor([inverse_keep(rate) for rate in rates], device=draw.device)[:, None]
-        return (draw >= lows).to(dtype).mul_(scales.to(dtype))
+        scales = torch.tensor([inverse_keep(rate) for rate in rates], dtype=dtype, device=draw.device)
+        return (draw >= lows).to(dtype).mul_(scales[:, None])
 
 
 def _stack_group_norm(layers: Sequence[nn.GroupNorm]) -> nn.Module:

@@ -1,0 +1,263 @@
+"""How many images a second: a notebook-style loop against regulab's plain loop and fleets.
+
+Every contender trains cnn10k on MNIST with batches of 128, dropout 0.05 and rotations within ±7°, in a process
+of its own; they take turns for several rounds, so that noise of the machine hits all of them. Counted are
+model-images per second = images × runs ÷ wall-clock, over training steps alone: loading and augmenting batches,
+forward, backward, update. One short epoch before the clock starts is left out for all alike (loader workers,
+kernels and memory get going), and nobody validates or saves.
+
+    python benchmarks/throughput.py --out benchmarks/throughput.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+BATCH_SIZE, DROPOUT, DEGREES = 128, 0.05, 7.0
+NOTEBOOK = "notebook"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to train; ``arms`` are those of the built-in study."""
+
+    text: str
+    engine: str  # notebook, plain or fleet
+    precision: str
+    arms: tuple[str, ...] = ("none",)
+
+
+FOUR_ARMS = ("none", "l1", "l2", "l1+l2")
+CONTENDERS = {
+    NOTEBOOK: Contender("notebook-style loop: DataLoader, PIL, eager", "notebook", "fp32"),
+    "plain-fp32": Contender("regulab, plain loop", "plain", "fp32"),
+    "plain-auto": Contender("regulab, plain loop", "plain", "auto"),
+    "fleet-1-fp32": Contender("regulab, fleet of one run", "fleet", "fp32"),
+    "fleet-1-auto": Contender("regulab, fleet of one run", "fleet", "auto"),
+    "fleet-4-fp32": Contender("regulab, fleet of the four arms", "fleet", "fp32", FOUR_ARMS),
+    "fleet-4-auto": Contender("regulab, fleet of the four arms", "fleet", "auto", FOUR_ARMS),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One contender in one round."""
+
+    contender: str
+    precision: str  # fp32 or bf16, what auto came to
+    runs: int
+    images: int  # for each run, in the measured steps
+    seconds: float
+    peak_mib: float  # resident memory of the process, its highest
+    worker_mib: float  # the same of its largest loader worker, with pages that it shares; 0 without workers
+    environment: dict[str, Any]
+
+    @property
+    def rate(self) -> float:
+        """Model-images per second."""
+        return self.images * self.runs / self.seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One contender over all rounds, figures rounded as they are printed; the ratio is of those."""
+
+    contender: str
+    text: str
+    precision: str
+    runs: int
+    rate: int  # median
+    lowest: int
+    highest: int
+    ratio: float  # of the medians, to the notebook-style loop's
+    peak_mib: int
+    worker_mib: int
+
+
+def measure(name: str, steps: int, l1: float) -> Measurement:
+    """Trains one short epoch of ``steps`` steps unmeasured and two measured, in this process."""
+    from regulab.config import build_study
+    from regulab.data import data_root, load
+    from regulab.study import prepare
+    from regulab.training.environment import describe
+
+    contender = CONTENDERS[name]
+    arms = {"none": {}, "l1": {"l1": 1e-4}, "l2": {"l2": 1e-4}, "l1+l2": {"l1": 1e-4, "l2": 1e-4}}
+    content = {
+        "name": "throughput",
+        "data": {"name": "mnist", "augment": {"rotate": DEGREES}},
+        "model": {"name": "cnn10k", "norm": "batch", "dropout": DROPOUT},
+        "train": {"batch_size": BATCH_SIZE, "precision": contender.precision},
+        "arms": {arm: arms[arm] for arm in contender.arms},
+        "seeds": [0],
+    }
+    study = build_study(content)
+    splits = load(study.data, study.protocol, data_root(None))
+    material = prepare(study, splits, "cpu")
+    if contender.engine == NOTEBOOK:
+        seconds = _time_notebook(splits.train, steps, l1)
+    else:
+        seconds = _time_crew(material, contender.engine, steps)
+    return Measurement(
+        contender=name,
+        precision=material.machine.precision,
+        runs=len(contender.arms),
+        images=2 * steps * BATCH_SIZE,
+        seconds=seconds,
+        peak_mib=_mib(resource.RUSAGE_SELF),
+        worker_mib=_mib(resource.RUSAGE_CHILDREN) if contender.engine == NOTEBOOK else 0,
+        environment=describe(material.machine, splits),
+    )
+
+
+def _time_crew(material: Any, engine: str, steps: int) -> float:
+    from regulab import techniques
+    from regulab.training.batches import ImageTensors
+    from regulab.training.crew import Run
+    from regulab.training.loop import make_crew
+
+    count = steps * BATCH_SIZE
+    train = ImageTensors(material.train.pixels[:count], material.train.labels[:count])
+    runs = [Run(arm, 0, values) for arm, values in techniques.arms_of(material.study).items()]
+    crew = make_crew(engine, replace(material, train=train), runs)
+    crew.train_epoch(1)
+    start = time.perf_counter()
+    crew.train_epoch(2)
+    crew.train_epoch(3)
+    return time.perf_counter() - start
+
+
+def _time_notebook(train: Any, steps: int, l1: float) -> float:
+    import notebook_style
+
+    dataset = notebook_style.RotatedImages(train.pixels[..., 0], train.labels, DEGREES)
+    model = notebook_style.Net(DROPOUT)
+    losses = notebook_style.training_steps(model, dataset, batch_size=BATCH_SIZE, l1=l1)
+    for _ in range(steps):
+        next(losses)
+    start = time.perf_counter()
+    for _ in range(2 * steps):
+        next(losses)
+    seconds = time.perf_counter() - start
+    losses.close()  # the workers end, so that their memory is known
+    return seconds
+
+
+def _mib(who: int) -> float:
+    peak = resource.getrusage(who).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def summarize(measurements: Sequence[Measurement]) -> list[Row]:
+    """A row for each contender; needs one measurement of the notebook-style loop at least."""
+    rates = {m.contender: [] for m in measurements}
+    for m in measurements:
+        rates[m.contender].append(m.rate)
+    yardstick = round(statistics.median(rates[NOTEBOOK]))
+    rows = []
+    for name, found in rates.items():
+        own = [m for m in measurements if m.contender == name]
+        median = round(statistics.median(found))
+        rows.append(
+            Row(
+                contender=name,
+                text=CONTENDERS[name].text,
+                precision=own[0].precision,
+                runs=own[0].runs,
+                rate=median,
+                lowest=round(min(found)),
+                highest=round(max(found)),
+                ratio=round(median / yardstick, 2),
+                peak_mib=round(max(m.peak_mib for m in own)),
+                worker_mib=round(max(m.worker_mib for m in own)),
+            )
+        )
+    return rows
+
+
+def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
+    lines = [
+        "# Throughput of training",
+        "",
+        *conditions,
+        "",
+        "| contender | precision | runs | model-images/s, median (lowest to highest) | ratio | peak memory, MiB |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        memory = f"{row.peak_mib}" + (f" + 2 × {row.worker_mib}" if row.worker_mib else "")
+        lines.append(
+            f"| {row.text} | {row.precision} | {row.runs} "
+            f"| {row.rate:,} ({row.lowest:,} to {row.highest:,}) | {row.ratio:.2f} | {memory} |"
+        )
+    lines += [
+        "",
+        "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the notebook-style loop.",
+        "Memory is the highest resident size; the second figure is a loader worker's, pages shared with its parent "
+        "counted again.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def describe_conditions(environment: dict[str, Any], command: str, rounds: int, steps: int) -> list[str]:
+    versions = ", ".join(f"{name} {environment['libraries'][name]}" for name in ("torch", "numpy"))
+    return [
+        f"- {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {environment['processor']}, {os.cpu_count()} cores, "
+        f"{environment['threads']} threads; {environment['platform']}",
+        f"- Python {environment['python']}, {versions}, regulab {environment['regulab']} "
+        f"at {(environment['commit'] or 'no commit')[:12]}{'+changes' * str(environment['commit']).endswith('+changes')}",
+        f"- cnn10k on MNIST ({environment['train_images']:,} training images), batch {BATCH_SIZE}, dropout {DROPOUT}, "
+        f"rotation within ±{DEGREES:g}°",
+        f"- n = {rounds} rounds in turn, each in a new process: {steps} steps unmeasured, {2 * steps} measured",
+        f"- `{command}`",
+    ]
+
+
+def run_contender(name: str, steps: int, l1: float) -> Measurement:
+    command = [sys.executable, __file__, "--contender", name, "--steps", str(steps), "--notebook-l1", str(l1)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Measurement(**json.loads(answer.stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=40, help="one unmeasured and two measured epochs of so many")
+    parser.add_argument("--notebook-l1", type=float, default=0.0, help="λ of an L1 term in the notebook-style loop")
+    parser.add_argument("--out", type=Path, help="a Markdown file; every measurement goes in a .json beside it")
+    parser.add_argument("--contender", choices=CONTENDERS, help="measure only this one, here; print it as JSON")
+    arguments = parser.parse_args()
+    if arguments.contender:
+        print(json.dumps(asdict(measure(arguments.contender, arguments.steps, arguments.notebook_l1))))
+        return
+    measurements = []
+    for turn in range(arguments.rounds):
+        for name in CONTENDERS:
+            found = run_contender(name, arguments.steps, arguments.notebook_l1)
+            print(f"round {turn + 1}, {name}: {found.rate:,.0f} model-images/s", file=sys.stderr, flush=True)
+            measurements.append(found)
+    command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+    conditions = describe_conditions(measurements[0].environment, command, arguments.rounds, arguments.steps)
+    page = markdown(summarize(measurements), conditions)
+    print(page, end="")
+    if arguments.out:
+        arguments.out.write_text(page, encoding="utf-8")
+        content = json.dumps([asdict(found) for found in measurements], indent=1, ensure_ascii=False)
+        arguments.out.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

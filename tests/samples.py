@@ -1,0 +1,69 @@
+"""Small records of a small study, for tests of what reads and writes them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from regulab.config import Study
+from regulab.records import EpochRecord, Predictions, Result
+from regulab.store import RunDirectory
+
+STUDY = Study(name="small", seeds=(0, 1), resolved={"class_names": ["0", "1"], "legends": {"none": "none"}})
+
+
+def epoch_record(**changes) -> EpochRecord:
+    record = EpochRecord(
+        arm="l1",
+        seed=3,
+        epoch=1,
+        train_loss=0.1 + 0.2,
+        penalty=None,
+        train_accuracy=91.25,
+        val_loss=1e-300,
+        val_accuracy=100 / 3,
+        lr=0.1,
+        fleet=0,
+        fleet_size=4,
+        seconds=1.5,
+    )
+    return replace(record, **changes)
+
+
+def result(arm="none", seed=0, **changes) -> Result:
+    content = Result(
+        arm=arm,
+        seed=seed,
+        status="completed",
+        epochs=3,
+        best_epoch=2,
+        test_loss=0.1 + 0.2,
+        test_accuracy=100 / 3,
+        train_loss=1e-17,
+        train_accuracy=100.0,
+        weight_norm_l1=12.0,
+        weight_norm_l2=3.5,
+        zero_fraction=0.0,
+        near_zero_fraction=0.25,
+        parameters=9_000,
+        seconds=2.5,
+        initial_weights_hash="12e4",
+        data_order_hash="0012",
+    )
+    return replace(content, **changes)
+
+
+def predictions(n=5) -> Predictions:
+    return Predictions(
+        labels=np.arange(n),
+        predicted=np.arange(n)[::-1].copy(),
+        confidence=np.linspace(0.1, 1, n, dtype=np.float32),
+    )
+
+
+def finished_run(path: Path, study: Study = STUDY) -> None:
+    with RunDirectory.open(path, study, fresh=False) as opened:
+        opened.write_environment({"torch": "2.13"})
+        opened.append_history([epoch_record()])
+        opened.write_results([result()])
+        opened.write_predictions("none", 0, predictions())
