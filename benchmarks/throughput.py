@@ -1,10 +1,10 @@
 """How many images a second: a notebook-style loop against regulab's plain loop and fleets.
 
-Every contender trains cnn10k on MNIST with batches of 128, dropout 0.05 and rotations within ±7°, in a process
-of its own; they take turns for several rounds, so that noise of the machine hits all of them. Counted are
-model-images per second = images × runs ÷ wall-clock, over training steps alone: loading and augmenting batches,
-forward, backward, update. One short epoch before the clock starts is left out for all alike (loader workers,
-kernels and memory get going), and nobody validates or saves.
+Every contender trains cnn10k on MNIST with batches of 128, dropout 0.05 and rotations within ±7°, in a
+process of its own; they take turns for several rounds, so that noise of the machine hits all of them.
+Counted are model-images per second = images × runs ÷ wall-clock, over training steps alone: loading and
+augmenting batches, forward, backward, update. One short epoch before the clock starts is left out for all
+alike (loader workers, kernels and memory get going), and nobody validates or saves.
 
     python benchmarks/throughput.py --out benchmarks/throughput.md
 """
@@ -24,7 +24,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regulab.config import Study
+    from regulab.data import Images, Splits
 
 BATCH_SIZE, DROPOUT, DEGREES = 128, 0.05, 7.0
 NOTEBOOK = "notebook"
@@ -91,8 +95,8 @@ def measure(name: str, steps: int, l1: float) -> Measurement:
     """Trains one short epoch of ``steps`` steps unmeasured and two measured, in this process."""
     from regulab.config import build_study
     from regulab.data import data_root, load
-    from regulab.study import prepare
     from regulab.training.environment import describe
+    from regulab.training.machine import choose_machine
 
     contender = CONTENDERS[name]
     arms = {"none": {}, "l1": {"l1": 1e-4}, "l2": {"l2": 1e-4}, "l1+l2": {"l1": 1e-4, "l2": 1e-4}}
@@ -106,32 +110,33 @@ def measure(name: str, steps: int, l1: float) -> Measurement:
     }
     study = build_study(content)
     splits = load(study.data, study.protocol, data_root(None))
-    material = prepare(study, splits, "cpu")
     if contender.engine == NOTEBOOK:
         seconds = _time_notebook(splits.train, steps, l1)
     else:
-        seconds = _time_crew(material, contender.engine, steps)
+        seconds = _time_crew(study, splits, contender.engine, steps)
+    machine = choose_machine("cpu", contender.precision)
     return Measurement(
         contender=name,
-        precision=material.machine.precision,
+        precision=machine.precision,
         runs=len(contender.arms),
         images=2 * steps * BATCH_SIZE,
         seconds=seconds,
         peak_mib=_mib(resource.RUSAGE_SELF),
         worker_mib=_mib(resource.RUSAGE_CHILDREN) if contender.engine == NOTEBOOK else 0,
-        environment=describe(material.machine, splits),
+        environment=describe(machine, splits),
     )
 
 
-def _time_crew(material: Any, engine: str, steps: int) -> float:
+def _time_crew(study: Study, splits: Splits, engine: str, steps: int) -> float:
     from regulab import techniques
+    from regulab.study import prepare
     from regulab.training.batches import ImageTensors
     from regulab.training.crew import Run
     from regulab.training.loop import make_crew
 
-    count = steps * BATCH_SIZE
+    material, count = prepare(study, splits, "cpu"), steps * BATCH_SIZE
     train = ImageTensors(material.train.pixels[:count], material.train.labels[:count])
-    runs = [Run(arm, 0, values) for arm, values in techniques.arms_of(material.study).items()]
+    runs = [Run(arm, 0, values) for arm, values in techniques.arms_of(study).items()]
     crew = make_crew(engine, replace(material, train=train), runs)
     crew.train_epoch(1)
     start = time.perf_counter()
@@ -140,7 +145,7 @@ def _time_crew(material: Any, engine: str, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def _time_notebook(train: Any, steps: int, l1: float) -> float:
+def _time_notebook(train: Images, steps: int, l1: float) -> float:
     import notebook_style
 
     dataset = notebook_style.RotatedImages(train.pixels[..., 0], train.labels, DEGREES)
@@ -163,14 +168,14 @@ def _mib(who: int) -> float:
 
 def summarize(measurements: Sequence[Measurement]) -> list[Row]:
     """A row for each contender; needs one measurement of the notebook-style loop at least."""
-    rates = {m.contender: [] for m in measurements}
-    for m in measurements:
-        rates[m.contender].append(m.rate)
-    yardstick = round(statistics.median(rates[NOTEBOOK]))
+    by_contender: dict[str, list[Measurement]] = {}
+    for measurement in measurements:
+        by_contender.setdefault(measurement.contender, []).append(measurement)
+    yardstick = round(statistics.median(m.rate for m in by_contender[NOTEBOOK]))
     rows = []
-    for name, found in rates.items():
-        own = [m for m in measurements if m.contender == name]
-        median = round(statistics.median(found))
+    for name, own in by_contender.items():
+        rates = [m.rate for m in own]
+        median = round(statistics.median(rates))
         rows.append(
             Row(
                 contender=name,
@@ -178,8 +183,8 @@ def summarize(measurements: Sequence[Measurement]) -> list[Row]:
                 precision=own[0].precision,
                 runs=own[0].runs,
                 rate=median,
-                lowest=round(min(found)),
-                highest=round(max(found)),
+                lowest=round(min(rates)),
+                highest=round(max(rates)),
                 ratio=round(median / yardstick, 2),
                 peak_mib=round(max(m.peak_mib for m in own)),
                 worker_mib=round(max(m.worker_mib for m in own)),
@@ -194,7 +199,7 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         "",
         *conditions,
         "",
-        "| contender | precision | runs | model-images/s, median (lowest to highest) | ratio | peak memory, MiB |",
+        "| contender | precision | runs | model-images/s, median (range) | ratio | peak memory, MiB |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
@@ -205,40 +210,51 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         )
     lines += [
         "",
-        "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the notebook-style loop.",
-        "Memory is the highest resident size; the second figure is a loader worker's, pages shared with its parent "
-        "counted again.",
+        "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the first row.",
+        "Memory is the highest resident size; the second figure is a loader worker's, in which pages that it",
+        "shares with its parent count again. PIL rotates to the nearest pixel, regulab bilinearly.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def describe_conditions(environment: dict[str, Any], command: str, rounds: int, steps: int) -> list[str]:
     versions = ", ".join(f"{name} {environment['libraries'][name]}" for name in ("torch", "numpy"))
+    now = datetime.datetime.now(datetime.UTC)
+    commit = environment["commit"] or "an unknown commit"
     return [
-        f"- {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC; {environment['processor']}, {os.cpu_count()} cores, "
+        f"- {now:%Y-%m-%d %H:%M} UTC; {environment['processor']}, {os.cpu_count()} cores, "
         f"{environment['threads']} threads; {environment['platform']}",
-        f"- Python {environment['python']}, {versions}, regulab {environment['regulab']} "
-        f"at {(environment['commit'] or 'no commit')[:12]}{'+changes' * str(environment['commit']).endswith('+changes')}",
-        f"- cnn10k on MNIST ({environment['train_images']:,} training images), batch {BATCH_SIZE}, dropout {DROPOUT}, "
-        f"rotation within ±{DEGREES:g}°",
-        f"- n = {rounds} rounds in turn, each in a new process: {steps} steps unmeasured, {2 * steps} measured",
+        f"- Python {environment['python']}, {versions}, regulab {environment['regulab']} at {commit}",
+        f"- cnn10k on MNIST ({environment['train_images']:,} training images), batch {BATCH_SIZE}, "
+        f"dropout {DROPOUT}, rotation within ±{DEGREES:g}°",
+        f"- n = {rounds} rounds in turn, each in a new process: {steps} steps unmeasured, then {2 * steps}",
         f"- `{command}`",
     ]
 
 
 def run_contender(name: str, steps: int, l1: float) -> Measurement:
     command = [sys.executable, __file__, "--contender", name, "--steps", str(steps), "--notebook-l1", str(l1)]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if answer.returncode:
+        sys.exit(f"{name} failed, see above")
     return Measurement(**json.loads(answer.stdout))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=40, help="one unmeasured and two measured epochs of so many")
-    parser.add_argument("--notebook-l1", type=float, default=0.0, help="λ of an L1 term in the notebook-style loop")
-    parser.add_argument("--out", type=Path, help="a Markdown file; every measurement goes in a .json beside it")
-    parser.add_argument("--contender", choices=CONTENDERS, help="measure only this one, here; print it as JSON")
+    parser.add_argument(
+        "--steps", type=int, default=40, help="one unmeasured and two measured epochs of so many"
+    )
+    parser.add_argument(
+        "--notebook-l1", type=float, default=0.0, help="λ of an L1 term in the notebook-style loop"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="a Markdown file; every measurement goes in a .json beside it"
+    )
+    parser.add_argument(
+        "--contender", choices=CONTENDERS, help="measure only this one, here; print it as JSON"
+    )
     arguments = parser.parse_args()
     if arguments.contender:
         print(json.dumps(asdict(measure(arguments.contender, arguments.steps, arguments.notebook_l1))))

@@ -108,7 +108,7 @@ def make_records(
     for arm, effect in arms.items():
         for seed in range(seeds):
             aimed = base + effect + luck[seed] + 0.03 * generator.standard_normal()
-            mistakes = wrong if wrong is not None else round(images * (100 - aimed) / 100)
+            mistakes = wrong if wrong is not None else max(0, round(images * (100 - aimed) / 100))
             accuracy = 100 - 100 * mistakes / images
             predictions[arm, seed] = make_predictions(labels, mistakes, len(classes), generator)
             history += make_history(arm, seed, epochs, accuracy, generator)

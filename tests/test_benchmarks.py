@@ -1,0 +1,171 @@
+"""The benchmark compares like with like, and prints ratios of what it prints."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regulab import models
+from regulab.config import Model
+from regulab.models.dropout import Dropout
+from regulab.streams import Streams
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import notebook_style  # noqa: E402
+import throughput  # noqa: E402
+
+MNIST = Path(os.environ.get("REGULAB_DATA", "")) / "MNIST" / "raw"
+needs_mnist = pytest.mark.skipif(
+    "REGULAB_DATA" not in os.environ or not MNIST.is_dir(), reason="REGULAB_DATA names no folder with MNIST"
+)
+
+
+def measurement(contender: str, seconds: float, **changes) -> throughput.Measurement:
+    content = {"contender": contender, "precision": "fp32", "runs": 1, "images": 1000, "seconds": seconds}
+    content |= {"peak_mib": 400.0, "worker_mib": 0.0, "environment": {}}
+    return throughput.Measurement(**(content | changes))
+
+
+def same_nets(dropout: float) -> tuple[torch.nn.Module, notebook_style.Net]:
+    """cnn10k and the notebook-style net, off their initial values and with equal weights and buffers."""
+    ours = models.build(Model(dropout=dropout), 1, 10, Streams("benchmark", 3))
+    generator = torch.Generator().manual_seed(5)
+    for value in (*ours.parameters(), *ours.buffers()):
+        value.data = (value + torch.rand(value.shape, generator=generator) / 4).detach()
+    theirs = notebook_style.Net(dropout)
+    state = [v for v in theirs.state_dict().values() if v.is_floating_point()]  # without batch counters
+    for target, source in zip(state, ours.state_dict().values(), strict=True):
+        assert target.shape == source.shape
+        target.copy_(source)
+    return ours, theirs
+
+
+def test_the_notebook_style_net_is_cnn10k():
+    ours, theirs = same_nets(dropout=0.05)
+    x = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+
+    assert sum(p.numel() for p in theirs.parameters()) == sum(p.numel() for p in ours.parameters()) == 9690
+    torch.testing.assert_close(theirs.eval()(x), ours.eval()(x), rtol=1e-5, atol=1e-5)
+
+
+def test_both_nets_train_alike_without_dropout():
+    ours, theirs = same_nets(dropout=0.0)
+    x = torch.randn(6, 1, 17, 23, generator=torch.Generator().manual_seed(2))
+
+    for net in (ours.train(), theirs.train()):
+        net(x).square().mean().backward()
+
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, mine.grad, rtol=1e-3, atol=1e-4)
+    buffers = [b for b in theirs.buffers() if b.is_floating_point()]
+    for mine, other in zip(ours.buffers(), buffers, strict=True):
+        torch.testing.assert_close(other, mine, rtol=1e-4, atol=1e-5)
+
+
+def test_both_nets_drop_at_the_same_places_and_rate():
+    ours, theirs = same_nets(dropout=0.3)
+
+    rates = [layer.rate for layer in ours.modules() if isinstance(layer, Dropout)]
+    assert (
+        [layer.p for layer in theirs.modules() if isinstance(layer, torch.nn.Dropout)] == rates == [0.3] * 5
+    )
+
+
+def test_the_l1_term_sums_every_parameter_and_has_gradient_sign():
+    net = notebook_style.Net(0.0)
+    for p in net.parameters():
+        p.data += 0.05  # off zero, where sign is 0
+    by_hand = sum(np.abs(p.detach().numpy().astype(np.float64)).sum() for p in net.parameters())
+
+    penalty = notebook_style.l1_penalty(net, 0.25)
+    penalty.backward()
+
+    assert penalty.item() == pytest.approx(0.25 * by_hand, rel=1e-5)
+    for p in net.parameters():
+        torch.testing.assert_close(p.grad, 0.25 * p.detach().sign())
+
+
+def test_the_dataset_rotates_each_time_and_normalizes_to_mnists_constants():
+    pixels = np.zeros((2, 28, 28), np.uint8)
+    pixels[:, 4:24, 13:15] = 255  # a vertical bar
+    still = notebook_style.RotatedImages(pixels, np.array([7, 1]), degrees=0.0)
+    turning = notebook_style.RotatedImages(pixels, np.array([7, 1]), degrees=7.0)
+
+    image, label = still[0]
+    expected = (torch.from_numpy(pixels[0]).float()[None] / 255 - 0.1307) / 0.3081
+    torch.testing.assert_close(image, expected)
+    assert label == 7
+    random.seed(4)
+    seen = [turning[1][0] for _ in range(20)]
+    assert any(not torch.equal(seen[0], other) for other in seen)
+    widest = notebook_style.to_tensor(Image.fromarray(pixels[1]).rotate(7)) > 0
+    columns = widest.any(1)[0].nonzero()
+    touched = torch.stack([(image > 0).any(1)[0] for image in seen]).any(0).nonzero()
+    assert columns.min() <= touched.min()
+    assert touched.max() <= columns.max()
+
+
+def test_training_steps_learn_and_go_on_past_an_epoch():
+    generator = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    pixels = (labels[:, None, None] * 200 + generator.integers(0, 40, (40, 12, 12))).astype(np.uint8)
+    dataset = notebook_style.RotatedImages(pixels, labels, 7.0)
+    torch.manual_seed(0)
+
+    losses = notebook_style.training_steps(notebook_style.Net(0.05), dataset, batch_size=16, l1=0.0)
+    found = [next(losses) for _ in range(8)]  # two steps an epoch
+    losses.close()
+
+    assert np.mean(found[-2:]) < 0.8 * np.mean(found[:2])
+
+
+def test_ratios_are_of_medians_as_printed():
+    rounds = [
+        measurement("notebook", seconds)
+        for seconds in (0.5, 0.4, 0.8)  # 2,000, 2,500 and 1,250 a second
+    ]
+    rounds += [
+        measurement("fleet-4-auto", seconds, runs=4, precision="bf16", peak_mib=peak)
+        for seconds, peak in ((0.5, 300), (0.25, 350), (1.0, 310))  # 8,000, 16,000 and 4,000
+    ]
+
+    notebook, fleet = throughput.summarize(rounds)
+
+    assert (notebook.rate, notebook.lowest, notebook.highest, notebook.ratio) == (2000, 1250, 2500, 1)
+    assert (fleet.rate, fleet.lowest, fleet.highest, fleet.ratio) == (8000, 4000, 16000, 4)
+    assert (fleet.runs, fleet.precision, fleet.peak_mib) == (4, "bf16", 350)
+    page = throughput.markdown([notebook, fleet], ["- here"])
+    assert "| bf16 | 4 | 8,000 (4,000 to 16,000) | 4.00 | 350 |" in page
+
+
+@pytest.mark.slow
+@needs_mnist
+def test_a_small_benchmark_prints_what_it_measured(tmp_path):
+    out = tmp_path / "throughput.md"
+    command = [sys.executable, str(BENCHMARKS / "throughput.py"), "--rounds", "1", "--steps", "3"]
+
+    answer = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, check=True)
+
+    assert out.read_text("utf-8") == answer.stdout
+    pattern = r"^\| (.*) \| (fp32|bf16) \| (\d) \| ([\d,]+) \([\d,]+ to [\d,]+\) \| ([\d.]+) \|"
+    rows = re.findall(pattern, answer.stdout, re.MULTILINE)
+    measured = json.loads(out.with_suffix(".json").read_text("utf-8"))
+    assert len(rows) == len(measured) == len(throughput.CONTENDERS)
+    yardstick = int(rows[0][3].replace(",", ""))
+    for (text, precision, runs, rate, ratio), found in zip(rows, measured, strict=True):
+        printed = int(rate.replace(",", ""))
+        assert text == throughput.CONTENDERS[found["contender"]].text
+        assert (precision, int(runs)) == (found["precision"], found["runs"])
+        assert found["images"] == 2 * 3 * 128
+        assert printed == round(found["images"] * found["runs"] / found["seconds"])
+        assert float(ratio) == round(printed / yardstick, 2)
