@@ -338,9 +338,12 @@ class TestProgram:
     """The installed program, as a process of its own."""
 
     def test_help_is_quick_and_version_is_printed(self):
-        started = time.perf_counter()
-        help_text = subprocess.run([REGULAB, "--help"], capture_output=True, text=True, check=True).stdout
-        assert time.perf_counter() - started < 2.0  # half a second on a machine with nothing else to do
+        took = []
+        for _ in range(5):
+            started = time.perf_counter()
+            help_text = subprocess.run([REGULAB, "--help"], capture_output=True, text=True, check=True).stdout
+            took.append(time.perf_counter() - started)
+        assert min(took) < 0.5
         assert all(command in help_text for command in ("run", "report", "compare", "show", "data"))
         assert subprocess.run([REGULAB, "--version"], capture_output=True, check=True).stdout.startswith(
             b"regulab "

@@ -197,6 +197,8 @@ def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
     first = modules[0]
     if type(first) in RULES:
         return RULES[type(first)](modules)
+    if _shares(first):
+        raise Unstackable(f"{type(first).__name__} uses a layer or a parameter twice")
     if any(True for _ in first.parameters(recurse=False)) or any(True for _ in first.buffers(recurse=False)):
         raise Unstackable(
             f"{type(first).__name__} holds parameters or buffers of its own, and no rule stacks it"
@@ -210,6 +212,11 @@ def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
         for name, _ in first.named_children()
     }
     return container
+
+
+def _shares(module: nn.Module) -> bool:
+    layers, parameters = module.named_modules(remove_duplicate=False), module.named_parameters(remove_duplicate=False)
+    return len(list(layers)) > len(list(module.modules())) or len(list(parameters)) > len(list(module.parameters()))
 
 
 def bind_dropout(
