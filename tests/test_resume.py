@@ -4,9 +4,15 @@ import csv
 import io
 import json
 import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +25,10 @@ from regulab.data import load
 from regulab.data.dataset import Images
 from regulab.errors import UserError
 from regulab.progress import Silent
+from regulab.store import RunDirectory
 from regulab.training import planning
 
-EPOCHS = 5
+EPOCHS = 4
 ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "l1": {"l1": 1e-3},
@@ -100,19 +107,20 @@ class Crash(BaseException):
     """The end of a process, as far as it can be had without one."""
 
 
-def crash_at(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
-    """Lets the process end in the ``operation``-th flush to the disk: each write has one before, most one after."""
-    done = 0
-    flush = os.fsync
+class Disk:
+    """Counts flushes to the disk, and crashes in the ``last``-th: a file is flushed before it is put in its place,
 
-    def fsync(descriptor: int) -> None:
-        nonlocal done
-        done += 1
-        if done == operation:
+    its folder after that; the history when a line was appended.
+    """
+
+    def __init__(self, last: int = 0) -> None:
+        self.last, self.flushes, self._flush = last, 0, os.fsync
+
+    def fsync(self, descriptor: int) -> None:
+        self.flushes += 1
+        if self.flushes == self.last:
             raise Crash
-        flush(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
+        self._flush(descriptor)
 
 
 def trace(directory: Path) -> dict[str, Any]:
@@ -124,9 +132,8 @@ def trace(directory: Path) -> dict[str, Any]:
     content["history.jsonl"] = [
         {**json.loads(line), "seconds": None} for line in files["history.jsonl"].splitlines()
     ]
-    content["results.csv"] = [
-        {**row, "seconds": None} for row in csv.DictReader(io.StringIO(files["results.csv"].decode()))
-    ]
+    rows = csv.DictReader(io.StringIO(files["results.csv"].decode()))
+    content["results.csv"] = [{**row, "seconds": None} for row in rows]
     content["environment.json"] = {**json.loads(files["environment.json"]), "commit": None}
     for page in ("README.md", "report.html"):
         content[page] = page in files
@@ -165,14 +172,14 @@ def test_interrupted_after_any_epoch_it_ends_as_if_it_never_was(variant, tmp_pat
     whole = trace(tmp_path / "whole")
 
     stops = 0
-    for last in (1, 4, 2, 1, 1):  # epochs until each interruption
+    for last in (1, 3, 1, 1):  # epochs until each interruption
         try:
             run(study, tmp_path / "stopped", progress=Interrupt(last))
         except KeyboardInterrupt:
             stops += 1
     outcome = run(study, tmp_path / "stopped")
 
-    assert stops == 5
+    assert stops == 4
     assert 0 < outcome.trained < len(study.arms) * 2
     same(trace(tmp_path / "stopped"), whole)
     assert epochs_once(tmp_path / "stopped")
@@ -186,19 +193,229 @@ def test_a_diverged_run_is_marked_and_stays_so_when_resumed(tmp_path, small):
     assert run(study, tmp_path / "runs").diverged == [("wild", 0), ("wild", 1)]
 
 
-OPERATIONS = 82  # flushes of the study below; the test fails where this is no longer so
+def crashes_end_as_if_they_never_were(study: Study, root: Path, points: slice) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", (disk := Disk()).fsync)
+        run(study, root / "whole")
+    whole = trace(root / "whole")
+    for last in range(1, disk.flushes + 1)[points]:
+        directory = root / str(last)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", Disk(last).fsync)
+            with pytest.raises(Crash):
+                run(study, directory)
+        run(study, directory)
+        same(trace(directory), whole)
+        assert epochs_once(directory)
 
 
-def flushes(study: Study, directory: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    done = 0
-    flush = os.fsync
+def test_crashes_between_writes_end_as_if_they_never_were(tmp_path, small):
+    crashes_end_as_if_they_never_were(make_study(), tmp_path, slice(2, None, 9))
 
-    def fsync(descriptor: int) -> None:
-        nonlocal done
-        done += 1
-        flush(descriptor)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    run(study, directory)
-    monkeypatch.setattr(os, "fsync", flush)
-    return done
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["final", "best_val, adam"])
+def test_a_crash_between_any_two_writes_ends_as_if_it_never_was(variant, tmp_path, small):
+    crashes_end_as_if_they_never_were(make_study(**VARIANTS[variant]), tmp_path, slice(None))
+
+
+def test_a_crash_after_the_results_leaves_no_checkpoint_behind(tmp_path, small, monkeypatch):
+    def crash(store: RunDirectory, fleet: int) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(RunDirectory, "delete_checkpoint", crash)
+        run(make_study(), tmp_path / "runs")
+    run(make_study(), tmp_path / "runs")
+
+    assert not (tmp_path / "runs" / "checkpoints").exists()
+
+
+def test_epochs_told_and_done_before_add_up_to_the_whole_study(tmp_path, small):
+    study = make_study(arms={"none": {}, "l1": {"l1": 1e-3}})
+    with pytest.raises(KeyboardInterrupt):
+        run(study, tmp_path / "runs", progress=Interrupt(3))
+    heard = Counted()
+    run(study, tmp_path / "runs", progress=heard)
+
+    assert heard.total == 2 * 2 * EPOCHS
+    assert heard.done == 2 * 3
+    assert heard.done + heard.told == heard.total
+
+
+class Counted(Silent):
+    """Counts runs' epochs."""
+
+    def __init__(self) -> None:
+        self.total = self.done = self.told = 0
+
+    def started(self, total: int, done: int) -> None:
+        self.total, self.done = total, done
+
+    def epoch(self, records: Any) -> None:
+        self.told += len(records)
+
+
+def test_a_torn_last_line_is_dropped(tmp_path, small):
+    run(make_study(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(), tmp_path / "torn", progress=Interrupt(2))
+    with (tmp_path / "torn" / "history.jsonl").open("a") as file:
+        file.write('{"arm": "none", "seed": 0, "epo')
+
+    run(make_study(), tmp_path / "torn")
+
+    same(trace(tmp_path / "torn"), trace(tmp_path / "whole"))
+
+
+def test_a_fleet_whose_checkpoint_was_deleted_starts_over(tmp_path, small):
+    run(make_study(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(), tmp_path / "runs", progress=Interrupt(EPOCHS + 2))  # in the second fleet
+    (tmp_path / "runs" / "checkpoints" / "fleet-1.safetensors").unlink()
+
+    run(make_study(), tmp_path / "runs")
+
+    same(trace(tmp_path / "runs"), trace(tmp_path / "whole"))
+
+
+def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path, small):
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(), tmp_path / "runs", progress=Interrupt(EPOCHS + 2))
+    checkpoint = tmp_path / "runs" / "checkpoints" / "fleet-1.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-5])
+    before = trace(tmp_path / "runs")
+
+    with pytest.raises(UserError, match=r"damaged checkpoint.*") as refusal:
+        run(make_study(), tmp_path / "runs")
+
+    assert refusal.value.where == str(checkpoint)
+    same(trace(tmp_path / "runs"), before)
+
+
+def test_a_finished_study_trains_nothing(tmp_path, small):
+    assert run(make_study(), tmp_path / "runs").trained == 6
+    before = {path: path.stat().st_mtime_ns for path in records_of(tmp_path / "runs")}
+    heard = Counted()
+
+    assert run(make_study(), tmp_path / "runs", progress=heard).trained == 0
+
+    assert heard.total == heard.told == 0
+    assert {path: path.stat().st_mtime_ns for path in records_of(tmp_path / "runs")} == before
+
+
+def records_of(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def test_more_seeds_extend_a_study_as_if_asked_for_at_once(tmp_path, small):
+    run(make_study(seeds=[0, 1]), tmp_path / "at once")
+    assert run(make_study(seeds=[0]), tmp_path / "extended").trained == 3
+
+    assert run(make_study(seeds=[0, 1]), tmp_path / "extended").trained == 3
+
+    same(trace(tmp_path / "extended"), trace(tmp_path / "at once"))
+
+
+def test_a_seed_gives_the_same_results_whichever_seeds_sail_beside(tmp_path, small, monkeypatch):
+    monkeypatch.setattr(planning, "PIXELS_PER_STEP", 2**19)  # all seeds in one fleet
+    study = {"train.precision": "fp32"}
+    run(make_study(seeds=[0, 1], **study), tmp_path / "at once")
+    run(make_study(seeds=[0], **study), tmp_path / "extended")
+    run(make_study(seeds=[0, 1], **study), tmp_path / "extended")
+
+    at_once, extended = (trace(tmp_path / name)["results.csv"] for name in ("at once", "extended"))
+    for one, other in zip(at_once, extended, strict=True):
+        for column in ("arm", "seed", "status", "epochs", "initial_weights_hash", "data_order_hash"):
+            assert other[column] == one[column]
+        for column in ("test_loss", "train_loss", "weight_norm_l2"):
+            assert float(other[column]) == pytest.approx(float(one[column]), rel=1e-4)
+
+
+def test_extending_an_interrupted_study_finishes_it_first(tmp_path, small):
+    run(make_study(seeds=[0, 1, 2]), tmp_path / "at once")
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(seeds=[0, 1]), tmp_path / "extended", progress=Interrupt(2))
+    run(make_study(seeds=[2]), tmp_path / "extended")
+
+    same(trace(tmp_path / "extended"), trace(tmp_path / "at once"))
+
+
+def test_fresh_starts_over(tmp_path, small):
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(seeds=[5]), tmp_path / "runs", progress=Interrupt(2))
+
+    run(make_study(seeds=[1]), tmp_path / "runs", fresh=True)
+
+    assert {row["seed"] for row in trace(tmp_path / "runs")["results.csv"]} == {"1"}
+    assert {row["seed"] for row in trace(tmp_path / "runs")["history.jsonl"]} == {1}
+
+
+KILLS = 10
+# Where each kill strikes: within how long after which sign of life. Later stages need the earlier ones done.
+STAGES = ["start", "train", "train", "tested", "start", "train", "train", "tested", "report", "report"]
+
+
+class Process:
+    """The study as a process of its own that logs how far it got: see `killed_study`."""
+
+    def __init__(self, study: Study, directory: Path) -> None:
+        self.log = directory.with_suffix(".log")
+        self._before = len(self.log.read_text().splitlines()) if self.log.exists() else 0
+        yaml = directory.with_suffix(".yaml")
+        yaml.write_text(study.to_yaml())
+        script = Path(__file__).with_name("killed_study.py")
+        self.process = subprocess.Popen([sys.executable, script, yaml, directory, self.log])
+
+    def events(self) -> list[dict[str, Any]]:
+        """What this process logged so far."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [json.loads(line) for line in lines[self._before :]]
+
+    def seen(self, stage: str) -> bool:
+        return stage == "start" or any(event["stage"] == stage for event in self.events())
+
+    def kill(self, stage: str, delay: float) -> bool:
+        """SIGKILL ``delay`` seconds after a stage began; False where the process ended before that."""
+        while not self.seen(stage):
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.003)
+        time.sleep(delay)
+        self.process.kill()
+        return self.process.wait() == -signal.SIGKILL
+
+
+def lengths(events: list[dict[str, Any]], began: float, ended: float) -> dict[str, float]:
+    """Seconds of each stage in a process that was left alone."""
+    at = {event["stage"]: event["time"] for event in reversed(events)}  # the first of each
+    ends = {"start": at["train"], "train": at["tested"], "tested": at["tested"] + 0.2, "report": ended}
+    return {stage: end - at.get(stage, began) for stage, end in ends.items()}
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_it_ends_as_if_it_never_was(tmp_path):
+    study = make_study(**{"endpoint": {"epoch": "best_val"}, "train.epochs": 6, "train.batch_size": 64})
+    began = time.time()
+    reference = Process(study, tmp_path / "whole")
+    assert reference.process.wait() == 0
+    length = lengths(reference.events(), began, time.time())
+    moments, kills, stages = random.Random(7), 0, iter(STAGES)
+    while kills < KILLS:
+        stage = next(stages, "start")
+        share = 0.5 if stage == "train" else 1.0  # two kills of each fleet's training
+        killed = Process(study, tmp_path / "killed").kill(stage, moments.uniform(0, share * length[stage]))
+        kills += killed
+    last = Process(study, tmp_path / "killed")
+    assert last.process.wait() == 0
+
+    same(trace(tmp_path / "killed"), trace(tmp_path / "whole"))
+    assert epochs_once(tmp_path / "killed")
+    lines = [json.loads(line) for line in last.log.read_text().splitlines()]
+    trained = Counter((e["seeds"], e["epoch"]) for e in lines if e["stage"] == "train")
+    planned = Counter((e["seeds"], e["epoch"]) for e in reference.events() if e["stage"] == "train")
+    assert trained.keys() == planned.keys()
+    assert 0 < trained.total() - planned.total() <= KILLS
+    for before, after in pairwise([e for e in lines if e["stage"] == "train"]):
+        same_fleet = after["seeds"] == before["seeds"]
+        assert after["epoch"] - before["epoch"] in ((0, 1) if same_fleet else (1 - before["epoch"],))

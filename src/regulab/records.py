@@ -85,7 +85,8 @@ class Mistakes:
         """The ``(H, W, C)`` image with this index in the test split."""
         position = int(np.searchsorted(self.indices, index))
         assert self.indices[position] == index, f"test image {index} was never misclassified"
-        return self.images[position]
+        image: NDArray[np.uint8] = self.images[position]
+        return image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The hooks carry techniques that are not here yet: label smoothing, mixup and weight averaging, as a newcomer would write them."""
+"""The hooks carry techniques that are not here yet: label smoothing, mixup, weight averaging, as a newcomer writes them."""
 
 from __future__ import annotations
 

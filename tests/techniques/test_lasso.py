@@ -1,4 +1,4 @@
-"""Both methods of L1 reach scikit-learn's Lasso at the same λ, under every optimizer; a bare soft threshold does not."""
+"""Both methods of L1 reach scikit-learn's Lasso at its λ, under every optimizer; a bare soft threshold does not."""
 
 from __future__ import annotations
 

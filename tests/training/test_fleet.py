@@ -73,7 +73,7 @@ def test_every_run_equals_the_plain_loop(optimizer):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[:3], ids=str)
 def test_every_run_equals_the_plain_loop_to_rounding_in_float32(optimizer):
-    """Rounding may push an activation over the kink of a ReLU, which moves a few weights by a visible amount; the rest agree."""
+    """Rounding may push an activation over the kink of a ReLU, which visibly moves a few weights; the rest agree."""
     _, fleet, plains, _ = trained(FLOAT32, optimizer)
     for difference in differences(fleet, plains).values():
         assert difference.max() < 2e-3
@@ -92,7 +92,7 @@ def test_arms_differ_where_their_techniques_do():
 
 
 def test_a_diverged_run_stays_alone_with_its_trouble():
-    """With a rate that breaks one arm, the others equal their plain loops, and the broken one stands still as its plain loop does."""
+    """The others equal their plain loops, and the broken one stands still where its plain loop does."""
     arms = {"none": {}, "broken": {"l2": 1e200}, "l1": {"l1": 1e-3}}
     study = study_of(arms, train={"schedule": {"name": "constant"}})
     material, runs = material_of(study, machine=FLOAT64), runs_of(study)

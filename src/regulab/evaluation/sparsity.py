@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from regulab.training.crew import is_weight
 NEAR_ZERO = 1e-3  # of the root mean square of the layer's initial weights
 
 
-def weight_measures(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> dict[str, float]:
+def weight_measures(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> dict[str, Any]:
     """Over the weights of convolutions and linear layers: Σ|w|, √Σw², and the fractions with w = 0 exactly and with
 
     |w| < 10⁻³·rms(initial weights of the layer). ``initial`` maps parameter names to a run's initial values.

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from regulab.data.dataset import Images
+from regulab.evaluation.sparsity import weight_measures
 from regulab.records import COMPLETED, Predictions, Result
 from regulab.training.batches import ImageTensors
 from regulab.training.crew import Arrays, Crew, Material, accuracy, evaluate
 from regulab.training.loop import RunLog, Trained, make_crew
-
-from regulab.evaluation.sparsity import weight_measures
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ def test(trained: Trained, engine: str, material: Material, images: Images) -> l
             {name: torch.stack([w[name] for w in kept if w is not None]) for name in kept[0] or {}}
         )
         rows = dict(zip(finished, _test_crew(crew, trained, finished, material, images), strict=True))
-    return [rows[p] if p in rows else _diverged(trained, p, material) for p in range(len(trained.runs))]
+    runs = range(len(trained.runs))
+    return [rows[p] if p in rows else Tested(untested(trained, p, material), None, None) for p in runs]
 
 
 def _test_crew(
@@ -56,14 +56,13 @@ def _test_crew(
         weights = trained.weights[position]
         assert weights is not None
         initial = dict(material.module(trained.runs[position].seed).named_parameters())
-        measures = weight_measures(weights, initial)
-        result = Result(
-            **_identity(trained, position, material),
+        result = replace(
+            untested(trained, position, material),
             test_loss=float(test_loss[row]),
             test_accuracy=float(test_accuracy[row]),
             train_loss=float(train_loss[row]),
             train_accuracy=float(train_accuracy[row]),
-            **measures,
+            **weight_measures(weights, initial),
         )
         predictions = Predictions(
             labels=images.labels,
@@ -74,19 +73,28 @@ def _test_crew(
     return tested
 
 
-def _identity(trained: Trained, position: int, material: Material) -> dict:
+def untested(trained: Trained, position: int, material: Material) -> Result:
+    """A run's row without measures: what a diverged run has."""
     log = trained.logs[position]
-    return {
-        "arm": log.arm,
-        "seed": log.seed,
-        "status": log.status,
-        "epochs": len(log.orders),
-        "best_epoch": log.best_epoch,
-        "parameters": sum(p.numel() for p in material.module(log.seed).parameters()),
-        "seconds": log.seconds,
-        "initial_weights_hash": log.initial_weights_hash,
-        "data_order_hash": shared_order_hash(trained.logs, log),
-    }
+    return Result(
+        arm=log.arm,
+        seed=log.seed,
+        status=log.status,
+        epochs=len(log.orders),
+        best_epoch=log.best_epoch,
+        test_loss=None,
+        test_accuracy=None,
+        train_loss=None,
+        train_accuracy=None,
+        weight_norm_l1=None,
+        weight_norm_l2=None,
+        zero_fraction=None,
+        near_zero_fraction=None,
+        parameters=sum(p.numel() for p in material.module(log.seed).parameters()),
+        seconds=log.seconds,
+        initial_weights_hash=log.initial_weights_hash,
+        data_order_hash=shared_order_hash(trained.logs, log),
+    )
 
 
 def shared_order_hash(logs: Sequence[RunLog], log: RunLog) -> str:
@@ -94,11 +102,3 @@ def shared_order_hash(logs: Sequence[RunLog], log: RunLog) -> str:
     partners = [other for other in logs if other.seed == log.seed and other.status == COMPLETED] or [log]
     epochs = min(len(other.orders) for other in [*partners, log])
     return hashlib.sha256("".join(log.orders[:epochs]).encode()).hexdigest()
-
-
-def _diverged(trained: Trained, position: int, material: Material) -> Tested:
-    nothing = (
-        *("test_loss", "test_accuracy", "train_loss", "train_accuracy"),
-        *("weight_norm_l1", "weight_norm_l2", "zero_fraction", "near_zero_fraction"),
-    )
-    return Tested(Result(**_identity(trained, position, material), **dict.fromkeys(nothing)), None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class DropoutDraws:
         """Lets every `Dropout` layer of a module draw from here, under its own qualified name."""
         for name, layer in module.named_modules():
             if isinstance(layer, Dropout):
-                layer.draw = lambda shape, name=name: self.draw(name, shape)
+                layer.draw = partial(self.draw, name)
 
 
 def adopt(module: nn.Module) -> nn.Module:

@@ -42,7 +42,7 @@ def describe(machine: Machine, splits: Splits) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of regulab's own checkout, with ``+changes`` where files differ; None where it is installed otherwise."""
+    """The commit of regulab's checkout, with ``+changes`` where files differ; None where it is installed otherwise."""
     here = Path(regulab.__file__).resolve().parent
 
     def git(*words: str) -> str:

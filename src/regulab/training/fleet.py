@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,9 @@ class Fleet:
             for name, hooks in self._hooks.items():
                 if hooks.batch is not None:
                     if targets is labels:
-                        targets = F.one_hot(labels, self._material.classes).to(self._material.machine.parameters)
+                        targets = F.one_hot(labels, self._material.classes).to(
+                            self._material.machine.parameters
+                        )
                     x, targets = hooks.batch(x, targets, generators[name])
             logits = self._forward(x.flatten(1, 2))
             losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
@@ -130,19 +133,11 @@ class Fleet:
                 value, slots, sensitivity = self._update.step(value, gradient, slots, lr, t)
                 for hook in hooks:
                     if hook.proximal is not None:
-                        operator = hook.proximal
-                        value, slots = proximal_step(
-                            self._update,
-                            value,
-                            slots,
-                            sensitivity,
-                            lambda z, s, o=operator, n=name, w=weight: o(Parameter(n, z, w), s),
-                        )
+                        operator = partial(_on_value, hook.proximal, name, weight)
+                        value, slots = proximal_step(self._update, value, slots, sensitivity, operator)
                 if finite is not None:
-                    value, *slots_list = (
-                        _select(finite, new, kept) for new, kept in zip((value, *slots), old, strict=True)
-                    )
-                    slots = tuple(slots_list)
+                    value, *rest = (_select(finite, *pair) for pair in zip((value, *slots), old, strict=True))
+                    slots = tuple(rest)
                 p.data, p.grad, self._slots[name] = value, None, slots
                 for hook in hooks:
                     if hook.average is not None:
@@ -204,7 +199,7 @@ class Fleet:
         for name, p in self._named():
             p.data = state[f"parameter.{name}"].to(device)
             self._slots[name] = tuple(state[f"slot{k}.{name}"].to(device) for k in range(self._update.slots))
-        for name, buffer in self._stack.named_buffers():
+        for name in [name for name, _ in self._stack.named_buffers()]:
             _replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
         self._averages = {name: state[f"average.{name}"].to(device) for name in self._averages}
 
@@ -216,6 +211,16 @@ class Fleet:
             if isinstance(layer, StackedDropout) and len(layer.rates) != len(positions):
                 layer.rates = layer.rates[: len(positions)]  # all at the model's own rate
         self.load_state(kept)
+
+
+def _on_value(
+    operator: Callable[[Parameter, Tensor], Tensor | None],
+    name: str,
+    weight: bool,
+    value: Tensor,
+    step: Tensor,
+) -> Tensor | None:
+    return operator(Parameter(name, value, weight), step)
 
 
 def _replace_buffer(module: torch.nn.Module, name: str, value: Tensor) -> None:

@@ -60,7 +60,7 @@ def make_crew(engine: str, material: Material, runs: Sequence[Run]) -> Crew:
 
 
 class Voyage:
-    """The training of one fleet; ``kept`` holds weights by the run's position: best so far, or final of those that left."""
+    """The training of one fleet. ``_kept`` holds weights by a run's position: its best so far, or its final ones."""
 
     def __init__(
         self,

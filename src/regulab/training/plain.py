@@ -76,7 +76,9 @@ class PlainRun:
             for name, hooks in self._hooks.items():
                 if hooks.batch is not None:
                     if targets is labels:
-                        targets = F.one_hot(labels, self._material.classes).to(self._material.machine.parameters)
+                        targets = F.one_hot(labels, self._material.classes).to(
+                            self._material.machine.parameters
+                        )
                     x, targets = hooks.batch(x, targets, generators[name])
             logits = self._forward(x[:, 0])
             loss = F.cross_entropy(logits, targets[:, 0])

@@ -94,7 +94,7 @@ def choose_engine(material: Material) -> tuple[str, str]:
 
 
 def runs_per_fleet(material: Material, arms: int) -> int:
-    """How many runs one fleet holds: all arms of a seed, more seeds while a step stays small, fewer where memory ends."""
+    """How many runs a fleet holds: all arms of a seed, more seeds while a step is small, fewer where memory ends."""
     _, height, width, _ = material.train.pixels.shape
     batch = min(material.study.train.batch_size, len(material.train))
     seeds = max(1, PIXELS_PER_STEP // (arms * batch * height * width))
@@ -102,7 +102,7 @@ def runs_per_fleet(material: Material, arms: int) -> int:
 
 
 def bytes_per_image(material: Material) -> int:
-    """Memory that one image's activations take in one run's training step: outputs of all layers, kept and with gradients.
+    """Memory of one image's activations in one run's training step: the outputs of all layers, and their gradients.
 
     Raises `UserError` where the network cannot take images of this size.
     """

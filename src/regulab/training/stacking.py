@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,7 @@ from regulab.models.dropout import Dropout, inverse_keep, threshold
 from regulab.models.norms.batch import BatchNorm
 
 
-class Unstackable(Exception):
+class Unstackable(Exception):  # noqa: N818  (a finding, not a failure)
     """This architecture has a part that no rule stacks; the plain loop trains it."""
 
 
@@ -36,6 +38,9 @@ def _stack_parameters(target: nn.Module, layers: Sequence[nn.Module], names: Seq
 class StackedConv2d(nn.Module):
     """R convolutions as one with ``groups=R·g``: ``(B, R·C, H, W) → (B, R·O, H', W')``."""
 
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, layers: Sequence[nn.Conv2d]) -> None:
         super().__init__()
         self.like = [layers[0]]  # in a list: settings to read, not a submodule
@@ -45,13 +50,18 @@ class StackedConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         like, runs = self.like[0], self.weight.shape[0]
-        weight = self.weight.flatten(0, 1).to(x.dtype, memory_format=torch.channels_last)
+        weight = self.weight.flatten(0, 1).to(dtype=x.dtype, memory_format=torch.channels_last)
         bias = None if self.bias is None else self.bias.flatten().to(x.dtype)
         return F.conv2d(x, weight, bias, like.stride, like.padding, like.dilation, runs * like.groups)
 
 
 class StackedBatchNorm(nn.Module):
     """R batch normalizations as one over R·C channels; statistics, γ and β stay float32."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, layers: Sequence[BatchNorm | nn.BatchNorm2d]) -> None:
         super().__init__()
@@ -69,26 +79,29 @@ class StackedBatchNorm(nn.Module):
 
 
 class StackedGroupNorm(nn.Module):
-    """R group normalizations as one with R·G groups; InstanceNorm and LayerNorm over (C, H, W) are its special cases."""
+    """R group normalizations as one with R·G groups; γ and β per channel."""
 
-    def __init__(self, layers: Sequence[nn.Module], groups: int, eps: float) -> None:
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, layers: Sequence[nn.GroupNorm]) -> None:
         super().__init__()
-        self.groups, self.eps = groups, eps
+        self.groups, self.eps = len(layers) * layers[0].num_groups, layers[0].eps
         _stack_parameters(self, layers, ("weight", "bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        runs = 1 if self.weight is None else self.weight.shape[0]
-        y = F.group_norm(x.to(torch.promote_types(x.dtype, torch.float32)), runs * self.groups, eps=self.eps)
-        if self.weight is None:
-            return y.to(x.dtype)
-        shape = (
-            (1, x.shape[1], *[1] * (x.ndim - 2)) if self.weight.ndim == 2 else (1, x.shape[1], *x.shape[2:])
-        )
-        return (y * self.weight.reshape(shape) + self.bias.reshape(shape)).to(x.dtype)
+        y = F.group_norm(x.to(torch.promote_types(x.dtype, torch.float32)), self.groups, eps=self.eps)
+        if self.weight is not None and self.bias is not None:
+            shape = (1, x.shape[1], *[1] * (x.ndim - 2))
+            y = y * self.weight.view(shape) + self.bias.view(shape)
+        return y.to(x.dtype)
 
 
 class StackedLinear(nn.Module):
     """R linear layers as one batched product ``(B, R·F) → (B, R·O)``, in the parameters' type."""
+
+    weight: Tensor
+    bias: Tensor | None
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
@@ -148,19 +161,15 @@ class StackedDropout(nn.Module):
         return (draw >= lows).to(dtype).mul_(scales[:, None])
 
 
-def _stack_group_norm(layers: Sequence[nn.GroupNorm]) -> nn.Module:
-    return StackedGroupNorm(layers, layers[0].num_groups, layers[0].eps)
-
-
 def _as_it_is(layers: Sequence[nn.Module]) -> nn.Module:
     return copy.deepcopy(layers[0])
 
 
-RULES: dict[type[nn.Module], Callable[[Sequence], nn.Module]] = {
+RULES: dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]] = {
     nn.Conv2d: StackedConv2d,
     BatchNorm: StackedBatchNorm,
     nn.BatchNorm2d: StackedBatchNorm,
-    nn.GroupNorm: _stack_group_norm,
+    nn.GroupNorm: StackedGroupNorm,
     nn.Linear: StackedLinear,
     Dropout: StackedDropout,
     **dict.fromkeys(
@@ -193,7 +202,7 @@ RULES: dict[type[nn.Module], Callable[[Sequence], nn.Module]] = {
 
 
 def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
-    """One module that does what the R modules do, each on its own block of channels; `Unstackable` if a rule is missing."""
+    """One module that does what the R modules do, each on its block of channels; `Unstackable` if a rule is missing."""
     first = modules[0]
     if type(first) in RULES:
         return RULES[type(first)](modules)
@@ -215,8 +224,13 @@ def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
 
 
 def _shares(module: nn.Module) -> bool:
-    layers, parameters = module.named_modules(remove_duplicate=False), module.named_parameters(remove_duplicate=False)
-    return len(list(layers)) > len(list(module.modules())) or len(list(parameters)) > len(list(module.parameters()))
+    layers, parameters = (
+        module.named_modules(remove_duplicate=False),
+        module.named_parameters(remove_duplicate=False),
+    )
+    return len(list(layers)) > len(list(module.modules())) or len(list(parameters)) > len(
+        list(module.parameters())
+    )
 
 
 def bind_dropout(
@@ -226,7 +240,7 @@ def bind_dropout(
     for name, layer in module.named_modules():
         if isinstance(layer, StackedDropout):
             layer.seeds = list(seeds)
-            layer.draws = [lambda shape, draw=draw, name=name: draw(name, shape) for draw in draws]
+            layer.draws = [partial(draw, name) for draw in draws]
 
 
 def check_stack(stack: nn.Module, modules: Sequence[nn.Module], x: Tensor) -> None:

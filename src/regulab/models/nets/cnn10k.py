@@ -31,7 +31,7 @@ class Block(nn.Module):
 
 
 class CNN10k(nn.Module):
-    """``(B, C, H, W)``, 8 ≤ H, W ≤ 64, to logits ``(B, classes)``: five blocks, global average pooling, one linear layer."""
+    """``(B, C, H, W)``, 8 ≤ H, W ≤ 64, to logits ``(B, classes)``: five blocks, global average pooling, linear."""
 
     def __init__(self, in_channels: int, classes: int, norm: Norm, dropout: float) -> None:
         super().__init__()

@@ -46,10 +46,13 @@ def batch_norm(
 
 
 class BatchNorm(nn.Module):
-    """Batch normalization of ``(B, C, H, W)`` by torch's kernel: the same values, gradients and buffers as `batch_norm`.
+    """Batch normalization of ``(B, C, H, W)`` by torch's kernel: values, gradients and buffers are `batch_norm`'s.
 
     Activations may be bfloat16; γ, β, the statistics and the running averages stay float32.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()

@@ -1,0 +1,46 @@
+"""A study in a process of its own, for `test_resume` to kill: killed_study.py STUDY.yaml DIRECTORY LOG.
+
+Appends a line to LOG for each sign of life: an epoch's training begins (``train``), a fleet is about to be
+tested (``tested``), all training is over (``report``).
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import regulab.study
+from regulab.config import build_study, parse_yaml
+from regulab.progress import Silent
+from regulab.training import planning
+from regulab.training.fleet import Fleet
+
+study_file, directory, log = map(Path, sys.argv[1:])
+
+
+def tell(stage: str, **more: object) -> None:
+    with log.open("a") as file:
+        file.write(json.dumps({"stage": stage, "time": time.time(), **more}) + "\n")
+
+
+class Told(Silent):
+    def finished(self) -> None:
+        tell("report")
+
+
+def train_epoch(fleet: Fleet, epoch: int, train=Fleet.train_epoch):
+    tell("train", seeds=str(sorted({run.seed for run in fleet.runs})), epoch=epoch)
+    return train(fleet, epoch)
+
+
+def test(*arguments, test=regulab.study.test):
+    tell("tested")
+    return test(*arguments)
+
+
+planning.PIXELS_PER_STEP = 1  # a fleet for every seed
+Fleet.train_epoch = train_epoch
+regulab.study.test = test
+regulab.study.run(
+    build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory, progress=Told()
+)
