@@ -8,11 +8,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import regulab.study
 from regulab.config import build_study, parse_yaml
+from regulab.evaluation.testing import Tested
 from regulab.progress import Silent
 from regulab.training import planning
+from regulab.training.crew import EpochTotals
 from regulab.training.fleet import Fleet
 
 study_file, directory, log = map(Path, sys.argv[1:])
@@ -28,19 +31,22 @@ class Told(Silent):
         tell("report")
 
 
-def train_epoch(fleet: Fleet, epoch: int, train=Fleet.train_epoch):
+train, test = Fleet.train_epoch, regulab.study.test
+
+
+def train_and_tell(fleet: Fleet, epoch: int) -> EpochTotals:
     tell("train", seeds=str(sorted({run.seed for run in fleet.runs})), epoch=epoch)
     return train(fleet, epoch)
 
 
-def test(*arguments, test=regulab.study.test):
+def test_and_tell(*arguments: Any) -> list[Tested]:
     tell("tested")
     return test(*arguments)
 
 
 planning.PIXELS_PER_STEP = 1  # a fleet for every seed
-Fleet.train_epoch = train_epoch
-regulab.study.test = test
+Fleet.train_epoch = train_and_tell  # type: ignore[method-assign]
+regulab.study.test = test_and_tell
 regulab.study.run(
     build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory, progress=Told()
 )

@@ -108,9 +108,9 @@ class Crash(BaseException):
 
 
 class Disk:
-    """Counts flushes to the disk, and crashes in the ``last``-th: a file is flushed before it is put in its place,
+    """Counts flushes to the disk, and crashes in the ``last``-th.
 
-    its folder after that; the history when a line was appended.
+    A file is flushed before it is put in its place and its folder after that, the history after an append.
     """
 
     def __init__(self, last: int = 0) -> None:
@@ -223,9 +223,10 @@ def test_a_crash_after_the_results_leaves_no_checkpoint_behind(tmp_path, small, 
     def crash(store: RunDirectory, fleet: int) -> None:
         raise Crash
 
-    with monkeypatch.context() as patch, pytest.raises(Crash):
+    with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "delete_checkpoint", crash)
-        run(make_study(), tmp_path / "runs")
+        with pytest.raises(Crash):
+            run(make_study(), tmp_path / "runs")
     run(make_study(), tmp_path / "runs")
 
     assert not (tmp_path / "runs" / "checkpoints").exists()

@@ -119,7 +119,8 @@ def report(run_dir: RunFolder) -> None:
     from regulab.reporting import write_report
     from regulab.store import read_records
 
-    print(f"report: {write_report(read_records(run_dir), run_dir)}")
+    write_report(read_records(run_dir), run_dir)
+    print(f"report: {run_dir / 'report.html'}")
 
 
 @app.command()
@@ -158,7 +159,7 @@ def _print_plan(plan: Plan, directory: Path) -> None:
     for fleet in plan.fleets:
         print(f"fleet {fleet.index} ({fleet.engine}): {_runs_in_words(fleet.runs)}")
     print(f"memory: about {size(plan.memory_bytes)}")
-    print(f"time: {'unknown' if plan.seconds is None else f'about {duration(plan.seconds)}'}")
+    print(f"time: about {duration(plan.seconds)}")
     for note in plan.notes:
         print(note)
 

@@ -1,0 +1,24 @@
+"""What every registered net promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from regulab.config import Model
+from regulab.models import NETS, NORMS, build
+from regulab.streams import Streams
+from regulab.training.stacking import check_stack, stack_modules
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", NETS)
+def test_it_classifies_trains_and_stacks(name, norm):
+    modules = [build(Model(name=name, norm=norm), 3, 7, Streams("nets", seed)) for seed in range(2)]
+    x = torch.rand(6, 3, 17, 12, generator=torch.Generator().manual_seed(1))
+    assert modules[0].eval()(x).shape == (6, 7)
+    modules[0](x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in modules[0].parameters())
+    check_stack(stack_modules(modules), modules, x)
+    assert NETS[name].summary
+    assert NETS[name].description
