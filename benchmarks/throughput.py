@@ -217,7 +217,10 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_conditions(environment: dict[str, Any], command: str, rounds: int, steps: int) -> list[str]:
+def describe_conditions(
+    environment: dict[str, Any], command: str, rounds: int, steps: int, load: float
+) -> list[str]:
+    settings = ", ".join(f"{k}={v}" for k, v in os.environ.items() if k.startswith(("OMP_", "MKL_")))
     versions = ", ".join(f"{name} {environment['libraries'][name]}" for name in ("torch", "numpy"))
     now = datetime.datetime.now(datetime.UTC)
     commit = environment["commit"] or "an unknown commit"
@@ -228,6 +231,7 @@ def describe_conditions(environment: dict[str, Any], command: str, rounds: int, 
         f"- cnn10k on MNIST ({environment['train_images']:,} training images), batch {BATCH_SIZE}, "
         f"dropout {DROPOUT}, rotation within ±{DEGREES:g}°",
         f"- n = {rounds} rounds in turn, each in a new process: {steps} steps unmeasured, then {2 * steps}",
+        f"- load average before the start {load:.1f}; {settings or 'no OMP_ or MKL_ settings'}",
         f"- `{command}`",
     ]
 
@@ -259,6 +263,7 @@ def main() -> None:
     if arguments.contender:
         print(json.dumps(asdict(measure(arguments.contender, arguments.steps, arguments.notebook_l1))))
         return
+    load = os.getloadavg()[0]
     measurements = []
     for turn in range(arguments.rounds):
         for name in CONTENDERS:
@@ -266,7 +271,9 @@ def main() -> None:
             print(f"round {turn + 1}, {name}: {found.rate:,.0f} model-images/s", file=sys.stderr, flush=True)
             measurements.append(found)
     command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
-    conditions = describe_conditions(measurements[0].environment, command, arguments.rounds, arguments.steps)
+    conditions = describe_conditions(
+        measurements[0].environment, command, arguments.rounds, arguments.steps, load
+    )
     page = markdown(summarize(measurements), conditions)
     print(page, end="")
     if arguments.out:

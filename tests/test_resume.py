@@ -210,7 +210,7 @@ def crashes_end_as_if_they_never_were(study: Study, root: Path, points: slice) -
 
 
 def test_crashes_between_writes_end_as_if_they_never_were(tmp_path, small):
-    crashes_end_as_if_they_never_were(make_study(), tmp_path, slice(2, None, 9))
+    crashes_end_as_if_they_never_were(make_study(), tmp_path, slice(2, None, 12))
 
 
 @pytest.mark.slow

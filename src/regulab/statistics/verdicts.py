@@ -3,9 +3,13 @@
 For an arm against the baseline, the first that matches:
 
 1. ``diverged``: a run of the arm diverged. A diverged baseline leaves every other arm undecided.
-2. ``equivalent``: both one-sided sign-flip tests of d + margin and margin − d, Holm-adjusted, under α.
-3. ``better`` or ``worse``: the two-sided sign-flip test, Holm-adjusted, under α.
+2. ``equivalent``: both one-sided tests, of d + margin and of margin − d, pass.
+3. ``better`` or ``worse``: the test of a difference passes.
 4. ``undecided``.
+
+What passing means depends on how the number of seeds came about. Fixed beforehand (`decide`): sign-flip tests of the
+mean, Holm-adjusted p under α. Added until decided (`decide_sequentially`): sign e-values of the median,
+at least m/α for m arms; the first look at which rule 2 or 3 matched is kept.
 
 Where the seeds are too few for p to reach α, nothing is tested and the arm is undecided. A metric
 that has no better direction (a norm, a share of zeros) gets no better or worse, hence no verdict.
@@ -13,8 +17,11 @@ that has no better direction (a norm, a share of zeros) gets no better or worse,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from regulab.statistics.sequential import Tally, deciding_tally
 
 ALPHA = 0.05
 
@@ -31,7 +38,7 @@ def direction(metric: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """All that a verdict depends on. A p that was not computed is None."""
+    """All that a verdict over a fixed number of seeds depends on. A p that was not computed is None."""
 
     arm_diverged: bool
     baseline_diverged: bool
@@ -41,16 +48,54 @@ class Evidence:
     equivalence_p_holm: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SequentialEvidence:
+    """All that a verdict over seeds added until decided depends on; ``looks`` are all of them, in order."""
+
+    arm_diverged: bool
+    baseline_diverged: bool
+    direction: int
+    looks: Sequence[Tally]
+    tests: int  # arms compared with the baseline
+
+
 def decide(evidence: Evidence, alpha: float = ALPHA) -> Verdict | None:
     """The verdict by the rules above; None where a difference was found but has no better direction."""
+    p, equivalence_p, difference = evidence.p_holm, evidence.equivalence_p_holm, evidence.difference
+    return _first_that_matches(
+        evidence,
+        equivalent=equivalence_p is not None and equivalence_p < alpha,
+        different=p is not None and p < alpha,
+        upwards=difference is not None and difference > 0,
+    )
+
+
+def decide_sequentially(evidence: SequentialEvidence, alpha: float = ALPHA) -> Verdict | None:
+    """The same with e-values: the chance of any false verdict, over all arms and looks, is at most α.
+
+    None for a difference without a better direction. Divergence is a fact rather than an inference: it counts
+    whenever it happens, after a decision too.
+    """
+    tally = deciding_tally(evidence.looks, evidence.tests, alpha)
+    return _first_that_matches(
+        evidence,
+        equivalent=tally.equivalent(evidence.tests, alpha),
+        different=tally.different(evidence.tests, alpha),
+        upwards=tally.wins > tally.losses,
+    )
+
+
+def _first_that_matches(
+    evidence: Evidence | SequentialEvidence, *, equivalent: bool, different: bool, upwards: bool
+) -> Verdict | None:
     if evidence.arm_diverged:
         return "diverged"
-    if evidence.baseline_diverged or evidence.p_holm is None or evidence.difference is None:
+    if evidence.baseline_diverged:
         return "undecided"
-    if evidence.equivalence_p_holm is not None and evidence.equivalence_p_holm < alpha:
+    if equivalent:
         return "equivalent"
-    if evidence.p_holm < alpha:
-        if evidence.direction == 0:
-            return None
-        return "better" if evidence.difference * evidence.direction > 0 else "worse"
-    return "undecided"
+    if not different:
+        return "undecided"
+    if evidence.direction == 0:
+        return None
+    return "better" if upwards == (evidence.direction > 0) else "worse"
