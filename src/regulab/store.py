@@ -129,10 +129,25 @@ class RunDirectory:
 
     def truncate_history(self, length: int) -> None:
         """Drops what was appended after a checkpoint that knows ``length`` valid bytes."""
-        assert length <= self.history_length(), f"{self.path / HISTORY} is shorter than {length} bytes"
+        if self.history_length() < length:
+            raise UserError(
+                "shorter than its checkpoint knows; give --fresh to start over",
+                got=f"{self.history_length()} bytes",
+                expected=f"at least {length}",
+                where=str(self.path / HISTORY),
+            )
         with (self.path / HISTORY).open("ab") as file:
             file.truncate(length)
             os.fsync(file.fileno())
+
+    def forget_history(self, runs: Iterable[tuple[str, int]]) -> None:
+        """Drops every line of these runs: their checkpoint is gone, and they start over."""
+        path, gone = self.path / HISTORY, set(runs)
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith(b"\n") and _run_of(line) not in gone]
+            if len(kept) < len(lines):
+                write_whole(path, b"".join(kept))
 
     def write_results(self, results: Iterable[Result]) -> None:
         """``results.csv``, all rows: arms in the study's order, within an arm seeds ascending.
@@ -319,6 +334,15 @@ def _read_history(path: Path) -> tuple[EpochRecord, ...]:
             problem = error.errors(include_url=False)[0]["msg"]
             warnings.warn(f"{path}, line {number} is damaged and left out: {problem}", stacklevel=3)
     return tuple(records)
+
+
+def _run_of(line: bytes) -> tuple[str, int] | None:
+    """The (arm, seed) of a line of the history; None where it is damaged."""
+    try:
+        record = _EPOCH_RECORD.validate_json(line)
+    except ValidationError:
+        return None
+    return record.arm, record.seed
 
 
 def _cell(value: object) -> str:

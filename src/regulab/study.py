@@ -62,10 +62,13 @@ def run(
         fleets = plan_fleets(material, arms, store.study.seeds, known)
         done = {(result.arm, result.seed) for result in store.read_results()}
         pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
+        for fleet in fleets:
+            if fleet not in pending:
+                store.delete_checkpoint(fleet.index)  # stopped between its results and this
         if pending:
             store.write_fleets([fleet.to_json() for fleet in fleets])
             store.write_environment(describe(material.machine, splits))
-            _start(progress, study, fleets, pending)
+            _start(progress, study, fleets, pending, store)
         try:
             for fleet in pending:
                 aboard = replace(material, machine=choose_machine(device, fleet.precision))
@@ -109,13 +112,23 @@ def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], spli
 
 
 def _start(
-    progress: Progress, study: Study, fleets: Sequence[FleetPlan], pending: Sequence[FleetPlan]
+    progress: Progress,
+    study: Study,
+    fleets: Sequence[FleetPlan],
+    pending: Sequence[FleetPlan],
+    store: RunDirectory,
 ) -> None:
     epochs = study.train.epochs
     total = sum(len(fleet.runs) for fleet in fleets) * epochs
-    progress.started(total, total - sum(len(fleet.runs) for fleet in pending) * epochs)
+    left = sum(len(fleet.runs) * (epochs - _epochs_done(store, fleet)) for fleet in pending)
+    progress.started(total, total - left)
     for reason in sorted({fleet.reason for fleet in pending if fleet.engine == "plain"}):
         progress.message(f"the plain loop trains, run by run: {reason}")
+
+
+def _epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:
+    saved = store.load_checkpoint(fleet.index)
+    return 0 if saved is None else int(saved[1]["epoch"])
 
 
 @dataclass(frozen=True)

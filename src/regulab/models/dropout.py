@@ -42,7 +42,7 @@ class Dropout(nn.Module):
         if not self.training or self.rate == 0:
             return x
         assert self.draw is not None, "a Dropout layer trains with the draws of a seed: see DropoutDraws"
-        kept = self.draw(x.shape) >= threshold(self.rate)
+        kept = self.draw(x.shape).to(x.device) >= threshold(self.rate)
         return x * kept.to(x.dtype).mul_(inverse_keep(self.rate))
 
 

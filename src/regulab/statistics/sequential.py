@@ -77,9 +77,10 @@ def log_e_above(wins: ArrayLike, losses: ArrayLike) -> Values:
     Where I_½ underflows (beyond 1,000 pairs, losses prevailing) the lower bound 1/(t + 1) stands in.
     """
     w, v = np.asarray(wins), np.asarray(losses)
+    share = special.betainc(v + 1, w + 1, 0.5)
+    normal = np.where(share < sys.float_info.min, 0, share)  # what lies between has too few digits
     with np.errstate(divide="ignore"):
-        upper_half = np.log(special.betainc(v + 1, w + 1, 0.5))
-    log_e: Values = np.maximum(math.log(2) + log_e_difference(w, v) + upper_half, -np.log1p(w + v))
+        log_e: Values = np.maximum(math.log(2) + log_e_difference(w, v) + np.log(normal), -np.log1p(w + v))
     return log_e
 
 
@@ -111,7 +112,7 @@ class Tally:
 
     @property
     def e(self) -> float:
-        """E itself; the largest float where it is larger still (from about 1,030 pairs of one sign on)."""
+        """E itself; the largest float where it is larger still (from some 1,030 pairs of one sign on)."""
         return math.exp(min(self.log_e, _LARGEST_LOG))
 
     @property

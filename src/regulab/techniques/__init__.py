@@ -10,6 +10,7 @@ from regulab.errors import UserError
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
+from regulab.techniques.early_stopping import EarlyStopping
 from regulab.techniques.technique import Hooks, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
@@ -47,6 +48,8 @@ def legends(study: Study) -> dict[str, str]:
     texts = {}
     for arm, techniques in arms_of(study).items():
         own = [t.legend() for t in techniques if t.name in study.arms[arm]]
+        if study.protocol.kind == "course" and EarlyStopping.name in study.arms[arm]:
+            own.append("selected on the test split")
         common = [t.legend() for t in techniques if t.name not in study.arms[arm]]
         rest = f"only {', '.join(common)}" if common else "no regularization"
         texts[arm] = f"{arm} ({', '.join(own) if own else rest})"

@@ -85,6 +85,7 @@ class Voyage:
     def _resume(self) -> None:
         saved = self._store.load_checkpoint(self._plan.index)
         if saved is None:
+            self._store.forget_history((run.arm, run.seed) for run in self._runs)
             self._save(self._store.history_length())
             return
         arrays, state = saved

@@ -139,7 +139,7 @@ class StackedDropout(nn.Module):
         plain = torch.Size((b, channels // runs, *spatial))
         masks, start = [], 0
         for length, draw in zip(self.seeds, self.draws, strict=True):
-            masks.append(self._mask(draw(plain), self.rates[start : start + length], x.dtype))
+            masks.append(self._mask(draw(plain).to(x.device), self.rates[start : start + length], x.dtype))
             start += length
         mask = masks[0] if len(masks) == 1 else torch.cat(masks, 1 if len(spatial) == 0 else 3)
         if not spatial:
