@@ -37,9 +37,9 @@ STUDY_TEXT = """
     a default; printing the study shows them all.
 """
 STUDY_CODE = """
-    from regulab.config import build_study
+    import regulab
 
-    study = build_study({{
+    study = regulab.build_study({{
         "name": "l1-l2-{data}",
         "data": {settings},
         "model": {{"name": "cnn10k", "norm": "batch", "dropout": 0.05}},
@@ -87,10 +87,8 @@ RUN_TEXT = """
 RUN_CODE = """
     from pathlib import Path
 
-    from regulab.data import data_root
-    from regulab.study import run
-
-    outcome = run(study, Path("runs") / study.name, data_root=data_root(), progress=EpochLog())
+    directory = Path("runs") / study.name
+    outcome = regulab.run(study, directory, data_root=regulab.data_root(), progress=EpochLog())
     print(outcome.trained, "runs trained; the report is", outcome.report)
 """
 CURVES_TEXT = """
@@ -124,11 +122,9 @@ TABLE_CODE = """
     from IPython.display import Markdown
 
     from regulab.reporting.tables import rows
-    from regulab.statistics import compare
-    from regulab.store import read_records
 
-    records = read_records(outcome.directory)
-    comparison = compare(records)
+    records = regulab.read_records(outcome.directory)
+    comparison = regulab.compare(records)
     table = ["| arm | test accuracy, % | 95 % interval | difference | its 95 % interval | verdict | |",
              "| --- | ---: | ---: | ---: | ---: | --- | --- |"]
     for row in rows(records, comparison):

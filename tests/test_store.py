@@ -142,7 +142,7 @@ def test_history_appended_after_a_checkpoint_can_be_dropped(directory):
     assert directory.append_history([epoch_record(epoch=2)]) > length
     directory.truncate_history(length)
     assert directory.history_length() == length
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match="fresh"):
         directory.truncate_history(length + 1)
 
 

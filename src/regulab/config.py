@@ -336,6 +336,14 @@ def _opened(part: str, inner: Any) -> dict[str, Any]:
     return dict(inner) if isinstance(inner, dict) else {}
 
 
+def load_study(study: str, *overrides: str) -> Study:
+    """A built-in study or study file, with overrides such as ``train.epochs=5``; raises `UserError`."""
+    content, where = load_mapping(study)
+    for assignment in overrides:
+        override(content, assignment)
+    return build_study(content, where)
+
+
 def build_study(content: Mapping[str, Any], where: str = "") -> Study:
     """A validated `Study`; raises `UserError` with the first problem's key, value and rule."""
     return validate(Study, content, where)
