@@ -67,6 +67,8 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in PERSONS:
+            if error.filename is None:
+                raise OSError(error.errno, error.strerror, str(path)) from error
             raise
         place = error.filename if isinstance(error.filename, str) else str(path)
         raise UserError(f"cannot write: {error.strerror}", where=place) from error

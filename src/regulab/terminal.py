@@ -211,7 +211,10 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
     sharing: dict[str, list[str]] = {}
     for name, arm in comparison["arms"].items():
         needed = arm["seeds_needed"]
-        for note in (arm["note"], f"about {needed} seeds would decide" if needed else None):
+        for note in (
+            arm["note"],
+            f"{needed} seeds would find a true difference of one margin 4 times in 5" if needed else None,
+        ):
             if note:
                 sharing.setdefault(note, []).append(name)
     own = [comparison["note"]] if comparison["note"] else []
