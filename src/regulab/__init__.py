@@ -22,7 +22,7 @@ _PUBLIC = {
     "compare": "regulab.statistics",
     "write_report": "regulab.reporting",
 }
-__all__ = list(_PUBLIC)  # noqa: PLE0604
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -71,9 +71,27 @@ class Protocol(Part):
 
 
 class Model(Part):
+    """The network: a registered one, or a person's own as ``FILE.py:NAME``.
+
+    ``dropout`` is the rate of all its dropout layers, in every arm. A person's own network keeps the rates of
+    its layers unless one is given here.
+    """
+
     name: str = "cnn10k"
     norm: str = "batch"
-    dropout: Fraction = 0.05
+    dropout: Fraction | None = 0.05
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_networks_keep_their_rates(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        own = ".py:" in str(values.get("name"))
+        if "dropout" not in values and own:
+            return {**values, "dropout": None}
+        if values.get("dropout", 0) is None and not own:
+            return {**values, "dropout": 0.0}
+        return values
 
 
 class SGD(Part):

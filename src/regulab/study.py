@@ -14,8 +14,10 @@ from regulab.config import Study
 from regulab.data import load
 from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
+from regulab.errors import UserError
 from regulab.evaluation.misclassified import collect_mistakes
 from regulab.evaluation.testing import Tested, test
+from regulab.models import weights_hash
 from regulab.progress import Progress, Silent
 from regulab.records import DIVERGED, Result
 from regulab.reporting import write_report
@@ -25,7 +27,7 @@ from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, make_crew
 from regulab.training.machine import choose_machine, keep_freed_memory
-from regulab.training.planning import FleetPlan, bytes_per_image, crew_runs, plan_fleets
+from regulab.training.planning import FleetPlan, bytes_per_image, check_dropout, crew_runs, plan_fleets
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,15 @@ def run(
     arms = techniques.arms_of(study)
     splits = load(study.data, study.protocol, data_root)
     material = prepare(study, splits, device)
-    found = {"class_names": list(splits.class_names), "legends": techniques.legends(study)}
+    check_dropout(material, arms)
+    model_hash = weights_hash(material.module(0))
+    found = {
+        "class_names": list(splits.class_names),
+        "legends": techniques.legends(study),
+        "model_hash": model_hash,
+    }
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
+        refuse_other_model(store, model_hash)
         known = [FleetPlan.of_json(content) for content in store.read_fleets()]
         fleets = plan_fleets(material, arms, store.study.seeds, known)
         done = {(result.arm, result.seed) for result in store.read_results()}
@@ -93,6 +102,17 @@ def prepare(study: Study, splits: Splits, device: str) -> Material:
     )
     bytes_per_image(material)
     return material
+
+
+def refuse_other_model(store: RunDirectory, model_hash: str) -> None:
+    """Raises `UserError` where seed 0 no longer gives the initial weights that the run directory was begun with."""
+    begun = (store.study.resolved or {}).get("model_hash", model_hash)
+    if begun != model_hash:
+        raise UserError(
+            "the model is not the one that this study was begun with: its code or its initialization changed",
+            expected="the same model, another --out, or --fresh to start over",
+            where=str(store.path),
+        )
 
 
 def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], splits: Splits) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from regulab.config import Model
 from regulab.models.dropout import adopt
+from regulab.models.own import is_own, own_net
 from regulab.models.parts import Net, Norm
 from regulab.registry import catalogue, lookup
 from regulab.streams import Streams
@@ -23,7 +24,7 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
     Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
     of its ``reset_parameters``; so a layer that an arm adds changes no other layer's weights.
     """
-    net = lookup(NETS, model.name, "model", "model.name")
+    net = own_net(model.name) if is_own(model.name) else lookup(NETS, model.name, "model", "model.name")
     norm = lookup(NORMS, model.norm, "norm", "model.norm")
     with torch.random.fork_rng(devices=[]):
         _seed_torch(streams, "construction")

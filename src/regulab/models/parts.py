@@ -30,4 +30,4 @@ class Net:
     name: str
     summary: str
     description: str
-    build: Callable[[int, int, Norm, float], nn.Module]
+    build: Callable[[int, int, Norm, float | None], nn.Module]

@@ -51,7 +51,8 @@ def legends(study: Study) -> dict[str, str]:
         if study.protocol.kind == "course" and EarlyStopping.name in study.arms[arm]:
             own.append("selected on the test split")
         common = [t.legend() for t in techniques if t.name not in study.arms[arm]]
-        rest = f"only {', '.join(common)}" if common else "no regularization"
+        bare = "no regularization" if study.model.dropout is not None else "no regularization by regulab"
+        rest = f"only {', '.join(common)}" if common else bare
         texts[arm] = f"{arm} ({', '.join(own) if own else rest})"
     return texts
 

@@ -96,7 +96,7 @@ class Crew(Protocol):
 
 
 def is_weight(shape: torch.Size) -> bool:
-    """Holds for weights of convolutions and linear layers, not for biases, γ and β; ``shape`` as in the plain module."""
+    """Holds for weights of convolutions and linear layers, not for biases, γ and β; ``shape`` as in the module."""
     return len(shape) >= 2
 
 

@@ -54,8 +54,9 @@ class Fleet:
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
             if isinstance(layer, StackedDropout):
-                model_rate = self._material.study.model.dropout
-                layer.rates = [model_rate if rate is None else rate for rate in rates]
+                layer.rates = [
+                    own if rate is None else rate for own, rate in zip(layer.rates, rates, strict=True)
+                ]
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         return list(self._stack.named_parameters())
@@ -206,10 +207,10 @@ class Fleet:
     def keep(self, positions: Sequence[int]) -> None:
         index = torch.tensor(list(positions), device=self._material.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
-        self._crew([self.runs[position] for position in positions])
         for layer in self._stack.modules():
-            if isinstance(layer, StackedDropout) and len(layer.rates) != len(positions):
-                layer.rates = layer.rates[: len(positions)]  # all at the model's own rate
+            if isinstance(layer, StackedDropout):
+                layer.rates = [layer.rates[position] for position in positions]
+        self._crew([self.runs[position] for position in positions])
         self.load_state(kept)
 
 

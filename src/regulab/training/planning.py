@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from regulab.errors import UserError
+from regulab.models.dropout import Dropout
 from regulab.techniques import Technique
 from regulab.training.crew import Material, Run
 from regulab.training.stacking import Unstackable, check_stack, stack_modules
@@ -106,7 +107,7 @@ def bytes_per_image(material: Material) -> int:
 
     Raises `UserError` where the network cannot take images of this size.
     """
-    module, outputs = material.module(0).eval(), [0]
+    module, outputs, where = material.module(0).eval(), [0], f"model {material.study.model.name}"
 
     def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
@@ -118,15 +119,29 @@ def bytes_per_image(material: Material) -> int:
     x = material.preprocessing.normalize(material.preprocessing.to_unit(material.train.pixels[:1].cpu()))
     try:
         with torch.no_grad():
-            module(x)
+            y = module(x)
     except RuntimeError as error:
         _, c, h, w = x.shape
         raise UserError(
-            f"the model cannot take these images: {error}",
-            got=f"{c}×{h}×{w}",
-            where=f"model {material.study.model.name}",
+            f"the model cannot take these images: {error}", got=f"{c}×{h}×{w}", where=where
         ) from error
+    if not isinstance(y, torch.Tensor) or y.shape != (1, material.classes):
+        shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
+        raise UserError(
+            "wrong output for one image", got=str(shape), expected=f"(1, {material.classes})", where=where
+        )
     return 2 * outputs[0] * material.machine.activations.itemsize
+
+
+def check_dropout(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> None:
+    """Raises `UserError` where an arm sets the rate of dropout layers that the network has not."""
+    has_dropout = any(isinstance(layer, Dropout) for layer in material.module(0).modules())
+    for arm, techniques in arms.items():
+        if not has_dropout and any(technique.name == "dropout" for technique in techniques):
+            name = material.study.model.name
+            raise UserError(
+                f"the model {name} has no dropout layer", expected="an arm without dropout", where=arm
+            )
 
 
 def crew_runs(plan: FleetPlan, arms: Mapping[str, tuple[Technique, ...]]) -> list[Run]:

@@ -62,6 +62,7 @@ class StackedBatchNorm(nn.Module):
     bias: Tensor | None
     running_mean: Tensor
     running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, layers: Sequence[BatchNorm | nn.BatchNorm2d]) -> None:
         super().__init__()
@@ -70,8 +71,13 @@ class StackedBatchNorm(nn.Module):
             raise Unstackable("batch normalization with cumulative averages or without running statistics")
         self.momentum, self.eps = first.momentum, first.eps
         _stack_parameters(self, layers, ("weight", "bias", "running_mean", "running_var"))
+        self.counts = hasattr(first, "num_batches_tracked")
+        if self.counts:
+            _stack_parameters(self, layers, ("num_batches_tracked",))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.counts and self.training:
+            self.num_batches_tracked += 1
         mean, variance = self.running_mean.flatten(), self.running_var.flatten()  # views, updated in place
         weight = None if self.weight is None else self.weight.flatten()
         bias = None if self.bias is None else self.bias.flatten()

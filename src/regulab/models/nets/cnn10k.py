@@ -33,11 +33,11 @@ class Block(nn.Module):
 class CNN10k(nn.Module):
     """``(B, C, H, W)``, 8 ≤ H, W ≤ 64, to logits ``(B, classes)``: five blocks, global average pooling, linear."""
 
-    def __init__(self, in_channels: int, classes: int, norm: Norm, dropout: float) -> None:
+    def __init__(self, in_channels: int, classes: int, norm: Norm, dropout: float | None) -> None:
         super().__init__()
         inputs = (in_channels, *[WIDTH] * (len(POOLED) - 1))
         self.blocks = nn.Sequential(
-            *(Block(i, WIDTH, norm, dropout, pooled) for i, pooled in zip(inputs, POOLED, strict=True))
+            *(Block(i, WIDTH, norm, dropout or 0.0, pooled) for i, pooled in zip(inputs, POOLED, strict=True))
         )
         self.classify = nn.Linear(WIDTH, classes)
 

@@ -1,0 +1,127 @@
+"""A person's own network, from a Python file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from regulab import study as main_path
+from regulab.config import Model, build_study
+from regulab.errors import UserError
+from regulab.models import build
+from regulab.store import read_records
+from regulab.streams import Streams
+
+NETS = '''
+import torch.nn.functional as F
+from torch import nn
+
+
+class Small(nn.Module):
+    """A stem, a norm, a dropout layer, a head."""
+
+    def __init__(self, in_channels, classes, width=6):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, width, 3)
+        self.norm = nn.BatchNorm2d(width)
+        self.dropout = nn.Dropout(0.25)
+        self.head = nn.Linear(width * 4, classes)
+
+    def forward(self, x):
+        x = self.dropout(F.relu(self.norm(self.conv(x))))
+        return self.head(F.adaptive_avg_pool2d(x, 2).flatten(1))
+
+
+class Attentive(Small):
+    """What no rule stacks."""
+
+    def forward(self, x):
+        x = F.relu(self.norm(self.conv(x)))
+        return self.head(F.adaptive_avg_pool2d(x * x.softmax(1), 2).flatten(1))
+
+
+def normed(in_channels, classes, norm):
+    body = [nn.Conv2d(in_channels, 4, 3), norm(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*body, nn.Linear(4, classes))
+
+
+class Deaf(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+
+number = 5
+
+
+def nothing(classes):
+    return "no module"
+'''
+
+
+@pytest.fixture
+def nets(tmp_path):
+    path = tmp_path / "nets.py"
+    path.write_text(NETS)
+    return path
+
+
+def study_with(name, **more):
+    arms = {"none": {}, "l1": {"l1": 1e-3}}
+    train = {"epochs": 2, "precision": "fp32", "schedule": {"name": "constant"}}
+    return build_study({"model": {"name": name, **more}, "arms": arms, "train": train, "seeds": 2})
+
+
+def test_it_trains_as_a_fleet_with_its_own_dropout(nets, tmp_path):
+    main_path.run(study_with(f"{nets}:Small"), tmp_path / "run", data_root=Path())
+    records = read_records(tmp_path / "run")
+    assert records.legends["none"] == "none (no regularization by regulab)"
+    assert {record.fleet_size for record in records.history} == {4}
+    losses = [r.val_loss for r in records.history if (r.arm, r.seed) == ("none", 0)]
+    assert losses[1] < losses[0]
+
+
+def test_what_cannot_be_stacked_trains_in_the_plain_loop_and_says_so(nets, tmp_path):
+    main_path.run(study_with(f"{nets}:Attentive"), tmp_path / "run", data_root=Path())
+    assert {record.fleet_size for record in read_records(tmp_path / "run").history} == {1}
+    assert '"engine": "plain"' in (tmp_path / "run" / "fleets.json").read_text()
+
+
+def test_it_may_ask_for_the_norm(nets):
+    net = build(Model(name=f"{nets}:normed"), 1, 3, Streams("own", 0))
+    assert type(net[1]).__name__ == "BatchNorm"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nets.py:Missing", "Small, Attentive, normed"),
+        ("nets.py:number", "number"),
+        ("nets.py:nothing", "not a network"),
+        ("nets.py:Deaf", "wrong output"),
+        ("absent.py:Small", "no such file"),
+        ("broken.py:Small", "SyntaxError"),
+    ],
+)
+def test_wrong_nets_are_refused(nets, tmp_path, name, message):
+    (nets.parent / "broken.py").write_text("class Small(:")
+    with pytest.raises(UserError, match=message):
+        main_path.run(study_with(str(nets.parent / name)), tmp_path / "run", data_root=Path())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dropout_arm_needs_a_dropout_layer(nets, tmp_path):
+    with pytest.raises(UserError, match="no dropout layer"):
+        main_path.run(study_with(f"{nets}:normed", dropout=0.2), tmp_path / "run", data_root=Path())
+
+
+def test_a_study_is_not_extended_with_a_changed_model(nets, tmp_path):
+    study = study_with(f"{nets}:Small")
+    main_path.run(study, tmp_path / "run", data_root=Path())
+    nets.write_text(NETS.replace("width=6", "width=7"))
+    with pytest.raises(UserError, match="code or its initialization changed"):
+        main_path.run(study, tmp_path / "run", data_root=Path())
