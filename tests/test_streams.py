@@ -21,6 +21,12 @@ def test_every_part_of_the_key_matters():
     assert len(set(seen)) == len(seen) == 24
 
 
+def test_an_arm_of_its_own_has_draws_of_its_own():
+    streams = [Streams("a", 0), Streams("a", 0, "l1"), Streams("a", 0, "l2"), Streams("a", 1, "l1")]
+    assert len({tuple(raw(one, "order")) for one in streams}) == 4
+    assert Streams("a", 0, "") == Streams("a", 0)
+
+
 @given(st.text(), st.integers(0, 2**40), st.text(), st.text(), st.integers(0, 10_000))
 def test_the_same_key_gives_the_same_draws(study, seed, purpose, name, epoch):
     one, two = (raw(Streams(study, seed), purpose, name, epoch) for _ in range(2))

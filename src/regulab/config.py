@@ -190,7 +190,9 @@ ASSIGNMENT_ARMS: dict[str, dict[str, Any]] = {
 class Study(Part):
     """A question: one dataset, one model, one training protocol, several arms, several seeds, one baseline.
 
-    An arm maps names of techniques to a strength or to a mapping of their parameters. ``resolved`` is
+    An arm maps names of techniques to a strength or to a mapping of their parameters. ``pairing``: the arms of a
+    seed share initial weights, orders, augmentation and dropout draws (``seeds``), or every arm draws its own
+    (``none``), for comparisons of identical arms and to measure what pairing is worth. ``resolved`` is
     what regulab found out when it ran (class names, legends); it is ignored on the way in.
     """
 
@@ -201,6 +203,7 @@ class Study(Part):
     train: Train = Train()
     endpoint: Endpoint = Endpoint()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = tuple(range(10))
+    pairing: Literal["seeds", "none"] = "seeds"
     baseline: str = "none"
     arms: dict[Annotated[str, Field(min_length=1, max_length=100)], dict[str, Any]] = ASSIGNMENT_ARMS
     resolved: dict[str, Any] | None = None

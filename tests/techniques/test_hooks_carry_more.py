@@ -1,4 +1,4 @@
-"""The hooks carry techniques that are not here yet: label smoothing, mixup, weight averaging, as newcomers write them."""
+"""The hooks carry what is not here yet: label smoothing, mixup, weight averaging, as a newcomer would write them."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from regulab.models import weights_hash
 from regulab.training.crew import evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainRun
@@ -31,53 +32,80 @@ OPTIMIZERS = [
 SCHEDULES = {"sgd": {"name": "cosine", "warmup": 0.5}, "adam": {"name": "step", "every": 1, "factor": 0.5}}
 
 
-def trained(machine, optimizer, epochs=2):
-    """A fleet of three seeds and its plain loops, trained alike: (runs, fleet, plain loops, material)."""
-    schedule = SCHEDULES[optimizer["name"]]
-    study = study_of(ARMS, train={"optimizer": optimizer, "schedule": schedule}, model={"dropout": 0.1})
+EVERYTHING = {
+    **ARMS,
+    "leaver": {"l2": 1e-3, "early_stopping": 1},
+    "broken": {"l2": {"strength": 1e300, "include": "all"}},
+}
+
+
+def trained(machine, optimizer):
+    """Three seeds of everything, as a fleet and as plain loops: two epochs of four steps, the leavers only one.
+
+    Returns the runs, the plain loops, each run's weights in the fleet when it ended, and the fleet with its material.
+    """
+    schedule, limit = SCHEDULES[optimizer["name"]], float(torch.finfo(machine.parameters).max)
+    arms = {**EVERYTHING, "broken": {"l2": {"strength": min(1e300, limit / 10), "include": "all"}}}
+    study = study_of(arms, train={"optimizer": optimizer, "schedule": schedule}, model={"dropout": 0.1})
     material, runs = material_of(study, machine=machine), runs_of(study)
     fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
-    for epoch in range(1, epochs + 1):  # of four steps
+    aboard, ended = list(range(len(runs))), {}
+    for epoch in (1, 2):
         together = fleet.train_epoch(epoch)
-        alone = [plain.train_epoch(epoch) for plain in plains]
-        torch.testing.assert_close(together.loss, torch.cat([a.loss for a in alone]), rtol=1e-4, atol=1e-5)
+        alone = [plains[position].train_epoch(epoch) for position in aboard]
+        losses = torch.cat([a.loss for a in alone])
+        torch.testing.assert_close(together.loss, losses, rtol=1e-4, atol=1e-5, equal_nan=True)
+        assert losses.isfinite().tolist() == [runs[position].arm != "broken" for position in aboard]
         assert list(together.orders) == [a.orders[0] for a in alone]
         assert together.lr == alone[0].lr
-    return runs, fleet, plains, material
+        for row, position in enumerate(aboard):
+            ended[position] = {name: value[row].clone() for name, value in fleet.weights().items()}
+        staying = [row for row, position in enumerate(aboard) if runs[position].arm != "leaver"]
+        fleet.keep(staying)
+        aboard = [aboard[row] for row in staying]
+    return runs, plains, ended, (fleet, aboard, material)
 
 
-def differences(fleet, plains):
-    """For every run and parameter or buffer: |fleet − plain loop|, flat."""
-    weights = fleet.weights()
-    return {
-        (position, name): (weights[name][position] - value[0]).abs().flatten()
-        for position, plain in enumerate(plains)
-        for name, value in plain.weights().items()
-    }
+def differences(plains, ended):
+    """For every run, parameter and buffer |fleet − plain loop| ÷ max(1, |plain loop|), flat; 0 where both are NaN."""
+    found = {}
+    for position, plain in enumerate(plains):
+        for name, value in plain.weights().items():
+            ours, theirs = ended[position][name], value[0]
+            same = (ours == theirs) | (ours.isnan() & theirs.isnan())
+            relative = (ours - theirs).abs() / theirs.abs().clamp(min=1)
+            found[position, name] = torch.where(same, 0.0, relative).flatten()
+    return found
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_run_equals_the_plain_loop(optimizer):
     """In float64, where a difference is a difference of the mathematics: parameters, buffers, penalties, evaluation."""
-    runs, fleet, plains, material = trained(FLOAT64, optimizer)
-    for (position, name), difference in differences(fleet, plains).items():
+    runs, plains, ended, (fleet, aboard, material) = trained(FLOAT64, optimizer)
+    for (position, name), difference in differences(plains, ended).items():
         assert difference.max() < 1e-9, f"{runs[position].arm}, {name}"
-    torch.testing.assert_close(fleet.penalties(), torch.cat([p.penalties() for p in plains]).double())
     validation = validation_of(material.study)
-    got = evaluate(fleet, validation, material.preprocessing)
-    want = [evaluate(plain, validation, material.preprocessing) for plain in plains]
-    torch.testing.assert_close(got[0], torch.cat([w[0] for w in want]))
-    assert torch.equal(got[1], torch.cat([w[1] for w in want], 1))
-    torch.testing.assert_close(got[2], torch.cat([w[2] for w in want], 1))
+    losses, predicted, confidence = evaluate(fleet, validation, material.preprocessing)
+    penalties = fleet.penalties()
+    for row, position in enumerate(aboard):
+        if runs[position].arm != "broken":
+            loss, plain_predicted, plain_confidence = evaluate(
+                plains[position], validation, material.preprocessing
+            )
+            torch.testing.assert_close(losses[row], loss[0])
+            assert torch.equal(predicted[:, row], plain_predicted[:, 0])
+            torch.testing.assert_close(confidence[:, row], plain_confidence[:, 0])
+            torch.testing.assert_close(penalties[row].double(), plains[position].penalties()[0].double())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[:3], ids=str)
 def test_every_run_equals_the_plain_loop_to_rounding_in_float32(optimizer):
     """Rounding may push an activation over the kink of a ReLU, which visibly moves a few weights; the rest agree."""
-    _, fleet, plains, _ = trained(FLOAT32, optimizer)
-    for difference in differences(fleet, plains).values():
+    _, plains, ended, _ = trained(FLOAT32, optimizer)
+    found = differences(plains, ended)
+    for difference in found.values():
         assert difference.max() < 2e-3
-    everything = torch.cat(list(differences(fleet, plains).values()))
+    everything = torch.cat(list(found.values()))
     assert everything.median() < 1e-7
     assert (everything > 1e-5).double().mean() < 0.03
 
@@ -89,26 +117,6 @@ def test_arms_differ_where_their_techniques_do():
     weights = fleet.weights()["blocks.1.conv.weight"][: len(ARMS)].flatten(1)
     distances = torch.cdist(weights, weights) + torch.eye(len(ARMS))
     assert distances.min() > 1e-4
-
-
-def test_a_diverged_run_stays_alone_with_its_trouble():
-    """The others equal their plain loops, and the broken one stands still where its plain loop does."""
-    arms = {"none": {}, "broken": {"l2": 1e200}, "l1": {"l1": 1e-3}}
-    study = study_of(arms, train={"schedule": {"name": "constant"}})
-    material, runs = material_of(study, machine=FLOAT64), runs_of(study)
-    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
-    for epoch in (1, 2):
-        totals = fleet.train_epoch(epoch)
-        for plain in plains:
-            plain.train_epoch(epoch)
-    assert totals.loss.isfinite().tolist() == [run.arm != "broken" for run in runs]
-    for (position, name), difference in differences(fleet, plains).items():
-        if runs[position].arm != "broken":
-            assert difference.max() < 1e-9, name
-        else:
-            torch.testing.assert_close(
-                fleet.weights()[name][position], plains[position].weights()[name][0], equal_nan=True
-            )
 
 
 def test_those_that_stay_do_not_notice_who_left():
@@ -155,3 +163,29 @@ def test_runs_of_a_seed_start_alike_and_seeds_differ():
     for name in ("blocks.0.conv.weight", "classify.bias"):
         assert torch.equal(weights[name][0], weights[name][1])
         assert not torch.equal(weights[name][0], weights[name][2])
+
+
+def test_without_pairing_every_run_has_draws_of_its_own_and_still_equals_the_plain_loop():
+    arms = {"none": {"dropout": 0.2}, "twin": {"dropout": 0.2}, "augmented": {"augmentation": {"rotate": 20}}}
+    study = study_of(arms, pairing="none", model={"dropout": 0.1}, seeds=2)
+    material, runs = material_of(study), runs_of(study)
+    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
+    hashes = {weights_hash(module) for module in material.modules(runs)}
+    together, alone = fleet.train_epoch(1), [plain.train_epoch(1) for plain in plains]
+
+    assert len(hashes) == len(set(together.orders)) == len(runs) == 6
+    assert list(together.orders) == [one.orders[0] for one in alone]
+    torch.testing.assert_close(together.loss, torch.cat([one.loss for one in alone]), rtol=1e-4, atol=1e-5)
+    fleet.keep([1, 2, 5])
+    positions = [1, 2, 5]
+    again = fleet.train_epoch(2)
+    rest = torch.cat([plains[position].train_epoch(2).loss for position in positions])
+    torch.testing.assert_close(again.loss, rest, rtol=1e-4, atol=1e-5)
+
+
+def test_paired_runs_share_the_network_they_start_from():
+    study = study_of({"none": {}, "l1": {"l1": 1e-3}}, seeds=2)
+    material, runs = material_of(study), runs_of(study)
+    first, second, *_ = material.modules(runs)
+    assert first is second
+    assert len({weights_hash(module) for module in material.modules(runs)}) == 2

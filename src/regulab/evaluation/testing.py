@@ -55,7 +55,8 @@ def _test_crew(
     for row, position in enumerate(finished):
         weights = trained.weights[position]
         assert weights is not None
-        initial = dict(material.module(trained.runs[position].seed).named_parameters())
+        run = trained.runs[position]
+        initial = dict(material.module(run.seed, run.arm).named_parameters())
         result = replace(
             untested(trained, position, material),
             test_loss=float(test_loss[row]),

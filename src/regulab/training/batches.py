@@ -37,7 +37,10 @@ class ImageTensors:
 
 @dataclass(frozen=True)
 class InputPlan:
-    """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``."""
+    """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``.
+
+    A seed is here whoever shares its streams: with ``pairing: none`` every run is one of its own.
+    """
 
     seeds: Sequence[Streams]
     settings: Sequence[AugmentSettings | None]

@@ -43,14 +43,23 @@ class Material:
     classes: int
     machine: Machine
 
-    def streams(self, seed: int) -> Streams:
-        return Streams(self.study.name, seed)
+    def streams(self, seed: int, arm: str = "") -> Streams:
+        """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
+        return Streams(self.study.name, seed, arm if self.study.pairing == "none" else "")
 
-    def module(self, seed: int) -> nn.Module:
-        """The plain network with this seed's initial weights."""
+    def module(self, seed: int, arm: str = "") -> nn.Module:
+        """The plain network with a run's initial weights."""
         channels = self.train.pixels.shape[-1]
-        module = models.build(self.study.model, channels, self.classes, self.streams(seed))
+        module = models.build(self.study.model, channels, self.classes, self.streams(seed, arm))
         return module.to(self.machine.parameters)
+
+    def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
+        """The networks of several runs; runs that share their streams get the same object."""
+        keys = [self.streams(run.seed, run.arm) for run in runs]
+        built = {
+            key: self.module(run.seed, run.arm) for key, run in dict(zip(keys, runs, strict=True)).items()
+        }
+        return [built[key] for key in keys]
 
 
 @dataclass(frozen=True)
@@ -101,14 +110,15 @@ def is_weight(shape: torch.Size) -> bool:
 
 
 def input_plan(material: Material, runs: Sequence[Run]) -> InputPlan:
-    """The distinct seeds and augmentation settings of the runs, and who gets which."""
-    seeds = list(dict.fromkeys(run.seed for run in runs))
+    """The distinct streams and augmentation settings of the runs, and who gets which."""
+    streams = [material.streams(run.seed, run.arm) for run in runs]
+    distinct = list(dict.fromkeys(streams))
     wanted = [run.technique("augmentation") for run in runs]
     settings = list(dict.fromkeys(wanted))
     return InputPlan(
-        seeds=[material.streams(seed) for seed in seeds],
+        seeds=distinct,
         settings=settings,  # type: ignore[arg-type]
-        seed_of=[seeds.index(run.seed) for run in runs],
+        seed_of=[distinct.index(own) for own in streams],
         setting_of=[settings.index(setting) for setting in wanted],
     )
 

@@ -24,8 +24,7 @@ class Fleet:
 
     def __init__(self, material: Material, runs: Sequence[Run]) -> None:
         self._material = material
-        modules = {run.seed: material.module(run.seed) for run in runs}
-        self._stack = stack_modules([modules[run.seed] for run in runs]).to(material.machine.device)
+        self._stack = stack_modules(material.modules(runs)).to(material.machine.device)
         self._update = update_of(material.study.train.optimizer)
         self._slots: dict[str, Slots] = {
             name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()
@@ -106,7 +105,7 @@ class Fleet:
     def _batch_generators(self, epoch: int) -> dict[str, list]:
         """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
         return {
-            name: [self._material.streams(run.seed).generator("batch", name, epoch) for run in self.runs]
+            name: [self._plan.seeds[s].generator("batch", name, epoch) for s in self._plan.seed_of]
             for name, hooks in self._hooks.items()
             if hooks.batch is not None
         }

@@ -93,4 +93,5 @@ def proximal_step(
     value = proximal(z, s)
     if value is None:
         return z, slots
-    return value, update.remember(slots, (z - value) / s)
+    removed = torch.where(z == value, 0.0, (z - value) / s)  # a step of no length (s = 0) removes nothing
+    return value, update.remember(slots, removed)

@@ -30,7 +30,7 @@ class PlainRun:
         (self._run,) = runs
         self._material = material
         device = material.machine.device
-        self._module = material.module(self._run.seed).to(device)
+        self._module = material.module(self._run.seed, self._run.arm).to(device)
         self._hooks = stack_techniques([self._run.techniques])
         for hooks in self._hooks.values():
             for layer in self._module.modules():
@@ -64,7 +64,7 @@ class PlainRun:
         train, steps = self._material.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        streams = self._material.streams(self._run.seed)
+        streams = self._material.streams(self._run.seed, self._run.arm)
         generators = {name: [streams.generator("batch", name, epoch)] for name in self._hooks}
         self._module.train()
         loss_sum = correct = 0.0
@@ -135,7 +135,7 @@ class PlainRun:
         shrunk = operator(p, scale.to(parameter.device)[None] if scale.ndim else scale.to(parameter.device))
         if shrunk is None:
             return
-        removed = (parameter - shrunk[0]) / scale
+        removed = torch.where(parameter == shrunk[0], 0.0, (parameter - shrunk[0]) / scale)
         parameter.copy_(shrunk[0])
         if not isinstance(config, SGD):
             state["exp_avg"] += (1 - config.betas[0]) * removed
