@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regulab.models import weights_hash
 from regulab.training.crew import evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainRun
@@ -35,7 +34,6 @@ SCHEDULES = {"sgd": {"name": "cosine", "warmup": 0.5}, "adam": {"name": "step", 
 EVERYTHING = {
     **ARMS,
     "leaver": {"l2": 1e-3, "early_stopping": 1},
-    "broken": {"l2": {"strength": 1e300, "include": "all"}},
 }
 
 
@@ -45,7 +43,7 @@ def trained(machine, optimizer):
     Returns the runs, the plain loops, each run's weights in the fleet when it ended, and the fleet with its material.
     """
     schedule, limit = SCHEDULES[optimizer["name"]], float(torch.finfo(machine.parameters).max)
-    arms = {**EVERYTHING, "broken": {"l2": {"strength": min(1e300, limit / 10), "include": "all"}}}
+    arms = {**EVERYTHING, "broken": {"weight_decay": {"strength": min(1e300, limit / 10), "include": "all"}}}
     study = study_of(arms, train={"optimizer": optimizer, "schedule": schedule}, model={"dropout": 0.1})
     material, runs = material_of(study, machine=machine), runs_of(study)
     fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
@@ -163,29 +161,3 @@ def test_runs_of_a_seed_start_alike_and_seeds_differ():
     for name in ("blocks.0.conv.weight", "classify.bias"):
         assert torch.equal(weights[name][0], weights[name][1])
         assert not torch.equal(weights[name][0], weights[name][2])
-
-
-def test_without_pairing_every_run_has_draws_of_its_own_and_still_equals_the_plain_loop():
-    arms = {"none": {"dropout": 0.2}, "twin": {"dropout": 0.2}, "augmented": {"augmentation": {"rotate": 20}}}
-    study = study_of(arms, pairing="none", model={"dropout": 0.1}, seeds=2)
-    material, runs = material_of(study), runs_of(study)
-    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
-    hashes = {weights_hash(module) for module in material.modules(runs)}
-    together, alone = fleet.train_epoch(1), [plain.train_epoch(1) for plain in plains]
-
-    assert len(hashes) == len(set(together.orders)) == len(runs) == 6
-    assert list(together.orders) == [one.orders[0] for one in alone]
-    torch.testing.assert_close(together.loss, torch.cat([one.loss for one in alone]), rtol=1e-4, atol=1e-5)
-    fleet.keep([1, 2, 5])
-    positions = [1, 2, 5]
-    again = fleet.train_epoch(2)
-    rest = torch.cat([plains[position].train_epoch(2).loss for position in positions])
-    torch.testing.assert_close(again.loss, rest, rtol=1e-4, atol=1e-5)
-
-
-def test_paired_runs_share_the_network_they_start_from():
-    study = study_of({"none": {}, "l1": {"l1": 1e-3}}, seeds=2)
-    material, runs = material_of(study), runs_of(study)
-    first, second, *_ = material.modules(runs)
-    assert first is second
-    assert len({weights_hash(module) for module in material.modules(runs)}) == 2
