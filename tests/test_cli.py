@@ -215,6 +215,29 @@ class TestRun:
     def test_wrong_usage_is_exit_code_2(self, arguments):
         assert invoke(*arguments).exit_code == 2
 
+    @pytest.mark.parametrize(
+        ("arguments", "most"),
+        [([], None), (["--until-decided"], 40), (["--until-decided", "--max-seeds", "12"], 12)],
+    )
+    def test_until_decided_has_a_limit(self, trained, arguments, most):
+        assert invoke("run", *arguments).exit_code == 0
+        assert trained.options["max_seeds"] == most
+
+    def test_a_limit_alone_is_refused(self, trained):
+        done = invoke("run", "--max-seeds", "12")
+        assert done.exit_code == 2
+        assert "--max-seeds" in done.stderr
+        assert "--until-decided" in done.stderr
+        assert trained.study is None
+
+    def test_dry_run_until_decided_shows_the_first_batch(self):
+        done = invoke(
+            "run", "--dry-run", "--until-decided", "--seeds", "2", "--arms", "none,l1", "--epochs", "1"
+        )
+        assert done.exit_code == 0, done.stderr
+        assert "seeds 0–6" in done.stdout
+        assert done.stdout.endswith("then more seeds until every arm is decided, 40 at most\n")
+
     def test_dry_run_says_what_would_be_trained_and_writes_nothing(self):
         done = invoke("run", "--dry-run", "--seeds", "2", "--arms", "none,l1", "--epochs", "1")
         assert done.exit_code == 0, done.stderr

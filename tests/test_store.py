@@ -299,9 +299,25 @@ def test_a_damaged_line_is_left_out_with_a_warning_that_names_it(directory):
     assert len(warned) == 1
 
 
+def test_a_damaged_row_of_the_results_is_named_and_the_rest_is_read(directory):
+    """But never passed over when a study goes on: its runs would be trained again."""
+    directory.write_environment({})
+    directory.append_history([epoch_record()])
+    directory.write_results([result(seed=seed) for seed in range(3)])
+    path = directory.path / "results.csv"
+    path.write_text(path.read_text().replace("none,1,completed,3", "none,1,completed,three"))
+    with pytest.warns(UserWarning, match=r"results\.csv, row 3: epochs"):
+        records = read_records(directory.path)
+    assert [r.seed for r in records.results] == [0, 2]
+    with pytest.raises(UserError, match=r"results\.csv, row 3: epochs"):
+        directory.read_results()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
+        ("looks.json", b"{}"),
+        ("orders.json", b'{"none": {"x": []}}'),
         ("study.yaml", b"name: [1\n"),
         ("study.yaml", b"\xff\xfe"),
         ("environment.json", b"{"),

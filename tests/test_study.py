@@ -13,6 +13,7 @@ from regulab import study as main_path
 from regulab.config import build_study
 from regulab.errors import UserError
 from regulab.records import COMPLETED, DIVERGED
+from regulab.statistics import compare
 from regulab.store import read_records
 
 NOWHERE = Path("no data here")
@@ -235,3 +236,28 @@ def test_plan_counts_runs_and_estimates(tmp_path):
     )
     assert plan.memory_bytes > 10**6
     assert 0 < plan.seconds < 600
+
+
+def test_orders_pair_across_fleets_where_an_arm_stops_early(tmp_path):
+    """Every run of the plain loop sails alone; the epochs that two runs both trained are what compares."""
+    arms = {"none": {}, "patient": ARMS["patient"]}
+    train = {"epochs": 4, "precision": "fp32", "engine": "plain"}
+    main_path.run(small(arms=arms, seeds=[3], train=train), tmp_path, data_root=NOWHERE)
+    records = read_records(tmp_path)
+    none, patient = (len(records.orders[arm, 3]) for arm in arms)
+    assert patient < none == 4
+    assert [result.epochs for result in records.results] == [none, patient]
+    assert len({result.data_order_hash for result in records.results}) == 1
+    assert compare(records).pairing == {"initial_weights": True, "data_order": True}
+
+
+def test_without_pairing_the_arms_of_a_seed_share_nothing(tmp_path):
+    study = small(arms={"none": {}, "twin": {}}, seeds=[3], pairing="none", train={"epochs": 1})
+    main_path.run(study, tmp_path, data_root=NOWHERE)
+    records = read_records(tmp_path)
+    assert len({result.initial_weights_hash for result in records.results}) == 2
+    assert len({result.data_order_hash for result in records.results}) == 2
+    assert len({result.test_loss for result in records.results}) == 2
+    comparison = compare(records)
+    assert comparison.pairing == {"initial_weights": False, "data_order": False}
+    assert "streams of its own" in comparison.note

@@ -165,6 +165,9 @@ def test_progress_is_plain_off_a_terminal_and_silent_when_asked(capsys):
 
 
 COMPARISON = {
+    "rule": "fixed",
+    "e_threshold": None,
+    "looks": None,
     "metric": "test_accuracy",
     "epoch": "final",
     "protocol": "holdout",
@@ -212,3 +215,29 @@ def test_losses_keep_their_digits():
     lines = printed(COMPARISON | {"metric": "test_loss", "arms": {"none": arm_row(), "l1": row}})
     assert lines[0].strip().startswith("test_loss, final epoch")
     assert any("0.03123 0.0301 … 0.0333 -0.00123" in " ".join(line.split()) for line in lines)
+
+
+def test_under_the_sequential_rule_e_stands_against_its_threshold():
+    row = arm_row(ci95=None, difference=-0.5, verdict="worse") | {
+        "e": 28.444,
+        "e_equivalent": 0.1,
+        "looked_at": 8,
+    }
+    nothing = {"e": None, "e_equivalent": None, "looked_at": None}
+    arms = {"none": arm_row(ci95=None) | nothing, "l1": row}
+    lines = printed(COMPARISON | {"rule": "sequential", "e_threshold": 20.0, "looks": 2, "arms": arms})
+    rows = {line.split()[0]: " ".join(line.split()) for line in lines if line.strip()}
+    assert "e differs (≥ 20)" in rows["arm"]
+    assert rows["l1"] == "l1 99.00 -0.50 8 28.4 0.1 worse"
+    assert rows["none"] == "none 99.00 baseline"
+    assert "looks so far: 2" in lines[-1]
+
+
+def test_live_progress_goes_on_with_more_seeds():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=30)
+    progress = LiveProgress(("none",), 1, console)
+    for total in (2, 4):
+        progress.started(total=total, done=total - 2)
+        progress.epoch([record("none", total)])
+    progress.finished()
+    assert "3/4" in console.file.getvalue()

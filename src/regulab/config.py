@@ -31,6 +31,7 @@ from regulab.errors import UserError
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+DropoutRate = Annotated[float, Field(ge=0, le=0.999, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 MOST_SEEDS = 10_000
 # Parts that a bare name stands for: ``data: mnist`` is ``data: {name: mnist}``.
@@ -79,7 +80,7 @@ class Model(Part):
 
     name: str = "cnn10k"
     norm: str = "batch"
-    dropout: Fraction | None = 0.05
+    dropout: DropoutRate | None = 0.05
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ class Progress(Protocol):
     """Told of a study's advance; one unit of work is one epoch of one run."""
 
     def started(self, total: int, done: int) -> None:
-        """Training begins: ``total`` units in the study, ``done`` of them by earlier commands."""
+        """Training begins, or goes on with more seeds: ``total`` units in the study, ``done`` of them already."""
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
         """A fleet finished an epoch: one record for each run that sailed."""

@@ -7,7 +7,7 @@ in [0, 100]; times are seconds of wall clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -90,11 +90,25 @@ class Mistakes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """One look at a study whose seeds are added until it is decided: an entry of ``looks.json``.
+
+    ``seeds`` are all that were trained by then, in the order in which they were added; ``arms`` says what was seen,
+    for the reader: the statistics recompute it from the results.
+    """
+
+    seeds: tuple[int, ...]
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyRecords:
     """All records of a study, as read from its run directory.
 
     ``study`` is the resolved study file as a mapping; its ``resolved`` key holds what regulab found
-    out: ``class_names`` (a list) and ``legends`` (arm -> text with the strengths).
+    out: ``class_names`` (a list) and ``legends`` (arm -> text with the strengths). ``looks`` is None for a
+    study whose number of seeds was fixed; ``orders`` hold a digest of the order of the images for every epoch
+    that a run trained (nothing for runs recorded without).
     """
 
     study: Mapping[str, Any]
@@ -103,6 +117,8 @@ class StudyRecords:
     results: tuple[Result, ...]
     predictions: Mapping[tuple[str, int], Predictions]  # (arm, seed) ->
     mistakes: Mistakes | None
+    looks: tuple[Look, ...] | None = None
+    orders: Mapping[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import shutil
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,7 @@ from safetensors.numpy import save as save_safetensors
 from regulab.config import Study, build_study, parse_yaml
 from regulab.errors import UserError
 from regulab.files import LOCK, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing, write_whole
-from regulab.records import RESULT_COLUMNS, EpochRecord, Mistakes, Predictions, Result, StudyRecords
+from regulab.records import RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result, StudyRecords
 
 __all__ = ["RunDirectory", "file_name", "read_records", "write_whole"]
 
@@ -37,16 +37,33 @@ Arrays = TypeVar("Arrays", Predictions, Mistakes)
 
 STUDY, ENVIRONMENT, FLEETS = "study.yaml", "environment.json", "fleets.json"
 HISTORY, RESULTS, MISTAKES = "history.jsonl", "results.csv", "mistakes.npz"
+LOOKS, ORDERS = "looks.json", "orders.json"
 PREDICTIONS, WEIGHTS, CHECKPOINTS = "predictions", "weights", "checkpoints"
 PAGES = ("statistics.json", "figures", "misclassified", "report.html", "README.md")
 EVERYTHING = (
-    *(STUDY, ENVIRONMENT, FLEETS, HISTORY, RESULTS, MISTAKES, PREDICTIONS, WEIGHTS, CHECKPOINTS),
+    *(
+        STUDY,
+        ENVIRONMENT,
+        FLEETS,
+        HISTORY,
+        RESULTS,
+        ORDERS,
+        LOOKS,
+        MISTAKES,
+        PREDICTIONS,
+        WEIGHTS,
+        CHECKPOINTS,
+    ),
     *PAGES,
 )
 MARK = "# A run directory of regulab: this study, as resolved.\n"
 
 _EPOCH_RECORD = TypeAdapter(EpochRecord)
 _RESULT = TypeAdapter(Result)
+_LOOKS = TypeAdapter(tuple[Look, ...])
+_ORDERS = TypeAdapter(dict[str, dict[int, tuple[str, ...]]])
+Orders = dict[tuple[str, int], tuple[str, ...]]
+Content = TypeVar("Content")
 
 
 class RunDirectory:
@@ -111,6 +128,25 @@ class RunDirectory:
         """What `write_fleets` wrote; nothing before the first time."""
         path = self.path / FLEETS
         return _read_json(path) if path.exists() else []
+
+    def write_looks(self, looks: Sequence[Look]) -> None:
+        """``looks.json``, all looks; once it is there, even empty, the study is judged by the sequential rule."""
+        write_whole(self.path / LOOKS, json_bytes([asdict(look) for look in looks]))
+
+    def read_looks(self) -> tuple[Look, ...] | None:
+        """What `write_looks` wrote; None where it never did."""
+        return _read_json_as(_LOOKS, self.path / LOOKS)
+
+    def write_orders(self, orders: Mapping[tuple[str, int], Sequence[str]]) -> None:
+        """``orders.json``: arm -> seed -> a digest of the order of the images for each epoch that the run trained."""
+        content: dict[str, dict[int, list[str]]] = {}
+        for (arm, seed), digests in sorted(orders.items()):
+            content.setdefault(arm, {})[seed] = list(digests)
+        write_whole(self.path / ORDERS, json_bytes(content))
+
+    def read_orders(self) -> Orders:
+        """What `write_orders` wrote; nothing before the first time."""
+        return _read_orders(self.path)
 
     def append_history(self, records: Sequence[EpochRecord]) -> int:
         """Appends one line a record in a single write, on the disk on return; the file's length in bytes."""
@@ -208,7 +244,8 @@ class RunDirectory:
 def read_records(path: Path) -> StudyRecords:
     """Everything a study recorded so far; raises `UserError` that names a missing or damaged file.
 
-    A last line of the history that was cut off is left out silently, any other damaged line with a warning.
+    A last line of the history that was cut off is left out silently, any other damaged line, or row of the results,
+    with a warning that names it.
     """
     path = Path(path)
     if not path.is_dir():
@@ -216,7 +253,7 @@ def read_records(path: Path) -> StudyRecords:
     study = _read_study(path)
     if study.resolved is None:
         raise UserError("nothing was recorded here yet; run the study first", where=str(path))
-    results = _read_results(path)
+    results = _readable_results(path)
     found = {(r.arm, r.seed): _read_predictions(path, r.arm, r.seed) for r in results}
     return StudyRecords(
         study=study.model_dump(mode="json"),
@@ -225,6 +262,8 @@ def read_records(path: Path) -> StudyRecords:
         results=results,
         predictions={run: predictions for run, predictions in found.items() if predictions is not None},
         mistakes=_read_npz(path / MISTAKES, Mistakes) if (path / MISTAKES).exists() else None,
+        looks=_read_json_as(_LOOKS, path / LOOKS),
+        orders=_read_orders(path),
     )
 
 
@@ -324,6 +363,23 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"not valid JSON: {error}", where=str(path)) from error
 
 
+def _read_json_as(kind: TypeAdapter[Content], path: Path) -> Content | None:
+    """A JSON file of ours; None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        return kind.validate_python(_read_json(path))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        place = ": ".join((str(path), ".".join(str(part) for part in problem["loc"])))
+        raise UserError(problem["msg"], got=problem["input"], where=place) from error
+
+
+def _read_orders(path: Path) -> Orders:
+    content = _read_json_as(_ORDERS, path / ORDERS) or {}
+    return {(arm, seed): digests for arm, seeds in content.items() for seed, digests in seeds.items()}
+
+
 def _read_history(path: Path) -> tuple[EpochRecord, ...]:
     records: list[EpochRecord] = []
     lines = _read_bytes(path).split(b"\n")
@@ -350,20 +406,41 @@ def _cell(value: object) -> str:
 
 
 def _read_results(path: Path) -> tuple[Result, ...]:
-    where = path / RESULTS
+    """All rows; raises `UserError` that names the first damaged one."""
+    results = []
+    for result in _result_rows(path / RESULTS):
+        if isinstance(result, UserError):
+            raise result
+        results.append(result)
+    return tuple(results)
+
+
+def _readable_results(path: Path) -> tuple[Result, ...]:
+    """The rows that are whole; a warning names any other."""
+    results = []
+    for result in _result_rows(path / RESULTS):
+        if isinstance(result, UserError):
+            warnings.warn(f"a damaged row is left out: {result}", stacklevel=3)
+        else:
+            results.append(result)
+    return tuple(results)
+
+
+def _result_rows(where: Path) -> Iterator[Result | UserError]:
+    """Row by row the result, or what is wrong with it; raises `UserError` where columns are missing."""
     if not where.exists():
-        return ()
-    results: list[Result] = []
-    for row in csv.DictReader(io.StringIO(_read_text(where), newline="")):
-        cells = {key: value if value else None for key, value in row.items()}
+        return
+    table = csv.DictReader(io.StringIO(_read_text(where), newline=""))
+    missing = [column for column in RESULT_COLUMNS if column not in (table.fieldnames or ())]
+    if missing:
+        raise UserError("missing columns", got=", ".join(missing), where=str(where))
+    for number, row in enumerate(table, start=2):
         try:
-            results.append(_RESULT.validate_python(cells))
+            yield _RESULT.validate_python({key: value if value else None for key, value in row.items()})
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             column = ".".join(str(part) for part in problem["loc"])
-            place = f"{where}, row {len(results) + 2}: {column}"
-            raise UserError(problem["msg"], got=problem["input"], where=place) from error
-    return tuple(results)
+            yield UserError(problem["msg"], got=problem["input"], where=f"{where}, row {number}: {column}")
 
 
 def _predictions_path(path: Path, arm: str, seed: int) -> Path:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from regulab import techniques
+from regulab import deciding, techniques
 from regulab.config import Study
 from regulab.data import load
 from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.evaluation.misclassified import collect_mistakes
-from regulab.evaluation.testing import Tested, test
+from regulab.evaluation.testing import Tested, test, with_shared_orders
 from regulab.models import weights_hash
 from regulab.progress import Progress, Silent
 from regulab.records import DIVERGED, Result
@@ -27,7 +27,14 @@ from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, make_crew
 from regulab.training.machine import choose_machine, keep_freed_memory
-from regulab.training.planning import FleetPlan, bytes_per_image, check_dropout, crew_runs, plan_fleets
+from regulab.training.planning import (
+    FleetPlan,
+    bytes_per_image,
+    check_model,
+    crew_runs,
+    plan_fleets,
+    runs_per_fleet,
+)
 
 
 @dataclass(frozen=True)
@@ -47,18 +54,22 @@ def run(
     data_root: Path,
     device: str = "auto",
     fresh: bool = False,
+    max_seeds: int | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Trains what is missing, tests it once, and writes the report.
 
     Given again, it goes on where it stopped; with more seeds it extends the study; finished, it trains
-    nothing. Raises `UserError` before anything is trained where study, data or directory are wrong.
+    nothing. With ``max_seeds`` it adds seeds until every arm is decided or there are so many.
+    Raises `UserError` before anything is trained where study, data or directory are wrong.
     """
     progress = progress or Silent()
     arms = techniques.arms_of(study)
+    if max_seeds is not None:
+        deciding.check_limit(study, max_seeds)
     splits = load(study.data, study.protocol, data_root)
     material = prepare(study, splits, device)
-    check_dropout(material, arms)
+    check_model(material, arms)
     model_hash = weights_hash(material.module(0))
     found = {
         "class_names": list(splits.class_names),
@@ -67,29 +78,15 @@ def run(
     }
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
         refuse_other_model(store, model_hash)
-        known = [FleetPlan.of_json(content) for content in store.read_fleets()]
-        fleets = plan_fleets(material, arms, store.study.seeds, known)
-        done = {(result.arm, result.seed) for result in store.read_results()}
-        pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
-        for fleet in fleets:
-            if fleet not in pending:
-                store.delete_checkpoint(fleet.index)  # stopped between its results and this
-        if pending:
-            store.write_fleets([fleet.to_json() for fleet in fleets])
-            store.write_environment(describe(material.machine, splits))
-            _start(progress, study, fleets, pending, store)
+        trained, batch = 0, max(1, runs_per_fleet(material, len(arms)) // len(arms))
         try:
-            for fleet in pending:
-                aboard = replace(material, machine=choose_machine(device, fleet.precision))
-                torch.set_num_threads(fleet.threads)
-                validation = ImageTensors.of(splits.validation, aboard.machine.device)
-                trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)
-                record(store, fleet, test(trained, fleet.engine, aboard, splits.open_test()), splits)
+            for _ in deciding.rounds(store, max_seeds, batch, progress):
+                trained += train_missing(store, material, arms, splits, device, progress)
         finally:
             progress.finished()
         write_report(read_records(directory), directory)
         diverged = [(result.arm, result.seed) for result in store.read_results() if result.status == DIVERGED]
-    return Outcome(directory, directory / "report.html", diverged, sum(len(fleet.runs) for fleet in pending))
+    return Outcome(directory, directory / "report.html", diverged, trained)
 
 
 def prepare(study: Study, splits: Splits, device: str) -> Material:
@@ -115,9 +112,39 @@ def refuse_other_model(store: RunDirectory, model_hash: str) -> None:
         )
 
 
+def train_missing(
+    store: RunDirectory,
+    material: Material,
+    arms: Mapping[str, tuple[techniques.Technique, ...]],
+    splits: Splits,
+    device: str,
+    progress: Progress,
+) -> int:
+    """Trains and tests the fleets of the study that have no results yet; how many runs they held."""
+    known = [FleetPlan.of_json(content) for content in store.read_fleets()]
+    fleets = plan_fleets(material, arms, store.study.seeds, known)
+    done = {(result.arm, result.seed) for result in store.read_results()}
+    pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
+    for fleet in fleets:
+        if fleet not in pending:
+            store.delete_checkpoint(fleet.index)  # stopped between its results and this
+    if pending:
+        store.write_fleets([fleet.to_json() for fleet in fleets])
+        store.write_environment(describe(material.machine, splits))
+        _start(progress, material.study, fleets, pending, store)
+    for fleet in pending:
+        aboard = replace(material, machine=choose_machine(device, fleet.precision))
+        torch.set_num_threads(fleet.threads)
+        validation = ImageTensors.of(splits.validation, aboard.machine.device)
+        trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)
+        record(store, fleet, test(trained, fleet.engine, aboard, splits.open_test()), splits)
+    return sum(len(fleet.runs) for fleet in pending)
+
+
 def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], splits: Splits) -> None:
     """Writes what a tested fleet leaves; its rows in the results come last, and with them it counts as done."""
     results: list[Result] = list(store.read_results())
+    orders = store.read_orders()
     for run_tested in tested:
         result = run_tested.result
         if run_tested.predictions is not None and run_tested.weights is not None:
@@ -125,9 +152,11 @@ def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], spli
             weights = {name: tensor.cpu().numpy() for name, tensor in run_tested.weights.items()}
             store.write_weights(result.arm, result.seed, weights)
         results.append(result)
+        orders[result.arm, result.seed] = run_tested.orders
     predictions = (store.read_predictions(result.arm, result.seed) for result in results)
     store.write_mistakes(collect_mistakes((p for p in predictions if p is not None), splits.open_test()))
-    store.write_results(results)
+    store.write_orders(orders)
+    store.write_results(with_shared_orders(results, orders))
     store.delete_checkpoint(fleet.index)
 
 

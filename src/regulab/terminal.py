@@ -145,7 +145,10 @@ class LiveProgress:
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4)
 
     def started(self, total: int, done: int) -> None:
-        self._bar.add_task("study", total=total, completed=done)
+        if self._bar.task_ids:
+            self._bar.update(self._bar.task_ids[0], total=total, completed=done)
+        else:
+            self._bar.add_task("study", total=total, completed=done)
         self._live.start()
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
@@ -182,28 +185,45 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     table = Table(
         title=Text(", ".join(said)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
-    for column in ("arm", "mean", "95 % interval", f"− {baseline}", "95 % interval", "p (Holm)", "verdict"):
+    sequential = comparison["rule"] == "sequential"
+    numbers = _sequential_columns(comparison) if sequential else _fixed_columns(baseline)
+    for column in ("arm", "mean", *numbers, "verdict"):
         justify: Literal["left", "right"] = "left" if column in ("arm", "verdict") else "right"
         table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (Holm)", "verdict"))
     for name, arm in arms.items():
         verdict = "baseline" if name == baseline else arm["verdict"] or "–"
-        against = ("", "", "") if name == baseline else _against(arm, metric)
-        interval = _interval(arm["ci95"], metric)
+        own, against = _sequential_cells(arm, metric) if sequential else _fixed_cells(arm, metric)
+        if name == baseline:
+            against = [""] * len(against)
         style = VERDICT_STYLES.get(verdict, "")
-        table.add_row(
-            Text(name), _number(arm["mean"], metric), interval, *against, Text(verdict, style=style)
-        )
+        cells = (_number(arm["mean"], metric), *own, *against)
+        table.add_row(Text(name), *cells, Text(verdict, style=style))
     console.print(table)
     for note in _notes(comparison):
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
 
 
-def _against(arm: Mapping[str, Any], metric: str) -> tuple[str, str, str]:
-    return (
-        _number(arm["difference"], metric, "+"),
-        _interval(arm["difference_ci95"], metric, "+"),
-        "–" if arm["p_holm"] is None else f"{arm['p_holm']:.3g}",
-    )
+def _fixed_columns(baseline: str) -> list[str]:
+    return ["95 % interval", f"− {baseline}", "95 % interval", "p (Holm)"]
+
+
+def _fixed_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[str]]:
+    """What stands for the arm itself, and what for its comparison with the baseline."""
+    p = "–" if arm["p_holm"] is None else f"{arm['p_holm']:.3g}"
+    difference = _number(arm["difference"], metric, "+")
+    return [_interval(arm["ci95"], metric)], [difference, _interval(arm["difference_ci95"], metric, "+"), p]
+
+
+def _sequential_columns(comparison: Mapping[str, Any]) -> list[str]:
+    """e-values stand against their threshold, which is the same for all arms."""
+    threshold = f"{comparison['e_threshold']:.4g}"
+    return [f"− {comparison['baseline']}", "pairs", f"e differs (≥ {threshold})", f"e equal (≥ {threshold})"]
+
+
+def _sequential_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[str]]:
+    pairs = "–" if arm["looked_at"] is None else str(arm["looked_at"])
+    evidence = ["–" if arm[key] is None else f"{arm[key]:.3g}" for key in ("e", "e_equivalent")]
+    return [], [_number(arm["difference"], metric, "+"), pairs, *evidence]
 
 
 def _notes(comparison: Mapping[str, Any]) -> list[str]:
@@ -218,6 +238,11 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
             if note:
                 sharing.setdefault(note, []).append(name)
     own = [comparison["note"]] if comparison["note"] else []
+    if comparison["rule"] == "sequential":
+        own.append(
+            "judged by sign e-values of the median difference, which may be looked at while seeds are added "
+            f"(looks so far: {comparison['looks']}); p and intervals would not hold"
+        )
     return own + [f"{', '.join(names)}: {note}" for note, names in sharing.items()]
 
 

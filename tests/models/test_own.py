@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from regulab import study as main_path
 from regulab.config import Model, build_study
 from regulab.errors import UserError
 from regulab.models import build
+from regulab.progress import Silent
 from regulab.store import read_records
 from regulab.streams import Streams
+from regulab.techniques import legends
+from regulab.training.crew import weight_names
+from regulab.training.fleet import Fleet
+from regulab.training.plain import PlainRun
+from regulab.training.stacking import StackedDropout
+from tests.training.material import FLOAT64, material_of, runs_of
 
 NETS = '''
 import torch.nn.functional as F
@@ -125,3 +133,110 @@ def test_a_study_is_not_extended_with_a_changed_model(nets, tmp_path):
     nets.write_text(NETS.replace("width=6", "width=7"))
     with pytest.raises(UserError, match="code or its initialization changed"):
         main_path.run(study, tmp_path / "run", data_root=Path())
+
+
+OWN = '''
+import torch
+from torch import nn
+
+
+class Prepared(nn.Module):
+    """A head that starts at zero, and a convolution that is not trained."""
+
+    def __init__(self, in_channels, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 5, 3)
+        self.conv.requires_grad_(False)
+        self.norm = nn.LayerNorm((5, 6, 6))
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(5, classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.bias, 0.25)
+
+    def forward(self, x):
+        return self.head(self.dropout(self.norm(self.conv(x))).mean((2, 3)))
+
+
+class Idle(Prepared):
+    def __init__(self, in_channels, classes):
+        super().__init__(in_channels, classes)
+        self.unused = nn.Linear(3, 3)
+
+
+class Tied(nn.Module):
+    """One convolution used twice, and torch's own random numbers: the plain loop trains it."""
+
+    def __init__(self, in_channels, classes):
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, 4, 3, padding=1)
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.again = self.conv
+        self.drop = nn.Dropout2d(0.3)
+        self.head = nn.Linear(4, classes)
+        self.register_buffer("scale", torch.ones(1), persistent=False)
+
+    def forward(self, x):
+        x = self.drop(torch.relu(self.again(torch.relu(self.conv(self.stem(x))))))
+        return self.head(x.mean((2, 3)) * self.scale)
+'''
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_the_constructors_initialization_is_kept_and_keyed(own):
+    net, same, other = (
+        build(Model(name=f"{own}:Prepared"), 1, 4, Streams("own", seed)) for seed in (0, 0, 1)
+    )
+    assert not net.head.weight.any()
+    assert (net.head.bias == 0.25).all()
+    assert torch.equal(net.conv.weight, same.conv.weight)
+    assert not torch.equal(net.conv.weight, other.conv.weight)
+
+
+def test_frozen_parameters_stay_frozen_in_both_engines(own):
+    study = build_study(
+        {"model": f"{own}:Prepared", "arms": {"none": {}, "l1": {"l1": 1e-2, "l2": 1e-2}}, "seeds": 2}
+    )
+    material, runs = material_of(study, machine=FLOAT64), runs_of(study)
+    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
+    before = fleet.weights()["conv.weight"].clone()
+    for crew in (fleet, *plains):
+        crew.train_epoch(1)
+    assert torch.equal(fleet.weights()["conv.weight"], before)
+    for position, plain in enumerate(plains):
+        for name, value in plain.weights().items():
+            torch.testing.assert_close(fleet.weights()[name][position], value[0])
+    assert "norm.weight" not in weight_names(material.module(0)), "γ of a layer norm is no weight"
+
+
+def test_unused_parameters_are_refused(own, tmp_path):
+    with pytest.raises(UserError, match="unused"):
+        main_path.run(study_with(f"{own}:Idle"), tmp_path / "run", data_root=Path())
+
+
+def test_dropout_zero_turns_a_nets_own_dropout_off(own):
+    study = study_with(f"{own}:Prepared", dropout=0)
+    fleet = Fleet(material_of(study), runs_of(study))
+    rates = [layer.rates for layer in fleet._stack.modules() if isinstance(layer, StackedDropout)]
+    assert rates == [[0.0] * 4]
+    assert legends(study)["none"] == "none (no regularization)"
+
+
+def test_tied_layers_and_torchs_random_numbers_repeat_and_resume(own, tmp_path):
+    class Stop(Silent):
+        def epoch(self, records):
+            raise KeyboardInterrupt
+
+    study = study_with(f"{own}:Tied")
+    main_path.run(study, tmp_path / "whole", data_root=Path())
+    with pytest.raises(KeyboardInterrupt):
+        main_path.run(study, tmp_path / "parts", data_root=Path(), progress=Stop())
+    torch.manual_seed(123)
+    main_path.run(study, tmp_path / "parts", data_root=Path())
+    whole, parts = (read_records(tmp_path / name).results for name in ("whole", "parts"))
+    assert [(r.arm, r.seed, r.test_loss) for r in whole] == [(r.arm, r.seed, r.test_loss) for r in parts]

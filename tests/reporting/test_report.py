@@ -3,6 +3,7 @@ import re
 import time
 from html.parser import HTMLParser
 from io import BytesIO
+from itertools import pairwise
 from urllib.parse import unquote
 
 import pytest
@@ -10,8 +11,8 @@ from PIL import Image
 
 from regulab.files import file_name
 from regulab.reporting import write_report
-from regulab.reporting.page import markdown_text
 from regulab.reporting.tables import interval, number, p_value
+from regulab.reporting.templating import markdown_text, script_hash
 from regulab.statistics import compare
 from tests.reporting.factory import make_records, with_diverged, with_stopped, without
 
@@ -29,15 +30,17 @@ NASTY = (
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
+        self.tags, self.attributes, self.text, self.inside = [], [], "", ""
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.inside = tag
         self.attributes += [(tag, key, value) for key, value in attrs]
 
     def handle_data(self, data):
-        self.text += data
+        if self.inside not in ("script", "style"):
+            self.text += data
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,7 @@ def test_every_file_of_the_contract(nasty):
     records, directory, written = nasty
     names = {str(path.relative_to(directory)) for path in written}
     assert names == {
-        "statistics.json", "report.html", "README.md",
+        "statistics.json", "report.html", "README.md", "table.tex",
         *(f"figures/{measure}.{kind}" for measure in ("val_accuracy", "val_loss") for kind in ("png", "svg")),
         *(f"misclassified/{file_name(arm)}.png" for arm in records.arms),
     }  # fmt: skip
@@ -63,21 +66,45 @@ def test_every_file_of_the_contract(nasty):
     assert json.loads((directory / "statistics.json").read_text()) == compare(records).to_json()
 
 
-def test_the_page_asks_nobody_and_runs_nothing(nasty):
+def test_the_page_asks_nobody_and_runs_only_its_own_scripts(nasty):
     _, directory, _ = nasty
-    page = Page((directory / "report.html").read_text())
-    assert "script" not in page.tags
+    text = (directory / "report.html").read_text()
+    page = Page(text)
     addresses = [value for _, key, value in page.attributes if key in ("src", "href")]
     assert all(value.startswith(("data:", "#")) for value in addresses)
+    policy = next(value for _, key, value in page.attributes if key == "content" and "script-src" in value)
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) == 2
+    assert policy.endswith(f"script-src {' '.join(map(script_hash, scripts))}")
+    assert page.tags.count("script") == 3
     assert "<script>alert(1)</script>" in page.text
 
 
 def test_every_image_has_a_text(nasty):
-    records, directory, _ = nasty
+    _, directory, _ = nasty
     page = Page((directory / "report.html").read_text())
     texts = [value for tag, key, value in page.attributes if (tag, key) == ("img", "alt")]
-    assert len(texts) == page.tags.count("img") == 2 + len(records.arms)
+    assert len(texts) == page.tags.count("img") == 2
     assert all(len(text) > 20 for text in texts)
+    roles = sum((key, value) == ("role", "img") for _, key, value in page.attributes)
+    assert roles == sum(key == "aria-label" and "role" not in value for _, key, value in page.attributes) - (
+        page.tags.count("nav") + sum(value == "region" for _, _, value in page.attributes)
+    )
+
+
+def test_every_heading_follows_its_parent_and_every_label_has_its_target(nasty):
+    _, directory, _ = nasty
+    page = Page((directory / "report.html").read_text())
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    ids = [value for _, key, value in page.attributes if key == "id"]
+    assert len(ids) == len(set(ids))
+    wanted = [
+        v.lstrip("#") for _, k, v in page.attributes if k == "aria-labelledby" or (v and v.startswith("#"))
+    ]
+    assert set(wanted) <= set(ids)
 
 
 def test_the_readme_links_to_files_that_exist(nasty):
@@ -93,7 +120,7 @@ def test_the_readme_links_to_files_that_exist(nasty):
 def test_rows_of_the_readme_have_equal_numbers_of_cells(nasty):
     _, directory, _ = nasty
     tables = re.findall(r"(?:^\|.*\|$\n)+", (directory / "README.md").read_text(), re.MULTILINE)
-    assert len(tables) == 2
+    assert len(tables) == 5
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regulab.errors import UserError
+from regulab.records import Look
 from regulab.statistics import compare
+from regulab.statistics.mcnemar import mcnemar
 from tests.reporting.factory import make_records, with_diverged, with_stopped, without
 
 KEYS = {"mean", "ci95", "difference", "difference_ci95", "p", "p_holm", "verdict", "seeds_needed"}
@@ -97,7 +99,7 @@ def test_one_seed_has_neither_intervals_nor_tests():
     assert one.difference is not None
     assert (one.ci95, one.difference_ci95, one.p, one.seeds_needed) == (None,) * 4
     assert one.verdict == "undecided"
-    assert one.note == "one seed allows no test over seeds"
+    assert one.note.startswith("one seed allows no test over seeds; McNemar")
     assert comparison.arms["none"].ci95 is None
 
 
@@ -192,3 +194,85 @@ def test_a_verdict_never_contradicts_its_numbers(rng, seeds, effect):
             assert abs(one.difference) < 0.1
             assert one.equivalence_p_holm < 0.05
         assert (one.seeds_needed is not None) <= (one.verdict == "undecided")
+
+
+def looked_at(records, *counts):
+    looks = tuple(Look(seeds=records.seeds[:n], arms={}) for n in counts)
+    return replace(records, looks=looks)
+
+
+def test_the_json_under_the_sequential_rule():
+    records = make_records(arms={"none": 0, "l1": 0}, seeds=9)
+    records = results_with(records, "none", test_accuracy=[99.0] * 9)
+    records = results_with(records, "l1", test_accuracy=[98.0] * 8 + [99.9])
+    content = json.loads(json.dumps(compare(looked_at(records, 7, 8, 9)).to_json(), allow_nan=False))
+    assert {key: content[key] for key in ("rule", "e_threshold", "looks")} == {
+        "rule": "sequential", "e_threshold": 20, "looks": 3
+    }  # fmt: skip
+    arm = content["arms"]["l1"]
+    nothing = ("p", "p_holm", "equivalence_p_holm", "ci95", "difference_ci95", "seeds_needed", "mcnemar")
+    assert [arm[key] for key in nothing] == [None] * 7
+    assert (arm["verdict"], arm["looked_at"], arm["pairs"]) == ("worse", 8, 9)
+    assert (arm["e"], arm["e_threshold"]) == (pytest.approx(2**8 / 9), 20)
+    assert arm["difference"] == pytest.approx((8 * -1 + 0.9) / 9)
+
+
+def test_looks_alone_decide_not_what_was_trained_since():
+    records = make_records(arms={"none": 0, "l1": 5}, seeds=9, base=80)
+    arm = compare(looked_at(records, 7)).arms["l1"]
+    assert (arm.verdict, arm.looked_at, arm.pairs) == ("undecided", 7, 9)
+    assert compare(looked_at(records)).arms["l1"].e == 1
+    assert compare(looked_at(records, 8)).arms["l1"].verdict == "better"
+
+
+def test_looks_with_missing_runs_count_the_pairs_that_are_there():
+    records = without(make_records(arms={"none": 0, "l1": 5}, seeds=9, base=80), "l1", 3)
+    arm = compare(looked_at(records, 8, 9)).arms["l1"]
+    assert (arm.verdict, arm.looked_at) == ("better", 8)
+
+
+def test_one_seed_gives_mcnemar_with_its_limits():
+    records = make_records(arms={"none": 0, "l1": 0}, seeds=1, base=95)
+    arm = compare(records).arms["l1"]
+    right = [
+        records.predictions[name, 0].labels == records.predictions[name, 0].predicted
+        for name in ("l1", "none")
+    ]
+    assert arm.mcnemar == mcnemar(*right)
+    assert arm.verdict == "undecided"
+    assert f"{arm.mcnemar.only_arm_right} test images only l1 gets right" in arm.note
+    assert "not of their arms" in arm.note
+    assert arm.to_json()["mcnemar"] == vars(arm.mcnemar)
+    assert compare(make_records(seeds=2)).arms["l1"].mcnemar is None
+    assert compare(records, metric="weight_norm_l1").arms["l1"].mcnemar is None
+
+
+def test_what_pairing_brought_and_what_the_test_set_adds():
+    comparison = compare(make_records(seeds=8))
+    arm, baseline = comparison.arms["l1"], comparison.arms["none"]
+    assert arm.gain.pairs == 8
+    assert arm.gain.paired_variance == pytest.approx(arm.spread**2)
+    assert arm.gain.correlation > 0.5  # the seeds of the factory have luck in common
+    assert baseline.gain is None
+    assert baseline.noise.run_to_run == pytest.approx(
+        1000 / 999 * (baseline.noise.observed - baseline.noise.test_set)
+    )
+    assert compare(make_records(seeds=1)).arms["l1"].noise is None
+
+
+@pytest.mark.parametrize(
+    ("digests", "verified"), [(("a", "b", "c"), True), (("a", "x", "c"), False), (("a",), True)]
+)
+def test_orders_compare_over_the_epochs_that_both_trained(digests, verified):
+    records = make_records(arms={"none": 0, "l1": 0}, seeds=1)
+    records = results_with(records, "l1", data_order_hash=["of fewer epochs"])
+    orders = {("none", 0): ("a", "b", "c", "d"), ("l1", 0): digests}
+    assert compare(replace(records, orders=orders)).pairing["data_order"] is verified
+
+
+def test_all_pairs_tied_under_either_rule():
+    records = make_records(arms={"none": 0, "l1": 0}, seeds=8)
+    for arm in ("none", "l1"):
+        records = results_with(records, arm, test_accuracy=[99.0] * 8)
+    for one in (records, looked_at(records, 8)):
+        assert compare(one).arms["l1"].verdict == "equivalent"

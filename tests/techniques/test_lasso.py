@@ -9,7 +9,7 @@ from sklearn.linear_model import ElasticNet, Lasso
 
 from regulab.config import SGD, Adam
 from regulab.techniques import TECHNIQUES, stack
-from regulab.techniques.l1 import L1, soft_threshold
+from regulab.techniques.l1 import L1
 from regulab.techniques.l2 import L2
 from regulab.techniques.technique import Parameter
 from regulab.training.optimizers import proximal_step, update_of
@@ -89,13 +89,31 @@ def test_l2_reaches_ridge(regression):
     np.testing.assert_allclose(w, np.linalg.solve(x.T @ x / n + 0.4 * np.eye(9), x.T @ y / n), atol=1e-9)
 
 
-def test_soft_threshold_is_the_minimizer_it_claims_to_be():
-    z = torch.linspace(-2, 2, 41, dtype=torch.float64)[:, None]
-    tau = torch.tensor([0.0, 0.3, 1.1], dtype=torch.float64)
+def test_the_proximal_step_is_the_minimizer_it_claims_to_be():
+    z = torch.linspace(-2, 2, 41, dtype=torch.float64)[None, :]
     grid = torch.linspace(-2, 2, 4001, dtype=torch.float64)
-    best = grid[(tau[:, None] * grid.abs() + (grid - z[..., None]).square() / 2).argmin(-1)]
-    torch.testing.assert_close(soft_threshold(z, tau), best, atol=1e-3, rtol=0)
-    assert torch.equal(soft_threshold(z, torch.zeros_like(z)), z)
+    operator = stack([(L1(strength=0.5),)])["l1"].proximal
+    for step in (0.0, 0.6, 2.2):
+        removed = operator(Parameter("w", z, True), torch.tensor(step, dtype=torch.float64))
+        best = grid[(step * 0.5 * grid.abs() + (grid - z[0, :, None]).square() / 2).argmin(-1)]
+        torch.testing.assert_close((z - removed)[0], best, atol=1e-3, rtol=0)
+        assert step > 0 or not removed.any()
+
+
+@pytest.mark.parametrize(("strength", "lr"), [(1e-4, 1e-4), (1e-5, 1e-3), (1e-5, 4e-3)])
+def test_small_steps_keep_their_penalty_in_float32(strength, lr):
+    """Without a data loss every step shrinks a weight by about lr·λ/(1 − μ), far below a float32's spacing at 0.9."""
+    update, operator = update_of(SGD(momentum=0.9)), stack([(L1(strength=strength),)])["l1"].proximal
+    moved = {}
+    for dtype in (torch.float32, torch.float64):
+        w, slots = torch.full((1, 1), 0.9, dtype=dtype), (torch.zeros(1, 1, dtype=dtype),)
+        for t in range(1, 3001):
+            w, slots, sensitivity = update.step(w, torch.zeros_like(w), slots, lr, t)
+            w, slots = proximal_step(
+                update, w, slots, sensitivity, lambda z, s: operator(Parameter("w", z, True), s)
+            )
+        moved[dtype] = 0.9 - float(w)
+    assert moved[torch.float32] == pytest.approx(moved[torch.float64], rel=0.25)
 
 
 def test_every_technique_is_registered_under_its_own_name():

@@ -16,6 +16,7 @@ from regulab import __version__
 from regulab.cli import data, show
 from regulab.cli.arguments import assembled_study
 from regulab.cli.exits import FAILED_RUNS, guarded
+from regulab.errors import UserError
 
 if TYPE_CHECKING:
     from regulab.study import Plan
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command("show")(show.show)
 
+MAX_SEEDS = 40
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, such as runs/l1-l2.")]
 
 
@@ -83,15 +85,27 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what the run directory holds first.")
     ] = False,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Add seeds until every arm is decided.")
+    ] = False,
+    max_seeds: Annotated[
+        int | None, typer.Option(help=f"Where --until-decided stops; default {MAX_SEEDS}.", min=1)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")] = False,
 ) -> None:
     """Run a study, or go on with it: train, evaluate, compare, report."""
+    if max_seeds is not None and not until_decided:
+        raise UserError(
+            "a limit of seeds to add, but none are added", expected="--until-decided", where="--max-seeds"
+        )
+    most = (max_seeds or MAX_SEEDS) if until_decided else None
     study = assembled_study(
         arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
     )
 
     from regulab.data import data_root as found_root
+    from regulab.deciding import check_limit, first_seeds
     from regulab.files import file_name
     from regulab.study import plan
     from regulab.study import run as run_study
@@ -100,10 +114,17 @@ def run(
     root = data_root or found_root()
     directory = out or Path("runs") / file_name(study.name)
     if dry_run:
+        if most is not None:
+            check_limit(study, most)
+            study = study.model_copy(update={"seeds": first_seeds(study)})
         _print_plan(plan(study, data_root=root, device=device), directory)
+        if most is not None:
+            print(f"then more seeds until every arm is decided, {most} at most")
         return
     progress = progress_for(tuple(study.arms), study.train.epochs, quiet=quiet)
-    outcome = run_study(study, directory, data_root=root, device=device, fresh=fresh, progress=progress)
+    outcome = run_study(
+        study, directory, data_root=root, device=device, fresh=fresh, max_seeds=most, progress=progress
+    )
     _print_comparison(outcome.directory)
     print(f"report: {outcome.report}")
     if outcome.diverged:

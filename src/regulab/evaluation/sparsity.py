@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from regulab.training.crew import is_weight
+from regulab.training.crew import weight_names
 
 NEAR_ZERO = 1e-3  # of the root mean square of the layer's initial weights
 
 
-def weight_measures(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> dict[str, Any]:
+def weight_measures(weights: Mapping[str, Tensor], initial: nn.Module) -> dict[str, Any]:
     """Over the weights of convolutions and linear layers: Σ|w|, √Σw², and the fractions with w = 0 exactly and with
 
-    |w| < 10⁻³·rms(initial weights of the layer). ``initial`` maps parameter names to a run's initial values.
+    |w| < 10⁻³·rms(initial weights of the layer). ``initial`` is the network with the run's initial weights.
     """
     l1 = l2 = 0.0
     total = zeros = near = 0
-    for name, start in initial.items():
-        if not is_weight(start.shape):
-            continue
+    for name in sorted(weight_names(initial)):
+        start = initial.get_parameter(name)
         w = weights[name].detach().double().cpu()
         rms = float(start.detach().double().square().mean().sqrt())
         l1 += float(w.abs().sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,14 +13,19 @@ from regulab.evaluation.sparsity import weight_measures
 from regulab.records import COMPLETED, Predictions, Result
 from regulab.training.batches import ImageTensors
 from regulab.training.crew import Arrays, Crew, Material, accuracy, evaluate
-from regulab.training.loop import RunLog, Trained, make_crew
+from regulab.training.loop import Trained, make_crew
 
 
 @dataclass(frozen=True)
 class Tested:
-    """One run's row of results, its predictions, and its weights; the last two None where it diverged."""
+    """One run's row of results, a digest of the order of the images for each epoch, its predictions, and its weights.
+
+    The last two are None where it diverged. The row's ``data_order_hash`` covers all its epochs:
+    `with_shared_orders` limits it to those that every run of the seed trained.
+    """
 
     result: Result
+    orders: tuple[str, ...]
     predictions: Predictions | None
     weights: Arrays | None
 
@@ -40,7 +45,11 @@ def test(trained: Trained, engine: str, material: Material, images: Images) -> l
         )
         rows = dict(zip(finished, _test_crew(crew, trained, finished, material, images), strict=True))
     runs = range(len(trained.runs))
-    return [rows[p] if p in rows else Tested(untested(trained, p, material), None, None) for p in runs]
+    return [rows[p] if p in rows else _untestable(trained, p, material) for p in runs]
+
+
+def _untestable(trained: Trained, position: int, material: Material) -> Tested:
+    return Tested(untested(trained, position, material), tuple(trained.logs[position].orders), None, None)
 
 
 def _test_crew(
@@ -56,7 +65,7 @@ def _test_crew(
         weights = trained.weights[position]
         assert weights is not None
         run = trained.runs[position]
-        initial = dict(material.module(run.seed, run.arm).named_parameters())
+        initial = material.module(run.seed, run.arm)
         result = replace(
             untested(trained, position, material),
             test_loss=float(test_loss[row]),
@@ -70,7 +79,7 @@ def _test_crew(
             predicted=predicted[:, row].cpu().numpy(),
             confidence=confidence[:, row].float().cpu().numpy(),
         )
-        tested.append(Tested(result, predictions, weights))
+        tested.append(Tested(result, tuple(trained.logs[position].orders), predictions, weights))
     return tested
 
 
@@ -94,12 +103,31 @@ def untested(trained: Trained, position: int, material: Material) -> Result:
         parameters=sum(p.numel() for p in material.module(log.seed).parameters()),
         seconds=log.seconds,
         initial_weights_hash=log.initial_weights_hash,
-        data_order_hash=shared_order_hash(trained.logs, log),
+        data_order_hash=_hash(log.orders),
     )
 
 
-def shared_order_hash(logs: Sequence[RunLog], log: RunLog) -> str:
-    """Hash over the orders of the epochs that all completed runs of this seed trained: arms may stop early."""
-    partners = [other for other in logs if other.seed == log.seed and other.status == COMPLETED] or [log]
-    epochs = min(len(other.orders) for other in [*partners, log])
-    return hashlib.sha256("".join(log.orders[:epochs]).encode()).hexdigest()
+def with_shared_orders(
+    results: Sequence[Result], orders: Mapping[tuple[str, int], Sequence[str]]
+) -> list[Result]:
+    """The rows with ``data_order_hash`` over the epochs that all completed runs of the seed trained.
+
+    Arms may stop early. Over all fleets, and again with every fleet that is recorded: runs of a seed may be cut
+    across fleets, or train alone. A run without ``orders`` (an older record) keeps its hash.
+    """
+    lengths: dict[int, list[int]] = {}
+    for result in results:
+        if result.status == COMPLETED and (result.arm, result.seed) in orders:
+            lengths.setdefault(result.seed, []).append(len(orders[result.arm, result.seed]))
+    shared = []
+    for result in results:
+        own = orders.get((result.arm, result.seed))
+        if own is not None:
+            epochs = min([*lengths.get(result.seed, []), len(own)])
+            result = replace(result, data_order_hash=_hash(own[:epochs]))
+        shared.append(result)
+    return shared
+
+
+def _hash(digests: Sequence[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -22,7 +22,8 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
     """The network of a study with the initial weights of a seed.
 
     Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
-    of its ``reset_parameters``; so a layer that an arm adds changes no other layer's weights.
+    of its ``reset_parameters``; so a layer that a model adds changes no other layer's weights. A person's own
+    network keeps what its constructor made, under one stream for the whole of it.
     """
     net = own_net(model.name) if is_own(model.name) else lookup(NETS, model.name, "model", "model.name")
     norm = lookup(NORMS, model.norm, "norm", "model.norm")
@@ -30,7 +31,7 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
         _seed_torch(streams, "construction")
         module = adopt(net.build(in_channels, classes, norm, model.dropout))
         for name, layer in module.named_modules():
-            if hasattr(layer, "reset_parameters"):
+            if model.name in NETS and hasattr(layer, "reset_parameters"):
                 _seed_torch(streams, name)
                 layer.reset_parameters()
     return module

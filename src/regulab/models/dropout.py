@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regulab.errors import UserError
 from regulab.streams import Streams
 
+LARGEST_RATE = 0.999
 LEVELS = 2**16  # a draw is one 16-bit integer; rates are rounded to multiples of 1/65536
 
 
@@ -42,8 +44,8 @@ class Dropout(nn.Module):
         if not self.training or self.rate == 0:
             return x
         assert self.draw is not None, "a Dropout layer trains with the draws of a seed: see DropoutDraws"
-        kept = self.draw(x.shape).to(x.device) >= threshold(self.rate)
-        return x * kept.to(x.dtype).mul_(inverse_keep(self.rate))
+        dropped = self.draw(x.shape).to(x.device) < threshold(self.rate)
+        return (x * inverse_keep(self.rate)).masked_fill(dropped, 0)
 
 
 class DropoutDraws:
@@ -85,6 +87,10 @@ def adopt(module: nn.Module) -> nn.Module:
     """Replaces torch's element-wise dropout layers inside ``module`` by ours, rate and name kept."""
     for name, layer in module.named_children():
         if type(layer) is nn.Dropout:
+            if layer.p > LARGEST_RATE:
+                raise UserError(
+                    "a dropout layer that keeps nothing", got=layer.p, expected="a rate below 1", where=name
+                )
             setattr(module, name, Dropout(layer.p))
         else:
             adopt(layer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -42,7 +43,7 @@ def draw(records: StudyRecords, measure: Shown) -> Figure:
     """
     shown = series(records, measure)
     appearance, band = dict(looks(records)), band_kind(shown)
-    labels = [_label(records, one) for one in shown]
+    labels = [label(records, one) for one in shown]
     columns = 2 if len(labels) > 1 and max(map(len, labels), default=0) <= BESIDE else 1
     rows = -(-(len(labels) + len(_marks(shown))) // columns)
     figure = Figure(figsize=(10, 4.6 + 0.26 * rows), layout="constrained", facecolor="white")
@@ -78,7 +79,21 @@ def alternative(records: StudyRecords, measure: Shown) -> str:
     return f"{TITLES[measure]} on {dataset} by epoch, one curve per arm; mean over seeds: {'; '.join(ends)}."
 
 
-def _label(records: StudyRecords, one: Series) -> str:
+def milestones(records: StudyRecords, measure: Shown) -> tuple[list[int], list[tuple[str, list[str]]]]:
+    """The curves in numbers: six epochs or fewer, evenly apart, and each arm's means there."""
+    shown = series(records, measure)
+    last = max((one.values.shape[1] for one in shown), default=0)
+    epochs = sorted({max(1, round(last * part / 5)) for part in range(6)}) if last else []
+    places = 2 if measure == "val_accuracy" else 4
+    lines = []
+    for one in shown:
+        means = [one.mean[epoch - 1] if one.runs else math.nan for epoch in epochs]
+        lines.append((label(records, one), [f"{m:.{places}f}" if np.isfinite(m) else "–" for m in means]))
+    return epochs, lines
+
+
+def label(records: StudyRecords, one: Series) -> str:
+    """The arm's legend and how many runs its curve is the mean of."""
     legend = one_line(records.legends.get(one.arm, one.arm), 72)
     if not one.runs:
         return f"{legend} · no finite value"

@@ -13,7 +13,9 @@ from typing import Any
 
 from regulab.records import DIVERGED, StudyRecords
 from regulab.reporting import measures
+from regulab.reporting.classes import class_accuracies
 from regulab.reporting.measures import BySeed, Difference
+from regulab.reporting.sides import changed, mostly_wrong
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
 
@@ -83,6 +85,8 @@ class _Writer:
             self.zeros(),
             self.norms(),
             self.speed(),
+            self.changed_images(),
+            self.changed_classes(),
             self.stopped(),
         )
         heading = self.records.legends.get(self.arm, self.arm)
@@ -102,6 +106,8 @@ class _Writer:
             return f"{legend}: no completed run, hence no {name}."
         epoch = "" if self.comparison.epoch == "final" else " at the epoch of the lowest validation loss"
         value = f"{number(one.mean, places)}{measured}{epoch}"
+        if one.ci95 is None and one.n > 1:
+            return f"{legend}: mean {name} {value} over {one.n} seeds."
         if one.ci95 is None:
             return f"{legend}: {name} {value} in a single run, which says nothing of the spread over seeds."
         around = f"{interval(one.ci95, places)}{measured}"
@@ -113,6 +119,8 @@ class _Writer:
             return f"Diverged: {one.note}."
         if one.difference is None:
             return f"Undecided: {remark(one)}."
+        if self.comparison.rule == "sequential":
+            return self.sequential_verdict()
         against, p = f"Against {self.baseline} {self.signed_difference()}", p_text(one.p_holm)
         if one.verdict in ("better", "worse"):
             return f"{against}: {one.verdict} (paired sign-flip test, Holm-adjusted {p})."
@@ -126,13 +134,24 @@ class _Writer:
         reason = f": {remark(one)}" if remark(one) else ""
         return f"{against}: undecided{tested}{reason}."
 
+    def sequential_verdict(self) -> str:
+        """The verdict where seeds were added until decided: it speaks of the median difference."""
+        one, against = self.one, f"Against {self.baseline} {self.signed_difference()}"
+        how = f"sign e-values of the median difference, {one.looked_at} paired seeds looked at"
+        if one.verdict == "equivalent":
+            margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
+            rejected = f"a median difference of {margin} or more either way is rejected"
+            return f"{against}: equivalent, that is, {rejected} ({how})."
+        reason = f": {remark(one)}" if remark(one) else ""
+        return f"{against}: {one.verdict or 'no verdict'} ({how}){reason}."
+
     def signed_difference(self) -> str:
         """``+0.10 points (95 % interval +0.07 to +0.14, 10 paired seeds)``."""
         one, places, measured = self.one, decimals(self.comparison), _points(self.comparison.metric)
         assert one.difference is not None
         value = f"{number(one.difference, places, sign=True)}{measured}"
         if one.difference_ci95 is None:
-            return f"{value} (one seed)"
+            return f"{value} ({one.pairs} paired seeds)" if one.pairs > 1 else f"{value} (one seed)"
         around = interval(one.difference_ci95, places, sign=True)
         return f"{value} (95 % t interval {around}, {one.pairs} paired seeds)"
 
@@ -201,6 +220,46 @@ class _Writer:
         average = number(measures.mean(mine), 1)
         text = f"{what} was reached by {who} runs, after {average} epochs on average"
         return f"{text}{self.compared(mine, base, 1, ' epochs', 'number')}."
+
+    def changed_images(self) -> str | None:
+        """How many images changed sides against the baseline; a description, as runs of one arm differ too."""
+        if self.is_baseline:
+            return None
+        sides = changed(mostly_wrong(self.records), self.arm, self.baseline)
+        if sides is None:
+            return None
+        images = len(next(iter(self.records.predictions.values())).labels)
+        runs = max(
+            sum(name == arm for name, _ in self.records.predictions) for arm in (self.arm, self.baseline)
+        )
+        how = (
+            " (counting an image as wrong where more than half of an arm's runs get it wrong)"
+            if runs > 1
+            else ""
+        )
+        return (
+            f"Of {images:,} test images, {len(sides.lost)} that {self.baseline} gets right are wrong here, and "
+            f"{len(sides.won)} the other way round{how}."
+        )
+
+    def changed_classes(self) -> str | None:
+        """The classes whose accuracy rose and fell most, with their intervals."""
+        found = [
+            (one.difference.mean, one.number, one.difference)
+            for one in class_accuracies(self.records, self.baseline)[self.arm]
+            if one.difference is not None and abs(one.difference.mean) >= 0.005  # else printed as 0.00
+        ]
+        if not found or len(self.records.class_names) < 2:
+            return None
+        ends = [min(found), max(found)] if len(found) > 1 else found
+        texts = [
+            f"{number(apart.mean, 2, sign=True)} points for class {self.records.class_names[place]}"
+            f"{_behind(apart, 2, 'accuracy')}"
+            for _, place, apart in ends
+        ]
+        if len(texts) == 1:
+            return f"One class alone differs in accuracy: {texts[0]}."
+        return f"Class by class the difference reaches from {' to '.join(texts)}; these are picked as the extremes."
 
     def stopped(self) -> str | None:
         planned = int(self.records.study["train"]["epochs"])

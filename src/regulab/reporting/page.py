@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import base64
-import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from pathlib import Path
+from typing import Any, get_args
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from regulab.records import StudyRecords
-from regulab.reporting.mistakes import Selection, caption, percent, title
+from regulab.reporting import evidence, tiles, weights
+from regulab.reporting.chapters import chapters, class_rows
+from regulab.reporting.curves import BANDS, TITLES, Shown, milestones
+from regulab.reporting.interactive import bundle, script_json, specification
+from regulab.reporting.mistakes import Selection, caption, title
 from regulab.reporting.observations import notes, observe
+from regulab.reporting.series import band_kind, series
 from regulab.reporting.tables import MEASURES, further, metric_name, rows, unit
+from regulab.reporting.templating import environment, script_hash, source
 from regulab.statistics import Comparison
-
-_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")  # what means something in the middle of a line
-_START = re.compile(r"^(\d*)([-+.)])")  # what would make a list of a paragraph
-_RIGHT_TO_LEFT = {"R", "AL", "RLE", "RLO", "RLI", "AN"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,34 +57,111 @@ class Gallery:
         return caption(self.selection)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One measure's curves: the interactive chart (None without a finite value), numbers, still picture."""
+
+    measure: Shown
+    title: str
+    picture: Picture
+    specification: dict[str, Any] | None
+    epochs: list[int]
+    lines: list[tuple[str, list[str]]]
+
+
 def html(context: Mapping[str, Any]) -> bytes:
-    return _environment().get_template("report.html").render(context).encode()
+    scripts = (bundle(), str(source("page.js")))
+    hashes = " ".join(map(script_hash, scripts))
+    template = environment().get_template("report.html")
+    page = template.render(
+        context, scripts=list(map(Markup, scripts)), hashes=hashes, style=source("style.css")
+    )
+    return page.encode()
 
 
 def markdown(context: Mapping[str, Any]) -> bytes:
-    return _environment().get_template("readme.md").render(context).encode()
+    return environment().get_template("readme.md").render(context).encode()
 
 
 def context(
-    records: StudyRecords, comparison: Comparison, curves: list[Picture], galleries: list[Gallery]
+    records: StudyRecords,
+    comparison: Comparison,
+    curves: list[Picture],
+    galleries: list[Gallery],
+    directory: Path,
 ) -> dict[str, Any]:
-    """Everything that the templates print."""
+    """Everything that the templates print; ``directory`` holds the weights."""
+    selections = [gallery.selection for gallery in galleries]
+    found = chapters(records, comparison.baseline, selections, directory)
+    charts = _charts(records, curves)
+    content = {chart.measure: chart.specification for chart in charts if chart.specification}
     return {
         "study": records.study,
         "comparison": comparison,
         "summary": _summary(records),
-        "columns": _columns(comparison),
+        "columns": verdict_columns(comparison),
         "explanation": _explanation(comparison),
         "rows": rows(records, comparison),
         "curves": curves,
+        "charts": charts,
+        "charts_json": script_json(content),
+        "band": BANDS[band_kind(series(records, "val_accuracy"))],
+        "epochs": max((chart.epochs[-1] for chart in charts if chart.epochs), default=0),
         "galleries": galleries,
+        "chapters": found,
+        "sprite": tiles.sprite(records.mistakes, [view for one in found for view in one.every_view]),
+        "tile_columns": tiles.COLUMNS,
         "observations": observe(records, comparison),
         "notes": notes(records, comparison),
         "measures": [heading for _, heading, _, _ in MEASURES],
         "further": further(records),
         "class_names": records.class_names,
+        "class_rows": class_rows(records, comparison.baseline),
+        "legends": [records.legends.get(arm, arm) for arm in records.arms],
         "study_yaml": _yaml(records.study),
         "environment_yaml": _yaml(records.environment),
+        "data_hash": records.environment.get("data_hash"),
+        **_evidence(records, comparison),
+        **_weights([one.histogram for one in found if one.histogram]),
+    }
+
+
+def _charts(records: StudyRecords, curves: Sequence[Picture]) -> list[Chart]:
+    charts = []
+    for measure, picture in zip(get_args(Shown), curves, strict=True):
+        epochs, lines = milestones(records, measure)
+        charts.append(
+            Chart(
+                measure=measure,
+                title=TITLES[measure],
+                picture=picture,
+                specification=specification(records, measure),
+                epochs=epochs,
+                lines=lines,
+            )
+        )
+    return charts
+
+
+def _evidence(records: StudyRecords, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "pairing_columns": evidence.PAIRING_COLUMNS,
+        "pairing_lines": evidence.pairing_lines(records, comparison),
+        "pairing_words": evidence.pairing_words(comparison),
+        "noise_columns": evidence.NOISE_COLUMNS,
+        "noise_lines": evidence.noise_lines(records, comparison),
+        "noise_words": evidence.NOISE_WORDS,
+    }
+
+
+def _weights(found: Sequence[weights.Histogram]) -> dict[str, Any]:
+    """The frame that all histograms share: size, ticks, the share at full height."""
+    top = max((float(one.shares.max()) for one in found), default=0.0)
+    return {
+        "weights_width": weights.WIDTH,
+        "weights_height": weights.HEIGHT,
+        "weights_ticks": weights.ticks(),
+        "weights_top": top or 1.0,
     }
 
 
@@ -105,7 +181,8 @@ def _summary(records: StudyRecords) -> str:
     )
 
 
-def _columns(comparison: Comparison) -> list[str]:
+def verdict_columns(comparison: Comparison) -> list[str]:
+    """The headings of the table of verdicts."""
     measured = f"{metric_name(comparison.metric)}{_in(unit(comparison.metric))}"
     return ["arm", "seeds", measured, "95 % t interval", f"difference to {comparison.baseline}",
             "95 % t interval", "p (Holm)", "verdict"]  # fmt: skip
@@ -117,43 +194,23 @@ def _in(measured: str) -> str:
 
 def _explanation(comparison: Comparison) -> str:
     """How to read the table of verdicts."""
-    weights = (
+    weights_of = (
         "the final weights" if comparison.epoch == "final" else "the epoch of the lowest validation loss"
     )
     measured = " points" if comparison.metric.endswith("accuracy") else unit(comparison.metric)
+    margin = "" if comparison.margin is None else f"{comparison.margin:.3g}{measured}"
+    rule = (
+        "sign e-values of the median difference, at a threshold that holds over all arms and looks, as seeds were "
+        "added until decided; p and intervals do not hold under such looking and are left out"
+        if comparison.rule == "sequential"
+        else "sign-flip permutation tests, Holm-adjusted over the arms, at 5 %"
+    )
+    equivalent = f"equivalent means that a true difference of {margin} or more either way is rejected; "
     return (
-        f"{metric_name(comparison.metric).capitalize()} of {weights}, mean over seeds. Differences are "
-        f"paired by seed. Verdicts: sign-flip permutation tests, Holm-adjusted over the arms, at 5 %; "
-        f"equivalent means that a true difference of {comparison.margin:.3g}{measured} or more either way is "
-        f"rejected; undecided that neither a difference nor equivalence could be shown."
+        f"{metric_name(comparison.metric).capitalize()} of {weights_of}, mean over seeds. Differences are "
+        f"paired by seed. Verdicts: {rule}; {equivalent if margin else ''}undecided that neither a difference nor "
+        "equivalence could be shown."
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("regulab.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"md": markdown_text, "path": quote, "percent": percent, "one_line": _one_line}
-    return environment
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
-
-
-def markdown_text(text: object) -> Markup:
-    """Text that GitHub's Markdown prints as it stands, in tables too."""
-    line = _one_line(text)
-    if any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in line):
-        line = f"\u2068{line}\u2069"  # isolated, so that it does not turn its neighbours around
-    escaped = _MARKDOWN.sub(r"\\\1", str(escape(line)).replace("&#", "&\0"))
-    escaped = _START.sub(r"\1\\\2", escaped)
-    return Markup(escaped.replace("&\0", "&#").replace("@", "&#64;").replace("://", "&#58;//"))
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

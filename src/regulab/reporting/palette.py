@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from regulab.records import StudyRecords
 
 BASELINE = "#2b2b2b"
+BASELINE_DARK = "#e6edf3"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# The same hues on dark ground, each with a contrast of 4.5 or more against it.
+COLOURS_DARK = ("#3d9fe0", "#f07f3c", "#1fbf8f", "#d995bd", "#e69f00", "#9bd6f7")
 # On and off lengths in line widths. A solid line lies under dashed ones, so that equal curves all show.
 DASHES: tuple[tuple[float, ...], ...] = (
     (6.0, 2.2),
@@ -32,6 +35,7 @@ class Look:
     """How one arm is drawn. ``dashes`` None is a solid line; ``marker`` is set once the colours repeat."""
 
     colour: str
+    dark: str  # the colour on dark ground
     dashes: tuple[float, ...] | None
     marker: str
     width: float
@@ -43,10 +47,15 @@ def looks(records: StudyRecords) -> Mapping[str, Look]:
     The study's own baseline is the neutral one, whichever arm a comparison takes as baseline.
     """
     others = [arm for arm in records.arms if arm != records.study["baseline"]]
-    found = {records.study["baseline"]: Look(colour=BASELINE, dashes=None, marker="", width=2.6)}
+    found = {
+        records.study["baseline"]: Look(
+            colour=BASELINE, dark=BASELINE_DARK, dashes=None, marker="", width=2.6
+        )
+    }
     for index, arm in enumerate(others):
         found[arm] = Look(
             colour=COLOURS[index % len(COLOURS)],
+            dark=COLOURS_DARK[index % len(COLOURS)],
             dashes=DASHES[index % len(DASHES)],
             marker=MARKERS[(index // len(COLOURS)) % len(MARKERS)],
             width=1.9,

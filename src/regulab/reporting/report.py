@@ -10,14 +10,16 @@ from regulab.files import file_name, json_bytes, write_whole
 from regulab.records import StudyRecords
 from regulab.reporting import curves, galleries, page
 from regulab.reporting.figures import render
+from regulab.reporting.latex import latex_table
 from regulab.reporting.mistakes import select
+from regulab.reporting.tables import rows
 from regulab.statistics import compare
 
 Write = Callable[[Path, bytes], None]
 
 
 def write_report(records: StudyRecords, directory: Path, write: Write | None = None) -> list[Path]:
-    """Writes figures, galleries, ``statistics.json``, ``report.html`` and ``README.md``; their paths.
+    """Writes figures, galleries, ``statistics.json``, ``table.tex``, ``report.html`` and ``README.md``; their paths.
 
     Needs neither torch nor the dataset. The same records give the same bytes on the same versions. ``write``
     puts a file in place, by default so that it is whole or absent.
@@ -53,7 +55,8 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
         legend = records.legends.get(arm, arm)
         shown.append(page.Gallery(heading=legend, picture=picture, selection=selection))
     put("statistics.json", json_bytes(comparison.to_json()))
-    content = page.context(records, comparison, pictures, shown)
+    content = page.context(records, comparison, pictures, shown, directory)
+    put("table.tex", latex_table(rows(records, comparison), comparison, page.verdict_columns(comparison)))
     put("report.html", page.html(content))
     put("README.md", page.markdown(content))
     return written

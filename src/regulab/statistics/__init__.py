@@ -1,5 +1,6 @@
 """Pure functions of (seed, arm) arrays, and the comparison that they add up to."""
 
-from regulab.statistics.comparison import METRICS, ArmComparison, Comparison, compare
+from regulab.statistics.arms import ArmComparison
+from regulab.statistics.comparison import METRICS, Comparison, compare
 
 __all__ = ["METRICS", "ArmComparison", "Comparison", "compare"]

@@ -5,49 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from regulab.errors import UserError
-from regulab.records import DIVERGED, RESULT_COLUMNS, Result, StudyRecords
-from regulab.statistics.equivalence import equivalence_p
-from regulab.statistics.holm import holm
-from regulab.statistics.intervals import Interval, mean_interval
+from regulab.records import DIVERGED, RESULT_COLUMNS, StudyRecords
+from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.pairing import pairing
-from regulab.statistics.power import seeds_needed
-from regulab.statistics.sign_flip import least_pairs, smallest_p, two_sided_p
-from regulab.statistics.verdicts import ALPHA, Evidence, Verdict, decide, direction
-from regulab.streams import Streams
+from regulab.statistics.sequential import e_threshold
+from regulab.statistics.verdicts import ALPHA
 
 _NOT_NUMBERS = ("arm", "seed", "status", "initial_weights_hash", "data_order_hash")
 METRICS = tuple(column for column in RESULT_COLUMNS if column not in _NOT_NUMBERS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmComparison:
-    """One arm against the baseline, in the unit of the metric. What was not computed is None.
-
-    ``n`` counts the arm's runs that have the metric, ``pairs`` the seeds that the baseline has too;
-    ``difference`` is the mean of arm − baseline over the pairs, ``spread`` their standard deviation.
-    """
-
-    mean: float | None
-    ci95: Interval | None
-    n: int
-    difference: float | None = None
-    difference_ci95: Interval | None = None
-    pairs: int = 0
-    spread: float | None = None
-    p: float | None = None
-    p_holm: float | None = None
-    equivalence_p_holm: float | None = None
-    verdict: Verdict | None = None
-    seeds_needed: int | None = None
-    note: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        pairs = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in pairs.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +26,11 @@ class Comparison:
     baseline: str
     seeds: tuple[int, ...]
     protocol: str
-    rule: str
+    rule: str  # fixed, or sequential: the study was looked at while seeds were added
+    e_threshold: float | None  # what e must reach under the sequential rule
+    looks: int | None
     pairing: dict[str, bool]
+    baseline_diverged: bool
     note: str | None
     arms: dict[str, ArmComparison]
 
@@ -77,7 +46,9 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
 
     Pairs are the seeds that both arms have. The family for Holm's correction is every arm of the study
     but the baseline. Monte Carlo tests (above 16 pairs) draw from the stream keyed by the study's name
-    and the arm, so that the same records give the same p. Raises `UserError` for an unknown arm or metric.
+    and the arm, so that the same records give the same p. A study that was looked at while seeds were added
+    (``records.looks``) is judged by sign e-values at those looks, whoever adds seeds later. Raises `UserError` for an
+    unknown arm or metric.
     """
     endpoint = records.study["endpoint"]
     baseline = records.study["baseline"] if baseline is None else baseline
@@ -87,6 +58,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     if metric not in METRICS:
         raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
     margin = _margin(records) if metric == endpoint["metric"] else None
+    looks = records.looks
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
@@ -94,10 +66,13 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         baseline=baseline,
         seeds=records.seeds,
         protocol=records.study["protocol"]["kind"],
-        rule="fixed",
-        pairing=pairing(records.results),
-        note=_margin_note(metric, margin, float(endpoint["margin"])),
-        arms=_Comparer(records, baseline, metric, margin).arms(),
+        rule="fixed" if looks is None else "sequential",
+        e_threshold=None if looks is None else e_threshold(max(1, len(records.arms) - 1), ALPHA),
+        looks=None if looks is None else len(looks),
+        pairing=pairing(records.results, records.orders),
+        baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
+        note=_note(records, metric, margin),
+        arms=Comparer(records, baseline, metric, margin).arms(),
     )
 
 
@@ -110,136 +85,18 @@ def _margin(records: StudyRecords) -> float:
     return max(margin, 100 / min(len(p.labels) for p in records.predictions.values()))
 
 
+def _note(records: StudyRecords, metric: str, margin: float | None) -> str | None:
+    unpaired = "pairing: none, so every arm has streams of its own and a pair shares its seed in name alone"
+    notes = [
+        _margin_note(metric, margin, float(records.study["endpoint"]["margin"])),
+        unpaired if records.study.get("pairing") == "none" else None,
+    ]
+    return "; ".join(note for note in notes if note) or None
+
+
 def _margin_note(metric: str, margin: float | None, declared: float) -> str | None:
     if margin is None:
         return f"{metric} is not the endpoint of the study and has no margin: equivalence is not tested"
     if margin > declared:
         return f"the margin is one test image, {margin:.3g} points: the declared {declared:g} is less"
     return None
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Paired differences of an arm, with the p-values that could be computed from them."""
-
-    d: NDArray[np.float64]
-    p: float | None = None
-    equivalence: float | None = None
-
-
-class _Comparer:
-    """The steps of `compare` for one baseline, metric and margin."""
-
-    def __init__(self, records: StudyRecords, baseline: str, metric: str, margin: float | None) -> None:
-        self.study, self.baseline, self.metric, self.margin = records.study["name"], baseline, metric, margin
-        self.runs: dict[str, list[Result]] = {arm: [] for arm in records.arms}
-        for result in records.results:
-            self.runs[result.arm].append(result)
-        self.tests = len(self.runs) - 1
-
-    def arms(self) -> dict[str, ArmComparison]:
-        others = [arm for arm in self.runs if arm != self.baseline]
-        pairs = {arm: self._pairs(arm) for arm in others}
-        corrected = dict(zip(others, holm([_or_one(pairs[arm].p) for arm in others]), strict=True))
-        equivalence = dict(
-            zip(others, holm([_or_one(pairs[arm].equivalence) for arm in others]), strict=True)
-        )
-        return {
-            arm: self._plain(arm)
-            if arm == self.baseline
-            else self._against(arm, pairs[arm], corrected[arm], equivalence[arm])
-            for arm in self.runs
-        }
-
-    def _values(self, arm: str) -> dict[int, float]:
-        """Seed -> value over the runs that completed and have the metric."""
-        found = {r.seed: getattr(r, self.metric) for r in self.runs[arm] if r.status != DIVERGED}
-        return {seed: float(value) for seed, value in sorted(found.items()) if value is not None}
-
-    def _diverged(self, arm: str) -> list[int]:
-        return sorted(result.seed for result in self.runs[arm] if result.status == DIVERGED)
-
-    def _pairs(self, arm: str) -> _Pairs:
-        mine, base = self._values(arm), self._values(self.baseline)
-        if self._diverged(arm) or self._diverged(self.baseline):
-            return _Pairs(np.empty(0))
-        d = np.array([mine[seed] - base[seed] for seed in mine if seed in base])
-        if len(d) == 0 or smallest_p(len(d)) * self.tests >= ALPHA:
-            return _Pairs(d)
-        generator = Streams(self.study, 0).generator("sign_flip", arm)
-        p = two_sided_p(d, generator)
-        return _Pairs(d, p, None if self.margin is None else equivalence_p(d, self.margin, generator))
-
-    def _plain(self, arm: str) -> ArmComparison:
-        values = np.array(list(self._values(arm).values()))
-        return ArmComparison(
-            mean=float(values.mean()) if len(values) else None,
-            ci95=mean_interval(values),
-            n=len(values),
-            note=self._divergence_note(arm) or (None if len(values) else "no finished run"),
-        )
-
-    def _against(self, arm: str, pairs: _Pairs, p_holm: float, equivalence: float) -> ArmComparison:
-        plain, d = self._plain(arm), pairs.d
-        difference = float(d.mean()) if len(d) else None
-        evidence = Evidence(
-            arm_diverged=bool(self._diverged(arm)),
-            baseline_diverged=bool(self._diverged(self.baseline)),
-            direction=direction(self.metric),
-            difference=difference,
-            p_holm=None if pairs.p is None else p_holm,
-            equivalence_p_holm=None if pairs.equivalence is None else equivalence,
-        )
-        verdict = decide(evidence)
-        return ArmComparison(
-            mean=plain.mean,
-            ci95=plain.ci95,
-            n=plain.n,
-            difference=difference,
-            difference_ci95=mean_interval(d),
-            pairs=len(d),
-            spread=float(d.std(ddof=1)) if len(d) > 1 else None,
-            p=pairs.p,
-            p_holm=evidence.p_holm,
-            equivalence_p_holm=evidence.equivalence_p_holm,
-            verdict=verdict,
-            seeds_needed=self._seeds_needed(d) if verdict == "undecided" else None,
-            note=plain.note or self._note(len(d), pairs.p, verdict),
-        )
-
-    def _seeds_needed(self, d: NDArray[np.float64]) -> int | None:
-        if len(d) < 2 or self.margin is None:
-            return None
-        return seeds_needed(float(d.std(ddof=1)), self.margin, self.tests)
-
-    def _divergence_note(self, arm: str) -> str | None:
-        seeds = self._diverged(arm)
-        if not seeds:
-            return None
-        text = f"{len(seeds)} of {len(self.runs[arm])} runs diverged (seed {', '.join(map(str, seeds))})"
-        return f"{text}; the mean is of the others" if len(seeds) < len(self.runs[arm]) else text
-
-    def _note(self, n: int, p: float | None, verdict: Verdict | None) -> str | None:
-        """Why there is no p, or no verdict."""
-        if self._diverged(self.baseline):
-            return "the baseline diverged: there is nothing sound to compare with"
-        if n == 0:
-            return "no seed in common with the baseline"
-        if n == 1:
-            return "one seed allows no test over seeds"
-        if p is None:
-            return self._floor_note(n)
-        if verdict is None:
-            return f"the difference is significant, but {self.metric} has no better direction"
-        return None
-
-    def _floor_note(self, n: int) -> str:
-        arms = "" if self.tests == 1 else f" times {self.tests} arms (Holm)"
-        return (
-            f"with {n} seeds p cannot fall under {ALPHA:g}: the smallest is {smallest_p(n):.3g}{arms}; "
-            f"{least_pairs(self.tests, ALPHA)} seeds are the fewest that can decide"
-        )
-
-
-def _or_one(p: float | None) -> float:
-    return 1.0 if p is None else p

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,38 @@ from numpy.typing import NDArray
 from regulab.records import Result
 
 Values = NDArray[np.float64]
+Orders = Mapping[tuple[str, int], Sequence[str]]  # (arm, seed) -> a digest for each epoch
 
 
-def pairing(results: Sequence[Result]) -> dict[str, bool]:
+def pairing(results: Sequence[Result], orders: Orders | None = None) -> dict[str, bool]:
     """Whether every comparable pair of arms agrees, per kind of evidence.
 
-    Initial weights compare within a seed. Orders compare within a seed and a number of epochs: the hash
-    covers the epochs that a run trained. False as well where there is nothing to compare.
+    Initial weights compare within a seed. Orders compare within a seed, over the epochs that both runs trained (an arm
+    may stop early): by ``orders``, the digests epoch by epoch. For runs recorded without them the hash of all
+    epochs stands in, which compares runs of as many epochs. False as well where there is nothing to compare.
     """
+    recorded = orders or {}
+    complete = bool(results) and all((r.arm, r.seed) in recorded for r in results)
     return {
         "initial_weights": _agree((str(r.seed), r.initial_weights_hash) for r in results),
-        "data_order": _agree((f"{r.seed}/{r.epochs}", r.data_order_hash) for r in results),
+        "data_order": _orders_agree(results, recorded)
+        if complete
+        else _agree((f"{r.seed}/{r.epochs}", r.data_order_hash) for r in results),
     }
+
+
+def _orders_agree(results: Sequence[Result], orders: Orders) -> bool:
+    """Of the runs of a seed the longest tells the order of every epoch; each other one must begin as it does."""
+    seeds: dict[int, list[Sequence[str]]] = {}
+    for result in results:
+        seeds.setdefault(result.seed, []).append(orders[result.arm, result.seed])
+    compared = [runs for runs in seeds.values() if len(runs) > 1]
+    return bool(compared) and all(
+        len(run) > 0 and tuple(longest[: len(run)]) == tuple(run)
+        for runs in compared
+        for longest in [max(runs, key=len)]
+        for run in runs
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

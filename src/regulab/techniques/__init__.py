@@ -32,7 +32,7 @@ def parse(name: str, value: Any, where: str) -> Technique:
 def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
     """Each arm's techniques: the study's own dropout and augmentation, replaced by what the arm itself says."""
     common: dict[str, Technique] = {}
-    if study.model.dropout:
+    if study.model.dropout is not None:
         common[Dropout.name] = Dropout(rate=study.model.dropout)
     if study.data.augment:
         common[Augmentation.name] = parse(Augmentation.name, study.data.augment, "data.augment")
@@ -50,7 +50,7 @@ def legends(study: Study) -> dict[str, str]:
         own = [t.legend() for t in techniques if t.name in study.arms[arm]]
         if study.protocol.kind == "course" and EarlyStopping.name in study.arms[arm]:
             own.append("selected on the test split")
-        common = [t.legend() for t in techniques if t.name not in study.arms[arm]]
+        common = [t.legend() for t in techniques if t.name not in study.arms[arm] and t != Dropout(rate=0)]
         bare = "no regularization" if study.model.dropout is not None else "no regularization by regulab"
         rest = f"only {', '.join(common)}" if common else bare
         texts[arm] = f"{arm} ({', '.join(own) if own else rest})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from regulab.config import Fraction
+from regulab.config import DropoutRate
 from regulab.techniques.technique import Hooks, Technique
 
 
@@ -15,14 +15,14 @@ class Dropout(Technique):
     y = x·m/(1 − p), m ~ Bernoulli(1 − p), so that E[y] = x and inference needs no change. Sets the rate
     of every dropout layer of the model, in the place of ``model.dropout``. All arms of a seed share
     one draw per activation: at equal rates they drop the same ones, and a higher rate drops those
-    and more. Parameter: ``rate`` p in [0, 1).
+    and more. Parameter: ``rate`` p, 0 to 0.999.
 
     Source: Srivastava et al. 2014.
     """
 
     name: ClassVar[str] = "dropout"
     scalar: ClassVar[str] = "rate"
-    rate: Fraction
+    rate: DropoutRate
 
     def legend(self) -> str:
         return f"dropout {self.rate:g}"

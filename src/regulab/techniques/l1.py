@@ -19,8 +19,8 @@ class L1(Penalty):
 
     ``method: subgradient`` adds λ·sign(w) to the gradient; weights then jitter about zero and never
     rest on it. ``method: prox`` (default) applies the proximal operator after the step, the soft
-    threshold S(z, τ) = sign(z)·max(|z| − τ, 0), with τ = λ·∂(step)/∂(gradient), and counts what the
-    threshold removed as part of the gradient that the optimizer remembers. So both have the same
+    threshold S(z, τ) = sign(z)·max(|z| − τ, 0) = z − clamp(z, −τ, τ), with τ = λ·∂(step)/∂(gradient), and
+    counts what the threshold removed as part of the gradient that the optimizer remembers. So both have the same
     minimizer, with momentum and with Adam, and prox reaches exact zeros.
 
     Source: Tibshirani 1996; proximal steps: Parikh & Boyd 2014.
@@ -49,15 +49,11 @@ class L1(Penalty):
 
         def proximal(p: Parameter, step: Tensor) -> Tensor | None:
             strength = prox_strengths(p)
-            return None if strength is None else soft_threshold(p.value, strength * step)
+            tau = None if strength is None else strength * step
+            return None if tau is None else torch.clamp(p.value, -tau, tau)
 
         return Hooks(
             penalty=penalty,
             gradient=gradient if any(by_subgradient) else None,
             proximal=proximal if any(by_prox) else None,
         )
-
-
-def soft_threshold(z: Tensor, tau: Tensor) -> Tensor:
-    """S(z, τ) = sign(z)·max(|z| − τ, 0), the proximal operator of τ|·|; exactly z where τ = 0."""
-    return z - torch.clamp(z, -tau, tau)

@@ -43,7 +43,8 @@ class Hooks:
 
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
-    proximal:   (parameter, step ``(R, *shape)``-broadcastable) → argmin_w step·penalty(w) + ½(w − value)²
+    proximal:   (parameter, step ``(R, *shape)``-broadcastable) → what the proximal operator takes away:
+                value − argmin_w step·penalty(w) + ½(w − value)²
     decay:      (parameter, lr) → new value, before the optimizer's step (decoupled from its gradient)
     rates:      one dropout rate per run, or None per run that keeps the model's own
     augment:    one augmentation setting per run, or None per run that keeps the study's own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from regulab import models
 from regulab.config import Study
+from regulab.data.augmentation import AugmentSettings
 from regulab.data.preprocessing import Preprocessing
 from regulab.streams import Streams
 from regulab.techniques import Technique
+from regulab.techniques.technique import Hooks
 from regulab.training.batches import ImageTensors, InputPlan
 from regulab.training.machine import Machine
 
@@ -28,9 +30,6 @@ class Run:
     arm: str
     seed: int
     techniques: tuple[Technique, ...]
-
-    def technique(self, name: str) -> Technique | None:
-        return next((t for t in self.techniques if t.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -75,6 +74,8 @@ class EpochTotals:
 class Crew(Protocol):
     """R runs that train together."""
 
+    runs: Sequence[Run]
+
     def train_epoch(self, epoch: int) -> EpochTotals:
         """Epoch ``epoch``, counted from 1. A run whose loss is not finite stays as it was before that step."""
         ...
@@ -104,20 +105,33 @@ class Crew(Protocol):
         ...
 
 
-def is_weight(shape: torch.Size) -> bool:
-    """Holds for weights of convolutions and linear layers, not for biases, γ and β; ``shape`` as in the module."""
-    return len(shape) >= 2
+NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
-def input_plan(material: Material, runs: Sequence[Run]) -> InputPlan:
+def weight_names(module: nn.Module) -> frozenset[str]:
+    """Names of the parameters that are penalized by default: weights of convolutions, linear layers and the like.
+
+    Two dimensions or more, and not of a normalization layer; so biases, γ and β are left out.
+    """
+    return frozenset(
+        f"{path}.{name}".lstrip(".")
+        for path, layer in module.named_modules()
+        for name, parameter in layer.named_parameters(recurse=False)
+        if parameter.ndim >= 2 and not isinstance(layer, NORMALIZATIONS)
+    )
+
+
+def input_plan(material: Material, runs: Sequence[Run], techniques: Mapping[str, Hooks]) -> InputPlan:
     """The distinct streams and augmentation settings of the runs, and who gets which."""
     streams = [material.streams(run.seed, run.arm) for run in runs]
     distinct = list(dict.fromkeys(streams))
-    wanted = [run.technique("augmentation") for run in runs]
+    wanted: list[AugmentSettings | None] = [None] * len(runs)
+    for hooks in techniques.values():
+        wanted = [own or other for own, other in zip(hooks.augment or wanted, wanted, strict=True)]
     settings = list(dict.fromkeys(wanted))
     return InputPlan(
         seeds=distinct,
-        settings=settings,  # type: ignore[arg-type]
+        settings=settings,
         seed_of=[distinct.index(own) for own in streams],
         setting_of=[settings.index(setting) for setting in wanted],
     )
@@ -129,7 +143,7 @@ def evaluate(crew: Crew, images: ImageTensors, preprocessing: Preprocessing) -> 
     The last two have shape ``(N, R)``. Inference mode, no augmentation.
     """
     losses, predicted, confidence = [], [], []
-    runs = crew.penalties().shape[0]
+    runs = len(crew.runs)
     with torch.no_grad():
         for start in range(0, len(images), max(1, EVALUATION_IMAGES // runs)):
             stop = start + max(1, EVALUATION_IMAGES // runs)

@@ -13,7 +13,7 @@ from regulab.models.dropout import DropoutDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
-from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, is_weight
+from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, weight_names
 from regulab.training.optimizers import Slots, proximal_step, update_of
 from regulab.training.schedules import learning_rate
 from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
@@ -24,7 +24,9 @@ class Fleet:
 
     def __init__(self, material: Material, runs: Sequence[Run]) -> None:
         self._material = material
-        self._stack = stack_modules(material.modules(runs)).to(material.machine.device)
+        modules = material.modules(runs)
+        self._weight_names = weight_names(modules[0])
+        self._stack = stack_modules(modules).to(material.machine.device)
         self._update = update_of(material.study.train.optimizer)
         self._slots: dict[str, Slots] = {
             name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()
@@ -37,9 +39,9 @@ class Fleet:
     def _crew(self, runs: Sequence[Run]) -> None:
         """Sets what depends on which runs are aboard: hooks, inputs, dropout rates and draws."""
         material = self._material
-        self.runs = list(runs)
+        self.runs: Sequence[Run] = list(runs)
         self._hooks = stack_techniques([run.techniques for run in runs])
-        plan = input_plan(material, runs)
+        plan = input_plan(material, runs, self._hooks)
         assert plan.seed_of == sorted(plan.seed_of), "runs of a fleet stand seed by seed"
         self._plan = plan
         self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
@@ -58,7 +60,8 @@ class Fleet:
                 ]
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
-        return list(self._stack.named_parameters())
+        """The parameters that are trained: frozen ones stay as the constructor made them."""
+        return [(name, p) for name, p in self._stack.named_parameters() if p.requires_grad]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
         train, device = self._material.study.train, self._material.machine.device
@@ -121,7 +124,7 @@ class Fleet:
         with torch.no_grad():
             for name, p in self._named():
                 assert p.grad is not None
-                weight = is_weight(p.shape[1:])
+                weight = name in self._weight_names
                 value, gradient, slots = p.data, p.grad, self._slots[name]
                 old = (value, *slots)
                 for hook in hooks:
@@ -171,24 +174,25 @@ class Fleet:
             for hook in self._hooks.values():
                 for name, p in self._named() if hook.penalty else ():
                     assert hook.penalty is not None
-                    value = hook.penalty(Parameter(name, p.data, is_weight(p.shape[1:])))
+                    value = hook.penalty(Parameter(name, p.data, name in self._weight_names))
                     total = total if value is None else total + value
         return total
 
     def weights(self) -> Arrays:
-        parameters = self._averages or {name: p.data for name, p in self._named()}
-        return {**parameters, **dict(self._stack.named_buffers())}
+        parameters = {name: p.data for name, p in self._stack.named_parameters()}
+        return {**parameters, **self._averages, **dict(self._stack.named_buffers())}
 
     def load_weights(self, weights: Arrays) -> None:
         self._averages = {}
-        self._assign({name: weights[name].to(p.device) for name, p in self._named()})
+        for name, p in self._stack.named_parameters():
+            p.data = weights[name].to(p.device)
         for name, buffer in self._stack.named_buffers():
             buffer.copy_(weights[name])
 
     def state(self) -> Arrays:
         slots = {f"slot{k}.{name}": s for name, all_ in self._slots.items() for k, s in enumerate(all_)}
         return {
-            **{f"parameter.{name}": p.data for name, p in self._named()},
+            **{f"parameter.{name}": p.data for name, p in self._stack.named_parameters()},
             **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
             **{f"average.{name}": a for name, a in self._averages.items()},
             **slots,
@@ -196,8 +200,9 @@ class Fleet:
 
     def load_state(self, state: Arrays) -> None:
         device = self._material.machine.device
-        for name, p in self._named():
+        for name, p in self._stack.named_parameters():
             p.data = state[f"parameter.{name}"].to(device)
+        for name, _ in self._named():
             self._slots[name] = tuple(state[f"slot{k}.{name}"].to(device) for k in range(self._update.slots))
         for name in [name for name, _ in self._stack.named_buffers()]:
             _replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
@@ -210,6 +215,8 @@ class Fleet:
             if isinstance(layer, StackedDropout):
                 layer.rates = [layer.rates[position] for position in positions]
         self._crew([self.runs[position] for position in positions])
+        if not any(hooks.average for hooks in self._hooks.values()):
+            self._averages = {}
         self.load_state(kept)
 
 

@@ -210,4 +210,4 @@ def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool
 
 
 def _row(weights: Arrays, row: int) -> dict[str, Tensor]:
-    return {name: tensor[row].detach().clone() for name, tensor in weights.items()}
+    return {name: tensor[row].detach().cpu().clone() for name, tensor in weights.items()}

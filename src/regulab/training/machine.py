@@ -30,12 +30,13 @@ class Machine:
 
 
 def choose_machine(device: str, precision: str) -> Machine:
-    """The machine for ``--device`` (auto, cpu, cuda, cuda:1, mps) and ``precision`` (auto, fp32, bf16).
+    """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
     ``auto`` precision is bf16 where the processor multiplies it natively, else fp32. Raises `UserError`
     for a device that is not there.
     """
     chosen = _device(device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     native = native_bf16(chosen)
     if precision == "bf16" and not native:
         note = f"precision bf16 without native support on {chosen.type}: right, but slower than fp32"
@@ -48,8 +49,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.empty(1, dtype=torch.float64, device=device)  # sums over an epoch are float64
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise UserError(
             "this device is not available", got=name, expected="auto, cpu or cuda", where="--device"
         ) from error

@@ -84,14 +84,15 @@ def proximal_step(
     """The proximal operator after a step, with the same minimizer as the subgradient method.
 
     With sensitivity s the step moves by −s·g; so w⁺ = prox_{s·λ}(z) moves by −s·r with
-    r = (z − w⁺)/s ∈ λ·∂|w⁺|: an implicit subgradient, taken where the step lands. It is fed back into
+    r = removed/s ∈ λ·∂|w⁺|: an implicit subgradient, taken where the step lands. It is fed back into
     what the optimizer remembers, as if the gradient had been g + r. At rest g + r = 0, the condition of
     the lasso's minimum. Without this, momentum μ would turn λ into (1 − μ)·λ. A proximal operator that
-    returns None leaves the parameter alone.
+    returns None leaves the parameter alone; r comes from what it removed, not from a difference of nearly equal
+    numbers, which would lose small penalties in float32.
     """
     s = torch.as_tensor(sensitivity, dtype=z.dtype, device=z.device)
-    value = proximal(z, s)
-    if value is None:
+    removed = proximal(z, s)
+    if removed is None:
         return z, slots
-    removed = torch.where(z == value, 0.0, (z - value) / s)  # a step of no length (s = 0) removes nothing
-    return value, update.remember(slots, removed)
+    gradient = torch.where(s == 0, 0.0, removed / s)  # a step of no length removes nothing
+    return z - removed, update.remember(slots, gradient)

@@ -17,7 +17,7 @@ from regulab.models.dropout import Dropout, DropoutDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
-from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, is_weight
+from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, weight_names
 from regulab.training.schedules import learning_rate
 
 SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
@@ -27,6 +27,7 @@ class PlainRun:
     """Implements `Crew` for a single run."""
 
     def __init__(self, material: Material, runs: Sequence[Run]) -> None:
+        self.runs: Sequence[Run] = list(runs)
         (self._run,) = runs
         self._material = material
         device = material.machine.device
@@ -34,19 +35,20 @@ class PlainRun:
         self._hooks = stack_techniques([self._run.techniques])
         for hooks in self._hooks.values():
             for layer in self._module.modules():
-                if hooks.rates is not None and isinstance(layer, Dropout):
-                    layer.rate = self._run.technique("dropout").rate  # type: ignore[union-attr]
-        plan = input_plan(material, runs)
+                rate = hooks.rates[0] if hooks.rates is not None else None
+                if rate is not None and isinstance(layer, Dropout):
+                    layer.rate = rate
+        plan = input_plan(material, runs, self._hooks)
         self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
         self._draws = DropoutDraws(plan.seeds[0])
         self._draws.bind(self._module)
         self._optimizer = self._torch_optimizer()
         self._averages: Arrays = {}
         if any(hooks.average for hooks in self._hooks.values()):
-            self._averages = {name: p.detach().clone() for name, p in self._module.named_parameters()}
+            self._averages = {p.name: p.value[0].detach().clone() for _, p in self._parameters()}
 
     def _torch_optimizer(self) -> torch.optim.Optimizer:
-        config, parameters = self._material.study.train.optimizer, self._module.parameters()
+        config, parameters = self._material.study.train.optimizer, [p for p, _ in self._parameters()]
         if isinstance(config, SGD):
             return torch.optim.SGD(
                 parameters, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=0
@@ -54,13 +56,23 @@ class PlainRun:
         return torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0)
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
-        """Each parameter, and the same seen as a stack of one run."""
+        """Each parameter that is trained, and the same seen as a stack of one run."""
+        weights = weight_names(self._module)
         return [
-            (p, Parameter(name, p.unsqueeze(0), is_weight(p.shape)))
+            (p, Parameter(name, p.unsqueeze(0), name in weights))
             for name, p in self._module.named_parameters()
+            if p.requires_grad
         ]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
+        """What a person's module draws from torch's own generator is keyed too: by seed and epoch."""
+        device = self._material.machine.device
+        streams = self._material.streams(self._run.seed, self._run.arm)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(streams.generator("torch", epoch=epoch).bit_generator.random_raw() >> 1))
+            return self._train_epoch(epoch)
+
+    def _train_epoch(self, epoch: int) -> EpochTotals:
         train, steps = self._material.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
@@ -132,27 +144,28 @@ class PlainRun:
             t = float(state["step"])
             deviation = (state["exp_avg_sq"] / (1 - beta2**t)).sqrt() + config.eps
             scale = lr * (1 - beta1) / (1 - beta1**t) / deviation
-        shrunk = operator(p, scale.to(parameter.device)[None] if scale.ndim else scale.to(parameter.device))
-        if shrunk is None:
+        scale = scale.to(parameter.device)
+        removed = operator(p, scale[None] if scale.ndim else scale)
+        if removed is None:
             return
-        removed = torch.where(parameter == shrunk[0], 0.0, (parameter - shrunk[0]) / scale)
-        parameter.copy_(shrunk[0])
+        parameter.sub_(removed[0])
+        gradient = torch.where(scale == 0, 0.0, removed[0] / scale)
         if not isinstance(config, SGD):
-            state["exp_avg"] += (1 - config.betas[0]) * removed
+            state["exp_avg"] += (1 - config.betas[0]) * gradient
         elif config.momentum:
-            state["momentum_buffer"] += removed
+            state["momentum_buffer"] += gradient
 
     def logits(self, x: Tensor) -> Tensor:
         self._module.eval()
-        trained = {name: p.data for name, p in self._module.named_parameters()}
+        trained = {p.name: parameter.data for parameter, p in self._parameters()}
         self._assign(self._averages or trained)
         logits = self._forward(x)[:, None]
         self._assign(trained)
         return logits
 
     def _assign(self, values: Arrays) -> None:
-        for name, p in self._module.named_parameters():
-            p.data = values[name]
+        for parameter, p in self._parameters():
+            parameter.data = values[p.name]
 
     def penalties(self) -> Tensor:
         total = torch.zeros(1, device=self._material.machine.device)
@@ -163,19 +176,23 @@ class PlainRun:
                     total = total if value is None else total + value
         return total
 
-    def weights(self) -> Arrays:
-        parameters = self._averages or {name: p.data for name, p in self._module.named_parameters()}
+    def _tensors(self) -> Arrays:
+        """All parameters and buffers, as they are trained."""
         return {
-            name: tensor[None]
-            for name, tensor in {**parameters, **dict(self._module.named_buffers())}.items()
+            **{name: p.data for name, p in self._module.named_parameters()},
+            **dict(self._module.named_buffers()),
         }
+
+    def weights(self) -> Arrays:
+        return {name: tensor[None] for name, tensor in {**self._tensors(), **self._averages}.items()}
 
     def load_weights(self, weights: Arrays) -> None:
         self._averages = {}
-        self._module.load_state_dict({name: tensor[0] for name, tensor in weights.items()})
+        for name, tensor in self._tensors().items():
+            tensor.copy_(weights[name][0])
 
     def state(self) -> Arrays:
-        state = {f"module.{name}": tensor[None] for name, tensor in self._module.state_dict().items()}
+        state = {f"module.{name}": tensor[None] for name, tensor in self._tensors().items()}
         names = SLOT_NAMES[isinstance(self._material.study.train.optimizer, SGD)]
         for name, p in self._module.named_parameters():
             remembered = self._optimizer.state.get(p, {})
@@ -186,11 +203,12 @@ class PlainRun:
 
     def load_state(self, state: Arrays) -> None:
         device = self._material.machine.device
-        self._module.load_state_dict({n: state[f"module.{n}"][0] for n in self._module.state_dict()})
+        for name, tensor in self._tensors().items():
+            tensor.copy_(state[f"module.{name}"][0])
         for name, p in self._module.named_parameters():
             for slot in ("step", "momentum_buffer", "exp_avg", "exp_avg_sq"):
                 if f"{slot}.{name}" in state:
-                    value = state[f"{slot}.{name}"][0]
+                    value = state[f"{slot}.{name}"][0].clone()
                     self._optimizer.state[p][slot] = value if slot == "step" else value.to(device)
         self._averages = {name: state[f"average.{name}"][0].to(device) for name in self._averages}
 

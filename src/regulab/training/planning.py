@@ -12,6 +12,7 @@ from torch import nn
 from regulab.errors import UserError
 from regulab.models.dropout import Dropout
 from regulab.techniques import Technique
+from regulab.techniques.dropout import Dropout as DropoutTechnique
 from regulab.training.crew import Material, Run
 from regulab.training.stacking import Unstackable, check_stack, stack_modules
 
@@ -120,7 +121,7 @@ def bytes_per_image(material: Material) -> int:
     try:
         with torch.no_grad():
             y = module(x)
-    except RuntimeError as error:
+    except Exception as error:  # a person's forward pass may fail in any way
         _, c, h, w = x.shape
         raise UserError(
             f"the model cannot take these images: {error}", got=f"{c}×{h}×{w}", where=where
@@ -133,15 +134,27 @@ def bytes_per_image(material: Material) -> int:
     return 2 * outputs[0] * material.machine.activations.itemsize
 
 
-def check_dropout(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> None:
-    """Raises `UserError` where an arm sets the rate of dropout layers that the network has not."""
-    has_dropout = any(isinstance(layer, Dropout) for layer in material.module(0).modules())
+def check_model(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> None:
+    """Raises `UserError` where an arm sets the rate of dropout layers that the network has not, or where a parameter
+
+    takes no part in the output, so that an optimizer has nothing to do with it.
+    """
+    where = f"model {material.study.model.name}"
+    module = material.module(0).eval()
+    has_dropout = any(isinstance(layer, Dropout) for layer in module.modules())
     for arm, techniques in arms.items():
-        if not has_dropout and any(technique.name == "dropout" for technique in techniques):
-            name = material.study.model.name
-            raise UserError(
-                f"the model {name} has no dropout layer", expected="an arm without dropout", where=arm
-            )
+        if not has_dropout and any(t.name == "dropout" and t != DropoutTechnique(rate=0) for t in techniques):
+            raise UserError(f"arm {arm} has dropout, and the model no dropout layer", where=where)
+    pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
+    module(material.preprocessing.normalize(material.preprocessing.to_unit(pixels))).sum().backward()
+    unused = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    if unused:
+        raise UserError(
+            "parameters that take no part in the output",
+            got=", ".join(unused),
+            expected="all used, or frozen with requires_grad_(False)",
+            where=where,
+        )
 
 
 def crew_runs(plan: FleetPlan, arms: Mapping[str, tuple[Technique, ...]]) -> list[Run]:

@@ -31,7 +31,7 @@ def learning_rate(train: Train, step: int, steps_per_epoch: int) -> float:
                 return lr * (step + 1) / warmup
             return _cosine(lr, final, (step - warmup) / max(1, total - warmup))
         case OneCycle(max_lr=top, warmup_fraction=fraction, initial_division=initial, final_division=final):
-            low, turn = top / initial, fraction * total - 1
+            low, turn = top / initial, max(fraction * total - 1, 1e-12)
             if step <= turn:
                 return _cosine(low, top, step / turn)
             return _cosine(top, low / final, (step - turn) / max(1e-12, total - 1 - turn))

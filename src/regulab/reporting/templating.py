@@ -1,0 +1,60 @@
+"""Templates, and text that Markdown prints as it stands."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import unicodedata
+from functools import cache
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from regulab.reporting.mistakes import percent
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")  # what means something in the middle of a line
+_START = re.compile(r"^(\d*)([-+.)])")  # what would make a list of a paragraph
+_RIGHT_TO_LEFT = {"R", "AL", "RLE", "RLO", "RLI", "AN"}
+
+
+@cache
+def environment() -> Environment:
+    """The templates of this folder, escaping by default; an unknown name is an error."""
+    found = Environment(
+        loader=PackageLoader("regulab.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {"md": markdown_text, "path": quote, "percent": percent, "one_line": one_line}
+    return found
+
+
+def source(name: str) -> Markup:
+    """A file of the templates' folder as it stands: a style or a script."""
+    loader = environment().loader
+    assert loader is not None
+    return Markup(loader.get_source(environment(), name)[0])
+
+
+def script_hash(script: str) -> str:
+    """What a Content-Security-Policy calls exactly this script, and no other: ``'sha256-…'``."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def markdown_text(text: object) -> Markup:
+    """Text that GitHub's Markdown prints as it stands, in tables too."""
+    line = one_line(text)
+    if any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in line):
+        line = f"\u2068{line}\u2069"  # isolated, so that it does not turn its neighbours around
+    escaped = _MARKDOWN.sub(r"\\\1", str(escape(line)).replace("&#", "&\0"))
+    escaped = _START.sub(r"\1\\\2", escaped)
+    return Markup(escaped.replace("&\0", "&#").replace("@", "&#64;").replace("://", "&#58;//"))

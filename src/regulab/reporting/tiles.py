@@ -1,0 +1,154 @@
+"""The galleries of the page: views of an arm's mistakes as tiles that share one picture of all images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from regulab.records import Mistakes, StudyRecords
+from regulab.reporting.mistakes import PLACES, Selection, caption, title
+from regulab.reporting.sides import Changed, changed, everywhere, mostly_wrong, only_here
+
+COLUMNS = 20  # of the shared picture
+LARGEST = 64  # pixels of an image's longer side; larger ones are reduced
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One test image, what it shows, and what was predicted with which confidence by which runs."""
+
+    index: int
+    actual: int
+    predicted: int
+    confidence: float
+    runs: str
+
+
+@dataclass(frozen=True)
+class View:
+    """Some of an arm's images, and in words which ones, of how many."""
+
+    heading: str
+    words: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """All images that any tile shows, side by side in one PNG, ``COLUMNS`` in a row."""
+
+    indices: tuple[int, ...]
+    content: bytes
+    rows: int
+    ratio: str  # width / height of a single image
+    reduced: bool
+
+    @property
+    def inline(self) -> Markup:
+        return Markup(f"data:image/png;base64,{base64.b64encode(self.content).decode()}")
+
+    def place(self, index: int) -> str:
+        """Where CSS finds the image, as ``x y`` of ``background-position``."""
+        row, column = divmod(self.indices.index(index), COLUMNS)
+        across = 100 * column / (COLUMNS - 1)
+        down = 100 * row / (self.rows - 1) if self.rows > 1 else 0.0
+        return f"{across:.4g}% {down:.4g}%"
+
+
+class Views:
+    """The views of every arm of a study; what needs more than one arm is left out where there is one."""
+
+    def __init__(self, records: StudyRecords, baseline: str) -> None:
+        self.records, self.baseline = records, baseline
+        self.wrong = mostly_wrong(records)
+
+    def mistakes(self, selection: Selection) -> list[View]:
+        """The most confident mistakes; what only this arm gets wrong; what every arm gets wrong."""
+        confident = tuple(
+            Tile(m.index, m.actual, m.predicted, m.confidence, f"seed {m.seed}") for m in selection.chosen
+        )
+        heading = title(selection)
+        views = [View("The most confident mistakes", f"{_capital(heading)}. {caption(selection)}", confident)]
+        arm = selection.arm
+        if len(self.wrong) > 1 and arm in self.wrong:
+            only, all_of_them = only_here(self.wrong, arm), everywhere(self.wrong)
+            views += [
+                self._view("What only this arm gets wrong", only, arm, self._rule(arm, "and no other arm does")),
+                self._view("What every arm gets wrong", all_of_them, arm, self._rule(arm, "and every other arm too")),
+            ]  # fmt: skip
+        return views
+
+    def changed(self, arm: str) -> tuple[Changed, list[View]] | None:
+        """What changed sides against the baseline, each way; None for the baseline and without runs."""
+        sides = None if arm == self.baseline else changed(self.wrong, arm, self.baseline)
+        if sides is None:
+            return None
+        won = f"Wrong with {self.baseline}, right here; the tiles say what {self.baseline} took them for"
+        return sides, [
+            self._view("Lost", sides.lost, arm, f"Right with {self.baseline}, wrong here"),
+            self._view("Won", sides.won, self.baseline, won),
+        ]
+
+    def _rule(self, arm: str, others: str) -> str:
+        runs = sum(name == arm for name, _ in self.records.predictions)
+        return (
+            f"Wrong in more than half of this arm's {runs} runs, {others}"
+            if runs > 1
+            else f"Wrong here, {others}"
+        )
+
+    def _view(self, heading: str, images: NDArray[np.int64], arm: str, rule: str) -> View:
+        """Tiles by the share of the arm's runs that are wrong, then by their mean confidence."""
+        if not len(images):
+            return View(heading, f"{rule}: no image.", ())
+        if self.records.mistakes is None:
+            return View(heading, f"{rule}: {len(images)}, but the images are not in the run directory.", ())
+        found = [_summary(self.records, arm, int(index)) for index in images]
+        ranked = [
+            tile for _, tile in sorted(found, key=lambda one: (-one[0], -one[1].confidence, one[1].index))
+        ]
+        count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
+        shown = f", {PLACES} of them shown" if len(images) > PLACES else ""
+        return View(heading, f"{rule}: {count}{shown}.", tuple(ranked[:PLACES]))
+
+
+def sprite(mistakes: Mistakes | None, views: Iterable[View]) -> Sprite | None:
+    """The picture that all tiles of the views share; None where there is nothing to show."""
+    indices = sorted({tile.index for view in views for tile in view.tiles})
+    if mistakes is None or not indices:
+        return None
+    height, width, channels = mistakes.images.shape[1:]
+    scale = min(1.0, LARGEST / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    rows = -(-len(indices) // COLUMNS)
+    sheet = Image.new("L" if channels == 1 else "RGB", (COLUMNS * size[0], rows * size[1]))
+    for place, index in enumerate(indices):
+        image = mistakes.image(index)
+        picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+        reduced = picture.resize(size, Image.Resampling.LANCZOS) if scale < 1 else picture
+        sheet.paste(reduced, (place % COLUMNS * size[0], place // COLUMNS * size[1]))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "png", optimize=True)
+    return Sprite(tuple(indices), buffer.getvalue(), rows, f"{width} / {height}", scale < 1)
+
+
+def _summary(records: StudyRecords, arm: str, index: int) -> tuple[float, Tile]:
+    """The share of the arm's runs that get the image wrong, and its tile: their commonest prediction."""
+    runs = [records.predictions[run] for run in sorted(records.predictions) if run[0] == arm]
+    actual = int(runs[0].labels[index])
+    wrong = [run for run in runs if run.predicted[index] != actual]
+    predicted = int(np.bincount([run.predicted[index] for run in wrong]).argmax())
+    alike = [float(run.confidence[index]) for run in wrong if run.predicted[index] == predicted]
+    words = f"{len(alike)} of {len(runs)} runs" if len(runs) > 1 else "the only run"
+    return len(wrong) / len(runs), Tile(index, actual, predicted, float(np.mean(alike)), words)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
