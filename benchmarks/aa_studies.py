@@ -137,7 +137,8 @@ Command: `{content["command"]}`.
 
 Small studies on real training (digits, {IMAGES} training images, {STUDY["train"]["epochs"]} epochs, {SEEDS} seeds) \
 of four identical arms with streams of their own (`pairing: none`), judged as `regulab run` judges. \
-Mean test accuracy: {found["mean"]:.1f} %. Every `better` or `worse` is false; at α = {ALPHA:g} at most {100 * ALPHA:g} % of studies may have one.
+Mean test accuracy: {found["mean"]:.1f} %. \
+Every `better` or `worse` is false; at α = {ALPHA:g} at most {100 * ALPHA:g} % of studies may have one.
 
 | studies | with a false verdict | share | 95 % interval (Clopper–Pearson) | arms found equivalent |
 | ---: | ---: | ---: | ---: | ---: |
@@ -168,9 +169,10 @@ def run(count: int, path: Path) -> dict[str, Any]:
     study = build_study(STUDY)
     full = load(study.data, study.protocol, data_root())
     few = full.train.take(range(IMAGES))
-    material = prepare(study, Splits(**{**vars(full), "train": few}), "auto")
+    splits = Splits(**{**vars(full), "train": few})
+    material = prepare(study, splits, "auto")
     test = ImageTensors.of(full.open_test(), material.machine.device)
-    content = begun(path, study, describe(material.machine, full))
+    content = begun(path, study, describe(material.machine, splits))
     while (done := len(content["studies"])) < count:
         start, here = time.perf_counter(), range(done, min(count, done + STUDIES_PER_FLEET))
         measured = train(material, test, range(here.start * SEEDS, here.stop * SEEDS))

@@ -39,7 +39,7 @@ STUDY, ENVIRONMENT, FLEETS = "study.yaml", "environment.json", "fleets.json"
 HISTORY, RESULTS, MISTAKES = "history.jsonl", "results.csv", "mistakes.npz"
 LOOKS, ORDERS = "looks.json", "orders.json"
 PREDICTIONS, WEIGHTS, CHECKPOINTS = "predictions", "weights", "checkpoints"
-PAGES = ("statistics.json", "figures", "misclassified", "report.html", "README.md")
+PAGES = ("statistics.json", "table.tex", "figures", "misclassified", "report.html", "README.md")
 EVERYTHING = (
     *(
         STUDY,

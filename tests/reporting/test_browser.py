@@ -1,6 +1,7 @@
 """The page as a person opens it: in headless Chromium, from ``file://``."""
 
 import shutil
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,6 +53,14 @@ def opened(chromium, report, request):
     page.close()
 
 
+def eventually(page, script):
+    """Waits until the expression holds; Playwright's own way needs eval, which the page's policy forbids."""
+    end = time.monotonic() + 10
+    while not page.evaluate(script):
+        assert time.monotonic() < end, script
+        page.wait_for_timeout(20)
+
+
 def lines(page, chart):
     """Colours of the mean lines that are drawn."""
     script = "all => all.filter(p => p.getAttribute('d')).map(p => p.getAttribute('stroke'))"
@@ -69,9 +78,9 @@ def test_a_click_in_the_legend_hides_an_arm_and_another_shows_it(opened):
     page, all_arms = opened.page, {f"var(--arm-{number})" for number in range(4)}
     for chart in ("val_accuracy", "val_loss"):
         assert lines(page, chart) == all_arms
-    page.get_by_text("l1 (strength of l1)").first.click()
+    page.locator("label bdi", has_text="l1 (strength of l1)").click()
     for chart in ("val_accuracy", "val_loss"):
-        page.wait_for_function(f"!document.querySelector('#chart-{chart} [stroke=\"var(--arm-1)\"]')")
+        eventually(page, f"!document.querySelector('#chart-{chart} [stroke=\"var(--arm-1)\"]')")
         assert lines(page, chart) == all_arms - {"var(--arm-1)"}
     page.focus("input[name=arm][value='1']")
     page.keyboard.press("Space")
@@ -84,12 +93,13 @@ def test_training_curves_come_on_demand_and_epochs_can_be_left_out(opened):
     thin = "#chart-val_accuracy path[stroke-width='1.2'][d]:not([d=''])"
     assert page.locator(thin).count() == 0
     page.check("#training")
-    page.wait_for_function(f'document.querySelectorAll("{thin}").length === 4')
+    eventually(page, f'document.querySelectorAll("{thin}").length === 4')
     page.fill("#from", "6")
-    page.wait_for_function("document.getElementById('from-shown').value === '6'")
-    page.wait_for_function(
+    eventually(page, "document.getElementById('from-shown').value === '6'")
+    eventually(
+        page,
         "![...document.querySelectorAll('#chart-val_accuracy .role-axis-label text')]"
-        ".some(text => text.textContent === '2')"
+        ".some(text => text.textContent === '2')",
     )
 
 

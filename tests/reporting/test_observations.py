@@ -1,9 +1,11 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regulab.records import Look
 from regulab.reporting.observations import notes, observe
 from regulab.statistics import compare
 from tests.reporting.factory import make_records, with_diverged, with_stopped, without
@@ -36,6 +38,37 @@ def test_no_sentence_claims_more_than_the_verdict(rng, seeds, effect, accident):
     assert ("undecided" in text.lower()) == (verdict == "undecided")
     assert ("Diverged" in text) == (verdict == "diverged")
     assert not JUDGING.search(paragraphs(records)["none"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 14), st.floats(-1, 1), st.integers(1, 3))
+def test_under_sequential_looks_too_no_sentence_claims_more(rng, seeds, effect, looks):
+    records = make_records(arms={"none": 0, "l1": effect}, seeds=seeds, epochs=2, rng=rng)
+    ends = sorted({max(1, seeds * part // looks) for part in range(1, looks + 1)})
+    seen = tuple(Look(seeds=tuple(range(end)), arms={}) for end in ends)
+    records = replace(records, looks=seen)
+    verdict = compare(records).arms["l1"].verdict
+    text = paragraphs(records)["l1"].replace("no better direction", "")
+    assert set(JUDGING.findall(text)) == ({verdict} & {"better", "worse", "equivalent"})
+    assert ("undecided" in text) == (verdict == "undecided")
+    assert "sign-flip" not in text
+    assert "Holm" not in text
+    assert "sign e-values of the median difference" in text
+
+
+def test_what_changed_sides_is_counted_and_not_judged():
+    records = make_records(arms={"none": 0, "l1": -2.0}, seeds=1, images=500)
+    base, mine = (records.predictions[arm, 0] for arm in ("none", "l1"))
+    lost = int(((base.labels == base.predicted) & (mine.labels != mine.predicted)).sum())
+    won = int(((base.labels != base.predicted) & (mine.labels == mine.predicted)).sum())
+    text = paragraphs(records)["l1"]
+    assert (
+        f"Of 500 test images, {lost} that none gets right are wrong here, and {won} the other way round."
+        in text
+    )
+    assert "Class by class the difference reaches from −" in text
+    assert "these are picked as the extremes" in text
+    assert "the other way round" not in paragraphs(records)["none"]
 
 
 def test_every_arm_names_its_strength_seeds_and_uncertainty():
