@@ -170,6 +170,12 @@ def test_to_the_limit_and_a_plain_run_with_more_seeds_keeps_the_rule(tmp_path):
     assert comparison.arms["open"].p is None
 
 
+def test_batches_fill_fleets_but_grow_by_half_at_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "PIXELS_PER_STEP", 6 * 2 * 128 * 64)  # six seeds of two arms of 128 digits
+    run(study_of(["none", "open"]), tmp_path, Trainer(alternating), max_seeds=30)
+    assert [len(look["seeds"]) for look in looks_of(tmp_path)] == [7, 10, 15, 21, 27, 30]
+
+
 @pytest.mark.parametrize("last", range(1, 19))
 def test_stopped_before_any_run_it_goes_on_with_the_same_looks(last, tmp_path):
     study = study_of(["none", "open"])

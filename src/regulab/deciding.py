@@ -42,7 +42,8 @@ def first_seeds(study: Study) -> tuple[int, ...]:
 def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress) -> Iterator[None]:
     """One turn for every batch of seeds: each time, all runs of ``store.study.seeds`` are to be trained.
 
-    With ``most``, looks after every turn and adds ``batch`` seeds until every arm is decided or there are ``most``.
+    With ``most``, looks after every turn and adds seeds until every arm is decided or there are ``most``: ``batch`` of
+    them, what fills a fleet, but no more than half of those that are there.
     Without, there is one turn, followed by a look if the study was ever looked at. Stopped at any moment and begun
     again it goes on with the same looks: seeds are recorded before they are trained, a look once all of them are.
     """
@@ -58,7 +59,10 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
         seeds = store.study.seeds
         if most is None or len(seeds) >= most or decided(comparison):
             return
-        _set_seeds(store, _extended(seeds, min(most, len(seeds) + batch)))
+        more = max(
+            1, min(batch, len(seeds) // 2)
+        )  # a large fleet is no reason to train seeds that nobody needs
+        _set_seeds(store, _extended(seeds, min(most, len(seeds) + more)))
 
 
 def look(store: RunDirectory, progress: Progress) -> Comparison:
