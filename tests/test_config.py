@@ -119,7 +119,10 @@ def test_bad_yaml_names_the_file_and_the_line(text, message):
             "f.yaml: train.optimizer.lr: Input should be greater than 0; got -1",
         ),
         ({"train": {"optimizer": {"momentum": 0, "nesterov": True}}}, "nesterov needs a momentum above 0"),
-        ({"model": {"dropout": 1.0}}, "f.yaml: model.dropout: Input should be less than 1; got 1.0"),
+        (
+            {"model": {"dropout": 1.0}},
+            "f.yaml: model.dropout: Input should be less than or equal to 0.999; got 1.0",
+        ),
         ({"arms": {"none": {}, "l1": {"l1": math.inf}}}, "f.yaml: arms.l1.l1: not a finite number; got inf"),
         (
             {"arms": {"none": {}, "l1": {"l1": {"strength": math.nan}}}},

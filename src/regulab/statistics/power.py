@@ -44,7 +44,7 @@ def seeds_needed(spread: float, margin: float, tests: int, alpha: float = 0.05, 
         return n
     effect = margin / spread
     quantiles = stats.norm.isf(level / 2) + stats.norm.ppf(target)
-    rough = (quantiles / effect) ** 2
+    rough = float((quantiles / effect) ** 2)
     if rough > ENOUGH_TO_APPROXIMATE:
         return math.ceil(rough)
     while power(n, effect, level) < target:
