@@ -105,7 +105,7 @@ def test_every_run_equals_the_plain_loop_to_rounding_in_float32(optimizer):
         assert difference.max() < 2e-3
     everything = torch.cat(list(found.values()))
     assert everything.median() < 1e-7
-    assert (everything > 1e-5).double().mean() < 0.03
+    assert everything.quantile(0.9) < 1e-5
 
 
 def test_arms_differ_where_their_techniques_do():
