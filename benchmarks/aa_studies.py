@@ -32,10 +32,10 @@ from regulab.config import Study, build_study
 from regulab.data import data_root, load
 from regulab.data.splits import Splits
 from regulab.files import json_bytes, write_whole
+from regulab.preparation import prepare
 from regulab.records import COMPLETED, Predictions, Result, StudyRecords
 from regulab.statistics import compare
 from regulab.statistics.verdicts import ALPHA
-from regulab.study import prepare
 from regulab.training.batches import ImageTensors
 from regulab.training.crew import Material, Run, accuracy, evaluate
 from regulab.training.environment import describe

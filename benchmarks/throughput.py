@@ -129,7 +129,7 @@ def measure(name: str, steps: int, l1: float) -> Measurement:
 
 def _time_crew(study: Study, splits: Splits, engine: str, steps: int) -> float:
     from regulab import techniques
-    from regulab.study import prepare
+    from regulab.preparation import prepare
     from regulab.training.batches import ImageTensors
     from regulab.training.crew import Run
     from regulab.training.loop import make_crew

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from regulab import dry_run
 from regulab import study as main_path
 from regulab.config import build_study
 from regulab.errors import UserError
@@ -229,7 +230,7 @@ def test_a_device_that_is_not_there(tmp_path):
 
 
 def test_plan_counts_runs_and_estimates(tmp_path):
-    plan = main_path.plan(small(), data_root=NOWHERE)
+    plan = dry_run.plan(small(), data_root=NOWHERE)
     assert plan.runs == 6
     assert sorted(run for fleet in plan.fleets for run in fleet.runs) == sorted(
         (a, s) for a in ARMS for s in (1, 3)
@@ -261,3 +262,22 @@ def test_without_pairing_the_arms_of_a_seed_share_nothing(tmp_path):
     comparison = compare(records)
     assert comparison.pairing == {"initial_weights": False, "data_order": False}
     assert "streams of its own" in comparison.note
+
+
+def test_a_study_is_not_extended_with_other_data(tmp_path):
+    """A folder that gained images between two commands holds another dataset."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = rng.integers(0, 256, (9, 9), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    study = small(arms={"none": {}}, seeds=[0], data=f"folder:{folder}", train={"epochs": 1, "batch_size": 8})
+    main_path.run(study, tmp_path / "run", data_root=NOWHERE)
+    Image.fromarray(pixels).save(folder / "a" / "more.png")
+    longer = study.model_copy(update={"seeds": (0, 1)})
+    with pytest.raises(UserError, match="changed since this study was begun: the training images"):
+        main_path.run(longer, tmp_path / "run", data_root=NOWHERE)

@@ -130,8 +130,8 @@ def test_a_dropout_arm_needs_a_dropout_layer(nets, tmp_path):
 def test_a_study_is_not_extended_with_a_changed_model(nets, tmp_path):
     study = study_with(f"{nets}:Small")
     main_path.run(study, tmp_path / "run", data_root=Path())
-    nets.write_text(NETS.replace("width=6", "width=7"))
-    with pytest.raises(UserError, match="code or its initialization changed"):
+    nets.write_text(NETS.replace("F.relu(self.norm(self.conv(x)))", "self.norm(self.conv(x)).sin()"))
+    with pytest.raises(UserError, match="changed since this study was begun: the model"):
         main_path.run(study, tmp_path / "run", data_root=Path())
 
 

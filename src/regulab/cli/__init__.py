@@ -19,7 +19,7 @@ from regulab.cli.exits import FAILED_RUNS, guarded
 from regulab.errors import UserError
 
 if TYPE_CHECKING:
-    from regulab.study import Plan
+    from regulab.dry_run import Plan
 
 app = typer.Typer(
     help="Train one image classifier under different regularizers, side by side, and learn which one helps.",
@@ -106,8 +106,8 @@ def run(
 
     from regulab.data import data_root as found_root
     from regulab.deciding import check_limit, first_seeds
+    from regulab.dry_run import plan
     from regulab.files import file_name
-    from regulab.study import plan
     from regulab.study import run as run_study
     from regulab.terminal import progress_for
 

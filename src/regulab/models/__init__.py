@@ -9,7 +9,7 @@ from torch import nn
 
 from regulab.config import Model
 from regulab.models.dropout import adopt
-from regulab.models.own import is_own, own_net
+from regulab.models.own import is_own, own_net, own_source
 from regulab.models.parts import Net, Norm
 from regulab.registry import catalogue, lookup
 from regulab.streams import Streams
@@ -39,6 +39,12 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
 
 def _seed_torch(streams: Streams, name: str) -> None:
     torch.manual_seed(int(streams.generator("initial weights", name).bit_generator.random_raw() >> 1))
+
+
+def fingerprint(model: Model, module: nn.Module) -> str:
+    """SHA-256 over the initial weights and, for a person's own network, its file: what a study must not change."""
+    source = own_source(model.name) if is_own(model.name) else b""
+    return hashlib.sha256(weights_hash(module).encode() + source).hexdigest()
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -45,10 +46,17 @@ def own_net(name: str) -> Net:
     )
 
 
+def own_source(name: str) -> bytes:
+    """The bytes of the file that a net's name points into."""
+    return Path(name.rpartition(":")[0]).read_bytes()
+
+
 def _module(path: Path) -> ModuleType:
     if not path.is_file():
         raise UserError("no such file", got=str(path), expected="FILE.py:NAME of a network", where=WHERE)
-    label = f"regulab_own_{path.stem}"
+    label = f"regulab_own_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    if label in sys.modules:
+        return sys.modules[label]
     spec = importlib.util.spec_from_file_location(label, path)
     assert spec is not None
     assert spec.loader is not None
@@ -57,6 +65,7 @@ def _module(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[label]
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}", where=WHERE) from error
     return module
 

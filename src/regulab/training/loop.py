@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
+from regulab.config import Study
 from regulab.models import weights_hash
 from regulab.progress import Progress
 from regulab.records import COMPLETED, DIVERGED, EpochRecord
@@ -211,3 +212,24 @@ def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool
 
 def _row(weights: Arrays, row: int) -> dict[str, Tensor]:
     return {name: tensor[row].detach().cpu().clone() for name, tensor in weights.items()}
+
+
+def announce(
+    progress: Progress,
+    study: Study,
+    fleets: Sequence[FleetPlan],
+    pending: Sequence[FleetPlan],
+    store: RunDirectory,
+) -> None:
+    """Tells how much there is to do and how much of it is done, and why the plain loop trains where it does."""
+    epochs = study.train.epochs
+    total = sum(len(fleet.runs) for fleet in fleets) * epochs
+    left = sum(len(fleet.runs) * (epochs - _epochs_done(store, fleet)) for fleet in pending)
+    progress.started(total, total - left)
+    for reason in sorted({fleet.reason for fleet in pending if fleet.engine == "plain"}):
+        progress.message(f"the plain loop trains, run by run: {reason}")
+
+
+def _epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:
+    saved = store.load_checkpoint(fleet.index)
+    return 0 if saved is None else int(saved[1]["epoch"])

@@ -1,0 +1,63 @@
+"""What a study would take, without training it: ``regulab run --dry-run``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from regulab import techniques
+from regulab.config import Study
+from regulab.data import load
+from regulab.preparation import prepare
+from regulab.training.batches import ImageTensors, steps_per_epoch
+from regulab.training.crew import Material
+from regulab.training.loop import make_crew
+from regulab.training.planning import FleetPlan, bytes_per_image, check_model, crew_runs, plan_fleets
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study would do."""
+
+    runs: int
+    fleets: list[FleetPlan]
+    memory_bytes: int  # activations of the largest fleet's step, and the images
+    seconds: float  # all training, from a few measured steps
+    notes: list[str]
+
+
+def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
+    """Runs, fleets, memory and time of a study; trains a few steps on copies to measure, writes nothing."""
+    arms = techniques.arms_of(study)
+    splits = load(study.data, study.protocol, data_root)
+    material = prepare(study, splits, device)
+    check_model(material, arms)
+    fleets = plan_fleets(material, arms, study.seeds, [])
+    largest = max(fleets, key=lambda fleet: len(fleet.runs))
+    batch = min(study.train.batch_size, len(material.train))
+    memory = len(largest.runs) * batch * bytes_per_image(material) + splits.train.pixels.nbytes
+    notes = [
+        *material.machine.notes,
+        *sorted({f"plain loop: {f.reason}" for f in fleets if f.engine == "plain"}),
+    ]
+    steps = steps_per_epoch(len(material.train), batch) * study.train.epochs
+    share = sum(len(fleet.runs) for fleet in fleets) / len(largest.runs)
+    seconds = _seconds_per_step(replace(material, train=_first(material.train, 4 * batch)), largest, arms)
+    return Plan(sum(len(fleet.runs) for fleet in fleets), fleets, memory, seconds * steps * share, notes)
+
+
+def _seconds_per_step(
+    material: Material, fleet: FleetPlan, arms: dict[str, tuple[techniques.Technique, ...]]
+) -> float:
+    crew = make_crew(fleet.engine, material, crew_runs(fleet, arms))
+    crew.train_epoch(1)  # the first steps find kernels and memory
+    start = time.perf_counter()
+    crew.train_epoch(2)
+    return (time.perf_counter() - start) / steps_per_epoch(
+        len(material.train), material.study.train.batch_size
+    )
+
+
+def _first(images: ImageTensors, count: int) -> ImageTensors:
+    return ImageTensors(images.pixels[:count], images.labels[:count])
