@@ -11,34 +11,49 @@ import io
 import json
 import os
 import shutil
-import warnings
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_safetensors
 
-from regulab.config import Study, build_study, parse_yaml
+from regulab.config import Study
 from regulab.errors import UserError
 from regulab.files import LOCK, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing, write_whole
-from regulab.records import RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result, StudyRecords
+from regulab.reading import (
+    CHECKPOINTS,
+    ENVIRONMENT,
+    FLEETS,
+    HISTORY,
+    LOOKS,
+    LOOKS_ADAPTER,
+    MISTAKES,
+    ORDERS,
+    PREDICTIONS,
+    RESULTS,
+    STUDY,
+    WEIGHTS,
+    Array,
+    Orders,
+    predictions_path,
+    read_json,
+    read_json_as,
+    read_orders,
+    read_predictions,
+    read_records,
+    read_results,
+    read_study,
+    run_of,
+)
+from regulab.records import RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result
 
 __all__ = ["RunDirectory", "file_name", "read_records", "write_whole"]
 
-Array = np.ndarray[Any, Any]
-Arrays = TypeVar("Arrays", Predictions, Mistakes)
 
-STUDY, ENVIRONMENT, FLEETS = "study.yaml", "environment.json", "fleets.json"
-HISTORY, RESULTS, MISTAKES = "history.jsonl", "results.csv", "mistakes.npz"
-LOOKS, ORDERS = "looks.json", "orders.json"
-PREDICTIONS, WEIGHTS, CHECKPOINTS = "predictions", "weights", "checkpoints"
 PAGES = ("statistics.json", "table.tex", "figures", "misclassified", "report.html", "README.md")
 EVERYTHING = (
     *(
@@ -57,13 +72,6 @@ EVERYTHING = (
     *PAGES,
 )
 MARK = "# A run directory of regulab: this study, as resolved.\n"
-
-_EPOCH_RECORD = TypeAdapter(EpochRecord)
-_RESULT = TypeAdapter(Result)
-_LOOKS = TypeAdapter(tuple[Look, ...])
-_ORDERS = TypeAdapter(dict[str, dict[int, tuple[str, ...]]])
-Orders = dict[tuple[str, int], tuple[str, ...]]
-Content = TypeVar("Content")
 
 
 class RunDirectory:
@@ -127,7 +135,7 @@ class RunDirectory:
     def read_fleets(self) -> list[dict[str, Any]]:
         """What `write_fleets` wrote; nothing before the first time."""
         path = self.path / FLEETS
-        return _read_json(path) if path.exists() else []
+        return read_json(path) if path.exists() else []
 
     def write_looks(self, looks: Sequence[Look]) -> None:
         """``looks.json``, all looks; once it is there, even empty, the study is judged by the sequential rule."""
@@ -135,7 +143,7 @@ class RunDirectory:
 
     def read_looks(self) -> tuple[Look, ...] | None:
         """What `write_looks` wrote; None where it never did."""
-        return _read_json_as(_LOOKS, self.path / LOOKS)
+        return read_json_as(LOOKS_ADAPTER, self.path / LOOKS)
 
     def write_orders(self, orders: Mapping[tuple[str, int], Sequence[str]]) -> None:
         """``orders.json``: arm -> seed -> a digest of the order of the images for each epoch that the run trained."""
@@ -146,7 +154,7 @@ class RunDirectory:
 
     def read_orders(self) -> Orders:
         """What `write_orders` wrote; nothing before the first time."""
-        return _read_orders(self.path)
+        return read_orders(self.path)
 
     def append_history(self, records: Sequence[EpochRecord]) -> int:
         """Appends one line a record in a single write, on the disk on return; the file's length in bytes."""
@@ -181,7 +189,7 @@ class RunDirectory:
         path, gone = self.path / HISTORY, set(runs)
         if path.exists():
             lines = path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith(b"\n") and _run_of(line) not in gone]
+            kept = [line for line in lines if line.endswith(b"\n") and run_of(line) not in gone]
             if len(kept) < len(lines):
                 write_whole(path, b"".join(kept))
 
@@ -199,14 +207,14 @@ class RunDirectory:
         write_whole(self.path / RESULTS, text.getvalue().encode())
 
     def read_results(self) -> tuple[Result, ...]:
-        return _read_results(self.path)
+        return read_results(self.path)
 
     def write_predictions(self, arm: str, seed: int, predictions: Predictions) -> None:
-        write_whole(_predictions_path(self.path, arm, seed), npz_bytes(vars(predictions)))
+        write_whole(predictions_path(self.path, arm, seed), npz_bytes(vars(predictions)))
 
     def read_predictions(self, arm: str, seed: int) -> Predictions | None:
         """What `write_predictions` wrote; None where it never did."""
-        return _read_predictions(self.path, arm, seed)
+        return read_predictions(self.path, arm, seed)
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
         write_whole(self.path / MISTAKES, npz_bytes(vars(mistakes)))
@@ -239,32 +247,6 @@ class RunDirectory:
 
     def _checkpoint(self, fleet: int) -> Path:
         return self.path / CHECKPOINTS / f"fleet-{fleet}.safetensors"
-
-
-def read_records(path: Path) -> StudyRecords:
-    """Everything a study recorded so far; raises `UserError` that names a missing or damaged file.
-
-    A last line of the history that was cut off is left out silently, any other damaged line, or row of the results,
-    with a warning that names it.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise UserError("no such run directory", where=str(path))
-    study = _read_study(path)
-    if study.resolved is None:
-        raise UserError("nothing was recorded here yet; run the study first", where=str(path))
-    results = _readable_results(path)
-    found = {(r.arm, r.seed): _read_predictions(path, r.arm, r.seed) for r in results}
-    return StudyRecords(
-        study=study.model_dump(mode="json"),
-        environment=_read_json(path / ENVIRONMENT),
-        history=_read_history(path / HISTORY),
-        results=results,
-        predictions={run: predictions for run, predictions in found.items() if predictions is not None},
-        mistakes=_read_npz(path / MISTAKES, Mistakes) if (path / MISTAKES).exists() else None,
-        looks=_read_json_as(_LOOKS, path / LOOKS),
-        orders=_read_orders(path),
-    )
 
 
 def _dense(arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -310,7 +292,7 @@ def _merge(path: Path, study: Study) -> Study:
     """The recorded study with the seeds of both; raises `UserError` that lists what differs."""
     if not (path / STUDY).exists():
         return study
-    recorded = _read_study(path)
+    recorded = read_study(path)
     if recorded.identity() != study.identity():
         here, asked = (
             _flat(s.model_dump(mode="json", exclude={"seeds", "resolved"})) for s in (recorded, study)
@@ -335,126 +317,5 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_study(path: Path) -> Study:
-    where = path / STUDY
-    return build_study(parse_yaml(_read_text(where), str(where)), str(where))
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("missing", expected="a file of a run directory", where=str(path)) from None
-    except OSError as error:
-        raise UserError(f"cannot read: {error.strerror}", where=str(path)) from error
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return _read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 text: {error}", where=str(path)) from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(_read_text(path))
-    except ValueError as error:
-        raise UserError(f"not valid JSON: {error}", where=str(path)) from error
-
-
-def _read_json_as(kind: TypeAdapter[Content], path: Path) -> Content | None:
-    """A JSON file of ours; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        return kind.validate_python(_read_json(path))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ": ".join((str(path), ".".join(str(part) for part in problem["loc"])))
-        raise UserError(problem["msg"], got=problem["input"], where=place) from error
-
-
-def _read_orders(path: Path) -> Orders:
-    content = _read_json_as(_ORDERS, path / ORDERS) or {}
-    return {(arm, seed): digests for arm, seeds in content.items() for seed, digests in seeds.items()}
-
-
-def _read_history(path: Path) -> tuple[EpochRecord, ...]:
-    records: list[EpochRecord] = []
-    lines = _read_bytes(path).split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end was cut off
-        try:
-            records.append(_EPOCH_RECORD.validate_json(line))
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]["msg"]
-            warnings.warn(f"{path}, line {number} is damaged and left out: {problem}", stacklevel=3)
-    return tuple(records)
-
-
-def _run_of(line: bytes) -> tuple[str, int] | None:
-    """The (arm, seed) of a line of the history; None where it is damaged."""
-    try:
-        record = _EPOCH_RECORD.validate_json(line)
-    except ValidationError:
-        return None
-    return record.arm, record.seed
-
-
 def _cell(value: object) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
-
-
-def _read_results(path: Path) -> tuple[Result, ...]:
-    """All rows; raises `UserError` that names the first damaged one."""
-    results = []
-    for result in _result_rows(path / RESULTS):
-        if isinstance(result, UserError):
-            raise result
-        results.append(result)
-    return tuple(results)
-
-
-def _readable_results(path: Path) -> tuple[Result, ...]:
-    """The rows that are whole; a warning names any other."""
-    results = []
-    for result in _result_rows(path / RESULTS):
-        if isinstance(result, UserError):
-            warnings.warn(f"a damaged row is left out: {result}", stacklevel=3)
-        else:
-            results.append(result)
-    return tuple(results)
-
-
-def _result_rows(where: Path) -> Iterator[Result | UserError]:
-    """Row by row the result, or what is wrong with it; raises `UserError` where columns are missing."""
-    if not where.exists():
-        return
-    table = csv.DictReader(io.StringIO(_read_text(where), newline=""))
-    missing = [column for column in RESULT_COLUMNS if column not in (table.fieldnames or ())]
-    if missing:
-        raise UserError("missing columns", got=", ".join(missing), where=str(where))
-    for number, row in enumerate(table, start=2):
-        try:
-            yield _RESULT.validate_python({key: value if value else None for key, value in row.items()})
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            column = ".".join(str(part) for part in problem["loc"])
-            yield UserError(problem["msg"], got=problem["input"], where=f"{where}, row {number}: {column}")
-
-
-def _predictions_path(path: Path, arm: str, seed: int) -> Path:
-    return path / PREDICTIONS / file_name(arm) / f"seed-{seed}.npz"
-
-
-def _read_predictions(path: Path, arm: str, seed: int) -> Predictions | None:
-    where = _predictions_path(path, arm, seed)
-    return _read_npz(where, Predictions) if where.exists() else None
-
-
-def _read_npz(path: Path, kind: type[Arrays]) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return kind(**{field.name: arrays[field.name] for field in fields(kind)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"damaged: {error}", expected="arrays as .npz", where=str(path)) from error

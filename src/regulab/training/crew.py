@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab import models
@@ -135,6 +137,23 @@ def input_plan(material: Material, runs: Sequence[Run], techniques: Mapping[str,
         seed_of=[distinct.index(own) for own in streams],
         setting_of=[settings.index(setting) for setting in wanted],
     )
+
+
+def change_batch(
+    techniques: Mapping[str, Hooks],
+    generators: Mapping[str, Sequence[np.random.Generator]],
+    x: Tensor,
+    labels: Tensor,
+    material: Material,
+) -> tuple[Tensor, Tensor]:
+    """Inputs ``(B, R, C, H, W)`` and targets after all batch hooks: labels ``(B, R)`` or probabilities ``(B, R, K)``."""
+    targets = labels
+    for name, hooks in techniques.items():
+        if hooks.batch is not None:
+            if targets is labels:
+                targets = F.one_hot(labels, material.classes).to(material.machine.parameters)
+            x, targets = hooks.batch(x, targets, generators[name])
+    return x, targets
 
 
 def evaluate(crew: Crew, images: ImageTensors, preprocessing: Preprocessing) -> tuple[Tensor, Tensor, Tensor]:

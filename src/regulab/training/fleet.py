@@ -13,7 +13,7 @@ from regulab.models.dropout import DropoutDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
-from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, weight_names
+from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.optimizers import Slots, proximal_step, update_of
 from regulab.training.schedules import learning_rate
 from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
@@ -79,14 +79,7 @@ class Fleet:
             done = (epoch - 1) * steps + step
             lr = learning_rate(train, done, steps)
             before = [buffer.clone() for buffer in self._stack.buffers()]
-            targets: Tensor = labels
-            for name, hooks in self._hooks.items():
-                if hooks.batch is not None:
-                    if targets is labels:
-                        targets = F.one_hot(labels, self._material.classes).to(
-                            self._material.machine.parameters
-                        )
-                    x, targets = hooks.batch(x, targets, generators[name])
+            x, targets = change_batch(self._hooks, generators, x, labels, self._material)
             logits = self._forward(x.flatten(1, 2))
             losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
             losses = losses.view(labels.shape).mean(0)

@@ -17,7 +17,7 @@ from regulab.models.dropout import Dropout, DropoutDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
-from regulab.training.crew import Arrays, EpochTotals, Material, Run, input_plan, weight_names
+from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.schedules import learning_rate
 
 SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
@@ -84,14 +84,7 @@ class PlainRun:
         for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
             lr = learning_rate(train, (epoch - 1) * steps + step, steps)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            targets = labels
-            for name, hooks in self._hooks.items():
-                if hooks.batch is not None:
-                    if targets is labels:
-                        targets = F.one_hot(labels, self._material.classes).to(
-                            self._material.machine.parameters
-                        )
-                    x, targets = hooks.batch(x, targets, generators[name])
+            x, targets = change_batch(self._hooks, generators, x, labels, self._material)
             logits = self._forward(x[:, 0])
             loss = F.cross_entropy(logits, targets[:, 0])
             loss_sum += float(loss.detach())
