@@ -146,7 +146,7 @@ def change_batch(
     labels: Tensor,
     material: Material,
 ) -> tuple[Tensor, Tensor]:
-    """Inputs ``(B, R, C, H, W)`` and targets after the batch hooks: labels ``(B, R)`` or probabilities ``(B, R, K)``."""
+    """Inputs ``(B, R, C, H, W)`` and targets after batch hooks: labels ``(B, R)`` or probabilities ``(B, R, K)``."""
     targets = labels
     for name, hooks in techniques.items():
         if hooks.batch is not None:
