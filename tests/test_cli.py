@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from regulab.cli import app
 from regulab.cli.arguments import assembled_study
-from regulab.config import Study, builtin_studies
+from regulab.config import Data, Study, builtin_studies
 from regulab.errors import UserError
 from regulab.store import RunDirectory
 from tests.samples import STUDY, epoch_record, finished_run, result
@@ -93,7 +93,7 @@ class TestAssembledStudy:
 
     def test_data_keeps_what_the_study_does_to_the_images(self):
         study = assembled_study(["data.augment={rotate: 7}"], data="mnist")
-        assert study.data.model_dump() == {"name": "mnist", "normalize": "dataset", "augment": {"rotate": 7}}
+        assert study.data == Data(name="mnist", augment={"rotate": 7})
 
     @pytest.mark.parametrize(
         ("text", "seeds"), [("3", (0, 1, 2)), ("0,3,7", (0, 3, 7)), ("7,", (7,)), (" 4, 2", (4, 2))]
@@ -323,8 +323,11 @@ class TestShow:
         Path("s.yaml").write_text("model: {dropout: 0}\narms: {none: {}}\n")
         assert invoke("show", "arms", "s.yaml").stdout == "none (no regularization)\n"
 
-    def test_there_are_no_lessons_yet(self):
-        assert invoke("show", "lessons").stdout == "there are no lessons yet\n"
+    def test_a_lesson_shows_claims_rules_and_equations(self):
+        shown = invoke("show", "lessons", "batch-norm").stdout
+        assert "subtracted out" in shown
+        assert "holds if" in shown
+        assert "1502.03167" in shown
         assert invoke("show", "lessons", "x").exit_code == 2
 
 

@@ -45,9 +45,13 @@ class Part(BaseModel):
 
 
 class Data(Part):
-    """Which images, and what happens to every one of them in every arm."""
+    """Which images, and what happens to every one of them in every arm.
+
+    ``train_images``: so many of the training part, stratified by class, the same for every seed; null takes all.
+    """
 
     name: str = "digits"
+    train_images: Count | None = None
     normalize: Literal["dataset", "none"] = "dataset"
     augment: dict[str, Any] = {}
 
@@ -74,12 +78,15 @@ class Protocol(Part):
 class Model(Part):
     """The network: a registered one, or a person's own as ``FILE.py:NAME``.
 
-    ``dropout`` is the rate of all its dropout layers, in every arm. A person's own network keeps the rates of
-    its layers unless one is given here.
+    ``norm`` stands before or after each ReLU (``norm_position``). ``depth`` is the number of blocks of a network
+    that has a free choice of it. ``dropout`` is the rate of all its dropout layers, in every arm. A person's
+    own network keeps the rates of its layers unless one is given here.
     """
 
     name: str = "cnn10k"
     norm: str = "batch"
+    norm_position: Literal["before", "after"] = "before"
+    depth: Annotated[int, Field(ge=1, le=200)] | None = None
     dropout: DropoutRate | None = 0.05
 
     @model_validator(mode="before")

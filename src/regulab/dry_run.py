@@ -36,7 +36,8 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     fleets = plan_fleets(material, arms, study.seeds, [])
     largest = max(fleets, key=lambda fleet: len(fleet.runs))
     batch = min(study.train.batch_size, len(material.train))
-    memory = len(largest.runs) * batch * bytes_per_image(material) + splits.train.pixels.nbytes
+    bytes_each = max(bytes_per_image(material, module) for module in material.examples())
+    memory = len(largest.runs) * batch * bytes_each + splits.train.pixels.nbytes
     notes = [
         *material.machine.notes,
         *sorted({f"plain loop: {f.reason}" for f in fleets if f.engine == "plain"}),

@@ -30,7 +30,8 @@ def prepare(study: Study, splits: Splits, device: str) -> Material:
     train = ImageTensors.of(splits.train, machine.device)
     preprocessing = fit(splits.train, study.data.normalize)
     material = Material(study, train, preprocessing, len(splits.class_names), machine)
-    bytes_per_image(material)
+    for module in material.examples():
+        bytes_per_image(material, module)
     return material
 
 
@@ -39,7 +40,7 @@ def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]
     return {
         "class_names": list(splits.class_names),
         "legends": techniques.legends(study),
-        "model_hash": models.fingerprint(study.model, material.module(0)),
+        "model_hash": models.fingerprint(study.model, material.examples()),
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
     }

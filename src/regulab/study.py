@@ -61,7 +61,7 @@ def run(
     found = findings(study, splits, material)
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
         refuse_changes(store, found)
-        trained, batch = 0, max(1, runs_per_fleet(material, len(arms)) // len(arms))
+        trained, batch = 0, max(1, runs_per_fleet(material, material.examples()[0], len(arms)) // len(arms))
         try:
             for _ in deciding.rounds(store, max_seeds, batch, progress):
                 trained += train_missing(store, material, arms, splits, device, progress)

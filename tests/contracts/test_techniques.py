@@ -12,7 +12,7 @@ from regulab.techniques import TECHNIQUES, parse, stack
 from regulab.techniques.technique import Parameter
 
 EXAMPLE = 0.25
-EXAMPLES = {"early_stopping": 3}  # where a quarter is no valid strength
+EXAMPLES = {"early_stopping": 3, "norm": "none"}  # where a quarter is no valid strength
 
 
 def example(name):

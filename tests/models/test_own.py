@@ -211,7 +211,7 @@ def test_frozen_parameters_stay_frozen_in_both_engines(own):
     for position, plain in enumerate(plains):
         for name, value in plain.weights().items():
             torch.testing.assert_close(fleet.weights()[name][position], value[0])
-    assert "norm.weight" not in weight_names(material.module(0)), "γ of a layer norm is no weight"
+    assert "norm.weight" not in weight_names(material.examples()[0]), "γ of a layer norm is no weight"
 
 
 def test_unused_parameters_are_refused(own, tmp_path):

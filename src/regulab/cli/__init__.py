@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regulab import __version__
-from regulab.cli import data, show
+from regulab.cli import data, lesson, show
 from regulab.cli.arguments import assembled_study
 from regulab.cli.exits import FAILED_RUNS, guarded
 from regulab.errors import UserError
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("show")(show.show)
+app.command("lesson")(lesson.lesson)
 
 MAX_SEEDS = 40
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, such as runs/l1-l2.")]

@@ -18,6 +18,7 @@ from regulab.errors import UserError
 
 if TYPE_CHECKING:
     from regulab.data import Dataset
+    from regulab.lessons.lesson import Lesson
     from regulab.models.parts import Net, Norm
     from regulab.techniques.technique import Technique
 
@@ -147,13 +148,27 @@ def _study_summary(name: str, text: str) -> str:
     return "arms " + ", ".join(build_study(parse_yaml(text, name), name).arms)
 
 
+def _lessons() -> Entries:
+    from regulab.lessons import lessons
+
+    return {name: (one.title, partial(_lesson, one)) for name, one in lessons().items()}
+
+
+def _lesson(one: Lesson) -> str:
+    claims = [f"- {claim.statement}\n  {claim.rule}" for claim in one.claims]
+    sources = f"Sources: {'; '.join(one.sources)}."
+    return "\n".join(
+        [one.title, "", "Claims, and when they hold:", *claims, "", one.text.strip(), "", sources]
+    )
+
+
 CATALOGUES: dict[Kind, Callable[[], Entries]] = {
     Kind.techniques: _techniques,
     Kind.norms: _norms,
     Kind.models: _models,
     Kind.datasets: _datasets,
     Kind.studies: _studies,
-    Kind.lessons: dict,
+    Kind.lessons: _lessons,
 }
 
 

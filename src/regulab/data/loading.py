@@ -38,4 +38,4 @@ def find_dataset(name: str) -> Dataset:
 
 def load(data: Data, protocol: Protocol, root: Path) -> Splits:
     """The splits of the dataset that ``data`` names, read from ``root``."""
-    return split(find_dataset(data.name).load(root), protocol)
+    return split(find_dataset(data.name).load(root), protocol, data.train_images)

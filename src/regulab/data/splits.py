@@ -31,22 +31,27 @@ class Splits:
     dataset: str
 
 
-def split(content: DatasetContent, protocol: Protocol) -> Splits:
+def split(content: DatasetContent, protocol: Protocol, train_images: int | None = None) -> Splits:
     """The parts that ``protocol`` asks for.
 
     ``holdout`` cuts ``protocol.validation`` images (below 1: that fraction of them, rounded) out of the
     training split, stratified by class; null means the dataset's own validation part, or one sixth.
     ``course`` trains on the whole training split and validates on the test split, which it opens here.
+    With ``train_images`` only so many of the images that would train do so, stratified by class; a smaller number
+    takes a part of what a larger one takes, but for rounding.
 
-    Raises `UserError` where validation would be empty or leave a class without a training image.
+    Raises `UserError` where validation would be empty or leave a class without a training image, or where there
+    are no ``train_images`` to train on.
     """
     if protocol.kind == "course":
-        everything = np.arange(len(content.train))
+        everything = _limited(content.train, np.arange(len(content.train)), train_images)
         test = content.open_test()
         index_hash = _index_hash(everything, np.arange(len(test)), "test")
-        return _splits(content, content.train, test, lambda: test, index_hash)
+        train = content.train if train_images is None else content.train.take(everything)
+        return _splits(content, train, test, lambda: test, index_hash)
     chosen = _validation_indices(content, protocol.validation)
     rest = np.setdiff1d(np.arange(len(content.train)), chosen, assume_unique=True)
+    rest = _limited(content.train, rest, train_images)
     index_hash = _index_hash(rest, chosen, "train")
     return _splits(
         content, content.train.take(rest), content.train.take(chosen), content.open_test, index_hash
@@ -87,6 +92,19 @@ def _validation_indices(content: DatasetContent, asked: float | None) -> NDArray
             where="protocol.validation",
         )
     return stratified(content.train.labels, count, "validation")
+
+
+def _limited(images: Images, indices: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:
+    """So many of the indices, stratified by the images' classes."""
+    if count is None or count == len(indices):
+        return indices
+    labels = images.labels[indices]
+    most = largest_part(np.bincount(labels))
+    if count > most:
+        raise UserError(
+            "not so many images to train on", got=count, expected=f"at most {most}", where="data.train_images"
+        )
+    return indices[stratified(labels, count, "train images")]
 
 
 def _index_hash(train: NDArray[np.int64], validation: NDArray[np.int64], validation_from: str) -> str:

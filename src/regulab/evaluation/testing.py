@@ -65,7 +65,7 @@ def _test_crew(
         weights = trained.weights[position]
         assert weights is not None
         run = trained.runs[position]
-        initial = material.module(run.seed, run.arm)
+        initial = material.module(run)
         result = replace(
             untested(trained, position, material),
             test_loss=float(test_loss[row]),
@@ -100,7 +100,7 @@ def untested(trained: Trained, position: int, material: Material) -> Result:
         weight_norm_l2=None,
         zero_fraction=None,
         near_zero_fraction=None,
-        parameters=sum(p.numel() for p in material.module(log.seed).parameters()),
+        parameters=sum(p.numel() for p in material.module(trained.runs[position]).parameters()),
         seconds=log.seconds,
         initial_weights_hash=log.initial_weights_hash,
         data_order_hash=_hash(log.orders),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
 
 from regulab.config import Model
+from regulab.errors import UserError
 from regulab.models.dropout import adopt
 from regulab.models.own import is_own, own_net, own_source
 from regulab.models.parts import Net, Norm
@@ -27,9 +29,13 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
     """
     net = own_net(model.name) if is_own(model.name) else lookup(NETS, model.name, "model", "model.name")
     norm = lookup(NORMS, model.norm, "norm", "model.norm")
+    for choice in ("norm", "norm_position", "depth"):
+        chosen = getattr(model, choice)
+        if choice not in net.takes and chosen != Model.model_fields[choice].default:
+            raise UserError(f"{model.name} leaves no choice of this", got=chosen, where=f"model.{choice}")
     with torch.random.fork_rng(devices=[]):
         _seed_torch(streams, "construction")
-        module = adopt(net.build(in_channels, classes, norm, model.dropout))
+        module = adopt(net.build(in_channels, classes, norm, model))
         for name, layer in module.named_modules():
             if model.name in NETS and hasattr(layer, "reset_parameters"):
                 _seed_torch(streams, name)
@@ -41,16 +47,25 @@ def _seed_torch(streams: Streams, name: str) -> None:
     torch.manual_seed(int(streams.generator("initial weights", name).bit_generator.random_raw() >> 1))
 
 
-def fingerprint(model: Model, module: nn.Module) -> str:
-    """SHA-256 over the initial weights and, for a person's own network, its file: what a study must not change."""
+def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
+    """SHA-256 over the initial weights and, for a person's own network, its file: what a study must not change.
+
+    ``modules`` are a network of each architecture that the study's arms have.
+    """
     source = own_source(model.name) if is_own(model.name) else b""
-    return hashlib.sha256(weights_hash(module).encode() + source).hexdigest()
+    weights = "".join(weights_hash(module) for module in modules)
+    return hashlib.sha256(weights.encode() + source).hexdigest()
 
 
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over names, shapes and values of all parameters: equal hashes, equal starting points."""
+def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str:
+    """SHA-256 over names, shapes and values of the parameters, or of those called ``names``.
+
+    Equal hashes, equal starting points.
+    """
     digest = hashlib.sha256()
     for name, parameter in module.named_parameters():
+        if names is not None and name not in names:
+            continue
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models.parts import Net, Norm
 
@@ -28,8 +29,9 @@ def own_net(name: str) -> Net:
     """The net that ``FILE.py:NAME`` names: an `nn.Module` class, or a function that returns a module.
 
     It is called with those of ``in_channels``, ``classes``, ``norm`` (a function from a number of channels
-    to a layer) and ``dropout`` that it has parameters for. Its ``nn.Dropout`` layers share their draws among
-    arms like ours. Raises `UserError` where the file cannot be read or run, or holds no such net.
+    to a layer), ``norm_position``, ``depth`` and ``dropout`` that it has parameters for. Its ``nn.Dropout``
+    layers share their draws among arms like ours. Raises `UserError` where the file cannot be read or run,
+    or holds no such net.
     """
     file, _, attribute = name.rpartition(":")
     module = _module(Path(file))
@@ -43,6 +45,7 @@ def own_net(name: str) -> Net:
         summary=f"{attribute} from {file}",
         description=inspect.getdoc(factory) or "",
         build=_builder(factory, name),
+        takes=frozenset(inspect.signature(factory).parameters),
     )
 
 
@@ -70,9 +73,16 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm, float | None], nn.Module]:
-    def build(in_channels: int, classes: int, norm: Norm, dropout: float | None) -> nn.Module:
-        offered = {"in_channels": in_channels, "classes": classes, "norm": norm.build, "dropout": dropout}
+def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm, Model], nn.Module]:
+    def build(in_channels: int, classes: int, norm: Norm, model: Model) -> nn.Module:
+        offered = {
+            "in_channels": in_channels,
+            "classes": classes,
+            "norm": norm.build,
+            "norm_position": model.norm_position,
+            "depth": model.depth,
+            "dropout": model.dropout,
+        }
         accepted = inspect.signature(factory).parameters
         try:
             net = factory(

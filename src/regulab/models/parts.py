@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from regulab.config import Model
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Norm:
@@ -25,9 +27,13 @@ class Norm:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Net:
-    """A network: ``build(in_channels, classes, norm, dropout)`` makes a module ``(B, C, H, W) → (B, classes)``."""
+    """A network: ``build(in_channels, classes, norm, model)`` makes a module ``(B, C, H, W) → (B, classes)``.
+
+    ``takes``: which of the model's choices mean anything to it.
+    """
 
     name: str
     summary: str
     description: str
-    build: Callable[[int, int, Norm, float | None], nn.Module]
+    build: Callable[[int, int, Norm, Model], nn.Module]
+    takes: frozenset[str] = frozenset({"norm", "norm_position"})

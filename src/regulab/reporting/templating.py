@@ -30,7 +30,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters |= {"md": markdown_text, "path": quote, "percent": percent, "one_line": one_line}
+    found.filters |= {
+        "md": markdown_text,
+        "path": quote,
+        "percent": percent,
+        "one_line": one_line,
+        "cell": table_cell,
+    }
     return found
 
 
@@ -48,6 +54,11 @@ def script_hash(script: str) -> str:
 
 def one_line(text: object) -> str:
     return " ".join(str(text).split())
+
+
+def table_cell(text: object) -> str:
+    """Markdown of ours on one line, with the bars that would end a table's cell escaped."""
+    return one_line(text).replace("|", "\\|")
 
 
 def markdown_text(text: object) -> Markup:

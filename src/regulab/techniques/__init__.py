@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from regulab.config import Study, validate
+from regulab.config import Model, Study, validate
 from regulab.errors import UserError
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
+from regulab.techniques.norm import Normalization
 from regulab.techniques.technique import Hooks, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
@@ -22,10 +23,10 @@ def parse(name: str, value: Any, where: str) -> Technique:
     place = f"{where}.{name}" if where else name
     if isinstance(value, Mapping):
         return validate(kind, value, place)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(
-            "neither a number nor a mapping", got=value, expected=f"{kind.scalar} or {{…}}", where=place
-        )
+    number = kind.model_fields[kind.scalar].annotation is not str
+    if isinstance(value, bool) or not isinstance(value, int | float if number else str):
+        problem = f"neither a {'number' if number else 'name'} nor a mapping"
+        raise UserError(problem, got=value, expected=f"{kind.scalar} or {{…}}", where=place)
     return validate(kind, {kind.scalar: value}, place)
 
 
@@ -41,6 +42,14 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
         arms[arm] = tuple({**common, **own}.values())
     return arms
+
+
+def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
+    """The model of an arm: the study's, with the arm's own norm if it has one."""
+    norm = next((t for t in techniques if isinstance(t, Normalization)), None)
+    if norm is None:
+        return study.model
+    return study.model.model_copy(update={"norm": norm.kind, "norm_position": norm.position})
 
 
 def legends(study: Study) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab import models
-from regulab.config import Study
+from regulab.config import Model, Study
 from regulab.data.augmentation import AugmentSettings
 from regulab.data.preprocessing import Preprocessing
 from regulab.streams import Streams
-from regulab.techniques import Technique
+from regulab.techniques import Technique, arms_of, model_of
 from regulab.techniques.technique import Hooks
 from regulab.training.batches import ImageTensors, InputPlan
 from regulab.training.machine import Machine
@@ -48,19 +49,36 @@ class Material:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
         return Streams(self.study.name, seed, arm if self.study.pairing == "none" else "")
 
-    def module(self, seed: int, arm: str = "") -> nn.Module:
-        """The plain network with a run's initial weights."""
-        channels = self.train.pixels.shape[-1]
-        module = models.build(self.study.model, channels, self.classes, self.streams(seed, arm))
+    def module(self, run: Run) -> nn.Module:
+        """The plain network of a run with its initial weights."""
+        model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
+        module = models.build(model, self.train.pixels.shape[-1], self.classes, streams)
         return module.to(self.machine.parameters)
 
     def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
-        """The networks of several runs; runs that share their streams get the same object."""
+        """The networks of several runs of one architecture; runs that share their streams get the same object."""
         keys = [self.streams(run.seed, run.arm) for run in runs]
-        built = {
-            key: self.module(run.seed, run.arm) for key, run in dict(zip(keys, runs, strict=True)).items()
-        }
+        built = {key: self.module(run) for key, run in dict(zip(keys, runs, strict=True)).items()}
         return [built[key] for key in keys]
+
+    @cached_property
+    def architectures(self) -> list[tuple[str, ...]]:
+        """The arms in groups of one architecture each, in the order of their first arms."""
+        groups: dict[Model, list[str]] = {}
+        for arm, techniques in arms_of(self.study).items():
+            groups.setdefault(model_of(self.study, techniques), []).append(arm)
+        return [tuple(arms) for arms in groups.values()]
+
+    def examples(self, seed: int = 0) -> list[nn.Module]:
+        """A network of each architecture, with the initial weights of a seed."""
+        arms = arms_of(self.study)
+        return [self.module(Run(first, seed, arms[first])) for first, *_ in self.architectures]
+
+    @cached_property
+    def common_parameters(self) -> frozenset[str]:
+        """Names of the parameters that the networks of all arms have, with equal shapes."""
+        shapes = [{(name, p.shape) for name, p in net.named_parameters()} for net in self.examples()]
+        return frozenset(name for name, _ in set.intersection(*shapes))
 
 
 @dataclass(frozen=True)

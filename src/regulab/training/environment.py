@@ -28,7 +28,7 @@ def describe(machine: Machine, splits: Splits) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": torch.cuda.get_device_name(machine.device)
         if machine.device.type == "cuda"
-        else _processor(),
+        else processor(),
         "device": machine.device.type,
         "precision": machine.precision,
         "threads": torch.get_num_threads(),
@@ -59,7 +59,8 @@ def _commit() -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name as the system tells it."""
     if sys.platform.startswith("linux"):
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
             if line.startswith("model name"):

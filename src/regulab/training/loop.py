@@ -74,7 +74,8 @@ class Voyage:
         self._plan, self._material, self._runs = plan, material, list(runs)
         self._validation, self._store = validation, store
         self._crew = make_crew(plan.engine, material, runs)
-        hashes = [weights_hash(module) for module in material.modules(runs)]
+        common = material.common_parameters
+        hashes = [weights_hash(module, common) for module in material.modules(runs)]
         self._logs = [RunLog(run.arm, run.seed, initial) for run, initial in zip(runs, hashes, strict=True)]
         self._rules = stopping_rules(runs)
         self._kept: dict[int, Arrays] = {}

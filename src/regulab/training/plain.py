@@ -31,7 +31,7 @@ class PlainRun:
         (self._run,) = runs
         self._material = material
         device = material.machine.device
-        self._module = material.module(self._run.seed, self._run.arm).to(device)
+        self._module = material.module(self._run).to(device)
         self._hooks = stack_techniques([self._run.techniques])
         for hooks in self._hooks.values():
             for layer in self._module.modules():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,7 @@ PIXELS_PER_STEP = (
     2**19
 )  # images × pixels × runs: beyond it larger fleets gain nothing (measured on MNIST, R = 4 … 8)
 BYTES_PER_STEP = 2**32  # activations of one step: larger fleets are split
-CHECKED_IMAGES = 8
+CHECKED_IMAGES, CHECKED_SEEDS = 8, 3
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,17 @@ def plan_fleets(
 ) -> list[FleetPlan]:
     """The known fleets, then new ones for the runs that none of them holds."""
     held = {run for fleet in known for run in fleet.runs}
-    missing = [seed for seed in seeds if any((arm, seed) not in held for arm in arms)]
-    engine, reason = choose_engine(material)
-    size = 1 if engine == "plain" else runs_per_fleet(material, len(arms))
     fleets = list(known)
-    for runs in _groups(list(arms), missing, held, size):
-        fleets.append(
-            FleetPlan(
-                len(fleets), tuple(runs), engine, reason, material.machine.precision, torch.get_num_threads()
-            )
-        )
+    for group in material.architectures:
+        missing = [seed for seed in seeds if any((arm, seed) not in held for arm in group)]
+        if not missing:
+            continue
+        modules = [material.module(Run(group[0], seed, arms[group[0]])) for seed in range(CHECKED_SEEDS)]
+        engine, reason = choose_engine(material, modules)
+        size = 1 if engine == "plain" else runs_per_fleet(material, modules[0], len(group))
+        precision, threads = material.machine.precision, torch.get_num_threads()
+        for runs in _groups(group, missing, held, size):
+            fleets.append(FleetPlan(len(fleets), tuple(runs), engine, reason, precision, threads))
     return fleets
 
 
@@ -81,11 +83,10 @@ def _groups(
         yield group
 
 
-def choose_engine(material: Material) -> tuple[str, str]:
-    """``fleet``, or ``plain`` with the reason: three seeds' modules are stacked and compared with the plain ones."""
+def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str, str]:
+    """``fleet``, or ``plain`` with the reason: several seeds' modules are stacked and compared with the plain ones."""
     if material.study.train.engine == "plain":
         return "plain", "the study asks for it"
-    modules = [material.module(seed) for seed in range(3)]
     pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
     x = material.preprocessing.normalize(material.preprocessing.to_unit(pixels))
     try:
@@ -95,20 +96,20 @@ def choose_engine(material: Material) -> tuple[str, str]:
     return "fleet", ""
 
 
-def runs_per_fleet(material: Material, arms: int) -> int:
+def runs_per_fleet(material: Material, module: nn.Module, arms: int) -> int:
     """How many runs a fleet holds: all arms of a seed, more seeds while a step is small, fewer where memory ends."""
     _, height, width, _ = material.train.pixels.shape
     batch = min(material.study.train.batch_size, len(material.train))
     seeds = max(1, PIXELS_PER_STEP // (arms * batch * height * width))
-    return max(1, min(seeds * arms, BYTES_PER_STEP // (batch * bytes_per_image(material))))
+    return max(1, min(seeds * arms, BYTES_PER_STEP // (batch * bytes_per_image(material, module))))
 
 
-def bytes_per_image(material: Material) -> int:
+def bytes_per_image(material: Material, module: nn.Module) -> int:
     """Memory of one image's activations in one run's training step: the outputs of all layers, and their gradients.
 
     Raises `UserError` where the network cannot take images of this size.
     """
-    module, outputs, where = material.module(0).eval(), [0], f"model {material.study.model.name}"
+    module, outputs, where = copy.deepcopy(module).eval(), [0], f"model {material.study.model.name}"
 
     def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
@@ -139,8 +140,12 @@ def check_model(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -
 
     takes no part in the output, so that an optimizer has nothing to do with it.
     """
+    for group, module in zip(material.architectures, material.examples(), strict=True):
+        _check_module(material, module.eval(), {arm: arms[arm] for arm in group})
+
+
+def _check_module(material: Material, module: nn.Module, arms: Mapping[str, tuple[Technique, ...]]) -> None:
     where = f"model {material.study.model.name}"
-    module = material.module(0).eval()
     has_dropout = any(isinstance(layer, Dropout) for layer in module.modules())
     for arm, techniques in arms.items():
         if not has_dropout and any(t.name == "dropout" and t != DropoutTechnique(rate=0) for t in techniques):

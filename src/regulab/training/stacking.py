@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regulab.models.block import HeConv2d
 from regulab.models.dropout import Dropout, inverse_keep, threshold
 from regulab.models.norms.batch import BatchNorm
 
@@ -221,6 +222,7 @@ AS_THEY_ARE = (
 # fmt: on
 RULES: dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]] = {
     nn.Conv2d: StackedConv2d,
+    HeConv2d: StackedConv2d,
     BatchNorm: StackedBatchNorm,
     nn.BatchNorm2d: StackedBatchNorm,
     nn.GroupNorm: _stack_group_norm,

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.dropout import Dropout
+from regulab.config import Model
+from regulab.models.block import Block
 from regulab.models.parts import Net, Norm
 
 WIDTH = 16
 POOLED = (True, False, True, False, False)  # which of the five blocks halve the map
 
 
-class Block(nn.Module):
-    """3×3 convolution, 2×2 max pooling in some blocks, normalization, ReLU, dropout.
-
-    Pooling stands before normalization: it commutes with ReLU, and everything after it touches a
-    quarter of the memory.
-    """
-
-    def __init__(self, inputs: int, outputs: int, norm: Norm, dropout: float, pooled: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not norm.shifts)
-        self.pool = nn.MaxPool2d(2) if pooled else nn.Identity()
-        self.norm = norm.build(outputs)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(F.relu(self.norm(self.pool(self.conv(x)))))
-
-
 class CNN10k(nn.Module):
     """``(B, C, H, W)``, 8 ≤ H, W ≤ 64, to logits ``(B, classes)``: five blocks, global average pooling, linear."""
 
-    def __init__(self, in_channels: int, classes: int, norm: Norm, dropout: float | None) -> None:
+    def __init__(self, in_channels: int, classes: int, norm: Norm, model: Model) -> None:
         super().__init__()
         inputs = (in_channels, *[WIDTH] * (len(POOLED) - 1))
         self.blocks = nn.Sequential(
-            *(Block(i, WIDTH, norm, dropout or 0.0, pooled) for i, pooled in zip(inputs, POOLED, strict=True))
+            *(Block(i, WIDTH, norm, model, pooled) for i, pooled in zip(inputs, POOLED, strict=True))
         )
         self.classify = nn.Linear(WIDTH, classes)
 
@@ -51,7 +33,8 @@ CNN10K = Net(
     description=(
         "conv 3×3 (no bias before a norm that shifts) → [max pool 2×2] → norm → ReLU → dropout, five times, pooled in\n"
         "blocks 1 and 3; then the mean over the map and a linear layer. 9,690 parameters for one input channel and\n"
-        "ten classes, 9,978 for three channels. Images from 8×8 to 64×64."
+        "ten classes, 9,978 for three channels. Images from 8×8 to 64×64. `norm_position: after` puts ReLU before the\n"
+        "norm."
     ),
     build=CNN10k,
 )

@@ -1,0 +1,73 @@
+"""The page of lessons: Markdown for GitHub and HTML for a browser, from the same lessons told."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from latex2mathml.converter import convert
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+import regulab
+from regulab.files import write_whole
+from regulab.lessons.telling import Told
+from regulab.reporting.templating import environment, source
+from regulab.training.environment import processor
+
+
+def markdown(told: Sequence[Told], footer: str) -> bytes:
+    """The page as GitHub's Markdown, with equations between dollars and a picture for each ground."""
+    return environment().get_template("lessons.md").render(told=told, footer=footer).encode()
+
+
+def html(told: Sequence[Told], footer: str) -> bytes:
+    """The page as HTML with equations as MathML; it loads nothing but its own pictures."""
+    template = environment().get_template("lessons.html")
+    content = template.render(
+        told=told, footer=footer, style=source("style.css"), prose=_prose, inline=_inline
+    )
+    return content.encode()
+
+
+@cache
+def _renderer() -> MarkdownIt:
+    """Markdown without raw HTML; ``$…$`` and ``$$…$$`` become MathML."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return parser.use(dollarmath_plugin, renderer=_mathml, double_inline=True)
+
+
+def _mathml(latex: str, options: dict[str, bool]) -> str:
+    return convert(latex, display="block" if options["display_mode"] else "inline")
+
+
+def _prose(text: str) -> Markup:
+    return Markup(_renderer().render(text))
+
+
+def _inline(text: str) -> Markup:
+    """One line of Markdown, without the paragraph around it."""
+    return Markup(_renderer().renderInline(text))
+
+
+def write_page(told: Sequence[Told], out: Path, name: str) -> Path:
+    """Writes ``<name>.html`` and its twin in Markdown (``README.md`` for ``index``); the path of the former."""
+    footer = _footer(told)
+    write_whole(out / f"{name}.html", html(told, footer))
+    write_whole(out / ("README.md" if name == "index" else f"{name}.md"), markdown(told, footer))
+    return out / f"{name}.html"
+
+
+def _footer(told: Sequence[Told]) -> str:
+    seconds = sum(one.seconds for one in told)
+    return (
+        f"Measured on {date.today().isoformat()} in {seconds:.0f} s, figures included, with regulab"
+        f" {regulab.__version__}, torch {torch.__version__}, numpy {np.__version__}, Python"
+        f" {platform.python_version()}, on {processor()}, {torch.get_num_threads()} threads."
+    )

@@ -1,0 +1,42 @@
+"""Normalization: an arm's own norm in the place of the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+from pydantic import field_validator
+
+from regulab.models import NORMS
+from regulab.techniques.technique import Hooks, Technique
+
+
+class Normalization(Technique):
+    """Normalization: the norm of every block of the model, in the place of ``model.norm``, for one arm.
+
+    Arms with different norms are different architectures: they train in fleets of their own, from equal initial
+    weights wherever both have a parameter of that name and shape. Parameters: ``kind``, one of `regulab show
+    norms`; ``position``: ``before`` (default) or ``after`` ReLU. ``norm: none`` is short for ``norm: {kind: none}``.
+
+    Source: Ioffe & Szegedy 2015 (arXiv 1502.03167).
+    """
+
+    name: ClassVar[str] = "norm"
+    scalar: ClassVar[str] = "kind"
+    kind: str
+    position: Literal["before", "after"] = "before"
+
+    @field_validator("kind")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in NORMS:
+            raise ValueError(f"unknown norm; expected one of {', '.join(NORMS)}")
+        return value
+
+    def legend(self) -> str:
+        name = "no norm" if self.kind == "none" else f"{self.kind} norm"
+        return f"{name} after ReLU" if self.position == "after" else name
+
+    @classmethod
+    def stack(cls, values: Sequence[Self | None]) -> Hooks:
+        return Hooks()  # it changes the model, not the training
