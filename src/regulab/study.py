@@ -93,7 +93,7 @@ def train_missing(
         store.write_environment(describe(material.machine, splits))
         announce(progress, material.study, fleets, pending, store)
     for fleet in pending:
-        aboard = replace(material, machine=choose_machine(device, fleet.precision))
+        aboard = replace(material, machine=choose_machine(device, fleet.precision, fleet.kernels))
         validation = ImageTensors.of(splits.validation, aboard.machine.device)
         with threads(fleet.threads):
             trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)

@@ -14,10 +14,12 @@ from regulab.data import load
 from regulab.data.preprocessing import fit
 from regulab.training.batches import ImageTensors
 from regulab.training.crew import Material, Run
+from regulab.training.kernels.build import library
 from regulab.training.machine import Machine
 
 CPU = torch.device("cpu")
 FLOAT32 = Machine(CPU, torch.float32)
+FUSED = Machine(CPU, torch.float32, kernels=library(torch.float32) is not None)
 FLOAT64 = Machine(CPU, torch.float64, parameters=torch.float64)
 
 

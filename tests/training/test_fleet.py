@@ -8,7 +8,7 @@ import torch
 from regulab.training.crew import evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainRun
-from tests.training.material import FLOAT32, FLOAT64, material_of, runs_of, study_of, validation_of
+from tests.training.material import FLOAT32, FLOAT64, FUSED, material_of, runs_of, study_of, validation_of
 
 ARMS = {
     "none": {},
@@ -96,10 +96,11 @@ def test_every_run_equals_the_plain_loop(optimizer):
             torch.testing.assert_close(penalties[row].double(), plains[position].penalties()[0].double())
 
 
+@pytest.mark.parametrize("machine", [FLOAT32, FUSED], ids=["layers", "kernels"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[:3], ids=str)
-def test_every_run_equals_the_plain_loop_to_rounding_in_float32(optimizer):
+def test_every_run_equals_the_plain_loop_to_rounding_in_float32(optimizer, machine):
     """Rounding may push an activation over the kink of a ReLU, which visibly moves a few weights; the rest agree."""
-    _, plains, ended, _ = trained(FLOAT32, optimizer)
+    _, plains, ended, _ = trained(machine, optimizer)
     found = differences(plains, ended)
     for difference in found.values():
         assert difference.max() < 2e-3

@@ -14,6 +14,7 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
 from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
+from regulab.training.fusing import fuse
 from regulab.training.optimizers import Slots, proximal_step, update_of
 from regulab.training.schedules import learning_rate
 from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
@@ -27,6 +28,8 @@ class Fleet:
         modules = material.modules(runs)
         self._weight_names = weight_names(modules[0])
         self._stack = stack_modules(modules).to(material.machine.device)
+        if material.machine.kernels:
+            self._stack = fuse(self._stack, material.machine.activations)
         self._update = update_of(material.study.train.optimizer)
         self._slots: dict[str, Slots] = {
             name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from regulab.errors import UserError
+from regulab.training.kernels.build import library
 
 
 @dataclass(frozen=True)
@@ -18,32 +19,36 @@ class Machine:
     """What the arithmetic runs on.
 
     ``activations`` is the type of activations and products; ``parameters`` that of weights, optimizer state,
-    statistics and losses (float64 serves tests, where rounding must not hide a difference).
+    statistics and losses (float64 serves tests, where rounding must not hide a difference). ``kernels``: whether
+    fleets use compiled kernels of ours.
     """
 
     device: torch.device
     activations: torch.dtype
     notes: tuple[str, ...] = ()
     parameters: torch.dtype = torch.float32
+    kernels: bool = False
 
     @property
     def precision(self) -> str:
         return "bf16" if self.activations == torch.bfloat16 else "fp32"
 
 
-def choose_machine(device: str, precision: str) -> Machine:
+def choose_machine(device: str, precision: str, kernels: bool = True) -> Machine:
     """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
-    ``auto`` precision is bf16 where the processor multiplies it natively, else fp32. Raises `UserError`
-    for a device that is not there.
+    ``auto`` precision is bf16 where the processor multiplies it natively, else fp32; ``kernels`` asks for compiled
+    kernels where they can be had. Raises `UserError` for a device that is not there.
     """
     chosen = _device(device)
+    kernels = kernels and chosen.type == "cpu" and library(torch.float32) is not None
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     native = native_bf16(chosen)
     if precision == "bf16" and not native:
         note = f"precision bf16 without native support on {chosen.type}: right, but slower than fp32"
-        return Machine(chosen, torch.bfloat16, (note,))
-    return Machine(chosen, torch.bfloat16 if native and precision != "fp32" else torch.float32)
+        return Machine(chosen, torch.bfloat16, (note,), kernels=kernels)
+    activations = torch.bfloat16 if native and precision != "fp32" else torch.float32
+    return Machine(chosen, activations, kernels=kernels)
 
 
 def _device(name: str) -> torch.device:

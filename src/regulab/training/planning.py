@@ -15,6 +15,7 @@ from regulab.models.dropout import Dropout
 from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
 from regulab.training.crew import Material, Run
+from regulab.training.fusing import fuse
 from regulab.training.stacking import Unstackable, check_stack, stack_modules
 
 PIXELS_PER_STEP = (
@@ -34,6 +35,7 @@ class FleetPlan:
     reason: str  # why plain
     precision: str
     threads: int
+    kernels: bool = False  # compiled kernels of ours
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "runs": [list(run) for run in self.runs]}
@@ -59,9 +61,11 @@ def plan_fleets(
         modules = [material.module(Run(group[0], seed, arms[group[0]])) for seed in range(CHECKED_SEEDS)]
         engine, reason = choose_engine(material, modules)
         size = 1 if engine == "plain" else runs_per_fleet(material, modules[0], len(group))
-        precision, threads = material.machine.precision, torch.get_num_threads()
+        machine, threads = material.machine, torch.get_num_threads()
+        kernels = machine.kernels and engine == "fleet"
         for runs in _groups(group, missing, held, size):
-            fleets.append(FleetPlan(len(fleets), tuple(runs), engine, reason, precision, threads))
+            plan = FleetPlan(len(fleets), tuple(runs), engine, reason, machine.precision, threads, kernels)
+            fleets.append(plan)
     return fleets
 
 
@@ -90,7 +94,8 @@ def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str
     pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
     x = material.preprocessing.normalize(material.preprocessing.to_unit(pixels))
     try:
-        check_stack(stack_modules(modules), modules, x)
+        stack = stack_modules(modules)
+        check_stack(fuse(stack, torch.float32) if material.machine.kernels else stack, modules, x)
     except Unstackable as problem:
         return "plain", str(problem)
     return "fleet", ""

@@ -160,6 +160,11 @@ class StackedDropout(nn.Module):
         self.seeds = [1] * len(layers)
         self.draws: list[Callable[[torch.Size], Tensor]] = []
 
+    def drawn(self, shape: torch.Size) -> list[Tensor]:
+        """For each run the draw of its seed for an activation of the plain module's ``shape``."""
+        each = [draw(shape) for draw in self.draws]
+        return [draw for length, draw in zip(self.seeds, each, strict=True) for _ in range(length)]
+
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in (2, 4):
             raise Unstackable("a dropout layer on other than (B, F) or (B, C, H, W)")
@@ -169,9 +174,9 @@ class StackedDropout(nn.Module):
         # (B, H, W, R, C), a view of channels-last memory, or (B, R, F)
         split = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).unflatten(-1, (runs, -1))
         plain = torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:]))
-        kept, start = [], 0
-        for length, draw in zip(self.seeds, self.draws, strict=True):
-            kept.append(_kept(draw(plain).to(x.device), self.rates[start : start + length]))
+        draws, kept, start = self.drawn(plain), [], 0
+        for length in self.seeds:
+            kept.append(_kept(draws[start].to(x.device), self.rates[start : start + length]))
             start += length
         mask = (kept[0] if len(kept) == 1 else torch.cat(kept, -2)).to(x.dtype)
         if len(set(self.rates)) == 1:

@@ -1,0 +1,203 @@
+"""The kernel between convolutions equals torch's layers, and changes nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from regulab.config import Model
+from regulab.models import build
+from regulab.models.dropout import inverse_keep, threshold
+from regulab.streams import Streams
+from regulab.training.fleet import Fleet
+from regulab.training.fusing import FusedBlock, fuse
+from regulab.training.kernels import build as building
+from regulab.training.kernels.between import Between, Drops, infer
+from regulab.training.kernels.build import compiler, library
+from regulab.training.machine import choose_machine
+from regulab.training.stacking import check_stack, stack_modules
+from tests.training.material import FLOAT32, FUSED, material_of, runs_of, study_of
+
+pytestmark = pytest.mark.skipif(
+    library(torch.float32) is None, reason="no C compiler that shares torch's threads"
+)
+EPS = 1e-4
+SHAPES = [  # images, height, width, runs, channels
+    (5, 6, 8, 3, 5),
+    (3, 7, 9, 2, 16),  # an odd row and an odd column that no window covers
+    (70, 4, 4, 1, 33),  # many chunks of rows
+    (4, 2, 6, 4, 1),
+]
+
+
+def material(shape, dtype, seed):
+    """Off the origin and at different scales, run by run; two runs in three share a draw."""
+    b, h, w, runs, channels = shape
+    generator = torch.Generator().manual_seed(seed)
+    k = runs * channels
+    x = torch.randn(b, k, h, w, generator=generator) * torch.linspace(0.3, 4, k)[:, None, None]
+    x = (x + torch.linspace(-2, 5, k)[:, None, None]).to(dtype).contiguous(memory_format=torch.channels_last)
+    gamma = torch.randn(k, generator=generator)
+    beta = torch.randn(k, generator=generator)
+    return x, gamma, beta, generator
+
+
+def drops_for(shape, pool, generator):
+    b, h, w, runs, channels = shape
+    size = (b, h // pool, w // pool, channels)
+    draws = [
+        torch.randint(-(2**15), 2**15, size, generator=generator).short().permute(0, 3, 1, 2) for _ in "ab"
+    ]
+    return Drops([draws[run % 2] for run in range(runs)], [0.1 + 0.2 * run for run in range(runs)])
+
+
+def kept(drops):
+    """What the draws leave of an activation, with its factor: ``(B, R·C, H, W)`` in float64."""
+    parts = [
+        (d >= threshold(rate)) * inverse_keep(rate) for d, rate in zip(drops.draws, drops.rates, strict=True)
+    ]
+    return torch.cat(parts, 1).double()
+
+
+def reference(x, gamma, beta, pool, mask):
+    """torch's layers in float64."""
+    p = F.max_pool2d(x, 2) if pool == 2 else x
+    return F.relu(F.batch_norm(p, None, None, gamma, beta, True, eps=EPS)) * mask
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 8e-3)])
+def test_values_gradients_and_statistics_are_those_of_the_layers(dtype, tolerance, shape, pool, dropped):
+    x, gamma, beta, generator = material(shape, dtype, seed=1)
+    drops = drops_for(shape, pool, generator) if dropped else None
+    inputs = [t.clone().requires_grad_() for t in (x, gamma, beta)]
+    y, mean, variance = Between.apply(*inputs, library(dtype), shape[3], pool, EPS, drops)
+    upstream = torch.randn(y.shape, generator=generator).to(dtype)
+    y.backward(upstream)  # not channels-last: the kernel's caller must see to it
+    exact = [t.double().requires_grad_() for t in (x, gamma, beta)]
+    want = reference(*exact, pool, kept(drops) if dropped else 1.0)
+    want.backward(upstream.double())
+    pooled = F.max_pool2d(x.double(), 2) if pool == 2 else x.double()
+    torch.testing.assert_close(mean.double(), pooled.mean((0, 2, 3)), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(variance.double(), pooled.var((0, 2, 3), unbiased=False), rtol=1e-5, atol=1e-6)
+    # In bf16 a result is rounded once; the gradients of γ and β are sums of float32 products.
+    for name, got, expected in zip(
+        ("y", "x", "γ", "β"), (y, *(t.grad for t in inputs)), (want, *(t.grad for t in exact)), strict=True
+    ):
+        scale = expected.abs().max().clamp(min=1e-3)
+        assert (got.double() - expected).abs().max() <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("pool", [1, 2])
+def test_inference_takes_the_running_averages(pool):
+    x, gamma, beta, generator = material(SHAPES[1], torch.float32, seed=2)
+    mean, variance = torch.randn(32, generator=generator), torch.rand(32, generator=generator) + 0.1
+    got = infer(x, gamma, beta, mean, variance, library(torch.float32), 2, pool, EPS)
+    p = F.max_pool2d(x, 2) if pool == 2 else x
+    torch.testing.assert_close(got, F.relu(F.batch_norm(p, mean, variance, gamma, beta, False, eps=EPS)))
+
+
+def test_of_equal_values_the_first_wins_and_gets_the_gradient_as_in_torch():
+    x = torch.tensor([[1.0, 1, 0, 2], [1, 0, 2, 2]]).view(1, 1, 2, 4)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    gamma, beta = torch.ones(1), torch.ones(1)
+    upstream = torch.tensor([1.0, -3.0]).view(1, 1, 1, 2)
+    Between.apply(ours, gamma, beta, library(torch.float32), 1, 2, EPS, None)[0].backward(upstream)
+    reference(theirs, gamma, beta, 2, 1.0).backward(upstream)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_nan_spoils_its_channel_and_no_other(dtype, pool):
+    x, gamma, beta, _ = material(SHAPES[0], dtype, seed=3)
+    x[2, 7, 1, 1] = float("nan")
+    y = Between.apply(x, gamma, beta, library(dtype), 3, pool, EPS, None)[0]
+    spoiled = y.isnan().flatten(2).any(2).any(0)
+    assert spoiled.nonzero().tolist() == [[7]]
+    assert y[:, 7].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_number_of_threads_changes_no_bit(dtype):
+    x, gamma, beta, generator = material(SHAPES[2], dtype, seed=4)
+    drops, found = drops_for(SHAPES[2], 2, generator), []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            inputs = [t.clone().requires_grad_() for t in (x, gamma, beta)]
+            y, *statistics = Between.apply(*inputs, library(dtype), 1, 2, EPS, drops)
+            y.float().square().sum().backward()
+            found.append([y, *statistics, *(t.grad for t in inputs)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_fused_stack_is_the_stack():
+    modules = [build(Model(), 3, 7, Streams("fused", seed)) for seed in range(3)]
+    stack = stack_modules(modules)
+    names = [name for name, _ in stack.named_parameters()], [name for name, _ in stack.named_buffers()]
+    fused = fuse(stack, torch.float32)
+    assert sum(isinstance(layer, FusedBlock) for layer in fused.modules()) == 5
+    assert names == (
+        [name for name, _ in fused.named_parameters()],
+        [name for name, _ in fused.named_buffers()],
+    )
+    check_stack(fused, modules, torch.rand(6, 3, 17, 12, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("model", [Model(norm="none"), Model(norm_position="after")])
+def test_blocks_of_another_kind_stay_as_they_are(model):
+    stack = fuse(stack_modules([build(model, 1, 4, Streams("fused", 0))]), torch.float32)
+    assert not any(isinstance(layer, FusedBlock) for layer in stack.modules())
+
+
+def test_a_fused_fleet_trains_like_the_other():
+    arms = {"none": {}, "l1": {"l1": 1e-3, "dropout": 0.3}, "l2": {"l2": 1e-2, "dropout": 0}}
+    study = study_of(arms, model={"dropout": 0.1})
+    plain, fused = (Fleet(material_of(study, machine=m), runs_of(study)) for m in (FLOAT32, FUSED))
+    for epoch in (1, 2):
+        losses = [fleet.train_epoch(epoch).loss for fleet in (plain, fused)]
+        torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_compiler_there_are_no_kernels(monkeypatch):
+    assert choose_machine("cpu", "fp32").kernels
+    monkeypatch.setattr(building, "compiler", lambda: None)
+    library.cache_clear()
+    try:
+        assert not choose_machine("cpu", "fp32").kernels
+    finally:
+        library.cache_clear()
+
+
+def test_a_compiler_that_fails_is_no_error(monkeypatch, tmp_path):
+    broken = tmp_path / "gcc"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(building, "compiler", lambda: str(broken))
+    library.cache_clear()
+    try:
+        assert library(torch.float32) is None
+    finally:
+        library.cache_clear()
+
+
+def test_kernels_are_compiled_once(monkeypatch, tmp_path):
+    assert compiler() is not None
+    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path))
+    library.cache_clear()
+    try:
+        assert library(torch.bfloat16) is not None
+        (built,) = (tmp_path / "kernels").iterdir()
+        stamp = built.stat().st_mtime_ns
+        library.cache_clear()
+        assert library(torch.bfloat16) is not None
+        assert built.stat().st_mtime_ns == stamp
+    finally:
+        library.cache_clear()
