@@ -56,4 +56,5 @@ class L1(Penalty):
             penalty=penalty,
             gradient=gradient if any(by_subgradient) else None,
             proximal=proximal if any(by_prox) else None,
+            elementwise=True,
         )

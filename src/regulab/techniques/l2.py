@@ -37,4 +37,4 @@ class L2(Penalty):
             strength = strengths(p)
             return None if strength is None else strength * p.value
 
-        return Hooks(penalty=penalty, gradient=gradient)
+        return Hooks(penalty=penalty, gradient=gradient, elementwise=True)

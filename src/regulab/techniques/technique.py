@@ -53,6 +53,8 @@ class Hooks:
     average:    (average, parameter) → new average ``(R, *shape)``, after every step; the average is what is evaluated
     stopping:   one rule per run or None: (validation losses so far) → whether to stop; a run with a rule ends with
                 the weights of its lowest validation loss
+    elementwise: promises that gradient, proximal and decay treat every element by its own value alone, and weights
+                alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as another
     """
 
     penalty: Callable[[Parameter], Tensor | None] | None = None
@@ -64,6 +66,7 @@ class Hooks:
     batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
     average: Callable[[Tensor, Parameter], Tensor] | None = None
     stopping: Sequence[Callable[[Sequence[float]], bool] | None] | None = None
+    elementwise: bool = False
 
 
 class Technique(Part, ABC):

@@ -33,4 +33,4 @@ class WeightDecay(Penalty):
             strength = strengths(p)
             return None if strength is None else p.value * (1 - lr * strength)
 
-        return Hooks(decay=decay)
+        return Hooks(decay=decay, elementwise=True)

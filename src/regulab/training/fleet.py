@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -15,6 +15,7 @@ from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
 from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.fusing import fuse
+from regulab.training.grouping import Group, all_elementwise, group, joined
 from regulab.training.optimizers import Slots, proximal_step, update_of
 from regulab.training.schedules import learning_rate
 from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
@@ -31,11 +32,11 @@ class Fleet:
         if material.machine.kernels:
             self._stack = fuse(self._stack, material.machine.activations)
         self._update = update_of(material.study.train.optimizer)
-        self._slots: dict[str, Slots] = {
-            name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()
-        }
         self._averages: Arrays = {}
         self._crew(runs)
+        self._group(
+            {name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()}
+        )
         if any(hooks.average for hooks in self._hooks.values()):
             self._averages = {name: p.detach().clone() for name, p in self._named()}
 
@@ -54,6 +55,12 @@ class Fleet:
         for hooks in self._hooks.values():
             if hooks.rates is not None:
                 self._set_rates(hooks.rates)
+
+    def _group(self, slots: Mapping[str, Slots]) -> None:
+        """Groups the parameters as they are now, with what the optimizer remembers of each."""
+        together = all_elementwise(self._hooks)
+        self._groups = group(self._named(), self._weight_names, slots, together)
+        self._trained = [p for one in self._groups for p in one.parameters]
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
@@ -86,11 +93,11 @@ class Fleet:
             logits = self._forward(x.flatten(1, 2))
             losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
             losses = losses.view(labels.shape).mean(0)
-            losses.sum().backward()
+            gradients = torch.autograd.grad(losses.sum(), self._trained)
             finite &= losses.detach().isfinite()
-            chosen = None if bool(finite.all()) else finite
-            self._select_buffers(before, chosen)
-            self._step(lr, done + 1, chosen)
+            for buffer, old in zip(self._stack.buffers(), before, strict=True):
+                buffer.copy_(_select(finite, buffer, old))
+            self._step(gradients, lr, done + 1, finite)
             loss_sum += losses.detach()
             correct += (logits.detach().argmax(-1) == labels).double().mean(0)
         digests = [order_digest(order) for order in orders]
@@ -114,40 +121,31 @@ class Fleet:
         x = x.to(self._material.machine.activations).contiguous(memory_format=torch.channels_last)
         return self._stack(x).to(self._material.machine.parameters).view(x.shape[0], len(self.runs), -1)
 
-    def _step(self, lr: float, t: int, finite: Tensor | None) -> None:
+    def _step(self, gradients: Sequence[Tensor], lr: float, t: int, finite: Tensor) -> None:
         """Penalties' gradients, decoupled decay, the optimizer, proximal operators, averages: for every parameter."""
-        hooks = self._hooks.values()
+        hooks, by_name = self._hooks.values(), dict(zip(self._trained, gradients, strict=True))
         with torch.no_grad():
-            for name, p in self._named():
-                assert p.grad is not None
-                weight = name in self._weight_names
-                value, gradient, slots = p.data, p.grad, self._slots[name]
-                old = (value, *slots)
+            for one in self._groups:
+                gradient = joined([by_name[p] for p in one.parameters])
+                value, slots = one.value, one.slots
                 for hook in hooks:
-                    extra = hook.gradient(Parameter(name, p.data, weight)) if hook.gradient else None
+                    extra = hook.gradient(one.shown(value)) if hook.gradient else None
                     gradient = gradient if extra is None else gradient + extra
                 for hook in hooks:
-                    decayed = hook.decay(Parameter(name, value, weight), lr) if hook.decay else None
+                    decayed = hook.decay(one.shown(value), lr) if hook.decay else None
                     value = value if decayed is None else decayed
                 value, slots, sensitivity = self._update.step(value, gradient, slots, lr, t)
                 for hook in hooks:
                     if hook.proximal is not None:
-                        operator = partial(_on_value, hook.proximal, name, weight)
+                        operator = partial(_on_value, hook.proximal, one)
                         value, slots = proximal_step(self._update, value, slots, sensitivity, operator)
-                if finite is not None:
-                    value, *rest = (_select(finite, *pair) for pair in zip((value, *slots), old, strict=True))
-                    slots = tuple(rest)
-                p.data, p.grad, self._slots[name] = value, None, slots
-                for hook in hooks:
-                    if hook.average is not None:
-                        self._averages[name] = hook.average(
-                            self._averages[name], Parameter(name, value, weight)
-                        )
-
-    def _select_buffers(self, before: Sequence[Tensor], finite: Tensor | None) -> None:
-        if finite is not None:
-            for buffer, old in zip(self._stack.buffers(), before, strict=True):
-                buffer.copy_(_select(finite, buffer, old))
+                for old, new in zip((one.value, *one.slots), (value, *slots), strict=True):
+                    old.copy_(_select(finite, new, old))
+            for hook in hooks:
+                if hook.average is not None:
+                    for name, p in self._named():
+                        parameter = Parameter(name, p.data, name in self._weight_names)
+                        self._averages[name] = hook.average(self._averages[name], parameter)
 
     def logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
@@ -181,12 +179,17 @@ class Fleet:
     def load_weights(self, weights: Arrays) -> None:
         self._averages = {}
         for name, p in self._stack.named_parameters():
-            p.data = weights[name].to(p.device)
+            p.data.copy_(weights[name])
         for name, buffer in self._stack.named_buffers():
             buffer.copy_(weights[name])
 
     def state(self) -> Arrays:
-        slots = {f"slot{k}.{name}": s for name, all_ in self._slots.items() for k, s in enumerate(all_)}
+        slots = {
+            f"slot{k}.{name}": part
+            for one in self._groups
+            for k, slot in enumerate(one.slots)
+            for name, part in one.split(slot).items()
+        }
         return {
             **{f"parameter.{name}": p.data for name, p in self._stack.named_parameters()},
             **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
@@ -198,8 +201,12 @@ class Fleet:
         device = self._material.machine.device
         for name, p in self._stack.named_parameters():
             p.data = state[f"parameter.{name}"].to(device)
-        for name, _ in self._named():
-            self._slots[name] = tuple(state[f"slot{k}.{name}"].to(device) for k in range(self._update.slots))
+        self._group(
+            {
+                name: tuple(state[f"slot{k}.{name}"].to(device) for k in range(self._update.slots))
+                for name, _ in self._named()
+            }
+        )
         for name in [name for name, _ in self._stack.named_buffers()]:
             _replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
         self._averages = {name: state[f"average.{name}"].to(device) for name in self._averages}
@@ -217,13 +224,9 @@ class Fleet:
 
 
 def _on_value(
-    operator: Callable[[Parameter, Tensor], Tensor | None],
-    name: str,
-    weight: bool,
-    value: Tensor,
-    step: Tensor,
+    operator: Callable[[Parameter, Tensor], Tensor | None], one: Group, value: Tensor, step: Tensor
 ) -> Tensor | None:
-    return operator(Parameter(name, value, weight), step)
+    return operator(one.shown(value), step)
 
 
 def _replace_buffer(module: torch.nn.Module, name: str, value: Tensor) -> None:
