@@ -1,11 +1,14 @@
-"""How many images a second: a notebook-style loop against regulab's plain loop and fleets.
+"""How many images a second: what others do, beside regulab's plain loop and fleets.
 
 Every contender trains cnn10k on MNIST with batches of 128, dropout 0.05 and rotations within ±7°, in a
 process of its own; they take turns for several rounds, so that noise of the machine hits all of them.
 Counted are model-images per second = images × runs ÷ wall-clock, over training steps alone: loading and
 augmenting batches, forward, backward, update. One short epoch before the clock starts is left out for all
-alike (loader workers, kernels and memory get going), and nobody validates or saves.
+alike (loader workers, kernels, compilers and memory get going), and nobody validates or saves. The share of the
+machine's matrix-product peak is that of its arithmetic: two operations for each multiplication of a convolution or
+a linear layer, forward, and again for each gradient that is needed.
 
+    pip install -e '.[peers]'
     python benchmarks/throughput.py --out benchmarks/throughput.md
 """
 
@@ -39,20 +42,35 @@ class Contender:
     """One way to train; ``arms`` are those of the built-in study."""
 
     text: str
-    engine: str  # notebook, plain or fleet
+    engine: str  # a peer, plain or fleet
     precision: str
     arms: tuple[str, ...] = ("none",)
+    seeds: int = 1
+    kernels: bool = True  # of ours, where they can be had
+
+    @property
+    def runs(self) -> int:
+        return len(self.arms) * self.seeds
 
 
 FOUR_ARMS = ("none", "l1", "l2", "l1+l2")
 CONTENDERS = {
-    NOTEBOOK: Contender("notebook-style loop: DataLoader, PIL, eager", "notebook", "fp32"),
+    NOTEBOOK: Contender("notebook-style loop: DataLoader, PIL, eager", NOTEBOOK, "fp32"),
+    "memory": Contender("plain PyTorch, arrays in memory, eager", "memory", "fp32"),
+    "lightning": Contender("PyTorch Lightning, the notebook's loader", "lightning", "fp32"),
+    "keras": Contender("Keras 3 on JAX, arrays in memory", "keras", "fp32"),
     "plain-fp32": Contender("regulab, plain loop", "plain", "fp32"),
     "plain-auto": Contender("regulab, plain loop", "plain", "auto"),
     "fleet-1-fp32": Contender("regulab, fleet of one run", "fleet", "fp32"),
     "fleet-1-auto": Contender("regulab, fleet of one run", "fleet", "auto"),
     "fleet-4-fp32": Contender("regulab, fleet of the four arms", "fleet", "fp32", FOUR_ARMS),
+    "fleet-4-layers": Contender(
+        "the same, torch's layers, no kernels", "fleet", "auto", FOUR_ARMS, kernels=False
+    ),
     "fleet-4-auto": Contender("regulab, fleet of the four arms", "fleet", "auto", FOUR_ARMS),
+    "fleet-8-auto": Contender("regulab, four arms × 2 seeds", "fleet", "auto", FOUR_ARMS, seeds=2),
+    "fleet-16-auto": Contender("regulab, four arms × 4 seeds", "fleet", "auto", FOUR_ARMS, seeds=4),
+    "fleet-40-auto": Contender("regulab, four arms × 10 seeds", "fleet", "auto", FOUR_ARMS, seeds=10),
 }
 
 
@@ -65,6 +83,8 @@ class Measurement:
     runs: int
     images: int  # for each run, in the measured steps
     seconds: float
+    gflops: float  # of the arithmetic of one image in one run, forward and backward
+    matrix_gflops: float  # per second, the largest that a product of two matrices reached in this process
     peak_mib: float  # resident memory of the process, its highest
     worker_mib: float  # the same of its largest loader worker, with pages that it shares; 0 without workers
     environment: dict[str, Any]
@@ -73,6 +93,11 @@ class Measurement:
     def rate(self) -> float:
         """Model-images per second."""
         return self.images * self.runs / self.seconds
+
+    @property
+    def share(self) -> float:
+        """Of the matrix-product peak of its precision, in percent."""
+        return 100 * self.rate * self.gflops / self.matrix_gflops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +112,7 @@ class Row:
     lowest: int
     highest: int
     ratio: float  # of the medians, to the notebook-style loop's
+    share: float  # of the matrix-product peak, in percent, median
     peak_mib: int
     worker_mib: int
 
@@ -106,28 +132,31 @@ def measure(name: str, steps: int, l1: float) -> Measurement:
         "model": {"name": "cnn10k", "norm": "batch", "dropout": DROPOUT},
         "train": {"batch_size": BATCH_SIZE, "precision": contender.precision},
         "arms": {arm: arms[arm] for arm in contender.arms},
-        "seeds": [0],
+        "seeds": contender.seeds,
     }
     study = build_study(content)
     splits = load(study.data, study.protocol, data_root(None))
-    if contender.engine == NOTEBOOK:
-        seconds = _time_notebook(splits.train, steps, l1)
+    if contender.engine in ("plain", "fleet"):
+        seconds = _time_crew(study, splits, contender, steps)
     else:
-        seconds = _time_crew(study, splits, contender.engine, steps)
+        seconds = _time_peer(contender.engine, splits.train, steps, l1)
+    peak_mib, worker_mib = _mib(resource.RUSAGE_SELF), _mib(resource.RUSAGE_CHILDREN)
     machine = choose_machine("cpu", contender.precision)
     return Measurement(
         contender=name,
         precision=machine.precision,
-        runs=len(contender.arms),
+        runs=contender.runs,
         images=2 * steps * BATCH_SIZE,
         seconds=seconds,
-        peak_mib=_mib(resource.RUSAGE_SELF),
-        worker_mib=_mib(resource.RUSAGE_CHILDREN) if contender.engine == NOTEBOOK else 0,
+        gflops=arithmetic(28, 28) / 1e9,
+        matrix_gflops=matrix_peak(machine.precision),
+        peak_mib=peak_mib,
+        worker_mib=worker_mib if contender.engine in (NOTEBOOK, "lightning") else 0,
         environment=describe(machine, splits),
     )
 
 
-def _time_crew(study: Study, splits: Splits, engine: str, steps: int) -> float:
+def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int) -> float:
     from regulab import techniques
     from regulab.preparation import prepare
     from regulab.training.batches import ImageTensors
@@ -136,8 +165,10 @@ def _time_crew(study: Study, splits: Splits, engine: str, steps: int) -> float:
 
     material, count = prepare(study, splits, "cpu"), steps * BATCH_SIZE
     train = ImageTensors(material.train.pixels[:count], material.train.labels[:count])
-    runs = [Run(arm, 0, values) for arm, values in techniques.arms_of(study).items()]
-    crew = make_crew(engine, replace(material, train=train), runs)
+    machine = replace(material.machine, kernels=material.machine.kernels and contender.kernels)
+    arms = techniques.arms_of(study)
+    runs = [Run(arm, seed, values) for seed in study.seeds for arm, values in arms.items()]
+    crew = make_crew(contender.engine, replace(material, train=train, machine=machine), runs)
     crew.train_epoch(1)
     start = time.perf_counter()
     crew.train_epoch(2)
@@ -145,12 +176,37 @@ def _time_crew(study: Study, splits: Splits, engine: str, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def _time_notebook(train: Images, steps: int, l1: float) -> float:
-    import notebook_style
+def _time_peer(peer: str, train: Images, steps: int, l1: float) -> float:
+    if peer == "keras":
+        from peers import keras_jax
+
+        return keras_jax.seconds(
+            train.pixels[..., 0],
+            train.labels,
+            batch_size=BATCH_SIZE,
+            dropout=DROPOUT,
+            degrees=DEGREES,
+            steps=steps,
+            epochs=2,
+        )
+    from peers import notebook_style
 
     dataset = notebook_style.RotatedImages(train.pixels[..., 0], train.labels, DEGREES)
+    if peer == "lightning":
+        from peers import lightning_style
+
+        return lightning_style.seconds(
+            dataset, batch_size=BATCH_SIZE, dropout=DROPOUT, unmeasured=steps, measured=2 * steps
+        )
     model = notebook_style.Net(DROPOUT)
-    losses = notebook_style.training_steps(model, dataset, batch_size=BATCH_SIZE, l1=l1)
+    if peer == NOTEBOOK:
+        losses = notebook_style.training_steps(model, dataset, batch_size=BATCH_SIZE, l1=l1)
+    else:
+        import torch
+        from peers import in_memory
+
+        pixels, labels = torch.from_numpy(train.pixels[..., 0]), torch.from_numpy(train.labels)
+        losses = in_memory.training_steps(model, pixels, labels, batch_size=BATCH_SIZE, degrees=DEGREES)
     for _ in range(steps):
         next(losses)
     start = time.perf_counter()
@@ -159,6 +215,46 @@ def _time_notebook(train: Images, steps: int, l1: float) -> float:
     seconds = time.perf_counter() - start
     losses.close()  # the workers end, so that their memory is known
     return seconds
+
+
+def arithmetic(height: int, width: int) -> int:
+    """Operations that cnn10k needs for one image of one channel: a multiplication and its addition count as two.
+
+    Forward, then the gradient of every weight, then that of every layer's input but the image.
+    """
+    import torch
+
+    from regulab import models
+    from regulab.config import Model
+    from regulab.streams import Streams
+
+    total = 0
+
+    def count(layer: Any, inputs: Any, output: Any) -> None:
+        nonlocal total
+        products = output[0].numel() * layer.weight[0].numel()
+        total += 2 * products * (2 if inputs[0].shape[1] == 1 else 3)
+
+    module = models.build(Model(), 1, 10, Streams("arithmetic", 0)).eval()
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            layer.register_forward_hook(count)
+    module(torch.zeros(1, 1, height, width))
+    return total
+
+
+def matrix_peak(precision: str, size: int = 2048, repeats: int = 12) -> float:
+    """Billions of operations a second of the fastest of some products of two square matrices, all threads."""
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
 
 
 def _mib(who: int) -> float:
@@ -186,6 +282,7 @@ def summarize(measurements: Sequence[Measurement]) -> list[Row]:
                 lowest=round(min(rates)),
                 highest=round(max(rates)),
                 ratio=round(median / yardstick, 2),
+                share=round(statistics.median(m.share for m in own), 1),
                 peak_mib=round(max(m.peak_mib for m in own)),
                 worker_mib=round(max(m.worker_mib for m in own)),
             )
@@ -199,20 +296,21 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         "",
         *conditions,
         "",
-        "| contender | precision | runs | model-images/s, median (range) | ratio | peak memory, MiB |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| contender | precision | runs | model-images/s, median (range) | ratio | % of matrix peak | memory, MiB |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         memory = f"{row.peak_mib}" + (f" + 2 × {row.worker_mib}" if row.worker_mib else "")
         lines.append(
             f"| {row.text} | {row.precision} | {row.runs} "
-            f"| {row.rate:,} ({row.lowest:,} to {row.highest:,}) | {row.ratio:.2f} | {memory} |"
+            f"| {row.rate:,} ({row.lowest:,} to {row.highest:,}) | {row.ratio:.2f} | {row.share:.1f} | {memory} |"
         )
     lines += [
         "",
-        "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the first row.",
+        "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the first row. The",
+        "share is of the fastest product of two 2048 × 2048 matrices of that precision in the same process.",
         "Memory is the highest resident size; the second figure is a loader worker's, in which pages that it",
-        "shares with its parent count again. PIL rotates to the nearest pixel, regulab bilinearly.",
+        "shares with its parent count again. PIL rotates to the nearest pixel, the others bilinearly.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -247,6 +345,7 @@ def run_contender(name: str, steps: int, l1: float) -> Measurement:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, help="these and the notebook-style loop")
     parser.add_argument(
         "--steps", type=int, default=40, help="one unmeasured and two measured epochs of so many"
     )
@@ -265,8 +364,9 @@ def main() -> None:
         return
     load = os.getloadavg()[0]
     measurements = []
+    chosen = [name for name in CONTENDERS if name in (NOTEBOOK, *(arguments.only or CONTENDERS))]
     for turn in range(arguments.rounds):
-        for name in CONTENDERS:
+        for name in chosen:
             found = run_contender(name, arguments.steps, arguments.notebook_l1)
             print(f"round {turn + 1}, {name}: {found.rate:,.0f} model-images/s", file=sys.stderr, flush=True)
             measurements.append(found)

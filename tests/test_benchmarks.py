@@ -22,8 +22,8 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import aa_studies  # noqa: E402
-import notebook_style  # noqa: E402
 import throughput  # noqa: E402
+from peers import in_memory, notebook_style  # noqa: E402
 
 MNIST = Path(os.environ.get("REGULAB_DATA", "")) / "MNIST" / "raw"
 needs_mnist = pytest.mark.skipif(
@@ -33,7 +33,13 @@ needs_mnist = pytest.mark.skipif(
 
 def measurement(contender: str, seconds: float, **changes) -> throughput.Measurement:
     content = {"contender": contender, "precision": "fp32", "runs": 1, "images": 1000, "seconds": seconds}
-    content |= {"peak_mib": 400.0, "worker_mib": 0.0, "environment": {}}
+    content |= {
+        "gflops": 0.01,
+        "matrix_gflops": 200.0,
+        "peak_mib": 400.0,
+        "worker_mib": 0.0,
+        "environment": {},
+    }
     return throughput.Measurement(**(content | changes))
 
 
@@ -146,14 +152,45 @@ def test_ratios_are_of_medians_as_printed():
     assert (fleet.rate, fleet.lowest, fleet.highest, fleet.ratio) == (8000, 4000, 16000, 4)
     assert (fleet.runs, fleet.precision, fleet.peak_mib) == (4, "bf16", 350)
     page = throughput.markdown([notebook, fleet], ["- here"])
-    assert "| bf16 | 4 | 8,000 (4,000 to 16,000) | 4.00 | 350 |" in page
+    assert "| bf16 | 4 | 8,000 (4,000 to 16,000) | 4.00 | 40.0 | 350 |" in page
+
+
+def test_the_net_in_keras_has_the_same_layers():
+    pytest.importorskip("keras")
+    pytest.importorskip("jax")
+    from peers import keras_jax
+
+    net = keras_jax.net(0.05, 7.0)
+    assert sum(int(np.prod(w.shape)) for w in net.trainable_weights) == 9690
+    assert net.output_shape == (None, 10)
+
+
+def test_the_arithmetic_is_that_of_the_layers():
+    convolutions = 28 * 28 * 16 * 9 * 2 + 16 * 9 * 16 * 3 * (
+        2 * 14 * 14 + 2 * 7 * 7
+    )  # the first needs no input's
+    assert throughput.arithmetic(28, 28) == 2 * (convolutions + 3 * 16 * 10)
+
+
+def test_rotation_in_memory_turns_each_image_and_no_further_than_asked():
+    torch.manual_seed(2)
+    images = torch.zeros(50, 1, 29, 29)
+    images[:, :, 2:27, 14] = 1  # a vertical bar through the centre
+    torch.testing.assert_close(in_memory.rotated(images, 0.0), images, rtol=0, atol=1e-5)
+    turned = in_memory.rotated(images, 7.0).round(decimals=4)
+    assert all(not torch.equal(turned[0], other) for other in turned[1:])
+    columns = (turned > 0).any(2).any(1).any(0).nonzero()
+    reach = 12.5 * np.sin(np.radians(7)) + 1
+    assert 14 - reach <= columns.min() <= columns.max() <= 14 + reach
 
 
 @pytest.mark.slow
 @needs_mnist
 def test_a_small_benchmark_prints_what_it_measured(tmp_path):
     out = tmp_path / "throughput.md"
+    chosen = ["notebook", "memory", "plain-fp32", "fleet-4-auto", "fleet-8-auto"]
     command = [sys.executable, str(BENCHMARKS / "throughput.py"), "--rounds", "1", "--steps", "3"]
+    command += ["--only", *chosen]
 
     answer = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, check=True)
 
@@ -161,7 +198,7 @@ def test_a_small_benchmark_prints_what_it_measured(tmp_path):
     pattern = r"^\| (.*) \| (fp32|bf16) \| (\d) \| ([\d,]+) \([\d,]+ to [\d,]+\) \| ([\d.]+) \|"
     rows = re.findall(pattern, answer.stdout, re.MULTILINE)
     measured = json.loads(out.with_suffix(".json").read_text("utf-8"))
-    assert len(rows) == len(measured) == len(throughput.CONTENDERS)
+    assert len(rows) == len(measured) == len(chosen)
     yardstick = int(rows[0][3].replace(",", ""))
     for (text, precision, runs, rate, ratio), found in zip(rows, measured, strict=True):
         printed = int(rate.replace(",", ""))
