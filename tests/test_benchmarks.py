@@ -156,9 +156,7 @@ def test_ratios_are_of_medians_as_printed():
 
 
 def test_the_net_in_keras_has_the_same_layers():
-    pytest.importorskip("keras")
-    pytest.importorskip("jax")
-    from peers import keras_jax
+    keras_jax = pytest.importorskip("peers.keras_jax", reason="needs the extra `peers`", exc_type=ImportError)
 
     net = keras_jax.net(0.05, 7.0)
     assert sum(int(np.prod(w.shape)) for w in net.trainable_weights) == 9690
