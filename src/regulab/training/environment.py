@@ -31,6 +31,7 @@ def describe(machine: Machine, splits: Splits) -> dict[str, Any]:
         else processor(),
         "device": machine.device.type,
         "precision": machine.precision,
+        "kernels": machine.kernels,
         "threads": torch.get_num_threads(),
         "dataset": splits.dataset,
         "data_hash": splits.content_hash,
