@@ -65,7 +65,7 @@ CONTENDERS = {
     "fleet-1-auto": Contender("regulab, fleet of one run", "fleet", "auto"),
     "fleet-4-fp32": Contender("regulab, fleet of the four arms", "fleet", "fp32", FOUR_ARMS),
     "fleet-4-layers": Contender(
-        "the same, torch's layers, no kernels", "fleet", "auto", FOUR_ARMS, kernels=False
+        "regulab, the four arms, without kernels", "fleet", "auto", FOUR_ARMS, kernels=False
     ),
     "fleet-4-auto": Contender("regulab, fleet of the four arms", "fleet", "auto", FOUR_ARMS),
     "fleet-8-auto": Contender("regulab, four arms × 2 seeds", "fleet", "auto", FOUR_ARMS, seeds=2),

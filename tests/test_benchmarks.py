@@ -22,6 +22,8 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import aa_studies  # noqa: E402
+import precision  # noqa: E402
+import study  # noqa: E402
 import throughput  # noqa: E402
 from peers import in_memory, notebook_style  # noqa: E402
 
@@ -198,10 +200,10 @@ def test_a_small_benchmark_prints_what_it_measured(tmp_path):
     measured = json.loads(out.with_suffix(".json").read_text("utf-8"))
     assert len(rows) == len(measured) == len(chosen)
     yardstick = int(rows[0][3].replace(",", ""))
-    for (text, precision, runs, rate, ratio), found in zip(rows, measured, strict=True):
+    for (text, kind, runs, rate, ratio), found in zip(rows, measured, strict=True):
         printed = int(rate.replace(",", ""))
         assert text == throughput.CONTENDERS[found["contender"]].text
-        assert (precision, int(runs)) == (found["precision"], found["runs"])
+        assert (kind, int(runs)) == (found["precision"], found["runs"])
         assert found["images"] == 2 * 3 * 128
         assert printed == round(found["images"] * found["runs"] / found["seconds"])
         assert float(ratio) == round(printed / yardstick, 2)
@@ -236,3 +238,23 @@ def test_studies_of_identical_arms_go_on_where_they_stopped(tmp_path, monkeypatc
     monkeypatch.setattr(aa_studies, "IMAGES", 90)
     with pytest.raises(SystemExit, match="another kind"):
         aa_studies.run(3, tmp_path / "aa")
+
+
+def test_the_whole_study_is_compared_at_the_rates_that_were_measured():
+    measured = study.rates(
+        [
+            {"contender": "notebook", "images": 1000, "runs": 1, "seconds": seconds}
+            for seconds in (0.5, 0.25, 1)
+        ]
+    )
+    assert measured == {"notebook": 2000}
+    environment = {"processor": "x", "threads": 2, "precision": "bf16", "regulab": "1", "commit": "c"}
+    environment["libraries"] = {"torch": "2"}
+    content = {"environment": environment, "date": "d", "command": "c", "minutes": 4.0}
+    page = study.page(content | {"others": {"notebook": 30.0}})
+    assert "| 30.0 | 7.5 |" in page
+
+
+def test_seeds_for_equivalence_follow_the_spread():
+    assert precision.seeds_for_equivalence(0.01) == 7
+    assert precision.seeds_for_equivalence(0.2) == 44  # (1.645 + 1.645)² · 4 = 43.3

@@ -13,7 +13,7 @@ from regulab.preparation import prepare
 from regulab.training.batches import ImageTensors, steps_per_epoch
 from regulab.training.crew import Material
 from regulab.training.loop import make_crew
-from regulab.training.planning import FleetPlan, bytes_per_image, check_model, crew_runs, plan_fleets
+from regulab.training.planning import FleetPlan, bytes_per_image, check_model, crew_runs, plan_fleets, remarks
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,7 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     batch = min(study.train.batch_size, len(material.train))
     bytes_each = max(bytes_per_image(material, module) for module in material.examples())
     memory = len(largest.runs) * batch * bytes_each + splits.train.pixels.nbytes
-    notes = [
-        *material.machine.notes,
-        *sorted({f"plain loop: {f.reason}" for f in fleets if f.engine == "plain"}),
-    ]
+    notes = [*material.machine.notes, *remarks(fleets)]
     steps = steps_per_epoch(len(material.train), batch) * study.train.epochs
     share = sum(len(fleet.runs) for fleet in fleets) / len(largest.runs)
     seconds = _seconds_per_step(replace(material, train=_first(material.train, 4 * batch)), largest, arms)

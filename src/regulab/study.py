@@ -22,7 +22,7 @@ from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, announce
 from regulab.training.machine import choose_machine, threads
-from regulab.training.planning import FleetPlan, check_model, crew_runs, plan_fleets, runs_per_fleet
+from regulab.training.planning import FleetPlan, check_model, crew_runs, plan_fleets, remarks, runs_per_fleet
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def train_missing(
             store.delete_checkpoint(fleet.index)  # stopped between its results and this
     if pending:
         store.write_fleets([fleet.to_json() for fleet in fleets])
-        store.write_environment(describe(material.machine, splits))
+        store.write_environment(describe(material.machine, splits, remarks(fleets)))
         announce(progress, material.study, fleets, pending, store)
     for fleet in pending:
         aboard = replace(material, machine=choose_machine(device, fleet.precision, fleet.kernels))

@@ -43,6 +43,7 @@ def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
     ]
     if comparison.note:
         found.append(f"{comparison.note[0].upper()}{comparison.note[1:]}.")
+    found += [f"Training: {note}." for note in records.environment.get("notes", ())]
     if comparison.protocol == "course":
         found.append(
             "Protocol course: the test split served as validation split, as the assignment does it. Whatever "

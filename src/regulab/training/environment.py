@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ import torch
 
 import regulab
 from regulab.data.splits import Splits
-from regulab.training.machine import Machine
+from regulab.training.machine import Machine, training_threads
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pydantic", "safetensors")
 
 
-def describe(machine: Machine, splits: Splits) -> dict[str, Any]:
-    """Versions, device, precision, threads, commit, and the hashes of the data and of the split."""
+def describe(machine: Machine, splits: Splits, remarks: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, device, precision, threads, commit, hashes of the data and of the split, and what was notable."""
     return {
         "regulab": regulab.__version__,
         "commit": _commit(),
@@ -32,13 +33,13 @@ def describe(machine: Machine, splits: Splits) -> dict[str, Any]:
         "device": machine.device.type,
         "precision": machine.precision,
         "kernels": machine.kernels,
-        "threads": torch.get_num_threads(),
+        "threads": training_threads(),
         "dataset": splits.dataset,
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
         "train_images": len(splits.train),
         "validation_images": len(splits.validation),
-        "notes": list(machine.notes),
+        "notes": [*machine.notes, *remarks],
     }
 
 

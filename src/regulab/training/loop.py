@@ -25,7 +25,7 @@ from regulab.training.batches import ImageTensors
 from regulab.training.crew import Arrays, Crew, Material, Run, accuracy, evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainRun
-from regulab.training.planning import FleetPlan
+from regulab.training.planning import FleetPlan, remarks
 
 
 @dataclass
@@ -227,8 +227,8 @@ def announce(
     total = sum(len(fleet.runs) for fleet in fleets) * epochs
     left = sum(len(fleet.runs) * (epochs - _epochs_done(store, fleet)) for fleet in pending)
     progress.started(total, total - left)
-    for reason in sorted({fleet.reason for fleet in pending if fleet.engine == "plain"}):
-        progress.message(f"the plain loop trains, run by run: {reason}")
+    for remark in remarks(pending):
+        progress.message(remark)
 
 
 def _epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import torch
 
 from regulab.errors import UserError
 from regulab.training.kernels.build import library
+
+MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Machine:
     notes: tuple[str, ...] = ()
     parameters: torch.dtype = torch.float32
     kernels: bool = False
+    memory: int = MOST_ACTIVATIONS  # bytes that the activations of one step may take
 
     @property
     def precision(self) -> str:
@@ -44,11 +48,38 @@ def choose_machine(device: str, precision: str, kernels: bool = True) -> Machine
     kernels = kernels and chosen.type == "cpu" and library(torch.float32) is not None
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     native = native_bf16(chosen)
+    notes = []
     if precision == "bf16" and not native:
-        note = f"precision bf16 without native support on {chosen.type}: right, but slower than fp32"
-        return Machine(chosen, torch.bfloat16, (note,), kernels=kernels)
-    activations = torch.bfloat16 if native and precision != "fp32" else torch.float32
-    return Machine(chosen, activations, kernels=kernels)
+        notes.append(f"precision bf16 without native support on {chosen.type}: right, but slower than fp32")
+    if chosen.type == "cpu" and torch.get_num_threads() > cores():
+        notes.append(f"{torch.get_num_threads()} threads asked for, {cores()} cores there: {cores()} train")
+    bf16 = precision == "bf16" or (native and precision != "fp32")
+    return Machine(
+        chosen,
+        torch.bfloat16 if bf16 else torch.float32,
+        tuple(notes),
+        kernels=kernels,
+        memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
+    )
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def training_threads() -> int:
+    """How many threads train: as many as torch was told, but no more than there are cores."""
+    return min(torch.get_num_threads(), cores())
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes that the device has in all, whoever uses them: a fixed property, so that fleets come out the same."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 2**33
 
 
 def _device(name: str) -> torch.device:

@@ -16,12 +16,12 @@ from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
 from regulab.training.crew import Material, Run
 from regulab.training.fusing import fuse
+from regulab.training.machine import training_threads
 from regulab.training.stacking import Unstackable, check_stack, stack_modules
 
 PIXELS_PER_STEP = (
     2**19
 )  # images × pixels × runs: beyond it larger fleets gain nothing (measured on MNIST, R = 4 … 8)
-BYTES_PER_STEP = 2**32  # activations of one step: larger fleets are split
 CHECKED_IMAGES, CHECKED_SEEDS = 8, 3
 
 
@@ -32,7 +32,7 @@ class FleetPlan:
     index: int
     runs: tuple[tuple[str, int], ...]  # (arm, seed), seed by seed
     engine: str  # fleet, or plain: each run alone
-    reason: str  # why plain
+    reason: str  # why plain, or why smaller than the arms of a seed
     precision: str
     threads: int
     kernels: bool = False  # compiled kernels of ours
@@ -61,12 +61,20 @@ def plan_fleets(
         modules = [material.module(Run(group[0], seed, arms[group[0]])) for seed in range(CHECKED_SEEDS)]
         engine, reason = choose_engine(material, modules)
         size = 1 if engine == "plain" else runs_per_fleet(material, modules[0], len(group))
-        machine, threads = material.machine, torch.get_num_threads()
+        machine, threads = material.machine, training_threads()
+        if engine == "fleet" and size < len(group):
+            reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
         kernels = machine.kernels and engine == "fleet"
         for runs in _groups(group, missing, held, size):
             plan = FleetPlan(len(fleets), tuple(runs), engine, reason, machine.precision, threads, kernels)
             fleets.append(plan)
     return fleets
+
+
+def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
+    """What a person should know of the fleets: why the plain loop trains, why a seed's arms are not together."""
+    texts = {"plain": "the plain loop trains, run by run", "fleet": "fleets are split"}
+    return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
 
 
 def _groups(
@@ -106,7 +114,7 @@ def runs_per_fleet(material: Material, module: nn.Module, arms: int) -> int:
     _, height, width, _ = material.train.pixels.shape
     batch = min(material.study.train.batch_size, len(material.train))
     seeds = max(1, PIXELS_PER_STEP // (arms * batch * height * width))
-    return max(1, min(seeds * arms, BYTES_PER_STEP // (batch * bytes_per_image(material, module))))
+    return max(1, min(seeds * arms, material.machine.memory // (batch * bytes_per_image(material, module))))
 
 
 def bytes_per_image(material: Material, module: nn.Module) -> int:

@@ -1,0 +1,155 @@
+"""The whole assignment, four arms × 40 epochs on MNIST: regulab's wall clock, and what others need for the same images.
+
+regulab's time is that of the command from start to report: start-up, reading, validation after every epoch, the test,
+graphs, galleries and pages. The others' is computed from the rates in throughput.json: 4 arms × 40 epochs × 50,000
+images ÷ model-images per second, without validating, testing or reporting, which is in their favour.
+
+    python benchmarks/throughput.py --out benchmarks/throughput.md
+    python benchmarks/study.py --out benchmarks/study
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import throughput
+from matplotlib.figure import Figure
+
+from regulab.files import json_bytes, write_whole
+from regulab.reporting.figures import render
+from regulab.reporting.theme import THEMES, Theme
+
+ARMS, EPOCHS, IMAGES = 4, 40, 50_000
+HERE = Path(__file__).resolve().parent
+PEERS = ("notebook", "memory", "lightning", "keras")
+OURS = "fleet-4-auto"
+
+
+def timed_study(folder: Path) -> tuple[float, dict[str, Any]]:
+    """Seconds from the command to its end, and the environment that the study recorded."""
+    command = ["regulab.cli", "run", "l1-l2-mnist", "seeds=1", "--out", str(folder), "-q"]
+    code = f"import sys; from regulab.cli import main; sys.argv = {command!r}; main()"
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    environment: dict[str, Any] = json.loads((folder / "environment.json").read_text("utf-8"))
+    return seconds, environment
+
+
+def rates(measurements: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Median model-images per second of every contender in throughput.json."""
+    found: dict[str, list[float]] = {}
+    for one in measurements:
+        found.setdefault(one["contender"], []).append(one["images"] * one["runs"] / one["seconds"])
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def page(content: Mapping[str, Any]) -> str:
+    environment = content["environment"]
+    rows = [
+        f"| {throughput.CONTENDERS[name].text} | {minutes:.1f} | {minutes / content['minutes']:.1f} |"
+        for name, minutes in content["others"].items()
+    ]
+    table = "\n".join(rows)
+    return f"""# The whole assignment on MNIST
+
+{content["date"]}, {environment["processor"]}, {environment["threads"]} threads, {environment["precision"]}, regulab \
+{environment["regulab"]} ({environment["commit"]}), torch {environment["libraries"]["torch"]}. \
+Command: `{content["command"]}`, n = 1.
+
+Four arms × {EPOCHS} epochs × {IMAGES:,} images, one seed.
+
+| | minutes | ratio |
+| --- | ---: | ---: |
+| `regulab run l1-l2-mnist seeds=1`, from start to report | {content["minutes"]:.1f} | 1.0 |
+{table}
+
+The others' minutes are computed from their rates in [throughput.md](throughput.md), training steps alone, which is in
+their favour: regulab's include start-up, validation after every epoch, the test, and the report.
+
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="speed-dark.png">
+  <img src="speed-light.png" alt="Bars: model-images per second of every contender, and minutes for the whole study">
+</picture>
+"""
+
+
+def picture(content: Mapping[str, Any], theme: Theme) -> Figure:
+    """Bars of both benchmarks: rates of all contenders, minutes of the study."""
+    figure = Figure(figsize=(10, 6.4), layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=(len(content["rates"]), len(PEERS) + 1))
+    _bars(
+        above,
+        [_label(name) for name in content["rates"]],
+        list(content["rates"].values()),
+        [name not in PEERS for name in content["rates"]],
+        "{:,.0f}",
+        theme,
+    )
+    above.set_title("Training, model-images per second (more is better)")
+    names = ["regulab run, start to report", *(_label(name) for name in content["others"])]
+    minutes = [content["minutes"], *content["others"].values()]
+    _bars(below, names, minutes, [True] + [False] * len(content["others"]), "{:.1f}", theme)
+    below.set_title(f"{ARMS} arms × {EPOCHS} epochs on MNIST, minutes (less is better)")
+    return figure
+
+
+def _label(name: str) -> str:
+    contender = throughput.CONTENDERS[name]
+    return contender.text + (f", {contender.precision}" if contender.engine in ("plain", "fleet") else "")
+
+
+def _bars(
+    axes: Any, names: Sequence[str], values: Sequence[float], ours: Sequence[bool], text: str, theme: Theme
+) -> None:
+    bars = axes.barh(
+        range(len(names)), values, color=[theme.colours[0] if own else theme.soft for own in ours]
+    )
+    axes.bar_label(bars, [text.format(value) for value in values], padding=4, fontsize=10, color=theme.ink)
+    axes.set_yticks(range(len(names)), names, fontsize=10)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.12)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=HERE / "study", help="without a suffix")
+    arguments = parser.parse_args()
+    measured = rates(json.loads((HERE / "throughput.json").read_text("utf-8")))
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, environment = timed_study(Path(folder) / "run")
+    total = ARMS * EPOCHS * IMAGES
+    content = {
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["python", *sys.argv]),
+        "environment": environment,
+        "minutes": seconds / 60,
+        "others": {name: total / measured[name] / 60 for name in PEERS},
+        "rates": measured,
+    }
+    write_whole(arguments.out.with_suffix(".json"), json_bytes(content))
+    write_whole(arguments.out.with_suffix(".md"), page(content).encode())
+    for theme in THEMES:
+        with theme.applied():
+            write_whole(
+                arguments.out.with_name(f"speed-{theme.name}.png"), render(picture(content, theme), "png")
+            )
+    print(page(content))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from regulab import techniques
+from regulab.training import machine as machines
+from regulab.training.machine import choose_machine, training_threads
+from regulab.training.planning import bytes_per_image, plan_fleets, remarks
+from tests.training.material import FLOAT32, material_of, study_of
+
+ARMS = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2}}
+
+
+def planned(memory: int, seeds: int = 2):
+    study = study_of(ARMS, seeds=seeds)
+    material = material_of(study, machine=replace(FLOAT32, memory=memory))
+    return plan_fleets(material, techniques.arms_of(study), study.seeds, [])
+
+
+def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
+    study = study_of(ARMS)
+    material = material_of(study)
+    one_run = 37 * bytes_per_image(material, material.examples()[0])  # batches of 37
+    fleets = planned(2 * one_run + 1)
+    assert [len(fleet.runs) for fleet in fleets] == [2, 1, 2, 1]
+    assert remarks(fleets) == ["fleets are split: memory, 2 of a seed's 3 runs of one architecture at a time"]
+    assert [run for fleet in fleets for run in fleet.runs] == [(a, s) for s in range(2) for a in ARMS]
+
+
+def test_with_memory_enough_there_is_nothing_to_say():
+    (fleet,) = planned(2**32)
+    assert len(fleet.runs) == 6
+    assert remarks([fleet]) == []
+
+
+def test_more_threads_than_cores_are_not_used_and_it_is_said(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(machines, "cores", lambda: 2)
+    try:
+        torch.set_num_threads(5)
+        assert training_threads() == 2
+        assert any("5 threads" in note and "2 cores" in note for note in choose_machine("cpu", "fp32").notes)
+        torch.set_num_threads(1)
+        assert training_threads() == 1
+        assert choose_machine("cpu", "fp32").notes == ()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_bf16_without_native_support_trains_and_says_so(monkeypatch):
+    monkeypatch.setattr(machines, "native_bf16", lambda device: False)
+    machine = choose_machine("cpu", "bf16")
+    assert machine.precision == "bf16"
+    assert "without native support" in machine.notes[0]
+    assert choose_machine("cpu", "auto").precision == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
+def test_fp32_means_fp32(precision):
+    machine = choose_machine("cpu", precision)
+    assert machine.parameters == torch.float32
+    assert machine.precision == {"fp32": "fp32", "bf16": "bf16"}.get(precision, machine.precision)
