@@ -10,7 +10,7 @@ from typing import Any
 from regulab.files import json_bytes, write_whole
 from regulab.lessons.laboratory import Laboratory
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, overall
-from regulab.reporting.figures import render
+from regulab.reporting.figures import render, with_palette
 from regulab.reporting.theme import THEMES
 
 
@@ -84,7 +84,7 @@ def _draw(lesson: Lesson, measured: Measured, out: Path) -> list[Shown]:
         with theme.applied():
             for picture in lesson.draw(measured, theme):
                 file = f"figures/{lesson.name}-{picture.name}-{theme.name}.png"
-                write_whole(out / file, render(picture.figure, "png"))
+                write_whole(out / file, with_palette(render(picture.figure, "png")))
                 one = shown.setdefault(
                     picture.name,
                     Shown(files={}, caption=picture.caption, alternative=picture.alternative),
