@@ -48,11 +48,13 @@ class Data(Part):
     """Which images, and what happens to every one of them in every arm.
 
     ``train_images``: so many of the training part, stratified by class, the same for every seed; null takes all.
+    ``normalize``: to mean 0 and deviation 1 over the training part, per channel (``dataset``) or per pixel and channel
+    (``pixel``), or not at all.
     """
 
     name: str = "digits"
     train_images: Count | None = None
-    normalize: Literal["dataset", "none"] = "dataset"
+    normalize: Literal["dataset", "pixel", "none"] = "dataset"
     augment: dict[str, Any] = {}
 
 

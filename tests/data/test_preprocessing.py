@@ -15,9 +15,32 @@ def test_constants_equal_numpys_over_the_whole_array(count):
     pixels = np.random.default_rng(2).integers(3, 250, (count, 5, 3, 3))
     unit = pixels / 255
     found = fit(images(pixels), "dataset")
-    np.testing.assert_allclose(found.mean, unit.mean((0, 1, 2)), rtol=1e-7)
-    np.testing.assert_allclose(found.deviation, unit.std((0, 1, 2)), rtol=1e-7)
+    np.testing.assert_allclose(found.mean.flatten(), unit.mean((0, 1, 2)), rtol=1e-7)
+    np.testing.assert_allclose(found.deviation.flatten(), unit.std((0, 1, 2)), rtol=1e-7)
     assert found.mean.dtype == found.deviation.dtype == torch.float32
+    assert found.mean.shape == found.deviation.shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize("count", [2, 7, 5000])
+def test_constants_per_pixel_equal_numpys_over_the_images(count):
+    pixels = np.random.default_rng(3).integers(3, 250, (count, 5, 3, 2))
+    unit = np.moveaxis(pixels / 255, -1, 1)
+    found = fit(images(pixels), "pixel")
+    np.testing.assert_allclose(found.mean, unit.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(found.deviation, unit.std(0), rtol=1e-6)
+    x = found.normalize(torch.from_numpy(unit).float()).double()
+    torch.testing.assert_close(x.mean(0), torch.zeros(2, 5, 3).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.var(0, correction=0), torch.ones(2, 5, 3).double(), atol=1e-5, rtol=0)
+
+
+def test_a_constant_pixel_becomes_0_and_stays_finite():
+    pixels = np.random.default_rng(3).integers(0, 256, (9, 4, 4, 1))
+    pixels[:, 1, 2] = 201
+    preprocessing = fit(images(pixels), "pixel")
+    x = preprocessing.normalize(preprocessing.to_unit(torch.from_numpy(pixels.astype(np.uint8))))
+    assert preprocessing.deviation[0, 1, 2] == 1
+    assert x[:, 0, 1, 2].abs().max() < 1e-7
+    assert torch.isfinite(x).all()
 
 
 def test_normalized_training_images_have_mean_0_and_deviation_1():
@@ -32,7 +55,7 @@ def test_normalized_training_images_have_mean_0_and_deviation_1():
 def test_a_constant_channel_becomes_0_and_stays_finite():
     pixels = np.full((3, 4, 4, 1), 77)
     preprocessing = fit(images(pixels), "dataset")
-    assert preprocessing.deviation.tolist() == [1]
+    assert preprocessing.deviation.flatten().tolist() == [1]
     x = preprocessing.normalize(preprocessing.to_unit(torch.full((2, 4, 4, 1), 77, dtype=torch.uint8)))
     assert x.abs().max() < 1e-7
 

@@ -1,4 +1,4 @@
-"""From stored bytes to what the net sees: to [0, 1], then to mean 0 and deviation 1 per channel."""
+"""From stored bytes to what the net sees: to [0, 1], then to mean 0 and deviation 1 per channel or per pixel."""
 
 from __future__ import annotations
 
@@ -6,40 +6,43 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regulab.data.dataset import Images
 
-CHUNK = 4096  # images at a time: numpy's bincount widens bytes to 64-bit integers
+CHUNK = 4096  # images at a time: counts and sums widen bytes to 64-bit integers
 
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
     """Constants of the training part, applied alike in training, validation and test."""
 
-    mean: Tensor  # (C,) float32, of pixels in [0, 1]
-    deviation: Tensor  # (C,) float32, above 0
+    mean: Tensor  # (C, 1, 1) or (C, H, W) float32, of pixels in [0, 1]
+    deviation: Tensor  # as the mean, above 0
 
     def to_unit(self, pixels: Tensor) -> Tensor:
         """uint8 ``(B, H, W, C)`` to float32 ``(B, C, H, W)`` in [0, 1]: v/255. Memory stays channels-last."""
         return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """(x − mean)/deviation per channel, for ``x`` of shape ``(…, C, H, W)`` in [0, 1]."""
-        mean, deviation = self.mean.to(x.device), self.deviation.to(x.device)
-        return (x - mean[:, None, None]) / deviation[:, None, None]
+        """(x − mean)/deviation, for ``x`` of shape ``(…, C, H, W)`` in [0, 1]."""
+        return (x - self.mean.to(x.device)) / self.deviation.to(x.device)
 
 
 def fit(train: Images, normalize: str) -> Preprocessing:
     """The preprocessing whose constants come from ``train`` alone.
 
     ``dataset``: per channel, over all images and pixels, the mean and the deviation √(Σ(x − mean)²/n) of
-    x = v/255, in float64 from exact counts of the 256 values; the deviation of a constant channel is
-    taken as 1. ``none``: mean 0 and deviation 1.
+    x = v/255, in float64 from exact counts of the 256 values. ``pixel``: the same over all images for every pixel and
+    channel apart. The deviation of a constant channel or pixel is taken as 1, so it becomes 0 throughout training.
+    ``none``: mean 0 and deviation 1.
     """
     channels = train.pixels.shape[-1]
     if normalize == "none":
-        return Preprocessing(torch.zeros(channels), torch.ones(channels))
+        return Preprocessing(torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1))
+    if normalize == "pixel":
+        return _per_pixel(train)
     assert normalize == "dataset", normalize
     counts = np.zeros((channels, 256), np.int64)
     for start in range(0, len(train), CHUNK):
@@ -51,7 +54,24 @@ def fit(train: Images, normalize: str) -> Preprocessing:
     mean = counts @ values / total / 255
     squares = (values / 255 - mean[:, None]) ** 2
     deviation = np.sqrt((counts * squares).sum(1) / total)
-    deviation[deviation == 0] = 1
+    return _constants(mean[:, None, None], deviation[:, None, None])
+
+
+def _per_pixel(train: Images) -> Preprocessing:
+    """From exact sums of v and v² over the images; the variance is (n·Σv² − (Σv)²)/n², without rounding to its root."""
+    total = np.zeros(train.pixels.shape[1:], np.int64)
+    squares = np.zeros_like(total)
+    for start in range(0, len(train), CHUNK):
+        chunk = train.pixels[start : start + CHUNK].astype(np.int64)
+        total += chunk.sum(0)
+        squares += (chunk**2).sum(0)
+    n = len(train)
+    deviation = np.sqrt(n * squares - total**2) / n / 255
+    return _constants(np.moveaxis(total / n / 255, -1, 0), np.moveaxis(deviation, -1, 0))
+
+
+def _constants(mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Preprocessing:
+    deviation = np.where(deviation == 0, 1, deviation)
     return Preprocessing(
         torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))
     )

@@ -1,0 +1,459 @@
+"""Normalization is not equalization: one picture, its levels, and what each does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+from sklearn.datasets import load_sample_image
+
+from regulab.data.histograms import (
+    Levels,
+    equalize,
+    equalize_adaptively,
+    hue,
+    luminance,
+    normalize,
+    with_luminance,
+)
+from regulab.data.picture import load_picture
+from regulab.errors import UserError
+from regulab.lessons.laboratory import Laboratory
+from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Picture, Table, Values, graded
+from regulab.reporting.palette import DASHES
+from regulab.reporting.theme import Theme
+
+GREY, COLOUR = "china.jpg", "flower.jpg"
+DARKEST, BRIGHTEST = (
+    70,
+    160,
+)  # of 255: what is left of the photograph's contrast before anything is done to it
+CLIP, TILES = 3.0, 8
+BINS = 64  # fewer than the levels that occur: empty bins between them would tighten the limit
+KEPT = 1e-6  # what rounding in float64 may change, generously
+CHANGED = 0.1  # of a ratio of two differences of levels
+QUADRUPLES = 20_000
+EVEN = 2.0  # percent: distance of the cumulative curve from a straight line
+TURNED, STEADY = 5.0, 1.0  # degrees of hue
+COLOURED = 0.02  # chroma under which a hue is noise
+KEYS = {"normalized": "normalized", "equalized": "equalized", "contrast-limited": "clahe"}
+TICKS = [0, 0.5, 1]
+TEXT = r"""
+Write $v$ for the level of a pixel, between 0 (black) and 1 (white), and $F(v)$ for the share of pixels at or below
+$v$: the cumulative curve of the histogram.
+
+**Min–max normalization** puts the darkest level at 0 and the brightest at 1, and everything else in proportion:
+
+$$N(v) = \frac{v - v_{\min}}{v_{\max} - v_{\min}} .$$
+
+It is a straight line, so ratios of differences stay: $\frac{N(a) - N(b)}{N(c) - N(d)} = \frac{a - b}{c - d}$. The
+histogram keeps its shape and is only stretched.
+
+**Histogram equalization** sends each level to its place in the order of all pixels:
+
+$$E(v) = \frac{F(v) - F(v_{\min})}{1 - F(v_{\min})} .$$
+
+The curve is as steep as the histogram is high: levels that many pixels share are pulled apart, rare ones pushed
+together. Since $F$ never falls, the order of levels stays; their distances do not. Pixels of one level stay together,
+so the histogram becomes even only on average over neighbouring levels, with gaps between them, and no map of levels
+can bring the cumulative curve nearer to a straight line than half of the share that the fullest level holds.
+
+**Contrast-limited adaptive equalization** (CLAHE) does so with the histogram of each of $8 \times 8$ tiles. No bin may
+be higher than $c$ times the average bin (here $c = 3$); what is cut off is spread over all bins, so no mapping is
+steeper than $c$, and noise in flat regions is not blown up further than that. Between the centres of tiles, the
+mappings $T_{ij}$ of the four nearest are interpolated:
+
+$$A(v) = (1-a)(1-b)\,T_{00}(v) + (1-a)\,b\,T_{01}(v) + a(1-b)\,T_{10}(v) + a\,b\,T_{11}(v),$$
+
+with $a, b$ the place between the centres, from 0 to 1. The same level now goes to different levels in different
+places, so not even the order is kept.
+
+Whether **relative levels** stay is measured on pixels $a, b, c, d$ drawn at random: by what factor does the ratio
+$\lvert a - b \rvert / \lvert c - d \rvert$ change? And once more as $N(v)$ before and after: how far does a pixel move
+on the way from the darkest to the brightest?
+
+**Colour.** One pair $v_{\min}, v_{\max}$ for all three channels keeps every hue. Equalizing red, green and blue each
+with its own curve does not: a pixel that was mostly red comes out by its *rank* among reds, greens and blues. So one
+equalizes the luminance $Y = 0.299\,R + 0.587\,G + 0.114\,B$ and moves the colour along:
+$c' = Y' + s\,(c - Y)$ for $c \in \{R, G, B\}$, with one $s \le 1$ a pixel, so that no channel leaves $[0, 1]$.
+"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The versions of the grey picture and of the colour one, by name, the untouched first; what a hue turned by."""
+
+    grey: Mapping[str, Levels]
+    colour: Mapping[str, Levels]
+    turned: Mapping[str, tuple[Levels, Levels]]  # degrees, ascending, and the share of chroma at or below
+
+
+def versions(x: Levels) -> dict[str, Levels]:
+    """A grey picture ``(H, W)`` and what becomes of it."""
+    return {
+        "original": x,
+        "normalized": normalize(x),
+        "equalized": equalize(x),
+        "contrast-limited": equalize_adaptively(x, TILES, CLIP, BINS),
+    }
+
+
+def colour_versions(x: Levels) -> dict[str, Levels]:
+    """A colour picture ``(H, W, 3)`` and what becomes of it; equalized by luminance or channel by channel.
+
+    The luminance is that of the normalized picture, whose colours have their full strength.
+    """
+    stretched = normalize(x)
+    y = luminance(stretched)
+    return {
+        "original": x,
+        "normalized": stretched,
+        "equalized, luminance": with_luminance(stretched, equalize(y)),
+        "contrast-limited, luminance": with_luminance(stretched, equalize_adaptively(y, TILES, CLIP, BINS)),
+        "equalized, each channel": np.stack([equalize(x[..., c]) for c in range(3)], -1),
+    }
+
+
+def ratio_changes(before: Levels, after: Levels, generator: np.random.Generator) -> Levels:
+    """By how much of itself the ratio |a − b|/|c − d| changes, ascending, for random pixels a, b, c, d.
+
+    A ratio that doubles and one that halves both change by 1. Only pixels with a ≠ b and c ≠ d before count; where a
+    difference vanishes after, the change is infinite.
+    """
+    a, b, c, d = generator.integers(0, before.size, (4, QUADRUPLES))
+    seen = (before.flat[a] != before.flat[b]) & (before.flat[c] != before.flat[d])
+    (first, second), (first_after, second_after) = (
+        (np.abs(x.flat[a] - x.flat[b])[seen], np.abs(x.flat[c] - x.flat[d])[seen]) for x in (before, after)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = (first_after / second_after) / (first / second)
+        factor = np.nan_to_num(np.maximum(factor, 1 / factor), nan=np.inf, posinf=np.inf)
+    return np.sort(factor) - 1
+
+
+def moved(before: Levels, after: Levels) -> float:
+    """The largest change of a pixel's relative level (v − min)/(max − min)."""
+    return float(np.abs(normalize(after) - normalize(before)).max())
+
+
+def correlation(before: Levels, after: Levels, ranks: bool = False) -> float:
+    """Pearson's correlation of the levels, or of their ranks (Spearman's)."""
+    x, y = (rankdata(z) if ranks else z.ravel() for z in (before, after))
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def unevenness(x: Levels) -> float:
+    """The largest distance of the cumulative curve F from that of evenly spread levels: max |F(v) − v|."""
+    levels, counts = np.unique(x, return_counts=True)
+    share = counts.cumsum() / x.size
+    return float(np.maximum(np.abs(share - levels), np.abs(share - counts / x.size - levels)).max())
+
+
+def hue_change(before: Levels, after: Levels) -> tuple[Levels, Levels]:
+    """By how many degrees hues turned, ascending, and the share of chroma at or below each.
+
+    A pixel counts by the lesser of its chromas; where that is nearly 0 it has no hue, and counts for nothing.
+    """
+    (hue_before, chroma_before), (hue_after, chroma_after) = hue(before), hue(after)
+    weight = np.minimum(chroma_before, chroma_after).ravel()
+    degrees = np.abs((hue_after - hue_before + 180) % 360 - 180).ravel()
+    seen = np.flatnonzero(weight >= COLOURED)
+    order = seen[np.argsort(degrees[seen])]
+    return degrees[order], weight[order].cumsum() / weight[order].sum()
+
+
+def _measure(laboratory: Laboratory) -> Measured:
+    grey, colour, words = _pictures(laboratory)
+    shown, coloured = versions(grey), colour_versions(colour)
+    turned = {name: hue_change(colour, x) for name, x in list(coloured.items())[1:]}
+    numbers: dict[str, Number] = {}
+    for name, key in KEYS.items():
+        numbers |= _grey_numbers(name, key, grey, shown[name])
+    fullest = np.unique(grey, return_counts=True)[1].max() / grey.size
+    numbers["fullest"] = Number(value=100 * float(fullest), label="pixels on the fullest level", unit="%")
+    for key, name in (("luminance", "equalized, luminance"), ("channels", "equalized, each channel")):
+        degrees, share = turned[name]
+        numbers[f"hue_{key}"] = Number(
+            value=float((degrees * np.diff(share, prepend=0)).sum()),
+            label=f"{name}: mean turn of the hue, weighted by chroma",
+            unit="°",
+        )
+    return Measured(
+        numbers=numbers,
+        evidence=Evidence(shown, coloured, turned),
+        conditions=words,
+        findings=_findings({key: number.value for key, number in numbers.items()}),
+        tables=[_table(shown)],
+    )
+
+
+def _grey_numbers(name: str, key: str, before: Levels, after: Levels) -> dict[str, Number]:
+    changes = ratio_changes(before, after, np.random.default_rng(0))
+    linear, ranks = correlation(before, after), correlation(before, after, ranks=True)
+    return {
+        f"ratio_{key}": Number(
+            value=100 * float(np.median(changes)),
+            label=f"{name}: half of the ratios of differences change by at least",
+            unit="%",
+        ),
+        f"ratio_most_{key}": Number(
+            value=100 * float(np.quantile(changes, 0.99)),
+            label=f"{name}: 99 in 100 ratios of differences change by no more than",
+            unit="%",
+        ),
+        f"linear_{key}": Number(
+            value=linear, label=f"{name}: linear correlation with the original", digits=4
+        ),
+        f"rank_{key}": Number(value=ranks, label=f"{name}: rank correlation with the original", digits=4),
+        f"moved_{key}": Number(
+            value=100 * moved(before, after),
+            label=f"{name}: largest change of a relative level",
+            unit="% of the range",
+        ),
+        f"uneven_{key}": Number(
+            value=100 * unevenness(after),
+            label=f"{name}: largest distance of the cumulative curve from even",
+            unit="%",
+        ),
+    }
+
+
+def _pictures(laboratory: Laboratory) -> tuple[Levels, Levels, str]:
+    """The grey picture, the colour one, and a sentence about both."""
+    flat = f"levels compressed to {DARKEST}–{BRIGHTEST} of 255 beforehand, to have something to normalize"
+    clahe = f"CLAHE with {TILES} × {TILES} tiles, {BINS} bins and a limit of {CLIP:g}."
+    if laboratory.image is None:
+        grey, colour = luminance(load_sample_image(GREY) / 255), load_sample_image(COLOUR) / 255
+        words = f"The photographs {GREY} (its luminance) and {COLOUR} that scikit-learn carries, with {flat}."
+        return _compressed(grey), _compressed(colour), f"{words} {clahe}"
+    found = load_picture(laboratory.image)
+    x = found.levels
+    if np.ptp(luminance(x)) < 1e-6:
+        raise UserError(
+            "every pixel of the picture has the same level, and (v − min)/(max − min) is 0/0",
+            got=f"{x.shape[1]} × {x.shape[0]} pixels of level {luminance(x).mean():.3g}",
+            expected="a picture of two levels or more",
+            where=str(laboratory.image),
+        )
+    notes = "".join(f"; {note}" for note in found.notes)
+    size = f"{x.shape[1]:,} × {x.shape[0]:,} pixels, {found.depth} bits a level"
+    words = f"{laboratory.image.name} as it is ({size}{notes})."
+    if x.ndim == 3 and hue(x)[1].max() >= COLOURED:
+        return luminance(x), x, f"{words} The first figure shows its luminance. {clahe}"
+    colour = _compressed(load_sample_image(COLOUR) / 255)
+    return (
+        luminance(x),
+        colour,
+        f"{words} It is grey; the second figure shows scikit-learn's {COLOUR}, with {flat}. {clahe}",
+    )
+
+
+def _compressed(x: Levels) -> Levels:
+    """A picture in [0, 1] with less contrast, stored in whole levels of 255 as a camera would."""
+    return np.rint(DARKEST + (BRIGHTEST - DARKEST) * x) / 255
+
+
+def _findings(values: Values) -> str:
+    return (
+        "In the bottom row normalization is a straight line: half of the ratios of differences changed by"
+        f" {values['ratio_normalized']:.0e} % or more, which is rounding. Equalization changed half of them by"
+        f" {values['ratio_equalized']:.0f} % or more, CLAHE by {values['ratio_clahe']:.0f} %. The rank correlation"
+        f" with the original is {values['rank_equalized']:.4f} for equalization, whose curve never falls, and"
+        f" {values['rank_clahe']:.4f} for CLAHE, where a level also depends on the place. The cumulative curve lies"
+        f" up to {values['uneven_normalized']:.0f} % from the dotted line of even levels after normalization and up"
+        f" to {values['uneven_equalized']:.1f} % after equalization; the fullest level alone holds"
+        f" {values['fullest']:.1f} % of the pixels. In colour, equalizing each channel turned hues by"
+        f" {values['hue_channels']:.1f}° on average, equalizing the luminance by {values['hue_luminance']:.1g}°."
+    )
+
+
+def _table(shown: Mapping[str, Levels]) -> Table:
+    original = next(iter(shown.values()))
+    places = [float(np.quantile(original, q)) for q in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    levels = [float(original.flat[np.abs(original - place).argmin()]) for place in places]
+    return Table(
+        title="Where five levels of the grey picture go: its darkest, its quartiles, its brightest",
+        columns=["version", "minimum", "first quartile", "median", "third quartile", "maximum"],
+        rows=[[name, *(_span(x[original == level]) for level in levels)] for name, x in shown.items()],
+    )
+
+
+def _span(x: Levels) -> str:
+    return f"{x.min():.3f}" if np.ptp(x) < KEPT else f"{x.min():.2f} to {x.max():.2f}"
+
+
+def _draw(measured: Measured, theme: Theme) -> list[Picture]:
+    evidence: Evidence = measured.evidence
+    values = measured.values
+    return [
+        Picture(
+            name="grey",
+            figure=_grey_figure(evidence.grey, values, theme),
+            caption=(
+                "Top: the picture and its versions. Middle: histograms (bars, scaled to the highest) and cumulative"
+                " curves (lines); the dotted line is that of evenly spread levels. Bottom: what each level of the"
+                " original became; a straight line keeps relative levels, a cloud has lost even their order."
+            ),
+            alternative=(
+                "Four versions of a grey picture with histograms, cumulative curves and curves of levels. Half of the"
+                f" ratios of differences change by at least: normalized {values['ratio_normalized']:.1g} %, equalized"
+                f" {values['ratio_equalized']:.0f} %, contrast-limited {values['ratio_clahe']:.0f} %. Distance of the"
+                f" cumulative curve from even: {values['uneven_normalized']:.0f} %,"
+                f" {values['uneven_equalized']:.1f} % and {values['uneven_clahe']:.0f} %."
+            ),
+        ),
+        Picture(
+            name="colour",
+            figure=_colour_figure(evidence, theme),
+            caption=(
+                "A colour picture normalized, equalized by its luminance, and equalized channel by channel; bottom"
+                " right, how much of the colour (pixels weighted by chroma) turned its hue by no more than so much."
+            ),
+            alternative=(
+                "Five versions of a colour picture, and cumulative curves of the turn of hues: on average"
+                f" {values['hue_luminance']:.1g}° with equalized luminance, {values['hue_channels']:.1f}° with each"
+                " channel equalized."
+            ),
+        ),
+    ]
+
+
+def _grey_figure(shown: Mapping[str, Levels], values: Values, theme: Theme) -> Figure:
+    original = next(iter(shown.values()))
+    tall = float(np.clip(2.3 * original.shape[0] / original.shape[1], 0.8, 3.2))  # inches, a quarter as wide
+    figure = Figure(figsize=(10, tall + 5.4), layout="constrained")
+    panels = figure.subplots(3, len(shown), gridspec_kw={"height_ratios": [tall, 2, 2]})
+    chosen = np.random.default_rng(0).permutation(original.size)[:20_000]
+    for index, (name, x) in enumerate(shown.items()):
+        image, histogram, curve = panels[:, index]
+        colour = theme.baseline if index == 0 else theme.colours[index - 1]
+        _show(image, x, name)
+        _histogram(histogram, x, colour, theme)
+        curve.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=":")
+        curve.scatter(original.flat[chosen], x.flat[chosen], s=3, color=colour, linewidths=0, rasterized=True)
+        curve.set(xlim=(0, 1), ylim=(0, 1), xlabel="level before", xticks=TICKS, yticks=TICKS)
+        if name in KEYS:
+            key = KEYS[name]
+            words = f"correlation {values[f'linear_{key}']:.4f}\nof ranks {values[f'rank_{key}']:.4f}"
+            curve.set_title(words, fontsize=10.5)
+            histogram.set_yticklabels([])
+            curve.set_yticklabels([])
+    panels[1, 0].set_ylabel("share of pixels\nat or below")
+    panels[2, 0].set_ylabel("level after")
+    return figure
+
+
+def _show(axes: Axes, x: Levels, title: str) -> None:
+    axes.imshow(x, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def _histogram(axes: Axes, x: Levels, colour: str, theme: Theme) -> None:
+    """Bars of 128 bins, scaled to the highest, behind the cumulative curve."""
+    counts, edges = np.histogram(x, bins=128, range=(0, 1))
+    axes.bar(
+        edges[:-1], counts / counts.max(), np.diff(edges), align="edge", color=colour, alpha=0.45, linewidth=0
+    )
+    axes.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=":")
+    levels, counts = np.unique(np.round(x, 4), return_counts=True)
+    share = counts.cumsum() / x.size
+    axes.plot(np.r_[0, levels, 1], np.r_[0, share, 1], color=colour, drawstyle="steps-post")
+    axes.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="level", xticks=TICKS, yticks=TICKS)
+
+
+def _colour_figure(evidence: Evidence, theme: Theme) -> Figure:
+    height, width = next(iter(evidence.colour.values())).shape[:2]
+    tall = float(np.clip(3.2 * height / width, 1.8, 4))  # inches, a third as wide
+    figure = Figure(figsize=(10, 2 * tall + 1.2), layout="constrained")
+    panels = figure.subplots(2, 3).flat
+    for axes, (name, x) in zip(panels, evidence.colour.items(), strict=False):
+        _show(axes, np.clip(x, 0, 1), name)
+    axes = panels[5]
+    for index, (name, (degrees, share)) in enumerate(evidence.turned.items()):
+        axes.plot(
+            np.r_[0, degrees, 180],
+            100 * np.r_[0, share, 1],
+            color=theme.colours[index],
+            linestyle="-" if index == 0 else (0, DASHES[index - 1]),
+            label=name,
+        )
+    axes.set(xlim=(0, 180), ylim=(0, 105), xticks=range(0, 181, 45), xlabel="turn of the hue, degrees")
+    axes.set_title("colour that turned by no more, %")
+    axes.legend(loc="lower right", fontsize=10)
+    return figure
+
+
+def _kept(values: Values) -> Answer:
+    straight = values["linear_normalized"] >= 1 - KEPT
+    return graded(straight and values["ratio_most_normalized"] <= 100 * KEPT, in_part=straight)
+
+
+def _not_kept(values: Values) -> Answer:
+    change = values["ratio_equalized"]
+    return graded(change >= 100 * CHANGED, in_part=change > 100 * KEPT)
+
+
+def _even(values: Values) -> Answer:
+    found = values["uneven_equalized"]
+    return graded(found <= EVEN, in_part=found < values["uneven_normalized"])
+
+
+def _hues(values: Values) -> Answer:
+    channels, light = values["hue_channels"], values["hue_luminance"]
+    return graded(channels >= TURNED and light <= STEADY, in_part=channels > light)
+
+
+LESSON = Lesson(
+    name="normalize-equalize",
+    order=10,
+    title="Normalization is not equalization",
+    claims=[
+        Claim(
+            statement="Min–max normalization keeps the relative levels of a picture.",
+            rule=(
+                f"holds if 99 in 100 ratios of differences stay to within {100 * KEPT:g} % of themselves and the linear"
+                f" correlation is 1 to within {KEPT:g}; in part if only the correlation is; else it does not"
+            ),
+            judge=_kept,
+        ),
+        Claim(
+            statement="Histogram equalization does not keep them.",
+            rule=(
+                f"holds if half of the ratios of differences change by {100 * CHANGED:g} % or more; in part if half of"
+                f" them change by more than {100 * KEPT:g} %; else it does not"
+            ),
+            judge=_not_kept,
+        ),
+        Claim(
+            statement="Equalization spreads the levels evenly.",
+            rule=(
+                f"holds if the cumulative curve is within {EVEN:g} % of a straight line; in part if it is nearer to one"
+                " than after normalization; else it does not"
+            ),
+            judge=_even,
+        ),
+        Claim(
+            statement="Equalizing each colour channel changes hues; equalizing the luminance does not.",
+            rule=(
+                f"holds if hues turn by {TURNED:g}° or more on average when each channel is equalized, and by"
+                f" {STEADY:g}° or less when the luminance is; in part if by more in the first case than in the second;"
+                " else it does not"
+            ),
+            judge=_hues,
+        ),
+    ],
+    text=TEXT,
+    sources=[
+        "Gonzalez & Woods, *Digital Image Processing*, § 3.3 (histogram equalization)",
+        "Zuiderveld 1994, Contrast limited adaptive histogram equalization, *Graphics Gems IV*, 474–485",
+        "ITU-R [BT.601](https://www.itu.int/rec/R-REC-BT.601/) (luma)",
+    ],
+    measure=_measure,
+    draw=_draw,
+    takes_image=True,
+)
