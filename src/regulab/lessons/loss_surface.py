@@ -34,13 +34,13 @@ Two features, one target, no bias (features and target have their mean taken off
 $$E(w) = \frac{1}{2m}\sum_{i=1}^{m}\bigl(w_1 x_{i1} + w_2 x_{i2} - y_i\bigr)^2
 = E^{*} + \tfrac12\,(w - w^{*})^\top H\,(w - w^{*}), \qquad H = \frac1m X^\top X .$$
 
-The Hessian $H$ is the same everywhere, so the surface is exactly a bowl whose level lines are ellipses. Its eigenvalues
-$\lambda_{\max} \ge \lambda_{\min}$ are the curvatures across and along the valley; the ellipse is $\sqrt{\kappa}$ times
-longer than wide, with the **condition number** $\kappa = \lambda_{\max}/\lambda_{\min}$.
+The Hessian $H$ is the same everywhere, so the surface is exactly a bowl whose level lines are ellipses. Its
+eigenvalues $\lambda_{\max} \ge \lambda_{\min}$ are the curvatures across and along the valley; the ellipse is
+$\sqrt{\kappa}$ times longer than wide, with the **condition number** $\kappa = \lambda_{\max}/\lambda_{\min}$.
 
-Gradient descent $w \leftarrow w - \eta H (w - w^{*})$ multiplies the error along an eigenvector by $1 - \eta\lambda$ at
-each step. It converges only while every such factor is between −1 and 1, and it is fastest where the two outer ones
-are equally far from zero:
+Gradient descent $w \leftarrow w - \eta H (w - w^{*})$ multiplies the error along an eigenvector by $1 -
+\eta\lambda$ at each step. It converges only while every such factor is between −1 and 1, and it is fastest where
+the two outer ones are equally far from zero:
 
 $$\eta < \frac{2}{\lambda_{\max}}, \qquad \eta_{\mathrm{best}} = \frac{2}{\lambda_{\max} + \lambda_{\min}}, \qquad
 \frac{E_{t+1} - E^{*}}{E_t - E^{*}} \le \left(\frac{\kappa - 1}{\kappa + 1}\right)^{2} .$$
@@ -50,8 +50,9 @@ So at its best rate $E - E^{*}$ falls to a share $\varepsilon$ of its start in a
 $$t = \frac{\ln(1/\varepsilon)}{2\ln\frac{\kappa + 1}{\kappa - 1}} \approx \frac{\kappa}{4}\ln\frac1\varepsilon$$
 
 steps: **proportional to κ**. Dividing a feature by its standard deviation $\sigma_j$ changes no prediction, since
-$w_j x_j = (w_j \sigma_j)(x_j/\sigma_j)$; it changes the surface that the optimizer walks on. What normalized features
-leave of $\kappa$ comes from their correlation $r$ alone: $\kappa = (1 + \lvert r\rvert)/(1 - \lvert r\rvert)$.
+$w_j x_j = (w_j \sigma_j)(x_j/\sigma_j)$; it changes the surface that the optimizer walks on. What normalized
+features leave of $\kappa$ comes from their correlation $r$ alone: $\kappa = (1 + \lvert r\rvert)/(1 - \lvert
+r\rvert)$.
 
 It also makes the two weights comparable: $w_j\sigma_j$ is what a feature one deviation above its mean adds.
 Comparable is not equal: a useless feature has a small weight at any scale.
