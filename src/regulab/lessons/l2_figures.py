@@ -61,8 +61,8 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
             name="weights",
             figure=_networks(evidence, theme),
             caption=(
-                f"Weights of {evidence.seeds} networks for each strength of L2 (logarithmic counts), and their root mean square"
-                " layer by layer."
+                f"Weights of {evidence.seeds} networks for each strength of L2 (logarithmic counts), and their root"
+                " mean square layer by layer."
             ),
             alternative=(
                 "Histograms of network weights by strength of L2, and the size of the weights of each layer. ‖w‖ fell"
