@@ -1,0 +1,293 @@
+"""L2: what it does to coefficients one by one, to principal directions, and to the weights of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from regulab.lessons.l2_figures import Evidence, draw
+from regulab.lessons.laboratory import Laboratory, Trial
+from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, Values, graded
+from regulab.lessons.linear import Array, Regression, diabetes, ridge_path
+from regulab.training.crew import weight_names
+
+SAME = 0.01  # factors that differ by less are the same
+EXACT = 1e-8  # what float64 may leave of an equality, generously
+STRENGTHS = np.logspace(-1, 5, 61)
+ARMS: dict[str, dict[str, float]] = {
+    "none": {},
+    "L2 0.001": {"l2": 0.001},
+    "L2 0.01": {"l2": 0.01},
+    "L2 0.1": {"l2": 0.1},
+}
+SEEDS = 3
+TEXT = r"""
+Ridge regression adds the sum of the squared coefficients to the squared error of $m$ examples:
+
+$$J(\theta) = \frac{1}{2m}\left[\sum_{i=1}^{m} \left(h_\theta(x^{(i)}) - y^{(i)}\right)^2
++ \lambda \sum_{j=1}^{n} \theta_j^2\right].$$
+
+**Whose λ?** regulab, like PyTorch's `weight_decay`, adds $\frac{\lambda_2}{2}\sum w^2$ to the *mean* loss. The penalty
+above is $\frac{\lambda}{2m}\sum \theta^2$, so $\lambda_2 = \lambda/m$. scikit-learn's `Ridge` leaves out the factor
+$\frac{1}{2m}$ altogether: its `alpha` is $\lambda$.
+
+For a linear model $h_\theta(x) = \theta^\top x$, with the inputs as rows of $X$, the gradient is zero at
+
+$$\theta(\lambda) = (X^\top X + \lambda I)^{-1} X^\top y = \sum_i \frac{s_i}{s_i^2 + \lambda}\,(u_i^\top y)\, v_i ,
+\qquad X = U\,\mathrm{diag}(s)\,V^\top .$$
+
+Compared with least squares ($\lambda = 0$), the part of $\theta$ along the principal direction $v_i$ of the inputs is
+multiplied by
+
+$$f_i(\lambda) = \frac{s_i^2}{s_i^2 + \lambda} .$$
+
+Every direction has a factor of its own: one in which the inputs vary a lot (large $s_i$) is hardly touched, one in
+which they hardly vary is given up first. **Only where all $s_i$ are equal is there one factor for all.** For
+orthonormal inputs, $X^\top X = I$, it is $1/(1+\lambda)$.
+
+A coefficient $\theta_j$ is a mixture of directions. As they shrink at different speeds it may grow, or change its sign,
+on the way to zero. Since $\theta(\lambda)$ is a smooth function of $\lambda$, a coefficient is exactly zero only at
+isolated points, where it passes from one sign to the other.
+
+In a network trained by gradient steps of size $\eta$, each step multiplies the weights by $1 - \eta\lambda_2$ and adds
+the gradient of the loss: what the loss does not hold on to decays, but never reaches zero.
+"""
+
+
+def shrink_factors(data: Regression, strengths: Array) -> tuple[Array, Array, Array]:
+    """θ(λ)/θ(0) of every coefficient; the same along every principal direction; and the s² of those.
+
+    The first two have shape ``(L, n)``, the last ``(n,)``. Of `ridge_path`, which assumes full column rank.
+    """
+    plain = ridge_path(data.x, data.y, [0.0])[0]
+    path = ridge_path(data.x, data.y, strengths)
+    _, s, vt = np.linalg.svd(data.x, full_matrices=False)
+    return path / plain, (path @ vt.T) / (vt @ plain), s**2
+
+
+def orthonormalized(data: Regression) -> Regression:
+    """The same outputs from orthonormal inputs that span the same space: Q of X = Q·R."""
+    return Regression(np.linalg.qr(data.x)[0], data.y, data.names)
+
+
+def _train(laboratory: Laboratory) -> Trial:
+    small = {} if laboratory.embedded else {"data": {"train_images": 1000}, "protocol": {"validation": 1000}}
+    return laboratory.train(
+        {
+            "name": "l2-shrinks",
+            "model": {"name": "cnn10k", "dropout": 0},
+            "train": {"epochs": 20 if laboratory.embedded else 12, "batch_size": 64},
+            "seeds": SEEDS,
+            "arms": ARMS,
+            **small,
+        }
+    )
+
+
+def _weights(trial: Trial, arm: str) -> tuple[NDArray[np.float32], Array]:
+    """All weights of an arm, of all its seeds; and the root mean square of each layer's, mean over seeds."""
+    rows, spreads = [], []
+    for seed in trial.study.seeds:
+        module = trial.module(arm, seed)
+        layers = [
+            p.detach().numpy().ravel() for n, p in module.named_parameters() if n in weight_names(module)
+        ]
+        rows.append(np.concatenate(layers))
+        spreads.append([float(np.sqrt(np.square(layer, dtype=np.float64).mean())) for layer in layers])
+    return np.concatenate(rows), np.mean(spreads, axis=0)
+
+
+def _measure(laboratory: Laboratory) -> Measured:
+    data, trial = diabetes(), _train(laboratory)
+    m = len(data.y)
+    path = ridge_path(data.x, data.y, STRENGTHS)
+    theirs = np.array([Ridge(alpha=lam, fit_intercept=False).fit(data.x, data.y).coef_ for lam in STRENGTHS])
+    factors, directions, squares = shrink_factors(data, STRENGTHS)
+    flat, _, _ = shrink_factors(orthonormalized(data), STRENGTHS)
+    norms = np.linalg.norm(path, axis=1)
+    least = np.linalg.norm(ridge_path(data.x, data.y, [0.0]))
+    half = int(np.abs(norms - least / 2).argmin())
+    by_theory = squares / (squares + STRENGTHS[:, None])
+    pairs = [_weights(trial, arm) for arm in ARMS]
+    weights = {arm: pair[0] for arm, pair in zip(ARMS, pairs, strict=True)}
+    layers = {arm: pair[1] for arm, pair in zip(ARMS, pairs, strict=True)}
+    ratios = layers["L2 0.01"] / layers["none"]
+    zero = {arm: float(trial.results(arm, "zero_fraction").max()) * 100 for arm in ARMS}
+    lengths = np.array([trial.results(arm, "weight_norm_l2") for arm in ARMS])
+    numbers = {
+        "sklearn": Number(
+            value=float(np.abs(path - theirs).max() / np.abs(theirs).max()),
+            label="largest difference from scikit-learn's Ridge, over the largest coefficient",
+        ),
+        "half": Number(value=float(STRENGTHS[half]), label="λ at which ‖θ‖ is half that of least squares"),
+        "half_lambda2": Number(value=float(STRENGTHS[half]) / m, label="the same as regulab's λ₂ = λ/m"),
+        "least_factor": Number(
+            value=float(factors[half].min()), label="least factor of a coefficient there (real inputs)"
+        ),
+        "largest_factor": Number(
+            value=float(factors[half].max()), label="largest factor of a coefficient there (real inputs)"
+        ),
+        "grown": Number(
+            value=int((np.abs(factors) > 1 + EXACT).any(0).sum()),
+            label=f"coefficients of {len(data.names)} that grow somewhere on the path",
+        ),
+        "turned": Number(
+            value=int((factors < 0).any(0).sum()),
+            label=f"coefficients of {len(data.names)} that change sign on the path",
+        ),
+        "orthonormal": Number(
+            value=float(np.abs(flat * (1 + STRENGTHS[:, None]) - 1).max()),
+            label="largest departure from 1/(1 + λ) with orthonormal inputs, relative",
+        ),
+        "directions": Number(
+            value=float(np.abs(directions / by_theory - 1).max()),
+            label="largest departure from s²/(s² + λ) along principal directions, relative",
+        ),
+        "linear_zeros": Number(value=int((path == 0).sum()), label="coefficients exactly zero on the path"),
+        "network_zeros": Number(
+            value=max(zero[arm] for arm in ARMS if arm != "none"),
+            label="most exact zeros in a network with L2",
+            unit="% of the weights",
+        ),
+        "ordered": Number(
+            value=float((np.diff(lengths, axis=0) < 0).mean()) * 100,
+            label="steps to the next stronger L2 that made a network's ‖w‖ smaller",
+            unit="%",
+        ),
+        "layer_least": Number(
+            value=float(ratios.min()), label="least factor of a layer's weights at λ₂ = 0.01, against none"
+        ),
+        "layer_most": Number(
+            value=float(ratios.max()), label="largest factor of a layer's weights at λ₂ = 0.01, against none"
+        ),
+    }
+    evidence = Evidence(
+        names=data.names,
+        strengths=STRENGTHS,
+        path=path,
+        factors=factors,
+        flat=flat,
+        directions=directions,
+        squares=squares,
+        half=float(STRENGTHS[half]),
+        seeds=SEEDS,
+        weights=weights,
+        layers=layers,
+    )
+    return Measured(
+        numbers=numbers,
+        evidence=evidence,
+        findings=_findings({key: number.value for key, number in numbers.items()}),
+        conditions=(
+            f"Coefficients: {m} patients and {len(data.names)} standardized inputs of scikit-learn's diabetes data,"
+            f" {len(STRENGTHS)} values of λ. Networks: cnn10k on {laboratory.dataset},"
+            f" {trial.splits.train.labels.size:,} training images, {SEEDS} seeds, {trial.study.train.epochs} epochs."
+        ),
+        tables=[_table(trial, zero)],
+    )
+
+
+def _findings(values: Values) -> str:
+    inputs = (
+        f"With orthonormal inputs there is one factor, 1/(1 + λ), to within {values['orthonormal']:.1g}. On the real,"
+        f" correlated inputs, where ‖θ‖ has been halved, the factors of the coefficients lie between"
+        f" {values['least_factor']:.2f} and {values['largest_factor']:.2f}; on the whole path {values['grown']} of"
+        f" them grow somewhere and {values['turned']} change their sign."
+    )
+    directions = (
+        " It is the principal directions that shrink by a rule, s²/(s² + λ), and the weak ones go first."
+        if values["directions"] < EXACT
+        else " Nor do the principal directions follow s²/(s² + λ)."
+    )
+    networks = (
+        f" In the networks, too, layers shrink by different factors (at λ₂ = 0.01 between {values['layer_least']:.2f}"
+        f" and {values['layer_most']:.2f})"
+    )
+    zeros = (
+        ", and no weight is exactly zero."
+        if values["network_zeros"] == 0
+        else f"; up to {values['network_zeros']:.2g} % of the weights are exactly zero: those that the loss does not"
+        " hold, after they decayed below the smallest float32."
+    )
+    return inputs + directions + networks + zeros
+
+
+def _table(trial: Trial, zero: Mapping[str, float]) -> Table:
+    rows = [
+        [
+            arm,
+            f"{trial.results(arm, 'weight_norm_l2').mean():.2f}",
+            f"{trial.results(arm, 'weight_norm_l1').mean():,.0f}",
+            f"{zero[arm]:.2g}",
+            f"{trial.results(arm, 'near_zero_fraction').mean() * 100:.2g}",
+            f"{trial.results(arm, 'test_accuracy').mean():.2f}",
+        ]
+        for arm in ARMS
+    ]
+    return Table(
+        title=f"Networks: means over {len(trial.study.seeds)} seeds (most exact zeros of any seed)",
+        columns=["arm, λ₂", "‖w‖", "Σ|w|", "exact zeros (%)", "near zero (%)", "test accuracy (%)"],
+        rows=rows,
+    )
+
+
+def _same_factor(values: Values) -> Answer:
+    spread = values["largest_factor"] - values["least_factor"]
+    return graded(spread < SAME, in_part=values["orthonormal"] < EXACT)
+
+
+def _no_zeros(values: Values) -> Answer:
+    none_linear = values["linear_zeros"] == 0
+    return graded(none_linear and values["network_zeros"] == 0, in_part=none_linear)
+
+
+LESSON = Lesson(
+    name="l2-shrinks",
+    order=140,
+    title="L2: every coefficient shrinks, but not by the same factor",
+    claims=[
+        Claim(
+            statement="L2 shrinks all coefficients by the same factor.",
+            rule=(
+                f"holds if the factors θ(λ)/θ(0) on real inputs differ by less than {SAME:g} where ‖θ‖ is halved; in"
+                f" part if they agree (to {EXACT:g}) with orthonormal inputs only; else it does not hold"
+            ),
+            judge=_same_factor,
+        ),
+        Claim(
+            statement="L2 shrinks each principal direction of the inputs by s²/(s² + λ).",
+            rule=f"holds if every measured factor on the path is within {EXACT:g} of it, relative; else it does not",
+            judge=lambda values: graded(values["directions"] < EXACT),
+        ),
+        Claim(
+            statement="L2 makes no weight exactly zero.",
+            rule=(
+                "holds if no coefficient on the path and no weight of a network with L2 is exactly zero; in part if"
+                " only the coefficients are free of zeros; else it does not hold"
+            ),
+            judge=_no_zeros,
+        ),
+        Claim(
+            statement="The stronger L2, the smaller the weights of a network.",
+            rule=(
+                "holds if ‖w‖ falls in every seed with every step to the next stronger penalty; in part if in at least"
+                " three of four; else it does not hold"
+            ),
+            judge=lambda values: graded(values["ordered"] == 100, in_part=values["ordered"] >= 75),
+        ),
+    ],
+    text=TEXT,
+    sources=[
+        "Hoerl & Kennard 1970, [Ridge Regression: Biased Estimation for Nonorthogonal Problems]"
+        "(https://doi.org/10.1080/00401706.1970.10488634)",
+        "Hastie, Tibshirani & Friedman 2009, [The Elements of Statistical Learning]"
+        "(https://hastie.su.domains/ElemStatLearn/), § 3.4.1",
+        "Krogh & Hertz 1992, [A Simple Weight Decay Can Improve Generalization]"
+        "(https://proceedings.neurips.cc/paper/1991/hash/8eefcfdf5990e441f0fb6f3fad709e21-Abstract.html)",
+    ],
+    measure=_measure,
+    draw=draw,
+)
