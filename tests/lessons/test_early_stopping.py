@@ -58,7 +58,9 @@ def test_which_stops_are_as_told():
 def test_training_goes_back_to_the_best_epoch(tmp_path):
     """A rate so high that the validation loss jumps about: the weights kept have its minimum, not its last value."""
     arms = {"none": {}, "stopped": {"early_stopping": IMPATIENT}}
-    study = study_of(arms, train={"epochs": 8, "batch_size": 16, "optimizer": {"lr": 0.5}})
+    study = study_of(
+        arms, train={"epochs": 8, "batch_size": 16, "optimizer": {"lr": 0.3}, "schedule": "constant"}
+    )
     material, runs, validation = material_of(study, images=40), runs_of(study), validation_of(study)
     plan = FleetPlan(0, tuple((run.arm, run.seed) for run in runs), "fleet", "", "fp32", 1)
     resolved = study.model_copy(update={"resolved": {}})

@@ -354,8 +354,8 @@ LESSON = Lesson(
             ),
             rule=(
                 f"holds if in every run the restored network's validation loss is within {ROUNDING:g} of the lowest"
-                f" that was recorded (relative), and no run ended otherwise than {PATIENCE} epochs after its best, or at the"
-                " last epoch; in part if only the former; else it does not"
+                f" that was recorded (relative), and no run ended otherwise than {PATIENCE} epochs after its best, or"
+                " at the last epoch; in part if only the former; else it does not"
             ),
             judge=_goes_back,
         ),
