@@ -37,7 +37,7 @@ def test_a_lesson_prints_claims_numbers_and_answer_and_writes_page_figures_and_n
         for file in files.values():
             assert (tmp_path / "here" / file).stat().st_size > 1000
     page = (tmp_path / "here" / "batch-norm.html").read_text("utf-8")
-    assert "http" not in page.split("<main>")[0], "the page loads nothing"
+    assert "://" not in page.split("<main>")[0], "the page loads nothing"
     assert (tmp_path / "here" / "batch-norm.md").exists()
     assert "lesson batch-norm" in answer.stderr
 
