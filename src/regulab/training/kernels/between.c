@@ -2,10 +2,12 @@
  *
  * Maps are channels-last: (B, H, W, K), K = runs x channels, contiguous. A row is one place of the pooled map: K values.
  * T is float, or with -DBF16 bfloat16; arithmetic and statistics are float. Sums over rows go by chunks of a fixed
- * length, whose totals are added in order, so that results do not depend on the number of threads.
+ * length, whose totals are added in order, so that results do not depend on the number of threads. Every thread adds
+ * them up for itself: that takes microseconds, and waiting for another thread may take a time slice.
  * The equations stand in between.py.
  */
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,17 +114,23 @@ static void normalize_chunk(const Shape *s, int64_t from, int64_t to, const T *p
 int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T *y, const float *gamma,
             const float *beta, float eps, float *mean, float *variance, const int16_t *const *draws,
             const int16_t *low, const float *scale) {
-    int64_t K = s->runs * s->channels;
+    int64_t K = s->runs * s->channels, threads = omp_get_max_threads();
     int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
-    float *partial = malloc(sizeof(float) * chunks * K), *a = malloc(sizeof(float) * 2 * K), *b = a + K;
-    double *total = malloc(sizeof(double) * K);
-    if (!partial || !a || !total) {
-        free(partial), free(a), free(total);
+    float *partial = malloc(sizeof(float) * 2 * chunks * K), *squares = partial + chunks * K;
+    float *own = malloc(sizeof(float) * threads * 4 * K);
+    double *totals = malloc(sizeof(double) * threads * K);
+    if (!partial || !own || !totals) {
+        free(partial), free(own), free(totals);
         return 1;
     }
     const T *p = s->pool == 2 ? pooled : x;
 #pragma omp parallel
     {
+        int64_t me = omp_get_thread_num();
+        double *total = totals + me * K;
+        float *center = own + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
+        memcpy(center, mean, sizeof(float) * K);
+        memcpy(spread, variance, sizeof(float) * K);
         if (training || s->pool == 2) {
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < chunks; c++) {
@@ -137,38 +145,35 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
             }
         }
         if (training) {
-#pragma omp single
-            {
-                add_chunks(partial, chunks, K, 1.0 / rows, total);
-                for (int64_t k = 0; k < K; k++) mean[k] = (float)total[k];
-            }
+            add_chunks(partial, chunks, K, 1.0 / rows, total);
+            for (int64_t k = 0; k < K; k++) center[k] = (float)total[k];
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < chunks; c++) {
-                float *restrict sum = partial + c * K;
+                float *restrict sum = squares + c * K;
                 memset(sum, 0, sizeof(float) * K);
                 for (int64_t r = c * ROWS; r < least(rows, (c + 1) * ROWS); r++)
 #pragma omp simd
                     for (int64_t k = 0; k < K; k++) {
-                        float d = load(p[r * K + k]) - mean[k];
+                        float d = load(p[r * K + k]) - center[k];
                         sum[k] += d * d;
                     }
             }
-#pragma omp single
-            {
-                add_chunks(partial, chunks, K, 1.0 / rows, total);
-                for (int64_t k = 0; k < K; k++) variance[k] = (float)total[k];
-            }
+            add_chunks(squares, chunks, K, 1.0 / rows, total);
+            for (int64_t k = 0; k < K; k++) spread[k] = (float)total[k];
         }
-#pragma omp single
         for (int64_t k = 0; k < K; k++) {
-            a[k] = gamma[k] / sqrtf(variance[k] + eps);
-            b[k] = beta[k] - mean[k] * a[k];
+            a[k] = gamma[k] / sqrtf(spread[k] + eps);
+            b[k] = beta[k] - center[k] * a[k];
         }
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < chunks; c++)
             normalize_chunk(s, c * ROWS, least(rows, (c + 1) * ROWS), p, a, b, draws, low, scale, y);
+        if (me == 0) { /* the others have read them: they have passed the barrier */
+            memcpy(mean, center, sizeof(float) * K);
+            memcpy(variance, spread, sizeof(float) * K);
+        }
     }
-    free(partial), free(a), free(total);
+    free(partial), free(own), free(totals);
     return 0;
 }
 
@@ -178,18 +183,19 @@ static inline float through(T grad, T y, float scale) { return load(y) > 0 ? loa
 /* Returns 0, or 1 where memory ends. Places that no window covers (odd height or width) must be 0 in dx beforehand. */
 int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const uint8_t *won, T *dx, const float *gamma,
              const float *mean, const float *variance, float eps, const float *scale, float *dgamma, float *dbeta) {
-    int64_t K = s->runs * s->channels;
+    int64_t K = s->runs * s->channels, threads = omp_get_max_threads();
     int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
-    float *partial = malloc(sizeof(float) * 2 * chunks * K), *factors = malloc(sizeof(float) * 3 * K);
-    double *total = malloc(sizeof(double) * 2 * K);
-    if (!partial || !factors || !total) {
-        free(partial), free(factors), free(total);
+    float *partial = malloc(sizeof(float) * 2 * chunks * K), *own = malloc(sizeof(float) * threads * 3 * K);
+    double *totals = malloc(sizeof(double) * threads * 2 * K);
+    if (!partial || !own || !totals) {
+        free(partial), free(own), free(totals);
         return 1;
     }
-    float *inverse = factors, *by = factors + K, *shift = factors + 2 * K;
-    for (int64_t k = 0; k < K; k++) inverse[k] = 1 / sqrtf(variance[k] + eps);
 #pragma omp parallel
     {
+        int64_t me = omp_get_thread_num();
+        double *total = totals + me * 2 * K;
+        float *factor = own + me * 3 * K, *by = factor + K, *shift = by + K;
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < chunks; c++) {
             float *restrict sum = partial + 2 * c * K, *restrict product = sum + K;
@@ -204,14 +210,15 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
                 }
             }
         }
-#pragma omp single
-        {
-            add_chunks(partial, chunks, 2 * K, 1.0, total);
-            for (int64_t k = 0; k < K; k++) {
+        add_chunks(partial, chunks, 2 * K, 1.0, total);
+        for (int64_t k = 0; k < K; k++) {
+            float inverse = 1 / sqrtf(variance[k] + eps), product = (float)(total[K + k] * inverse);
+            factor[k] = gamma[k] * inverse;
+            by[k] = product * inverse / rows;
+            shift[k] = (float)total[k] / rows;
+            if (me == 0) {
                 dbeta[k] = (float)total[k];
-                dgamma[k] = (float)(total[K + k] * inverse[k]);
-                by[k] = dgamma[k] * inverse[k] / rows;
-                shift[k] = dbeta[k] / rows;
+                dgamma[k] = product;
             }
         }
 #pragma omp for schedule(static)
@@ -224,7 +231,7 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
 #pragma omp simd
                 for (int64_t k = 0; k < K; k++) {
                     float d = through(gr[k], yr[k], scale[k]);
-                    T g = store(gamma[k] * inverse[k] * (d - shift[k] - (load(pr[k]) - mean[k]) * by[k]));
+                    T g = store(factor[k] * (d - shift[k] - (load(pr[k]) - mean[k]) * by[k]));
                     if (s->pool == 1) {
                         out[k] = g;
                     } else {
@@ -236,6 +243,6 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
                 }
             }
     }
-    free(partial), free(factors), free(total);
+    free(partial), free(own), free(totals);
     return 0;
 }
