@@ -230,8 +230,8 @@ def _findings(values: Values) -> str:
         f" (at most {values['white_channel']:.1f} per channel). Here the border varies"
         f" {'more' if wider else 'less'} than the middle, so equal differences come out"
         f" {'smaller' if wider else 'larger'} at the border. Per-pixel constants against per-channel ones in trained"
-        f" networks: {values['verdict']} ({values['accuracy_pixel']:.2f} and {values['accuracy_channel']:.2f} % right on"
-        f" the test split). A stray white pixel an image costs them {values['lost_pixel']:.1f} and"
+        f" networks: {values['verdict']} ({values['accuracy_pixel']:.2f} and {values['accuracy_channel']:.2f} % right"
+        f" on the test split). A stray white pixel an image costs them {values['lost_pixel']:.1f} and"
         f" {values['lost_channel']:.1f} points: per pixel costs {'more' if more else 'no more'}"
         f" (p = {values['lost_p']:.2g}{'' if decided else ', undecided'})."
     )
