@@ -6,17 +6,17 @@ import torch
 
 from regulab.lessons.input_scaling import (
     CROSS_ENTROPY,
+    HORIZON,
     LESSON,
     RATES,
     SOURCES,
     VERSIONS,
-    cross_entropy_epochs,
-    descend,
     most_correlated,
     one_hot,
     versions,
 )
 from regulab.lessons.lesson import Answer
+from regulab.training.full_batch import cross_entropy_epochs, descend
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 KEYS = ("condition", "epochs", "softmax")
@@ -63,7 +63,7 @@ def data(seed: int, n: int = 61, d: int = 4, classes: int = 3) -> tuple[np.ndarr
 @pytest.mark.parametrize("seed", range(3))
 def test_each_step_makes_the_condition_number_what_it_says(seed):
     x, targets = data(seed)
-    found = {name: descend(z, targets, epochs=3) for name, z in versions(x, 0.0).items()}
+    found = {name: descend(z, targets, 3, 0.01) for name, z in versions(x, 0.0).items()}
     for name, z in versions(x, 0.0).items():
         design = np.column_stack((z, np.ones(len(z))))
         hessian = design.T @ design / len(z)
@@ -78,7 +78,7 @@ def test_each_step_makes_the_condition_number_what_it_says(seed):
 def test_descent_follows_the_closed_form_and_torchs_sgd(seed, version):
     x, targets = data(seed)
     z = versions(x, 0.0)[version]
-    found = descend(z, targets, epochs=40)
+    found = descend(z, targets, 40, 0.01)
     np.testing.assert_allclose(found.excess, found.closed_form, atol=1e-10)
     assert found.excess[0] == pytest.approx(1)
 
@@ -103,8 +103,8 @@ def test_descent_follows_the_closed_form_and_torchs_sgd(seed, version):
 def test_the_formula_counts_the_epochs_that_descent_takes(seed):
     x, targets = data(seed)
     z = versions(x, 0.0)["scaled"]
-    long = descend(z, targets, epochs=3000)
-    short = descend(z, targets, epochs=1)
+    long = descend(z, targets, 3000, 0.01)
+    short = descend(z, targets, 1, 0.01)
     assert long.measured
     assert not short.measured
     assert short.epochs == long.epochs
@@ -116,14 +116,14 @@ def test_epsilon_is_a_share_of_the_largest_variance():
     variances = np.linalg.eigvalsh(np.cov(x.T, bias=True))
     expected = variances / (variances + 0.1 * variances.max())
     np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(z.T, bias=True)), expected, rtol=1e-6)
-    assert descend(z, targets, epochs=2).condition == pytest.approx(1 / expected.min(), rel=1e-6)
+    assert descend(z, targets, 2, 0.01).condition == pytest.approx(1 / expected.min(), rel=1e-6)
 
 
 def test_cross_entropy_takes_as_many_epochs_as_torch_does_at_that_rate():
     z = versions(data(5)[0], 0.0)["scaled"]
     targets = one_hot((z[:, 0] > 0).astype(np.int64))
     z[:, 0] += 3 * np.sign(z[:, 0])  # with room between the classes
-    found, rate = cross_entropy_epochs(z, targets)
+    found, rate = cross_entropy_epochs(z, targets, RATES, CROSS_ENTROPY, HORIZON)
     assert found is not None
     assert rate in RATES
     design = torch.tensor(np.column_stack((z, np.ones(len(z)))))
@@ -145,7 +145,7 @@ def test_cross_entropy_takes_as_many_epochs_as_torch_does_at_that_rate():
 def test_cross_entropy_that_is_not_reached_is_none():
     x, _ = data(6)
     labels = np.random.default_rng(0).integers(0, 3, len(x))
-    assert cross_entropy_epochs(versions(x, 0.0)["raw"], one_hot(labels), horizon=5)[0] is None
+    assert cross_entropy_epochs(versions(x, 0.0)["raw"], one_hot(labels), RATES, CROSS_ENTROPY, 5)[0] is None
 
 
 def test_the_plotted_pair_is_correlated_and_not_rare():

@@ -8,7 +8,8 @@ import pytest
 from regulab.data.dataset import Images
 from regulab.data.preprocessing import fit
 from regulab.lessons.lesson import Answer
-from regulab.lessons.per_pixel import LESSON, Maps, judged_together, rings, with_stray_pixels
+from regulab.lessons.per_pixel import LESSON, judged_together, rings, with_stray_pixels
+from regulab.lessons.per_pixel_figures import Maps
 from regulab.statistics import compare
 from tests.reporting.factory import make_records
 

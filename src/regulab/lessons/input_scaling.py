@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 from sklearn.datasets import load_wine
 
-from regulab.data.whitening import LEAST, fit_whitening
+from regulab.data.whitening import fit_whitening
+from regulab.lessons.input_scaling_figures import DESCENT, REACHED, SOURCES, VERSIONS, Evidence, draw
 from regulab.lessons.laboratory import Laboratory
-from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Picture, Table, Values, graded
-from regulab.reporting.palette import DASHES
-from regulab.reporting.theme import Theme
+from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, Values, graded
+from regulab.training.full_batch import Descent, cross_entropy_epochs, descend
 
 Array = NDArray[np.float64]
 
-VERSIONS = ("raw", "centred", "scaled", "whitened")
-SOURCES = ("table", "images")
 FEW = 2000  # images of a large dataset, to be quick
-REACHED = 0.01  # of the excess loss at the start
-DESCENT = 1000  # epochs of gradient descent that are run; beyond them its closed form counts on
-RATES = 2.0 ** np.arange(-2, 8)  # times 1/λmax, to choose from for the cross-entropy
-CROSS_ENTROPY, HORIZON = (
-    0.01,
-    400,
-)  # of ln(classes), the loss at the start: the loss to reach, and the epochs that are tried
+RATES: Array = 2.0 ** np.arange(-2.0, 8.0)  # times 1/λmax, to choose from for the cross-entropy
+CROSS_ENTROPY = 0.01  # of ln(classes), the loss at the start: the loss to reach
+HORIZON = 400  # epochs that are tried for it
 EPSILON = 1e-3  # of the largest variance: what the whitening of images adds to every variance
 EPSILONS = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 TEXT = r"""
@@ -39,7 +29,7 @@ $x_1 \dots x_N$ of $D$ features:
 
 1. **centred**: $x - \mu$, with the mean $\mu_j$ of each feature;
 2. **scaled**: $(x_j - \mu_j)/\sigma_j$, so that each feature has variance 1;
-3. **whitened** (decorrelated, then scaled): $U\,\mathrm{diag}\!\left(\frac{1}{\sqrt{\lambda_i + \epsilon}}\right)
+3. **whitened** (decorrelated, then scaled): $U\mathrm{diag}\left(\frac{1}{\sqrt{\lambda_i + \epsilon}}\right)
    U^{\top} (x - \mu)$, where the columns of $U$ are the eigenvectors of the covariance and $\lambda_i$ its
    eigenvalues.
 
@@ -52,7 +42,7 @@ H = \frac{1}{N} \sum_{n=1}^{N} \tilde x_n \tilde x_n^{\top}.$$
 $H$ is the Hessian: the matrix of second moments of the inputs. Gradient descent $W \leftarrow W - \eta \nabla L$
 shrinks the error along the $i$-th eigenvector of $H$, with eigenvalue $h_i$, by the factor $1 - \eta h_i$ an epoch:
 
-$$L_k - L^{*} = \sum_i (1 - \eta h_i)^{2k}\, e_i ,$$
+$$L_k - L^{*} = \sum_i (1 - \eta h_i)^{2k} e_i ,$$
 
 with $e_i$ the part of the excess loss that lies along it at the start. It diverges if $\eta > 2/h_{\max}$. At
 $\eta = 1/h_{\max}$, which every version gets here, the slowest direction takes about
@@ -72,32 +62,6 @@ mostly noise. So $\epsilon$ is added, here a thousandth of the largest $\lambda$
 """
 
 
-@dataclass(frozen=True)
-class Descent:
-    """Gradient descent on the squared loss with η = 1/hmax: the shape of the loss, and how it went."""
-
-    eigenvalues: Array  # of the Hessian, falling
-    excess: Array  # (epochs + 1,) measured, as a share of that at the start
-    closed_form: Array  # the same by the formula
-    epochs: int  # until REACHED
-    measured: bool  # or by the formula
-
-    @property
-    def condition(self) -> float:
-        return float(self.eigenvalues[0] / self.eigenvalues[-1])
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """By source and version: inputs of two features to scatter, descents."""
-
-    pairs: Mapping[str, tuple[int, int]]
-    names: Mapping[str, tuple[str, str]]
-    points: Mapping[str, Mapping[str, Array]]  # (N, 2)
-    descents: Mapping[str, Mapping[str, Descent]]
-    data: Mapping[str, str]
-
-
 def versions(x: Array, epsilon: float) -> dict[str, Array]:
     """Inputs ``(N, D)`` without constant features, in the four versions; ε in shares of the largest variance."""
     centred = x - x.mean(0)
@@ -111,81 +75,11 @@ def one_hot(labels: NDArray[np.int64]) -> Array:
     return np.eye(int(labels.max()) + 1)[labels]
 
 
-def descend(x: Array, targets: Array, epochs: int = DESCENT, reached: float = REACHED) -> Descent:
-    """Full-batch gradient descent from W = 0 for inputs ``(N, D)``, beside its closed form.
-
-    The eigenvalues hᵢ are the squared singular values of (x, 1)/√N, those that are not 0; along its i-th left singular
-    vector lies the part eᵢ = ½‖pᵢᵀt‖²/N of the excess loss.
-    """
-    n = len(x)
-    design = np.column_stack((x, np.ones(n)))
-    left, singular, _ = np.linalg.svd(design / np.sqrt(n), full_matrices=False)
-    kept = singular**2 > LEAST * singular[0] ** 2
-    eigenvalues = singular[kept] ** 2
-    along = left[:, kept].T @ targets
-    parts = (along**2).sum(1) / (2 * n)
-    best = targets - left[:, kept] @ along  # the residuals that remain
-    floor = float((best**2).sum() / (2 * n))
-    rate = 1 / eigenvalues[0]
-    weights = np.zeros((design.shape[1], targets.shape[1]))
-    excess = np.empty(epochs + 1)
-    for epoch in range(epochs + 1):
-        residual = design @ weights - targets
-        excess[epoch] = float((residual**2).sum() / (2 * n)) - floor
-        weights -= rate * design.T @ residual / n
-    closed = np.array([_excess(epoch, eigenvalues, parts) for epoch in range(epochs + 1)]) / parts.sum()
-    excess = excess / parts.sum()
-    found = np.flatnonzero(excess <= reached)
-    measured = len(found) > 0
-    count = int(found[0]) if measured else _epochs(eigenvalues, parts, reached)
-    return Descent(eigenvalues, excess, closed, count, measured)
-
-
-def _excess(epoch: int, eigenvalues: Array, parts: Array) -> float:
-    """Σᵢ (1 − hᵢ/hmax)^2k · eᵢ."""
-    return float((np.maximum(1 - eigenvalues / eigenvalues[0], 0) ** (2.0 * epoch)) @ parts)
-
-
-def _epochs(eigenvalues: Array, parts: Array, reached: float) -> int:
-    """The first epoch at which the closed form is there, by bisection: it never rises."""
-    goal, high = reached * parts.sum(), 1
-    while _excess(high, eigenvalues, parts) > goal:
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _excess(middle, eigenvalues, parts) > goal else (low, middle)
-    return high
-
-
-def cross_entropy_epochs(x: Array, targets: Array, horizon: int = HORIZON) -> tuple[int | None, float]:
-    """The fewest epochs to the loss ``CROSS_ENTROPY``·ln(classes) over the rates; and that rate times hmax.
-
-    Full-batch gradient descent on softmax regression from W = 0, all rates abreast; None beyond ``horizon``.
-    """
-    n, classes = targets.shape
-    design = np.column_stack((x, np.ones(n))).astype(np.float32)
-    largest = float(np.linalg.norm(design / np.sqrt(n), 2) ** 2)
-    rates = (RATES / largest).astype(np.float32)[:, None]
-    weights = np.zeros((design.shape[1], len(RATES), classes), np.float32)
-    wanted = targets[:, None, :].astype(np.float32)
-    with np.errstate(all="ignore"):  # the largest rates may diverge
-        for epoch in range(horizon + 1):
-            logits = (design @ weights.reshape(design.shape[1], -1)).reshape(n, len(RATES), classes)
-            logits -= logits.max(2, keepdims=True)
-            odds = np.exp(logits)
-            total = odds.sum(2, keepdims=True)
-            loss = (np.log(total[..., 0]) - (logits * wanted).sum(2)).mean(0)
-            if (loss <= CROSS_ENTROPY * np.log(classes)).any():
-                return epoch, float(RATES[int(np.nanargmin(loss))])
-            slope = (odds / total - wanted).reshape(n, -1)
-            weights -= rates * (design.T @ slope / n).reshape(weights.shape)
-    return None, float("nan")
-
-
 def _measure(laboratory: Laboratory) -> Measured:
     wine = load_wine()
-    images = laboratory.splits(None if laboratory.embedded else FEW).train
+    images = laboratory.splits().train
+    if len(images) > 2 * FEW:
+        images = laboratory.splits(FEW).train
     pixels = images.pixels.reshape(len(images), -1) / 255.0
     varies = np.flatnonzero(np.ptp(pixels, axis=0) > 0)
     inputs = {"table": wine.data, "images": pixels[:, varies]}
@@ -198,10 +92,10 @@ def _measure(laboratory: Laboratory) -> Measured:
     for source, x in inputs.items():
         made = versions(x, EPSILON if source == "images" else 0.0)
         points[source] = {name: z[:, list(pairs[source])] for name, z in made.items()}
-        descents[source] = {name: descend(z, targets[source]) for name, z in made.items()}
+        descents[source] = {name: descend(z, targets[source], DESCENT, REACHED) for name, z in made.items()}
         for name, z in made.items():
             numbers |= _numbers(source, data[source], name, descents[source][name])
-            epochs, _ = cross_entropy_epochs(z, targets[source])
+            epochs, _ = cross_entropy_epochs(z, targets[source], RATES, CROSS_ENTROPY, HORIZON)
             numbers[f"{source}_{name}_softmax"] = Number(
                 value=f"more than {HORIZON}" if epochs is None else epochs,
                 label=f"{data[source]}, {name}: epochs to 1 % of the cross-entropy at the start, best rate",
@@ -310,7 +204,7 @@ def _epsilon_table(x: Array, targets: Array) -> Table:
     rows = []
     for epsilon in EPSILONS:
         added = epsilon * variances[0]
-        found = descend(fit_whitening(x, float(added)).zca(x), targets, epochs=50)
+        found = descend(fit_whitening(x, float(added)).zca(x), targets, 50, REACHED)
         rows.append(
             [
                 f"{epsilon:g}",
@@ -331,107 +225,6 @@ def _epsilon_table(x: Array, targets: Array) -> Table:
         ],
         rows=rows,
     )
-
-
-def _draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
-    values = measured.values
-    conditions = "; ".join(
-        f"{evidence.data[source]}: "
-        + ", ".join(
-            f"{name} {values[f'{source}_{name}_condition']:,.0f} and {values[f'{source}_{name}_epochs']:,}"
-            for name in VERSIONS
-        )
-        for source in SOURCES
-    )
-    return [
-        Picture(
-            name="steps",
-            figure=_scatter_figure(evidence, theme),
-            caption=(
-                "Two correlated features at each step, both axes of a panel to one scale. The cross marks the origin,"
-                " the ellipse two standard deviations of the covariance."
-            ),
-            alternative=(
-                "Scatter plots of two features, raw, centred, scaled and whitened, for a table and for images. The"
-                " cloud moves to the origin, is brought to equal widths, and loses its slant."
-            ),
-        ),
-        Picture(
-            name="descent",
-            figure=_descent_figure(evidence, theme),
-            caption=(
-                "Left: eigenvalues of the Hessian over the largest, in falling order. Right: excess of the squared loss"
-                " over gradient descent with η = 1/hmax; the dotted line is the loss to reach."
-            ),
-            alternative=f"Spectra and loss curves. Condition numbers and epochs, {conditions}.",
-        ),
-    ]
-
-
-def _scatter_figure(evidence: Evidence, theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 5.6), layout="constrained")
-    panels = figure.subplots(2, 4)
-    for row, source in enumerate(SOURCES):
-        for column, name in enumerate(VERSIONS):
-            axes = panels[row, column]
-            _scatter(axes, evidence.points[source][name], theme.colours[row], theme)
-            axes.set_title(name if row == 0 else "")
-        panels[row, 0].set_ylabel(f"{evidence.data[source]}\n{evidence.names[source][1]}")
-        for axes in panels[row]:
-            axes.set_xlabel(evidence.names[source][0])
-    return figure
-
-
-def _scatter(axes: Axes, points: Array, colour: str, theme: Theme) -> None:
-    shown = points[np.random.default_rng(0).permutation(len(points))[:600]]
-    axes.scatter(shown[:, 0], shown[:, 1], s=9, color=colour, alpha=0.45, linewidths=0, rasterized=True)
-    axes.plot(0, 0, "+", color=theme.ink, markersize=13, markeredgewidth=2)
-    variances, directions = np.linalg.eigh(np.cov(points.T))
-    axes.add_patch(
-        Ellipse(
-            tuple(points.mean(0)),
-            *(4 * np.sqrt(variances)),
-            angle=float(np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))),
-            fill=False,
-            edgecolor=theme.ink,
-            linewidth=1.6,
-        )
-    )
-    mean, reach = points.mean(0), 2 * points.std(0)
-    corners = np.vstack((shown, np.zeros((1, 2)), mean - reach, mean + reach))
-    middle = (corners.max(0) + corners.min(0)) / 2
-    half = 0.56 * float(np.ptp(corners, axis=0).max())
-    axes.set(
-        xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal"
-    )
-
-
-def _descent_figure(evidence: Evidence, theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    panels = figure.subplots(2, 2)
-    for row, source in enumerate(SOURCES):
-        spectrum, curve = panels[row]
-        for index, name in enumerate(VERSIONS):
-            found = evidence.descents[source][name]
-            look = {
-                "color": theme.baseline if index == 0 else theme.colours[index - 1],
-                "linestyle": "-" if index == 0 else (0, DASHES[index - 1]),
-                "label": name,
-            }
-            places = np.arange(1, len(found.eigenvalues) + 1)
-            marker = {"marker": "o", "markersize": 4} if len(places) < 100 else {}
-            spectrum.plot(places, found.eigenvalues / found.eigenvalues[0], **look, **marker)
-            curve.plot(np.arange(DESCENT + 1), np.maximum(found.excess, 1e-9), **look)
-        curve.axhline(REACHED, color=theme.soft, linewidth=1.2, linestyle=":")
-        spectrum.set(yscale="log", ylabel=f"{evidence.data[source]}: h ÷ hmax", ylim=(1e-10, 3))
-        curve.set_xscale("symlog", linthresh=1)
-        curve.set(yscale="log", xlim=(0, DESCENT), ylim=(1e-4, 1.3))
-        curve.set_ylabel("excess loss ÷ that at the start")
-    panels[1, 0].set_xlabel("eigenvalue of the Hessian, by size")
-    panels[1, 1].set_xlabel("epochs")
-    panels[0, 0].legend(loc="lower left")
-    return figure
 
 
 def _falling(values: Values, key: str, strictly: bool) -> Answer:
@@ -487,5 +280,5 @@ LESSON = Lesson(
         "Kessy, Lewin & Strimmer 2018, [arXiv 1512.00809](https://arxiv.org/abs/1512.00809) (whitening)",
     ],
     measure=_measure,
-    draw=_draw,
+    draw=draw,
 )

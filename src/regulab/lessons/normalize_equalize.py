@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from sklearn.datasets import load_sample_image
 
@@ -23,15 +20,11 @@ from regulab.data.histograms import (
 from regulab.data.picture import load_picture
 from regulab.errors import UserError
 from regulab.lessons.laboratory import Laboratory
-from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Picture, Table, Values, graded
-from regulab.reporting.palette import DASHES
-from regulab.reporting.theme import Theme
+from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, Values, graded
+from regulab.lessons.normalize_equalize_figures import KEYS, Evidence, draw
 
 GREY, COLOUR = "china.jpg", "flower.jpg"
-DARKEST, BRIGHTEST = (
-    70,
-    160,
-)  # of 255: what is left of the photograph's contrast before anything is done to it
+DARKEST, BRIGHTEST = 70, 160  # of 255: what is left of the photograph's contrast
 CLIP, TILES = 3.0, 8
 BINS = 64  # fewer than the levels that occur: empty bins between them would tighten the limit
 KEPT = 1e-6  # what rounding in float64 may change, generously
@@ -40,8 +33,6 @@ QUADRUPLES = 20_000
 EVEN = 2.0  # percent: distance of the cumulative curve from a straight line
 TURNED, STEADY = 5.0, 1.0  # degrees of hue
 COLOURED = 0.02  # chroma under which a hue is noise
-KEYS = {"normalized": "normalized", "equalized": "equalized", "contrast-limited": "clahe"}
-TICKS = [0, 0.5, 1]
 TEXT = r"""
 Write $v$ for the level of a pixel, between 0 (black) and 1 (white), and $F(v)$ for the share of pixels at or below
 $v$: the cumulative curve of the histogram.
@@ -67,7 +58,7 @@ be higher than $c$ times the average bin (here $c = 3$); what is cut off is spre
 steeper than $c$, and noise in flat regions is not blown up further than that. Between the centres of tiles, the
 mappings $T_{ij}$ of the four nearest are interpolated:
 
-$$A(v) = (1-a)(1-b)\,T_{00}(v) + (1-a)\,b\,T_{01}(v) + a(1-b)\,T_{10}(v) + a\,b\,T_{11}(v),$$
+$$A(v) = (1-a)(1-b) T_{00}(v) + (1-a) b T_{01}(v) + a(1-b) T_{10}(v) + a b T_{11}(v),$$
 
 with $a, b$ the place between the centres, from 0 to 1. The same level now goes to different levels in different
 places, so not even the order is kept.
@@ -78,18 +69,10 @@ on the way from the darkest to the brightest?
 
 **Colour.** One pair $v_{\min}, v_{\max}$ for all three channels keeps every hue. Equalizing red, green and blue each
 with its own curve does not: a pixel that was mostly red comes out by its *rank* among reds, greens and blues. So one
-equalizes the luminance $Y = 0.299\,R + 0.587\,G + 0.114\,B$ and moves the colour along:
-$c' = Y' + s\,(c - Y)$ for $c \in \{R, G, B\}$, with one $s \le 1$ a pixel, so that no channel leaves $[0, 1]$.
+equalizes the luminance $Y = 0.299 R + 0.587 G + 0.114 B$ and moves the colour along:
+$c' = Y' + s (c - Y)$ for $c \in \lbrace R, G, B \rbrace$, with one $s \le 1$ a pixel, so that no channel leaves
+$[0, 1]$.
 """
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The versions of the grey picture and of the colour one, by name, the untouched first; what a hue turned by."""
-
-    grey: Mapping[str, Levels]
-    colour: Mapping[str, Levels]
-    turned: Mapping[str, tuple[Levels, Levels]]  # degrees, ascending, and the share of chroma at or below
 
 
 def versions(x: Levels) -> dict[str, Levels]:
@@ -286,108 +269,6 @@ def _span(x: Levels) -> str:
     return f"{x.min():.3f}" if np.ptp(x) < KEPT else f"{x.min():.2f} to {x.max():.2f}"
 
 
-def _draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
-    values = measured.values
-    return [
-        Picture(
-            name="grey",
-            figure=_grey_figure(evidence.grey, values, theme),
-            caption=(
-                "Top: the picture and its versions. Middle: histograms (bars, scaled to the highest) and cumulative"
-                " curves (lines); the dotted line is that of evenly spread levels. Bottom: what each level of the"
-                " original became; a straight line keeps relative levels, a cloud has lost even their order."
-            ),
-            alternative=(
-                "Four versions of a grey picture with histograms, cumulative curves and curves of levels. Half of the"
-                f" ratios of differences change by at least: normalized {values['ratio_normalized']:.1g} %, equalized"
-                f" {values['ratio_equalized']:.0f} %, contrast-limited {values['ratio_clahe']:.0f} %. Distance of the"
-                f" cumulative curve from even: {values['uneven_normalized']:.0f} %,"
-                f" {values['uneven_equalized']:.1f} % and {values['uneven_clahe']:.0f} %."
-            ),
-        ),
-        Picture(
-            name="colour",
-            figure=_colour_figure(evidence, theme),
-            caption=(
-                "A colour picture normalized, equalized by its luminance, and equalized channel by channel; bottom"
-                " right, how much of the colour (pixels weighted by chroma) turned its hue by no more than so much."
-            ),
-            alternative=(
-                "Five versions of a colour picture, and cumulative curves of the turn of hues: on average"
-                f" {values['hue_luminance']:.1g}° with equalized luminance, {values['hue_channels']:.1f}° with each"
-                " channel equalized."
-            ),
-        ),
-    ]
-
-
-def _grey_figure(shown: Mapping[str, Levels], values: Values, theme: Theme) -> Figure:
-    original = next(iter(shown.values()))
-    tall = float(np.clip(2.3 * original.shape[0] / original.shape[1], 0.8, 3.2))  # inches, a quarter as wide
-    figure = Figure(figsize=(10, tall + 5.4), layout="constrained")
-    panels = figure.subplots(3, len(shown), gridspec_kw={"height_ratios": [tall, 2, 2]})
-    chosen = np.random.default_rng(0).permutation(original.size)[:20_000]
-    for index, (name, x) in enumerate(shown.items()):
-        image, histogram, curve = panels[:, index]
-        colour = theme.baseline if index == 0 else theme.colours[index - 1]
-        _show(image, x, name)
-        _histogram(histogram, x, colour, theme)
-        curve.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=":")
-        curve.scatter(original.flat[chosen], x.flat[chosen], s=3, color=colour, linewidths=0, rasterized=True)
-        curve.set(xlim=(0, 1), ylim=(0, 1), xlabel="level before", xticks=TICKS, yticks=TICKS)
-        if name in KEYS:
-            key = KEYS[name]
-            words = f"correlation {values[f'linear_{key}']:.4f}\nof ranks {values[f'rank_{key}']:.4f}"
-            curve.set_title(words, fontsize=10.5)
-            histogram.set_yticklabels([])
-            curve.set_yticklabels([])
-    panels[1, 0].set_ylabel("share of pixels\nat or below")
-    panels[2, 0].set_ylabel("level after")
-    return figure
-
-
-def _show(axes: Axes, x: Levels, title: str) -> None:
-    axes.imshow(x, cmap="gray", vmin=0, vmax=1, interpolation="antialiased")
-    axes.set_title(title)
-    axes.set_axis_off()
-
-
-def _histogram(axes: Axes, x: Levels, colour: str, theme: Theme) -> None:
-    """Bars of 128 bins, scaled to the highest, behind the cumulative curve."""
-    counts, edges = np.histogram(x, bins=128, range=(0, 1))
-    axes.bar(
-        edges[:-1], counts / counts.max(), np.diff(edges), align="edge", color=colour, alpha=0.45, linewidth=0
-    )
-    axes.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=":")
-    levels, counts = np.unique(np.round(x, 4), return_counts=True)
-    share = counts.cumsum() / x.size
-    axes.plot(np.r_[0, levels, 1], np.r_[0, share, 1], color=colour, drawstyle="steps-post")
-    axes.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="level", xticks=TICKS, yticks=TICKS)
-
-
-def _colour_figure(evidence: Evidence, theme: Theme) -> Figure:
-    height, width = next(iter(evidence.colour.values())).shape[:2]
-    tall = float(np.clip(3.2 * height / width, 1.8, 4))  # inches, a third as wide
-    figure = Figure(figsize=(10, 2 * tall + 1.2), layout="constrained")
-    panels = figure.subplots(2, 3).flat
-    for axes, (name, x) in zip(panels, evidence.colour.items(), strict=False):
-        _show(axes, np.clip(x, 0, 1), name)
-    axes = panels[5]
-    for index, (name, (degrees, share)) in enumerate(evidence.turned.items()):
-        axes.plot(
-            np.r_[0, degrees, 180],
-            100 * np.r_[0, share, 1],
-            color=theme.colours[index],
-            linestyle="-" if index == 0 else (0, DASHES[index - 1]),
-            label=name,
-        )
-    axes.set(xlim=(0, 180), ylim=(0, 105), xticks=range(0, 181, 45), xlabel="turn of the hue, degrees")
-    axes.set_title("colour that turned by no more, %")
-    axes.legend(loc="lower right", fontsize=10)
-    return figure
-
-
 def _kept(values: Values) -> Answer:
     straight = values["linear_normalized"] >= 1 - KEPT
     return graded(straight and values["ratio_most_normalized"] <= 100 * KEPT, in_part=straight)
@@ -454,6 +335,6 @@ LESSON = Lesson(
         "ITU-R [BT.601](https://www.itu.int/rec/R-REC-BT.601/) (luma)",
     ],
     measure=_measure,
-    draw=_draw,
+    draw=draw,
     takes_image=True,
 )

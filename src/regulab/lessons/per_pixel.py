@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
 from regulab.data.dataset import Images
 from regulab.data.preprocessing import Preprocessing
 from regulab.lessons.laboratory import Laboratory, Trial
-from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Picture, Values, graded
+from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Values, graded
+from regulab.lessons.per_pixel_figures import CHANNEL, NORMALIZE, PIXEL, Evidence, Maps, draw
 from regulab.records import StudyRecords
-from regulab.reporting.theme import Theme
 from regulab.statistics import Comparison, compare
 from regulab.statistics.sign_flip import two_sided_p
 from regulab.statistics.verdicts import ALPHA
 
 Array = NDArray[np.float64]
 
-CHANNEL, PIXEL = "per channel", "per pixel"
-NORMALIZE = {CHANNEL: "dataset", PIXEL: "pixel"}
 SEEDS, EPOCHS, FEW, HELD_OUT = 7, 6, 2000, 0.04  # few of a large dataset, to be quick
 MARGIN = 0.5  # points of accuracy that would not matter for six epochs of training
 BLOWN_UP, SQUASHED = 10.0, 3.0  # |z| of one white pixel
 MORE = 1.1  # times the deviation
 SAMPLES = 6
-LIMIT = 4.0  # |z| where the colours of the figure end
 TEXT = r"""
 Over $n$ training images $x_1 \dots x_n$, each pixel $p$ of a channel has a mean and a standard deviation of its own:
 
@@ -55,34 +49,6 @@ larger.
 """
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Constants of the training part, all ``(C, H, W)``; ``constant`` pixels have deviation 0 and gain nan."""
-
-    mean: Array
-    deviation: Array
-    gain: Array
-    constant: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, train: Images, channel: Preprocessing, pixel: Preprocessing) -> Maps:
-        constant = np.moveaxis((train.pixels == train.pixels[:1]).all(0), -1, 0)
-        deviation = pixel.deviation.double().numpy()
-        gain = np.where(constant, np.nan, channel.deviation.double().numpy() / deviation)
-        return cls(pixel.mean.double().numpy(), np.where(constant, 0, deviation), gain, constant)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Maps, samples ``(K, C, H, W)`` in [0, 1] with their z-scores, accuracies by arm and seed."""
-
-    maps: Maps
-    samples: Array  # the last has a stray white pixel
-    scores: Mapping[str, Array]
-    accuracy: Mapping[str, Array]  # (S,) on the test split, percent
-    lost: Mapping[str, Array]  # (S,) points of validation accuracy
-
-
 def rings(deviation: Array) -> tuple[float, float]:
     """The mean of a map ``(…, H, W)`` over its border, an eighth of the side wide, and over its middle half."""
     height, width = deviation.shape[-2:]
@@ -102,7 +68,8 @@ def with_stray_pixels(pixels: NDArray[np.uint8], generator: np.random.Generator)
 
 
 def _measure(laboratory: Laboratory) -> Measured:
-    data, protocol = ({}, {}) if laboratory.embedded else ({"train_images": FEW}, {"validation": HELD_OUT})
+    large = len(laboratory.splits().train) > 2 * FEW
+    data, protocol = ({"train_images": FEW}, {"validation": HELD_OUT}) if large else ({}, {})
     # One name and so the same draws for both: the studies differ in their preprocessing alone.
     trials = {
         arm: replace(laboratory, scratch=laboratory.scratch / normalize).train(
@@ -192,11 +159,13 @@ def _standardized(preprocessing: Preprocessing, pixels: NDArray[np.uint8]) -> Te
 
 
 def _samples(train: Images, maps: Maps) -> NDArray[np.uint8]:
-    """The first image of each of the first classes ``(K, H, W, C)``, and the first again with a stray white pixel.
+    """The first images of the first classes ``(K, H, W, C)``, and the first again with a stray white pixel.
 
     The stray one stands where pixels vary least without being constant.
     """
-    firsts = [int(np.flatnonzero(train.labels == label)[0]) for label in np.unique(train.labels)[:SAMPLES]]
+    classes = np.unique(train.labels)[:SAMPLES]
+    each = -(-SAMPLES // len(classes))
+    firsts = np.concatenate([np.flatnonzero(train.labels == label)[:each] for label in classes])[:SAMPLES]
     samples = train.pixels[[*firsts, firsts[0]]].copy()
     row, column = np.unravel_index(int(np.nanargmax(maps.gain)), maps.gain.shape)[1:]
     samples[-1, row, column] = 255
@@ -259,159 +228,13 @@ def _findings(values: Values) -> str:
         f" {values['least']:.2g} to {values['most']:.2g}. So one white pixel is a z-score of"
         f" {values['white_most']:.1f} where pixels vary most and of {values['white_least']:,.0f} where they vary least"
         f" (at most {values['white_channel']:.1f} per channel). Here the border varies"
-        f" {'more' if wider else 'less'} than the middle, so it is the border whose values are"
-        f" {'squashed' if wider else 'blown up'}. Per-pixel constants against per-channel ones in trained networks:"
-        f" {values['verdict']} ({values['accuracy_pixel']:.2f} and {values['accuracy_channel']:.2f} % right on the test"
-        f" split). A stray white pixel an image costs them {values['lost_pixel']:.1f} and"
+        f" {'more' if wider else 'less'} than the middle, so equal differences come out"
+        f" {'smaller' if wider else 'larger'} at the border. Per-pixel constants against per-channel ones in trained"
+        f" networks: {values['verdict']} ({values['accuracy_pixel']:.2f} and {values['accuracy_channel']:.2f} % right"
+        f" on the test split). A stray white pixel an image costs them {values['lost_pixel']:.1f} and"
         f" {values['lost_channel']:.1f} points: per pixel costs {'more' if more else 'no more'}"
         f" (p = {values['lost_p']:.2g}{'' if decided else ', undecided'})."
     )
-
-
-def _draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
-    values = measured.values
-    return [
-        Picture(
-            name="maps",
-            figure=_maps_figure(evidence.maps, theme),
-            caption=(
-                "The mean image, the deviation image, and by how much larger a z-score per pixel is than one per"
-                " channel (logarithmic; hatched: constant pixels, 0/0)."
-            ),
-            alternative=(
-                f"Three maps. Deviations of pixels run from {values['least']:.2g} to {values['most']:.2g};"
-                f" {values['constant']} of {values['pixels']} pixels are constant. Mean deviation of the border"
-                f" {values['border']:.2g}, of the middle {values['middle']:.2g}."
-            ),
-        ),
-        Picture(
-            name="samples",
-            figure=_samples_figure(evidence, theme),
-            caption=(
-                "Training images and their z-scores with constants per channel and per pixel, on one scale. The last"
-                " column repeats the first image with one white pixel, where pixels vary least."
-            ),
-            alternative=(
-                "Samples with z-scores of both kinds. The stray pixel has a z-score of"
-                f" {values['white_least']:.0f} per pixel."
-            ),
-        ),
-        Picture(
-            name="networks",
-            figure=_networks_figure(evidence, theme),
-            caption=(
-                "Networks trained with either kind of constants; a line joins the two networks of a seed, which share"
-                " initial weights and the order of images. The bar is the mean."
-            ),
-            alternative=(
-                f"Test accuracy per channel {values['accuracy_channel']:.2f} %, per pixel"
-                f" {values['accuracy_pixel']:.2f} % ({values['verdict']}). Lost to a stray pixel:"
-                f" {values['lost_channel']:.1f} and {values['lost_pixel']:.1f} points."
-            ),
-        ),
-    ]
-
-
-def _maps_figure(maps: Maps, theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 3.5), layout="constrained")
-    panels = figure.subplots(1, 3)
-    grey = maps.mean.shape[0] == 1
-    shown = [
-        (panels[0].imshow(_seen(maps.mean), cmap="gray", vmin=0, vmax=1), "mean image"),
-        (panels[1].imshow(maps.deviation.mean(0), cmap=theme.sequential, vmin=0), "deviation image"),
-    ]
-    constant: NDArray[np.bool_] = np.all(maps.constant, axis=0)
-    gain = np.full(constant.shape, np.nan)
-    gain[~constant] = np.nanmean(maps.gain[:, ~constant], axis=0)
-    far = float(np.nanmax(np.abs(np.log10(gain))))
-    third = panels[2].imshow(np.log10(gain), cmap=theme.diverging, vmin=-far, vmax=far)
-    _hatch(panels[2], constant, theme)
-    for axes in panels:
-        _bare(axes)
-    for axes, (image, title) in zip(panels[:2], shown, strict=True):
-        axes.set_title(title)
-        if grey or title != "mean image":
-            figure.colorbar(image, ax=axes, shrink=0.74)
-    panels[2].set_title("z per pixel ÷ z per channel")
-    bar = figure.colorbar(third, ax=panels[2], shrink=0.74)
-    factors = [factor for factor in (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 100) if abs(np.log10(factor)) <= far]
-    factors = factors if len(factors) <= 6 else [f for f in factors if f in (0.01, 0.1, 1, 10, 100)]
-    bar.set_ticks(
-        [float(np.log10(factor)) for factor in factors], labels=[f"×{factor:g}" for factor in factors]
-    )
-    return figure
-
-
-def _hatch(axes: Axes, constant: NDArray[np.bool_], theme: Theme) -> None:
-    for row, column in np.argwhere(constant):
-        axes.add_patch(
-            Rectangle(
-                (column - 0.5, row - 0.5),
-                1,
-                1,
-                facecolor=theme.faint,
-                edgecolor=theme.soft,
-                hatch="////",
-                linewidth=0,
-            )
-        )
-
-
-def _samples_figure(evidence: Evidence, theme: Theme) -> Figure:
-    count = len(evidence.samples)
-    figure = Figure(figsize=(10, 4.8), layout="constrained")
-    panels = figure.subplots(3, count)
-    for column in range(count):
-        panels[0, column].imshow(_seen(evidence.samples[column]), cmap="gray", vmin=0, vmax=1)
-        for row, arm in enumerate(NORMALIZE, 1):
-            image = panels[row, column].imshow(
-                evidence.scores[arm][column].mean(0), cmap=theme.diverging, vmin=-LIMIT, vmax=LIMIT
-            )
-        for axes in panels[:, column]:
-            _bare(axes)
-    for axes, label in zip(panels[:, 0], ("image", *(f"z {arm}" for arm in NORMALIZE)), strict=True):
-        axes.set_ylabel(label)
-    panels[0, -1].set_title("stray pixel")
-    for row, arm in enumerate(NORMALIZE, 1):
-        highest = np.abs(evidence.scores[arm][-1]).max()
-        panels[row, -1].set_xlabel(
-            f"max |z| {highest:,.0f}" if highest >= 100 else f"max |z| {highest:.1f}", fontsize=11
-        )
-    figure.colorbar(image, ax=panels[1:, :], label="z", extend="both", shrink=0.9)
-    return figure
-
-
-def _networks_figure(evidence: Evidence, theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for axes, by_arm, title in (
-        (panels[0], evidence.accuracy, "test accuracy, %"),
-        (panels[1], evidence.lost, "validation accuracy lost to a stray pixel, points"),
-    ):
-        both = np.stack([by_arm[arm] for arm in NORMALIZE])  # (2, S)
-        axes.plot([0, 1], both, color=theme.soft, linewidth=1, marker="o", markersize=4)
-        for place, colour in enumerate((theme.baseline, theme.colours[1])):
-            axes.scatter(np.full(both.shape[1], place), both[place], s=42, color=colour, zorder=3)
-            axes.hlines(
-                np.nanmean(both[place]), place - 0.18, place + 0.18, color=colour, linewidth=3, zorder=4
-            )
-        axes.set(xlim=(-0.5, 1.5), xticks=[0, 1], xticklabels=list(NORMALIZE))
-        axes.set_title(title)
-        axes.grid(visible=False, axis="x")
-    panels[1].set_ylim(bottom=min(0, panels[1].get_ylim()[0]))
-    return figure
-
-
-def _seen(image: Array) -> Array:
-    """``(C, H, W)`` as imshow takes it."""
-    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
-
-
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
 
 
 def _squashed(values: Values) -> Answer:
@@ -484,5 +307,5 @@ LESSON = Lesson(
         "Simonyan & Zisserman 2015, [arXiv 1409.1556](https://arxiv.org/abs/1409.1556), § 2.1 (a mean per channel)",
     ],
     measure=_measure,
-    draw=_draw,
+    draw=draw,
 )
