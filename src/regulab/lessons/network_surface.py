@@ -35,6 +35,7 @@ LINE, PLANE = (
 )  # denser about 0
 TICKS = (-1, -0.5, 0, 0.5, 1)
 PARTS = ("train", "validation")
+LEARNED = 50  # percent of the training images; below, a network has hardly been trained
 TEXT = r"""
 A network has thousands of weights; its loss can be looked at along a line or on a plane through the trained
 weights $\theta$:
@@ -99,12 +100,12 @@ def _measure(laboratory: Laboratory) -> Measured:
         {
             "name": "network-surface",
             "model": {"name": "deep", "depth": 3, "dropout": 0},
-            "data": {"train_images": None if small else 1000},
+            "data": {"train_images": None if small else 800},
             "protocol": {"validation": None if small else 500},
             "train": {
                 "epochs": 12 if small else 6,
-                "batch_size": 64 if small else 32,
-                "schedule": {"name": "one_cycle", "max_lr": 0.1},
+                "batch_size": 64 if small else 16,
+                "schedule": {"name": "one_cycle", "max_lr": 0.05},
             },
             "seeds": SEEDS,
             "arms": ARMS,
@@ -198,23 +199,30 @@ def _numbers(trial: Trial, rises: Mapping[str, Mapping[str, Floats]]) -> dict[st
             label=f"training loss of the final weights, {arm}, mean over seeds",
             unit="nats",
         )
+        numbers[f"lowest_{KEYS[arm]}"] = Number(
+            value=float(np.nanmin(trial.results(arm, "train_accuracy"))),
+            label=f"training accuracy of the final weights, {arm}, lowest of the seeds",
+            unit="%",
+        )
     return numbers
 
 
 def _findings(v: Values) -> str:
-    return (
-        f"A random step of {DISTANCE:g} of each filter's length raised the training loss by"
-        f" {v['rise_train_batch_norm']:.2g} nats with batch norm, {v['rise_train_l1']:.2g} with L1 added (by"
-        " the"
-        f" test: {v['verdict_train_l1']}), {v['rise_train_l2']:.2g} with L2 ({v['verdict_train_l2']}) and"
-        f" {v['rise_train_no_norm']:.2g} without a norm ({v['verdict_train_no_norm']}). With the statistics"
-        " of the batch, as"
-        f" in training, batch norm's own rise is {v['rise_train_batch']:.2g}; against that, no norm is"
-        f" {v['verdict_train_no_norm_batch']}. The arms do not start from the same loss: a lower curve is a"
-        " better"
-        " fit, a wider one"
-        " a flatter minimum."
+    untrained = [arm for arm in ARMS if v[f"lowest_{KEYS[arm]}"] < LEARNED]
+    caution = (
+        f" Take care: a seed of {' and of '.join(untrained)} fits fewer than {LEARNED} % of its training images, and a"
+        " network that has learned little is flat for no good reason."
     )
+    found = (
+        f"A random step of {DISTANCE:g} of each filter's length raised the training loss by"
+        f" {v['rise_train_batch_norm']:.2g} nats with batch norm, {v['rise_train_l1']:.2g} with L1 added (by the"
+        f" test: {v['verdict_train_l1']}), {v['rise_train_l2']:.2g} with L2 ({v['verdict_train_l2']}) and"
+        f" {v['rise_train_no_norm']:.2g} without a norm ({v['verdict_train_no_norm']}). With the statistics of the"
+        f" batch, as in training, batch norm's own rise is {v['rise_train_batch']:.2g}; against that, no norm is"
+        f" {v['verdict_train_no_norm_batch']}. The arms do not start from the same loss: a lower curve is a better"
+        " fit, a wider one a flatter minimum."
+    )
+    return found + (caution if untrained else "")
 
 
 def _draw(measured: Measured, theme: Theme) -> list[Picture]:
@@ -226,7 +234,8 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             name="lines",
             figure=_lines(evidence, theme),
             caption=(
-                f"The loss along one filter-normalized random direction: mean over {SEEDS} seeds, band one"
+                f"The loss along one filter-normalized random direction: geometric mean over {SEEDS} seeds,"
+                " band one"
                 " standard deviation"
                 " each way (in the logarithm). The dotted verticals mark the distance at which the rise is"
                 " measured."
@@ -264,7 +273,7 @@ def _lines(evidence: Evidence, theme: Theme) -> Figure:
             logs = np.log(parts[part])
             middle, spread = logs.mean(0), logs.std(0, ddof=1)
             axes.fill_between(
-                LINE, np.exp(middle - spread), np.exp(middle + spread), color=colour, alpha=0.13, linewidth=0
+                LINE, np.exp(middle - spread), np.exp(middle + spread), color=colour, alpha=0.1, linewidth=0
             )
             axes.plot(LINE, np.exp(middle), color=colour, linestyle=dash, label=name)
         for at in (-DISTANCE, DISTANCE):
@@ -282,6 +291,8 @@ def _planes(evidence: Evidence, theme: Theme) -> Figure:
     highest = max(float(plane.max()) for plane in evidence.planes.values())
     levels = np.geomspace(lowest, highest, 16)
     filled: Any = None
+    words = [f"{tick:g}".replace("-", "−") for tick in TICKS]
+    ticks: dict[str, Any] = {"xticks": TICKS, "xticklabels": words, "yticks": TICKS, "yticklabels": words}
     for axes, (name, plane) in zip(places.flat, evidence.planes.items(), strict=True):
         axes.grid(False)
         norm = LogNorm(lowest, highest)
@@ -289,7 +300,7 @@ def _planes(evidence: Evidence, theme: Theme) -> Figure:
         filled = axes.contourf(PLANE, PLANE, clipped, levels=levels, norm=norm, alpha=0.85)
         axes.contour(PLANE, PLANE, clipped, levels=levels, colors=theme.paper, linewidths=0.6)
         axes.plot(0, 0, marker="X", markersize=10, color="white", markeredgecolor="black")
-        axes.set(title=name, aspect="equal", xticks=TICKS, yticks=TICKS)
+        axes.set(title=name, aspect="equal", **ticks)
     for axes in places[1]:
         axes.set_xlabel("α")
     for axes in places[:, 0]:
