@@ -70,8 +70,8 @@ So there the two differ. In torch, the argument `weight_decay` of `SGD` and of `
 
 **The L1 snippet.** `nn.L1Loss` compares an input with a target; a penalty is that with a target of zeros, summed:
 
-$$\lambda_1 \sum \lvert w\rvert = \lambda_1 \cdot \mathtt{L1Loss(reduction="sum")}(w, 0), \qquad
-\frac{\partial}{\partial w} = \lambda_1\,\mathrm{sign}(w) .$$
+$$\lambda_1 \sum \lvert w\rvert = \lambda_1 \sum \lvert w - 0\rvert, \qquad
+\frac{\partial}{\partial w}\,\lambda_1 \lvert w\rvert = \lambda_1\,\mathrm{sign}(w) .$$
 
 **Before batch norm.** A norm divides the scale out: $f(cw) = f(w)$ for $c > 0$. Differentiating with respect to
 $w$ and to $c$,
