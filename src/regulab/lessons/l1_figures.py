@@ -100,7 +100,7 @@ def _pair(theta: Array) -> str:
 
 
 def _geometry(corner: Corner, theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     t = corner.size
     low = np.minimum(corner.least_squares, 0) - 1.15 * t
