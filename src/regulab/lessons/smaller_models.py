@@ -84,7 +84,7 @@ def _content(laboratory: Laboratory, name: str, seeds: Any, arms: Mapping[str, A
 def _strengths(laboratory: Laboratory) -> tuple[dict[str, float], int]:
     """A strength for each penalty, chosen on the validation part with seeds that the study does not use; how many.
 
-    With one seed on the digits the choice for L2 changed from 0.1 to 0.01 or less with the arms that trained beside it.
+    With one seed on the digits the choice for L2 changed from 0.1 to 0.01 with the arms that trained beside it.
     """
     seeds = [1000, 1001, 1002] if laboratory.embedded else [1000]
     arms = {f"{kind} {s:g}": {kind: s} for kind, grid in GRID.items() for s in grid}
