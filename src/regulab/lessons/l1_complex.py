@@ -225,7 +225,9 @@ def _table(fits: Mapping[str, Fits], linear: Mapping[str, Array], verdicts: Mapp
                     f"{linear[name][:, index].mean():.1f}",
                     f"{fit.at_chosen(fit.kept)[:, index].mean():.0f}",
                     f"{used[:, :relevant].sum(1).mean():.1f} of {relevant}",
-                    f"{used[:, relevant:].sum(1).mean():.1f} of {INPUTS - relevant}",
+                    f"{used[:, relevant:].sum(1).mean():.1f} of {INPUTS - relevant}"
+                    if relevant < INPUTS
+                    else "–",
                     verdicts[name] if penalty == "L1" else "",
                 ]
             )

@@ -100,7 +100,7 @@ def _pair(theta: Array) -> str:
 
 
 def _geometry(corner: Corner, theme: Theme) -> Figure:
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     t = corner.size
     low = np.minimum(corner.least_squares, 0) - 1.15 * t
@@ -123,7 +123,12 @@ def _geometry(corner: Corner, theme: Theme) -> Figure:
         axes.axvline(0, color=theme.soft, linewidth=1)
         axes.plot(*corner.least_squares, "o", color=theme.ink, markersize=7)
         axes.annotate(
-            "least squares", corner.least_squares, xytext=(0, 9), textcoords="offset points", ha="center"
+            "least squares",
+            corner.least_squares,
+            xytext=(-4, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=11,
         )
         axes.plot(*solution, "s", color=colour, markeredgecolor=theme.ink, markersize=9)
         axes.annotate(
