@@ -262,10 +262,11 @@ def _findings(values: Values) -> str:
     return (
         f"Running averages classify {values['running']:.1f} % of the test images; the batch's own statistics"
         f" {values['usual']:.1f} % in large batches and {values['one']:.1f} % one image at a time. In batches of"
-        f" {SORTED} sorted by class they reach {values['by_class']:.1f} %, shuffled {values['shuffled']:.1f} %. The full"
-        f" shift costs running averages {lost:.1f} points; batch statistics are {kept:.1f} points above them there. With"
-        f" `eval()` forgotten, {values['moved']:.0f} % of the images change their class with their neighbours, and after"
-        f" {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the original images."
+        f" {SORTED} sorted by class they reach {values['by_class']:.1f} %, shuffled {values['shuffled']:.1f} %."
+        f" The full shift costs running averages {lost:.1f} points; batch statistics are {kept:.1f} points above them"
+        f" there. With `eval()` forgotten, {values['moved']:.0f} % of the images change their class with their"
+        f" neighbours, and after {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the original"
+        " images."
     ).replace(" -", " −")
 
 
@@ -352,6 +353,7 @@ def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture
     _draw_companies(left, evidence, theme)
     steps = np.arange(evidence.polluted.shape[1])
     plot_band(right, steps, evidence.polluted, theme.colours[1], "in inference mode afterwards")
+    left.grid(axis="x", visible=False)
     right.set(
         title="What the forgotten eval() leaves behind",
         xlabel=f"shifted batches of {POLLUTING} seen in training mode",
@@ -362,8 +364,8 @@ def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture
         name="eval-forgotten",
         figure=figure,
         caption=(
-            f"Left: the images of the first {len(evidence.alone)} whose probability varies most; a dot is the image in one"
-            f" batch of {POLLUTING}, a bar the same image with running averages. Right: no weight is changed, only"
+            f"Left: the images of the first {len(evidence.alone)} whose probability varies most; a dot is the image in"
+            f" one batch of {POLLUTING}, a bar the same image with running averages. Right: no weight is changed, only"
             f" the running averages; {BAND}."
         ),
         alternative=(
@@ -405,7 +407,9 @@ def _draw_companies(axes: Axes, evidence: Evidence, theme: Theme) -> None:
         ylim=(-0.03, 1.2),
         yticks=(0, 0.25, 0.5, 0.75, 1),
     )
-    axes.legend(loc="upper center", ncols=2, frameon=False)
+    axes.legend(
+        loc="upper center", ncols=2, frameon=False, handlelength=1.2, columnspacing=1.2, borderaxespad=0
+    )
 
 
 def _small(values: Values) -> tuple[bool, bool]:
