@@ -265,8 +265,8 @@ def _findings(values: Values) -> str:
         f" {SORTED} sorted by class they reach {values['by_class']:.1f} %, shuffled {values['shuffled']:.1f} %."
         f" The full shift costs running averages {lost:.1f} points; batch statistics are {kept:.1f} points above them"
         f" there. With `eval()` forgotten, {values['moved']:.0f} % of the images change their class with their"
-        f" neighbours, and after {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the original"
-        " images."
+        f" neighbours, and after {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the"
+        " original images."
     ).replace(" -", " −")
 
 

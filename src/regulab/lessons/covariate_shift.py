@@ -238,8 +238,8 @@ def _findings(values: Values) -> str:
         f" norm and by {values['shift_batch']:.2f} with batch norm; noise {back} ({values['shift_noisy_batch']:.2f})."
         f" To a loss of {TARGET:g} it took {values['steps_none']:.0f} steps without a norm, {values['steps_batch']:.0f}"
         f" with it and {values['steps_noisy_batch']:.0f} with noise behind it{kept}. With channels at"
-        f" ±{SCALES[0]:g} and ±{SCALES[1]:g} a small network got {values['scales_none']:.0f} % of two classes right, with a norm"
-        f" after the layer {values['scales_after the layer']:.0f} %, with one on the channels"
+        f" ±{SCALES[0]:g} and ±{SCALES[1]:g} a small network got {values['scales_none']:.0f} % of two classes right,"
+        f" with a norm after the layer {values['scales_after the layer']:.0f} %, with one on the channels"
         f" {values['scales_on the channels']:.0f} %."
     )
 
