@@ -271,7 +271,7 @@ def _draw_steps(evidence: Evidence, theme: Theme) -> Picture:
     everything = np.concatenate([values for _, values in evidence.steps])
     low, high = np.quantile(everything, [0.001, 0.999])
     edges = np.linspace(low, high, 61)
-    operations = ("take off\nμ", "divide by\n√(σ² + ε)", "times γ,\nplus β")
+    operations = ("less\nμ", "divide by\n√(σ² + ε)", "times γ,\nplus β")
     for index, (axes, (label, values)) in enumerate(zip(places, evidence.steps, strict=True)):
         shares = 100 * np.histogram(values, edges)[0] / values.size
         axes.stairs(shares, edges, fill=True, color=theme.colours[index])
