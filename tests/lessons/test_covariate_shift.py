@@ -20,9 +20,12 @@ NUMBERS = {
     "shift_none": 0.4,
     "shift_batch": 0.1,
     "shift_noisy_batch": 0.5,
-    "steps_none": 100.0,
-    "steps_batch": 40.0,
-    "steps_noisy_batch": 100.0,
+    "limit": 192.0,
+    **{
+        f"steps_{norm}_{target}": steps
+        for target in ("1", "0.2")
+        for norm, steps in (("none", 100.0), ("batch", 40.0), ("noisy_batch", 100.0))
+    },
     "scales_none": 60.0,
     "scales_after the layer": 55.0,
     "scales_on the channels": 99.0,
@@ -35,10 +38,13 @@ NUMBERS = {
         *(({}, claim, HOLDS) for claim in range(3)),
         ({"shift_batch": 0.3}, 0, IN_PART),
         ({"shift_batch": 0.4}, 0, NOT_HERE),
-        ({"steps_noisy_batch": 45.0}, 1, NOT_HERE),
-        ({"steps_noisy_batch": 90.0}, 1, IN_PART),
-        ({"steps_noisy_batch": 45.0, "shift_noisy_batch": 0.2}, 1, IN_PART),
-        ({"steps_batch": 100.0}, 1, NOT_HERE),
+        ({"steps_noisy_batch_1": 45.0, "steps_noisy_batch_0.2": 45.0}, 1, NOT_HERE),
+        ({"steps_noisy_batch_1": 45.0}, 1, IN_PART),
+        ({"steps_noisy_batch_1": 90.0}, 1, IN_PART),
+        ({"steps_noisy_batch_1": 45.0, "steps_noisy_batch_0.2": 45.0, "shift_noisy_batch": 0.2}, 1, IN_PART),
+        ({"steps_batch_1": 100.0, "steps_batch_0.2": 100.0}, 1, NOT_HERE),
+        ({"steps_noisy_batch_1": 45.0, "steps_noisy_batch_0.2": 200.0, "steps_none_0.2": 200.0}, 1, NOT_HERE),
+        ({"limit": 50.0}, 1, IN_PART),
         ({"scales_none": 80.0}, 2, IN_PART),
         ({"scales_on the channels": 60.0}, 2, NOT_HERE),
     ],
