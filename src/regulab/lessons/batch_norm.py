@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -29,7 +30,8 @@ $$\mu = \frac{1}{m}\sum_{i=1}^{m} x_i, \qquad \sigma^2 = \frac{1}{m}\sum_{i=1}^{
 
 After a convolution $m = B \cdot H \cdot W$: a channel is normalized over all images and all places, since the same
 kernel made them all. So there is **one $\gamma$ and one $\beta$ for each channel**: their number depends on the
-channels of the layer, and neither on the batch nor on the size of the map (see the table).
+channels of the layer, and neither on the batch nor on the size of the map (see the last table, which changes one at a
+time). After a fully connected layer every unit is a channel with a map of 1 × 1.
 
 The variance of $\hat x$ is not exactly 1 but $\sigma^2/(\sigma^2 + \epsilon)$: with $\epsilon = 10^{-5}$ that shows
 only where a channel hardly varies.
@@ -40,29 +42,67 @@ have no bias there; this lesson adds one to measure it.
 """
 
 
+CASES = {  # (B, C, H, W)
+    "a convolution": (128, 16, 8, 8),
+    "a smaller batch": (32, 16, 8, 8),
+    "a larger map": (128, 16, 28, 28),
+    "more channels": (128, 40, 8, 8),
+    "fully connected, 100 units": (128, 100, 1, 1),
+}
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What a bias before a norm, or before none, does: outputs without and with it, flattened; gradients' norms."""
+
+    without: NDArray[np.float64]
+    output: NDArray[np.float64]
+    weight_gradient: float
+    bias_gradient: float
+
+    @property
+    def change(self) -> float:
+        """The largest change of the output, over the output's largest value."""
+        return float(np.abs(self.output - self.without).max() / np.abs(self.without).max())
+
+    @property
+    def ratio(self) -> float:
+        """The norm of the bias's gradient over that of the weights'."""
+        return self.bias_gradient / self.weight_gradient
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """Values of one channel at each step, flattened; and what a bias changes."""
+    """Values of one channel at each step, flattened; and what a bias changes, with the norm and without."""
 
     steps: Sequence[tuple[str, NDArray[np.float32]]]
     channel: int
+    biases: Mapping[str, Bias]
 
 
-def bias_before_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor, labels: Tensor) -> tuple[float, float]:
-    """What a bias between a convolution and a norm in training mode does.
+def fixed(value: float, digits: int) -> str:
+    """``value`` with so many decimals, a true minus sign, and no minus before a zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
-    Returns the largest change of the output under a random bias, over the output's largest value; and the norm of
-    the gradient with respect to that bias over the norm of the gradient with respect to the convolution's
-    weights, for a cross-entropy of the pooled output ``(B, C)`` with ``labels`` below C.
+
+def bias_before_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor, labels: Tensor) -> Bias:
+    """What a bias from −3 to 3 between a convolution and a norm in training mode does to output and gradients.
+
+    The loss is a cross-entropy of the pooled output ``(B, C)`` with ``labels``, taken modulo C.
     """
     bias = torch.linspace(-3, 3, conv.out_channels, dtype=x.dtype).requires_grad_()
     plain = F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
     without = norm(plain).detach()
     output = norm(plain + bias[:, None, None])
-    change = float((output - without).detach().abs().max() / without.abs().max())
     loss = F.cross_entropy(F.relu(output).mean((2, 3)), labels % conv.out_channels)
     weight_gradient, bias_gradient = torch.autograd.grad(loss, (conv.weight, bias))
-    return change, float(bias_gradient.norm() / weight_gradient.norm())
+    return Bias(
+        without.flatten().numpy(),
+        output.detach().flatten().numpy(),
+        float(weight_gradient.norm()),
+        float(bias_gradient.norm()),
+    )
 
 
 def _measure(laboratory: Laboratory) -> Measured:
@@ -83,10 +123,15 @@ def _measure(laboratory: Laboratory) -> Measured:
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, BatchNorm)
     with torch.no_grad():
-        steps = _steps(conv(x), norm)
+        steps = _steps(block.get_submodule("pool")(conv(x)), norm)
     channel = int(steps[0][1].mean((0, 2, 3)).abs().argmax())
     exact = copy.deepcopy(block).double().train()
-    change, gradient = bias_before_norm(exact.conv, exact.norm, x.double(), labels)  # type: ignore[arg-type]
+    biases = {
+        name: bias_before_norm(exact.conv, after, x.double(), labels)  # type: ignore[arg-type]
+        for name, after in (("batch norm", exact.norm), ("no norm", nn.Identity()))
+    }
+    cases = {name: _count(*shape) for name, shape in CASES.items()}
+    change, gradient = biases["batch norm"].change, biases["batch norm"].ratio
     normalized = steps[2][1]
     mean = float(normalized.mean((0, 2, 3)).abs().max())
     variance = float((normalized.var((0, 2, 3), unbiased=False) - 1).abs().max())
@@ -107,23 +152,34 @@ def _measure(laboratory: Laboratory) -> Measured:
         "gammas": Number(value=gammas, label="γ in the network"),
         "betas": Number(value=betas, label="β in the network"),
         "channels": Number(value=channels, label="channels before its norms"),
+        "matching": Number(
+            value=sum(gamma == beta == CASES[name][1] for name, (gamma, beta) in cases.items()),
+            label="layers of the last table with one γ and one β per channel",
+        ),
+        "cases": Number(value=len(CASES), label="layers of that table"),
+        "bias_gradient_plain": Number(
+            value=biases["no norm"].ratio, label="the same ratio without the norm, for comparison"
+        ),
     }
     return Measured(
         numbers=numbers,
-        evidence=Evidence([(label, _flat(values, channel)) for label, values in steps], channel),
+        evidence=Evidence([(label, _flat(values, channel)) for label, values in steps], channel, biases),
         findings=(
             "After the mean is taken off and the deviation divided out, every channel of x̂ has a mean within"
             f" {mean:.1g} of 0 and a variance within {variance:.1g} of 1; γ and β then move channel {channel} to"
             f" wherever the next layer wants it. {channels} channels stand before norms, so there are {gammas} γ and"
-            f" {betas} β. A bias of up to ±3 before the norm changed the output by {change:.1g} of its largest value,"
-            " which is rounding."
+            f" {betas} β. A bias of up to ±3 before the norm changed the output by {change:.1g} of its largest value"
+            f"{', which is rounding' if change < CHANGE else ''}, and without a norm by"
+            f" {biases['no norm'].change:.1g} of it: in the second figure, dots on the diagonal are values that did not"
+            " change."
         ),
         conditions=(
             f"One mini-batch of {BATCH} images of {laboratory.dataset}, the first block of cnn10k after two epochs"
-            f" of training, ε = {norm.eps:g}; the figure shows channel {channel}. The steps in float32, the bias in"
+            f" of training, ε = {norm.eps:g}; the figure shows channel"
+            f" {channel}, after the pooling that stands before the norm. The steps in float32, the bias in"
             " float64."
         ),
-        tables=[_steps_table(steps, channel), _layers_table(module, x)],
+        tables=[_steps_table(steps, channel), _layers_table(module, x), _cases_table(cases)],
     )
 
 
@@ -145,9 +201,9 @@ def _steps_table(steps: Sequence[tuple[str, Tensor]], channel: int) -> Table:
     rows = []
     for label, values in steps:
         one = values[:, channel]
-        first = ", ".join(f"{v:.3f}" for v in one.flatten()[:4].tolist())
+        first = ", ".join(fixed(v, 3) for v in one.flatten()[:4].tolist())
         spread = one.var(unbiased=False).item()
-        rows.append([label, first, f"{one.mean().item():.6f}", f"{spread:.6f}"])
+        rows.append([label, first, fixed(one.mean().item(), 6), fixed(spread, 6)])
     title = (
         f"Algorithm 1 on channel {channel}: the first four values of the batch, and mean and variance of all"
     )
@@ -184,26 +240,110 @@ def _layers_table(module: nn.Module, x: Tensor) -> Table:
     )
 
 
+def _count(b: int, c: int, h: int, w: int) -> tuple[int, int]:
+    """How many γ and β normalize a ``(b, c, h, w)``, by a layer that is made and used."""
+    norm = BatchNorm(c)
+    assert norm(torch.linspace(-1, 1, b * c * h * w).view(b, c, h, w)).shape == (b, c, h, w)
+    return norm.weight.numel(), norm.bias.numel()
+
+
+def _cases_table(cases: Mapping[str, tuple[int, int]]) -> Table:
+    rows = []
+    for name, (gamma, beta) in cases.items():
+        b, c, h, w = CASES[name]
+        rows.append([name, str(b), str(c), f"{h} × {w}", f"{b * h * w:,}", str(gamma), str(beta)])
+    return Table(
+        title="What the number of γ and β depends on",
+        columns=["norm after", "batch", "channels", "map", "values per channel, m", "γ", "β"],
+        rows=rows,
+    )
+
+
 def _draw(measured: Measured, theme: Theme) -> list[Picture]:
     evidence: Evidence = measured.evidence
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
-    places = figure.subplots(1, len(evidence.steps))
+    return [_draw_steps(evidence, theme), _draw_bias(evidence, theme)]
+
+
+def _draw_steps(evidence: Evidence, theme: Theme) -> Picture:
+    figure = Figure(figsize=(10, 4.2))
+    figure.set_layout_engine("constrained", w_pad=0.14)
+    places = figure.subplots(1, len(evidence.steps), sharex=True, sharey=True)
+    everything = np.concatenate([values for _, values in evidence.steps])
+    low, high = np.quantile(everything, [0.001, 0.999])
+    edges = np.linspace(low, high, 61)
+    operations = ("less\nμ", "divide by\n√(σ² + ε)", "times γ,\nplus β")
     for index, (axes, (label, values)) in enumerate(zip(places, evidence.steps, strict=True)):
-        axes.hist(values, bins=80, color=theme.colours[index], density=True)
-        axes.axvline(values.mean(), color=theme.ink, linewidth=1.2)
-        axes.set_title(label)
-        axes.set_yticks([])
-        axes.set_xlabel(f"mean {values.mean():.2f}, deviation {values.std():.2f}")
-    figure.suptitle(f"One channel through batch normalization ({values.size:,} values)")
-    steps = "; ".join(f"{label}: mean {v.mean():.2f}, deviation {v.std():.2f}" for label, v in evidence.steps)
-    return [
-        Picture(
-            name="steps",
-            figure=figure,
-            caption="One channel over a mini-batch after each line of Algorithm 1; the vertical line marks the mean.",
-            alternative=f"Four histograms of one channel. {steps}.",
+        shares = 100 * np.histogram(values, edges)[0] / values.size
+        axes.stairs(shares, edges, fill=True, color=theme.colours[index])
+        axes.axvline(values.mean(), color=theme.ink, linewidth=1.4)
+        axes.set_title(
+            f"{label}\nmean {fixed(values.mean(), 2)}\ndeviation {fixed(values.std(), 2)}", fontsize=12
         )
-    ]
+        axes.set_xlabel("value")
+    for axes, operation in zip(places, operations, strict=False):
+        axes.annotate(
+            "",
+            (1.12, 0.55),
+            (0.86, 0.55),
+            xycoords="axes fraction",
+            arrowprops={"arrowstyle": "->", "color": theme.ink},
+        )
+        axes.text(
+            0.97,
+            0.6,
+            operation,
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom",
+            fontsize=10.5,
+        )
+    places[0].set_ylabel("share of values (%)")
+    size = evidence.steps[0][1].size
+    figure.suptitle(f"Channel {evidence.channel} through batch normalization ({size:,} values)")
+    steps = "; ".join(
+        f"{label}: mean {fixed(v.mean(), 2)}, deviation {fixed(v.std(), 2)}" for label, v in evidence.steps
+    )
+    return Picture(
+        name="steps",
+        figure=figure,
+        caption=(
+            "One channel over a mini-batch after each line of Algorithm 1, on the same scales; the vertical line marks"
+            " the mean."
+        ),
+        alternative=f"Four histograms of one channel. {steps}.",
+    )
+
+
+def _draw_bias(evidence: Evidence, theme: Theme) -> Picture:
+    figure = Figure(figsize=(10, 4.2))
+    figure.set_layout_engine("constrained", w_pad=0.12)
+    *places, bars = figure.subplots(1, 3)
+    for index, (axes, (name, bias)) in enumerate(zip(places, evidence.biases.items(), strict=True)):
+        step = max(1, bias.without.size // 1500)
+        axes.axline((0, 0), slope=1, color=theme.soft, linewidth=1)
+        axes.plot(bias.without[::step], bias.output[::step], ".", color=theme.colours[index], markersize=4)
+        axes.set(title=name, xlabel="output without the bias")
+    places[0].set_ylabel("output with the bias")
+    floor = 1e-18  # a gradient of exactly 0 has no place on a logarithmic scale
+    for index, bias in enumerate(evidence.biases.values()):
+        heights = [bias.weight_gradient, max(bias.bias_gradient, floor)]
+        bars.bar(np.array([0, 1]) + 0.2 * (2 * index - 1), heights, 0.36, color=theme.colours[index])
+    bars.set(yscale="log", title="Norm of the gradient", ylabel="norm", ylim=(floor, None))
+    bars.set_xticks([0, 1], ["weights", "bias"])
+    bars.grid(axis="x", visible=False)
+    handles = [Patch(color=theme.colours[index]) for index in range(len(evidence.biases))]
+    figure.legend(handles, list(evidence.biases), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle("A bias of −3 to 3 before the norm, and before none")
+    ratios = "; ".join(f"{name}: {bias.ratio:.1g}" for name, bias in evidence.biases.items())
+    return Picture(
+        name="bias",
+        figure=figure,
+        caption=(
+            "Left and middle: each dot is a value of the output with the bias against the same value without it; on"
+            " the diagonal nothing changes. Right: the gradients of weights and bias, on a logarithmic scale."
+        ),
+        alternative=f"Outputs with and without a bias, and gradients. Bias's gradient over the weights': {ratios}.",
+    )
 
 
 def _normalized(values: Values) -> bool:
@@ -213,6 +353,11 @@ def _normalized(values: Values) -> bool:
 def _cancelled(values: Values) -> Answer:
     unchanged = values["output_change"] < CHANGE
     return graded(unchanged and values["bias_gradient"] < GRADIENT, in_part=unchanged)
+
+
+def _per_channel(values: Values) -> Answer:
+    network = values["gammas"] == values["betas"] == values["channels"]
+    return graded(network and values["matching"] == values["cases"], in_part=network)
 
 
 LESSON = Lesson(
@@ -230,8 +375,11 @@ LESSON = Lesson(
         ),
         Claim(
             statement="There is one γ and one β per channel.",
-            rule="holds if the network has as many γ, and as many β, as channels before its norms; else it does not",
-            judge=lambda values: graded(values["gammas"] == values["betas"] == values["channels"]),
+            rule=(
+                "holds if the network has as many γ, and as many β, as channels before its norms, and every layer of"
+                " the last table (other batch, map, channels) too; in part if only the network; else it does not"
+            ),
+            judge=_per_channel,
         ),
         Claim(
             statement="A bias before batch normalization is subtracted out.",

@@ -27,7 +27,10 @@ SORTED = 16  # the batch size at which sorted batches are judged
 SHIFTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 CONTRAST, BRIGHTNESS = 0.7, 0.4  # what the full shift takes from the contrast and adds to every pixel
 TEST_IMAGES = 1000
-WATCHED, COMPANIES = 60, 16  # images whose neighbours change, and how many sets of neighbours each gets
+WATCHED, COMPANIES = (
+    60,
+    16,
+)  # images that the figure chooses from; how many sets of neighbours each image gets
 POLLUTING = 32  # batch size of the pass with eval() forgotten
 STEPS = 30
 BREAKS, SPOILS, SHOWS = 10.0, 5.0, 1.0  # points (or percent of images) that count as broken, spoiled, visible
@@ -177,22 +180,22 @@ def _one_seed(
 def _neighbours(
     module: nn.Module, batch: nn.Module, x: Tensor, labels: Tensor, generator: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """The true class's probability of some images alone ``(images,)`` and in several batches ``(images, COMPANIES)``.
+    """The true class's probability of the first images, by running averages ``(images,)`` and in random batches
 
-    And the percentage of those images whose predicted class is not the same in all the batches.
+    ``(images, COMPANIES)``; and the percentage of all images whose predicted class is not the same in all batches.
     """
-    count = min(WATCHED, len(labels))
-    others = np.arange(len(labels))
-    found, classes = np.zeros((count, COMPANIES)), np.zeros((count, COMPANIES), int)
+    n = len(labels)
+    found, classes = np.zeros((n, COMPANIES)), np.zeros((n, COMPANIES), int)
     with torch.no_grad():
         for column in range(COMPANIES):
-            for image in range(count):
-                company = generator.choice(others, POLLUTING - 1)
-                logits = batch(x[np.concatenate([[image], company])])[0]
-                found[image, column] = float(logits.softmax(0)[labels[image]])
-                classes[image, column] = int(logits.argmax())
-        alone = module(x[:count]).softmax(1)[torch.arange(count), labels[:count]].double().numpy()
-    return alone, found, float(100 * (classes != classes[:, :1]).any(1).mean())
+            for chosen, new in batches(generator.permutation(n), min(POLLUTING, n)):
+                logits = batch(x[chosen])[:new]
+                own = labels[chosen[:new], None]
+                found[chosen[:new], column] = logits.softmax(1).gather(1, own).squeeze(1).numpy()
+                classes[chosen[:new], column] = logits.argmax(1).numpy()
+        first = labels[:WATCHED]
+        alone = module(x[:WATCHED]).softmax(1).gather(1, first[:, None]).squeeze(1).double().numpy()
+    return alone, found[:WATCHED], float(100 * (classes != classes[:, :1]).any(1).mean())
 
 
 def _pollute(
@@ -262,10 +265,11 @@ def _findings(values: Values) -> str:
     return (
         f"Running averages classify {values['running']:.1f} % of the test images; the batch's own statistics"
         f" {values['usual']:.1f} % in large batches and {values['one']:.1f} % one image at a time. In batches of"
-        f" {SORTED} sorted by class they reach {values['by_class']:.1f} %, shuffled {values['shuffled']:.1f} %. The full"
-        f" shift costs running averages {lost:.1f} points; batch statistics are {kept:.1f} points above them there. With"
-        f" `eval()` forgotten, {values['moved']:.0f} % of the images change their class with their neighbours, and after"
-        f" {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the original images."
+        f" {SORTED} sorted by class they reach {values['by_class']:.1f} %, shuffled {values['shuffled']:.1f} %."
+        f" The full shift costs running averages {lost:.1f} points; batch statistics are {kept:.1f} points above them"
+        f" there. With `eval()` forgotten, {values['moved']:.0f} % of the images change their class with their"
+        f" neighbours, and after {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the"
+        " original images."
     ).replace(" -", " −")
 
 
@@ -352,6 +356,7 @@ def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture
     _draw_companies(left, evidence, theme)
     steps = np.arange(evidence.polluted.shape[1])
     plot_band(right, steps, evidence.polluted, theme.colours[1], "in inference mode afterwards")
+    left.grid(axis="x", visible=False)
     right.set(
         title="What the forgotten eval() leaves behind",
         xlabel=f"shifted batches of {POLLUTING} seen in training mode",
@@ -362,8 +367,8 @@ def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture
         name="eval-forgotten",
         figure=figure,
         caption=(
-            f"Left: the images of the first {len(evidence.alone)} whose probability varies most; a dot is the image in one"
-            f" batch of {POLLUTING}, a bar the same image with running averages. Right: no weight is changed, only"
+            f"Left: the images of the first {len(evidence.alone)} whose probability varies most; a dot is the image in"
+            f" one batch of {POLLUTING}, a bar the same image with running averages. Right: no weight is changed, only"
             f" the running averages; {BAND}."
         ),
         alternative=(
@@ -405,7 +410,9 @@ def _draw_companies(axes: Axes, evidence: Evidence, theme: Theme) -> None:
         ylim=(-0.03, 1.2),
         yticks=(0, 0.25, 0.5, 0.75, 1),
     )
-    axes.legend(loc="upper center", ncols=2, frameon=False)
+    axes.legend(
+        loc="upper center", ncols=2, frameon=False, handlelength=1.2, columnspacing=1.2, borderaxespad=0
+    )
 
 
 def _small(values: Values) -> tuple[bool, bool]:

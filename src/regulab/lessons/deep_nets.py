@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from regulab.lessons.budget import few_images
@@ -232,11 +231,9 @@ def _curves(grids: Mapping[str, Grid], theme: Theme) -> Picture:
         epochs.plot(places, grid.best.mean(1), dash, color=colour, label=NORMS[norm])
         _rate_columns(rates, grid, 0.14 * side, colour, marker)
     epochs.axhspan(EPOCHS + 0.5, EPOCHS + 1.5, color=theme.faint, alpha=0.6, linewidth=0)
-    epochs.text(
-        -0.35, EPOCHS + 1, f"not within {EPOCHS}", va="center", ha="left", fontsize=11, color=theme.soft
-    )
     epochs.set(title=f"Epochs to {TARGET:g} % training accuracy", ylabel="epochs", ylim=(0, EPOCHS + 1.5))
-    epochs.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ticks = range(0, EPOCHS + 1, 2)
+    epochs.set_yticks([*ticks, EPOCHS + 1], [*map(str, ticks), f"not in {EPOCHS}"])
     rates.set(title="Learning rates: filled if usable", ylabel="learning rate", yscale="log")
     rates.set_yticks(RATES, [f"{rate:g}" for rate in RATES])
     rates.minorticks_off()
