@@ -352,6 +352,13 @@ def _findings(values: Values) -> str:
         if values["logits_strayed"] > 100 * SHARE
         else "no more than chance allows"
     )
+    ratio, ratio_0 = values[f"norm_variance_{RATE:g}"], values["norm_variance_0"]
+    shifted = (
+        f" At rate {RATE:g} the variance before the last norm is in inference {ratio:.2f} of its running average (rate 0:"
+        f" {ratio_0:.2f}): the average still counts the noise that is gone."
+        if ratio < ratio_0
+        else ""
+    )
     judged = (
         f"At the rates that do not cost accuracy ({', '.join(useful)}), in this order and against rate 0, the gap is"
         f" {listed['gap']}; the accuracy lost by deleting a channel {listed['deletion']}; the correlation of channels"
@@ -363,7 +370,7 @@ def _findings(values: Values) -> str:
         f"For a single layer the mean over {LAYER_DRAWS:,} masks is the activation, within {values['layer_off']:.1f}"
         f" standard errors at worst. Behind more layers, {values['logits_strayed']:.0f} % of the logits' means lie more"
         f" than {STRAYED:g} standard errors from inference, {approximate}; {values['same_class']:.0f} % of the"
-        f" images get the same class either way. Verdicts on test accuracy by rate: {verdicts}. {judged}"
+        f" images get the same class either way. Verdicts on test accuracy by rate: {verdicts}. {judged}{shifted}"
     )
 
 
