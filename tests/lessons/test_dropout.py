@@ -24,9 +24,10 @@ HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 NUMBERS = {
     "layer_off": 3.1,
     "logits_strayed": 0.3,
-    "verdict_0.1": "better",
-    "verdict_0.5": "equivalent",
-    **{f"{name}_word_{rate}": "lower" for name in ("gap", "deletion", "correlation") for rate in (0.1, 0.5)},
+    "verdicts": "0.1 better, 0.5 equivalent",
+    "gap_words": "0.1 lower, 0.5 lower",
+    "deletion_words": "0.1 lower, 0.5 lower",
+    "correlation_words": "0.1 lower, 0.5 lower",
 }
 
 
@@ -36,16 +37,19 @@ NUMBERS = {
         ({}, [HOLDS, HOLDS, HOLDS, HOLDS]),
         ({"logits_strayed": 40}, [IN_PART, HOLDS, HOLDS, HOLDS]),
         ({"layer_off": 8}, [NOT_HERE, HOLDS, HOLDS, HOLDS]),
-        ({"deletion_word_0.1": "undecided"}, [HOLDS, IN_PART, HOLDS, HOLDS]),
+        ({"deletion_words": "0.1 undecided, 0.5 lower"}, [HOLDS, IN_PART, HOLDS, HOLDS]),
         (
-            {f"{name}_word_{rate}": "higher" for name in ("deletion", "correlation") for rate in (0.1, 0.5)},
+            {"deletion_words": "0.1 higher, 0.5 undecided", "correlation_words": "0.1 undecided, 0.5 higher"},
             [HOLDS, NOT_HERE, HOLDS, HOLDS],
         ),
-        ({"gap_word_0.5": "undecided"}, [HOLDS, HOLDS, IN_PART, HOLDS]),
-        ({"gap_word_0.1": "higher", "gap_word_0.5": "undecided"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
-        ({"verdict_0.5": "worse", "gap_word_0.5": "higher"}, [HOLDS, HOLDS, HOLDS, IN_PART]),
-        ({"verdict_0.1": "undecided"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
-        ({"verdict_0.1": "worse", "verdict_0.5": "diverged"}, [HOLDS, NOT_HERE, NOT_HERE, NOT_HERE]),
+        ({"gap_words": "0.1 lower, 0.5 undecided"}, [HOLDS, HOLDS, IN_PART, HOLDS]),
+        ({"gap_words": "0.1 higher, 0.5 undecided"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
+        (
+            {"verdicts": "0.1 better, 0.5 worse", "gap_words": "0.1 lower, 0.5 higher"},
+            [HOLDS, HOLDS, HOLDS, IN_PART],
+        ),
+        ({"verdicts": "0.1 undecided, 0.5 equivalent"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
+        ({"verdicts": "0.1 worse, 0.5 diverged"}, [HOLDS, NOT_HERE, NOT_HERE, NOT_HERE]),
     ],
 )
 def test_the_numbers_decide(changed, answers):

@@ -108,9 +108,9 @@ def _measure(laboratory: Laboratory) -> Measured:
         findings=_findings(values),
         conditions=(
             f"{images} training images of {laboratory.dataset}, validation on {len(trial.splits.validation)}; a network"
-            f" of four convolutions without norm, dropout or penalty, SGD at a constant rate, batches of {batch}, at most"
-            f" {epochs} epochs, {seeds} seeds, float32. Arms of a seed start and go on alike until they stop. Verdicts:"
-            " paired sign-flip tests over the seeds, Holm-adjusted."
+            f" of four convolutions without norm, dropout or penalty, SGD at a constant rate, batches of {batch}, at"
+            f" most {epochs} epochs, {seeds} seeds, float32. Arms of a seed start and go on alike until they stop."
+            " Verdicts: paired sign-flip tests over the seeds, Holm-adjusted."
         ),
         tables=[_table(trial, evidence)],
     )
