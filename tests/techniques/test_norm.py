@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from typer.testing import CliRunner
 
-from regulab import study as main_path
+from regulab.cli import app
 from regulab.config import build_study
 from regulab.errors import UserError
 from regulab.statistics import compare
@@ -39,14 +38,17 @@ def test_an_unknown_norm_is_refused():
 def test_a_study_of_three_architectures(tmp_path):
     content = {"name": "norms", "arms": ARMS, "seeds": 2, "data": {"train_images": 60}}
     content["train"] = {"epochs": 2, "batch_size": 30}
-    outcome = main_path.run(build_study(content), tmp_path / "run", data_root=Path("nowhere"))
-    records = read_records(outcome.directory)
+    (tmp_path / "norms.yaml").write_text(build_study(content).to_yaml(), "utf-8")
+    directory = tmp_path / "run"
+    ended = CliRunner().invoke(app, ["run", str(tmp_path / "norms.yaml"), "--out", str(directory), "-q"])
+    assert ended.exit_code == 0, ended.output
+    records = read_records(directory)
     assert {(r.arm, r.seed) for r in records.results} == {(arm, seed) for arm in ARMS for seed in (0, 1)}
     fleets = {record.fleet: set() for record in records.history}
     for record in records.history:
         fleets[record.fleet].add(record.arm)
     assert sorted(map(sorted, fleets.values())) == [["after"], ["bare"], ["none"]]
     assert compare(records).pairing == {"initial_weights": True, "data_order": True}
-    report = (outcome.directory / "README.md").read_text("utf-8")
+    report = (directory / "README.md").read_text("utf-8")
     assert "no norm" in report
     assert "batch norm after ReLU" in report
