@@ -141,3 +141,37 @@ def test_real_mnist_holdout(mnist_root):
     assert [len(splits.train), len(splits.validation)] == [50_000, 10_000]
     share = np.bincount(splits.validation.labels) / np.bincount(splits.train.labels)
     assert np.abs(share - 0.2).max() < 1e-3
+
+
+def test_fewer_train_images_are_stratified_and_a_part_of_more():
+    made = content(np.arange(90) % 3)
+    everything = split(made, Protocol(validation=12))
+    parts = {n: split(made, Protocol(validation=12), n) for n in (6, 15, 60)}
+    for n, part in parts.items():
+        assert np.bincount(part.train.labels).tolist() == [n / 3] * 3
+        assert origin(part.validation) == origin(everything.validation)
+        assert set(origin(part.train)) <= set(origin(everything.train))
+        assert part.train.labels.tolist() == [index % 3 for index in origin(part.train)]
+    assert set(origin(parts[6].train)) < set(origin(parts[15].train)) < set(origin(parts[60].train))
+    assert len({part.index_hash for part in (everything, *parts.values())}) == 4
+
+
+def test_as_many_train_images_as_there_are_is_all_of_them():
+    made = content(np.arange(90) % 3)
+    assert (
+        split(made, Protocol(validation=12), 78).index_hash == split(made, Protocol(validation=12)).index_hash
+    )
+
+
+@pytest.mark.parametrize("kind", ["holdout", "course"])
+def test_too_many_train_images_are_refused(kind):
+    with pytest.raises(UserError) as refused:
+        split(content(np.arange(90) % 3), Protocol(kind=kind), 91)
+    assert "91" in str(refused.value)
+    assert "data.train_images" in str(refused.value)
+
+
+def test_fewer_train_images_under_course_leave_the_test_split_whole():
+    splits = split(content(np.arange(90) % 3), Protocol(kind="course"), 9)
+    assert np.bincount(splits.train.labels).tolist() == [3, 3, 3]
+    assert origin(splits.validation) == origin(splits.open_test()) == list(range(20))

@@ -246,9 +246,9 @@ def _draws_picture(evidence: Evidence, theme: Theme) -> Picture:
             for row in range(rows):
                 axes = places[row, first + column]
                 _show(axes, evidence.views[arm][column, row], theme)
-                axes.set_xlabel(f"{evidence.angles[arm][column, row]:+.0f}°", fontsize=11)
+                axes.set_xlabel(f"{round(float(evidence.angles[arm][column, row])):+d}°", fontsize=11)
             places[0, first + column].set_title(f"{arm if column == 0 else ''}\nepoch {epoch}", loc="left")
-    angles = ", ".join(f"{angle:+.0f}°" for angle in evidence.angles[ANY].T.flat)
+    angles = ", ".join(f"{round(float(angle)):+d}°" for angle in evidence.angles[ANY].T.flat)
     return Picture(
         name="draws",
         figure=figure,
