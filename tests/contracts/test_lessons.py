@@ -64,5 +64,8 @@ def test_it_runs_on_the_embedded_data(lesson, tmp_path):
     page = html([told], "").decode()
     assert "<math" in page
     assert "$" not in page.split("</style>")[1], "an equation that was not set"
-    assert markdown([told], "").decode().count("<picture>") == len(told.pictures)
+    readme = markdown([told], "").decode()
+    assert readme.count("<picture>") == len(told.pictures)
+    assert "```math" in readme
+    assert "$$" not in readme
     assert told.seconds < SECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
@@ -23,8 +24,18 @@ from regulab.training.environment import processor
 
 
 def markdown(told: Sequence[Told], footer: str) -> bytes:
-    """The page as GitHub's Markdown, with equations between dollars and a picture for each ground."""
-    return environment().get_template("lessons.md").render(told=told, footer=footer).encode()
+    """The page as GitHub's Markdown, with a picture for each ground."""
+    page = environment().get_template("lessons.md").render(told=told, footer=footer)
+    return github_equations(page).encode()
+
+
+def github_equations(page: str) -> str:
+    """Equations in the syntax that GitHub takes as it stands: ```` ```math ```` and ``$`…`$``.
+
+    Between bare dollars its Markdown eats backslashes before punctuation, so that ``\\,`` becomes a comma.
+    """
+    page = re.sub(r"\$\$(.+?)\$\$", lambda m: f"\n```math\n{m[1].strip()}\n```\n", page, flags=re.DOTALL)
+    return re.sub(r"(?<!`)\$([^$`]+)\$", r"$`\1`$", page)
 
 
 def html(told: Sequence[Told], footer: str) -> bytes:
