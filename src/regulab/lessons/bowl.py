@@ -50,9 +50,9 @@ class Bowl:
         return 2 / sum(self.curvatures)
 
     def descend(self, rate: float, steps: int, until: float = 0.0) -> Array:
-        """The weights of every step from (0, 0), ``(t + 1, 2)``; ends early once the excess is at most ``until`` of the
+        """The weights of every step from (0, 0), ``(t + 1, 2)``.
 
-        start's, or a thousand times it.
+        Ends early once the excess is at most ``until`` of the start's, or more than a thousand times it.
         """
         w = np.zeros(2)
         path, start = [w], float(self.excess(w))

@@ -40,17 +40,14 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
             figure=_brackets(evidence, theme),
             caption=(
                 "Sigmoid units. Left: the error when the lecture's Δw (here with η on both terms) is"
-                " subtracted and when"
-                " it is added. Right: the length of the weights under its rule as bracketed, under the"
-                " gradient, and under"
-                " the gradient with λ/η for λ."
+                " subtracted and when it is added. Right: the length of the weights under its rule as"
+                " bracketed, under the gradient, and under the gradient with λ/η for λ."
             ),
             alternative=(
                 f"E is {v['start_error']:.4g} at the start, {v['subtracted_error']:.4g} after subtracting"
-                " one step,"
-                f" {v['added_error']:.4g} after adding it. As bracketed the weights come to rest at a length"
-                " of"
-                f" {v['literal_norm']:.3g}; at the minimum of E it is {v['minimum_norm']:.3g}."
+                f" one step, {v['added_error']:.4g} after adding it. As bracketed the weights come to rest"
+                f" at a length of {v['literal_norm']:.3g}; at the minimum of E it is"
+                f" {v['minimum_norm']:.3g}."
             ),
         ),
         Picture(
@@ -58,9 +55,8 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
             figure=_optimizer_figure(evidence, theme),
             caption=(
                 "How far the weights are from those that the penalty gives, step by step: with torch's"
-                " weight_decay"
-                " argument (left) and with decay beside the step (right; for Adam that is AdamW). Around"
-                " 10⁻¹⁶ is rounding."
+                " weight_decay argument (left) and with decay beside the step (right; for Adam that is"
+                " AdamW). Around 10⁻¹⁶ is rounding."
             ),
             alternative=(
                 "Relative distances after training. weight_decay argument: "
@@ -75,10 +71,8 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
             figure=_before_norm_figure(evidence, theme),
             caption=(
                 "Weights before batch norm. Left and middle: their length and the effective learning rate"
-                " over training, by"
-                " λ; thin lines are seeds. Right: a training with decay, one without it whose rate grows as"
-                " the equation"
-                " says, and one with neither."
+                " over training, by λ; thin lines are seeds. Right: a training with decay, one without it"
+                " whose rate grows as the equation says, and one with neither."
             ),
             alternative="; ".join(
                 f"λ = {decay:g}: ‖w‖ {v[f'norm_{decay:g}']:.3g}, effective rate {v[f'rate_{decay:g}']:.2g}"

@@ -156,10 +156,10 @@ def _measure(_laboratory: Laboratory) -> Measured:
         numbers=numbers,
         evidence=sides,
         conditions=(
-            f"scikit-learn's diabetes data, {len(X)} patients: disease progression (mean 0, deviation 1) from"
-            f" {NAMES[FEATURES[0]]} (deviation {X[:, 0].std():.3g}) and {NAMES[FEATURES[1]]} (deviation"
-            f" {X[:, 1].std():.3g}), by full-batch gradient descent from (0, 0), float64, until E − E* is"
-            f" {TOLERANCE:g} of its start."
+            f"scikit-learn's diabetes data, {len(X)} patients: disease progression (mean 0, deviation 1)"
+            f" from {NAMES[FEATURES[0]]} (deviation {X[:, 0].std():.3g}) and {NAMES[FEATURES[1]]}"
+            f" (deviation {X[:, 1].std():.3g}), by full-batch gradient descent from (0, 0), float64, until"
+            f" E − E* is {TOLERANCE:g} of its start."
         ),
         findings=_findings({key: number.value for key, number in numbers.items()}),
         tables=[_pairs_table()],
@@ -174,12 +174,11 @@ def _findings(v: Values) -> str:
         f" {v['normalized_rate']:.3g} (2/λ_max says {v['own_rate_theory']:.3g} and"
         f" {v['normalized_rate_theory']:.3g}) and the steps at the best rate from {v['own_steps']:.0f} to"
         f" {v['normalized_steps']:.0f}. Of these two weights the larger was {v['own_weight_ratio']:.2g}"
-        f" times the smaller before and {v['normalized_weight_ratio']:.2g} times"
-        " after. Over all pairs of the ten features"
+        f" times the smaller before and {v['normalized_weight_ratio']:.2g} times after. Over all pairs of"
+        " the ten features"
         + (
             f" only {v['normalized_similar']:.0f} % come within a factor {SIMILAR:g} after normalizing: a"
-            " weight also"
-            " says how useful its feature is, and normalizing leaves that as it is."
+            " weight also says how useful its feature is, and normalizing leaves that as it is."
             if few
             else f" {v['normalized_similar']:.0f} % come within a factor {SIMILAR:g} after normalizing."
         )
@@ -234,18 +233,14 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             name="surfaces",
             figure=_surfaces(sides, theme),
             caption=(
-                "Above, the loss over the two weights; below, the same from above, with equal scales on both"
-                " axes"
-                " and the same levels: the path of gradient descent at the best learning rate of each, from"
-                " the square to the"
-                " cross (the minimum)."
+                "Above, the loss over the two weights; below, the same from above, with equal scales on"
+                " both axes and the same levels: the path of gradient descent at the best learning rate"
+                " of each, from the square to the cross (the minimum)."
             ),
             alternative=(
-                f"Loss surfaces and contours. In their own units κ is {v['own_condition']:.3g} and the path"
-                " takes"
-                f" {v['own_steps']:.0f} steps; normalized, κ is {v['normalized_condition']:.3g} and the path"
-                " takes"
-                f" {v['normalized_steps']:.0f}."
+                f"Loss surfaces and contours. In their own units κ is {v['own_condition']:.3g} and the"
+                f" path takes {v['own_steps']:.0f} steps; normalized, κ is {v['normalized_condition']:.3g}"
+                f" and the path takes {v['normalized_steps']:.0f}."
             ),
         ),
         Picture(
@@ -253,16 +248,13 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             figure=_speed(sides, theme),
             caption=(
                 "Left: how far the loss is above its minimum, step by step, each at its best rate. Right:"
-                " the steps"
-                " that each learning rate takes; dotted verticals mark 2/λ_max, beyond which descent"
-                " diverges."
+                " the steps that each learning rate takes; dotted verticals mark 2/λ_max, beyond which"
+                " descent diverges."
             ),
             alternative=(
                 "Steps to converge against the learning rate. Largest stable rate by bisection:"
-                f" {v['own_rate']:.3g} in"
-                f" their own units, {v['normalized_rate']:.3g} normalized; 2/λ_max:"
-                f" {v['own_rate_theory']:.3g} and"
-                f" {v['normalized_rate_theory']:.3g}."
+                f" {v['own_rate']:.3g} in their own units, {v['normalized_rate']:.3g} normalized; 2/λ_max:"
+                f" {v['own_rate_theory']:.3g} and {v['normalized_rate_theory']:.3g}."
             ),
         ),
     ]
@@ -382,28 +374,25 @@ LESSON = Lesson(
         Claim(
             statement="Features of different scales make the loss an elongated valley; normalized, it is a round bowl.",
             rule=(
-                f"holds if normalizing makes κ at least {RATIO:g} times less and at most {ROUND:g}; in part"
-                " if merely"
-                " less; else it does not"
+                f"holds if normalizing makes κ at least {RATIO:g} times less and at most {ROUND:g}; in"
+                " part if merely less; else it does not"
             ),
             judge=_valley,
         ),
         Claim(
             statement="Normalized features allow a larger learning rate and far fewer steps.",
             rule=(
-                f"holds if the largest stable rate grows and the steps at the best rate fall to 1/{FEWER:g}"
-                " or less; in"
-                " part if the steps merely fall; else it does not"
+                "holds if the largest stable rate grows and the steps at the best rate fall to"
+                f" 1/{FEWER:g} or less; in part if the steps merely fall; else it does not"
             ),
             judge=_faster,
         ),
         Claim(
             statement="The largest stable learning rate is 2/λ_max, and the steps to converge follow κ.",
             rule=(
-                f"holds if bisection finds 2/λ_max to within {100 * RATE_ERROR:g} % and the steps taken are"
-                " between half"
-                " the theory's bound and one step more than the bound, both times; in part if one of the two"
-                " is so; else it does not"
+                f"holds if bisection finds 2/λ_max to within {100 * RATE_ERROR:g} % and the steps taken"
+                " are between half the theory's bound and one step more than the bound, both times; in"
+                " part if one of the two is so; else it does not"
             ),
             judge=_theory,
         ),
@@ -412,8 +401,7 @@ LESSON = Lesson(
             rule=(
                 f"holds if, normalized, the larger weight is at most {SIMILAR:g} times the smaller in"
                 f" {100 * MOST_PAIRS:g} % of all pairs of features; in part if the median ratio falls to a"
-                " third or less"
-                " of what it is in their own units; else it does not"
+                " third or less of what it is in their own units; else it does not"
             ),
             judge=_similar,
         ),
@@ -421,11 +409,10 @@ LESSON = Lesson(
     text=TEXT,
     sources=[
         "LeCun, Bottou, Orr & Müller 1998, [Efficient"
-        " BackProp](https://link.springer.com/chapter/10.1007/3-540-49430-8_2),"
-        " section 5",
+        " BackProp](https://link.springer.com/chapter/10.1007/3-540-49430-8_2), section 5",
         "Nocedal & Wright 2006, *Numerical Optimization*, section 3.3",
-        "Data: Efron, Hastie, Johnstone & Tibshirani 2004, [Least Angle Regression]"
-        "(https://arxiv.org/abs/math/0406456), carried by scikit-learn",
+        "Data: Efron, Hastie, Johnstone & Tibshirani 2004, [Least Angle"
+        " Regression](https://arxiv.org/abs/math/0406456), carried by scikit-learn",
     ],
     measure=_measure,
     draw=_draw,

@@ -82,9 +82,9 @@ def rise(at_distance: Floats, at_centre: float) -> float:
 
 
 def compare(rises: Mapping[str, Floats], comparisons: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """``flatter``, ``sharper`` or ``undecided`` by comparison: the first surface against the second, by paired rises
+    """``flatter``, ``sharper`` or ``undecided`` by comparison: the first surface of each against the second.
 
-    ``(S,)``. Exact sign-flip tests, Holm over the comparisons, α = ``ALPHA``.
+    ``rises`` are paired by seed, ``(S,)``. Exact sign-flip tests, Holm over the comparisons, α = ``ALPHA``.
     """
     differences = {name: rises[one] - rises[other] for name, (one, other) in comparisons.items()}
     adjusted = holm([two_sided_p(d, np.random.default_rng(0)) for d in differences.values()])
@@ -129,10 +129,10 @@ def _measure(laboratory: Laboratory) -> Measured:
         evidence=Evidence(lines, planes),
         conditions=(
             f"deep with 3 blocks on {len(trial.material.train):,} training images of {laboratory.dataset},"
-            f" {trial.study.train.epochs} epochs, {SEEDS} seeds, batch norm in all arms but “no norm”; L1 λ ="
-            f" {ARMS['L1']['l1']:g}, L2 λ = {ARMS['L2']['l2']:g}. Losses over the first {images} images of"
-            " each part, in"
-            " inference mode with running averages unless it says batch statistics."
+            f" {trial.study.train.epochs} epochs, {SEEDS} seeds, batch norm in all arms but “no norm”; L1"
+            f" λ = {ARMS['L1']['l1']:g}, L2 λ = {ARMS['L2']['l2']:g}. Losses over the first {images}"
+            " images of each part, in inference mode with running averages unless it says batch"
+            " statistics."
         ),
         findings=_findings({key: number.value for key, number in numbers.items()}),
     )
@@ -210,17 +210,18 @@ def _numbers(trial: Trial, rises: Mapping[str, Mapping[str, Floats]]) -> dict[st
 def _findings(v: Values) -> str:
     untrained = [arm for arm in ARMS if v[f"lowest_{KEYS[arm]}"] < LEARNED]
     caution = (
-        f" Take care: a seed of {' and of '.join(untrained)} fits fewer than {LEARNED} % of its training images, and a"
-        " network that has learned little is flat for no good reason."
+        f" Take care: a seed of {' and of '.join(untrained)} fits fewer than {LEARNED} % of its training"
+        " images, and a network that has learned little is flat for no good reason."
     )
     found = (
         f"A random step of {DISTANCE:g} of each filter's length raised the training loss by"
-        f" {v['rise_train_batch_norm']:.2g} nats with batch norm, {v['rise_train_l1']:.2g} with L1 added (by the"
-        f" test: {v['verdict_train_l1']}), {v['rise_train_l2']:.2g} with L2 ({v['verdict_train_l2']}) and"
-        f" {v['rise_train_no_norm']:.2g} without a norm ({v['verdict_train_no_norm']}). With the statistics of the"
-        f" batch, as in training, batch norm's own rise is {v['rise_train_batch']:.2g}; against that, no norm is"
-        f" {v['verdict_train_no_norm_batch']}. The arms do not start from the same loss: a lower curve is a better"
-        " fit, a wider one a flatter minimum."
+        f" {v['rise_train_batch_norm']:.2g} nats with batch norm, {v['rise_train_l1']:.2g} with L1 added"
+        f" (by the test: {v['verdict_train_l1']}), {v['rise_train_l2']:.2g} with L2"
+        f" ({v['verdict_train_l2']}) and {v['rise_train_no_norm']:.2g} without a norm"
+        f" ({v['verdict_train_no_norm']}). With the statistics of the batch, as in training, batch norm's"
+        f" own rise is {v['rise_train_batch']:.2g}; against that, no norm is"
+        f" {v['verdict_train_no_norm_batch']}. The arms do not start from the same loss: a lower curve is"
+        " a better fit, a wider one a flatter minimum."
     )
     return found + (caution if untrained else "")
 
@@ -234,11 +235,9 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             name="lines",
             figure=_lines(evidence, theme),
             caption=(
-                f"The loss along one filter-normalized random direction: geometric mean over {SEEDS} seeds,"
-                " band one"
-                " standard deviation"
-                " each way (in the logarithm). The dotted verticals mark the distance at which the rise is"
-                " measured."
+                f"The loss along one filter-normalized random direction: geometric mean over {SEEDS}"
+                " seeds, band one standard deviation each way (in the logarithm). The dotted verticals"
+                " mark the distance at which the rise is measured."
             ),
             alternative=f"Rise of the training loss at {DISTANCE:g}, in nats: {listed}.",
         ),
@@ -246,9 +245,8 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             name="planes",
             figure=_planes(evidence, theme),
             caption=(
-                "Training loss of one network of each arm on the plane of two such directions, the same draw"
-                " and the same"
-                " levels for all. The cross marks the trained weights."
+                "Training loss of one network of each arm on the plane of two such directions, the same"
+                " draw and the same levels for all. The cross marks the trained weights."
             ),
             alternative=(
                 "Contours of the training loss. At the trained weights and at their lowest and highest: "
@@ -322,8 +320,8 @@ def _wider(v: Values) -> Answer:
 
 
 RULE = (
-    "holds if the arm's rise is less (sign-flip test over seeds, Holm-adjusted p under"
-    f" {ALPHA:g}) by training and by validation loss; in part if by one of them; else it does not"
+    f"holds if the arm's rise is less (sign-flip test over seeds, Holm-adjusted p under {ALPHA:g}) by"
+    " training and by validation loss; in part if by one of them; else it does not"
 )
 LESSON = Lesson(
     name="network-surface",
@@ -334,10 +332,8 @@ LESSON = Lesson(
             statement="Batch norm makes the loss around the trained weights flatter than no norm does.",
             rule=(
                 "holds if no norm's rise of the training loss is more (sign-flip test over seeds,"
-                " Holm-adjusted p under"
-                f" {ALPHA:g}) than batch norm's with running averages, and than batch norm's with batch"
-                " statistics; in part if"
-                " than one of them; else it does not"
+                f" Holm-adjusted p under {ALPHA:g}) than batch norm's with running averages, and than"
+                " batch norm's with batch statistics; in part if than one of them; else it does not"
             ),
             judge=_wider,
         ),
@@ -347,10 +343,10 @@ LESSON = Lesson(
     text=TEXT,
     sources=[
         "Li, Xu, Taylor, Studer & Goldstein 2018, [arXiv 1712.09913](https://arxiv.org/abs/1712.09913)",
-        "Santurkar, Tsipras, Ilyas & Madry 2018, batch norm smooths the loss, [arXiv 1805.11604]"
-        "(https://arxiv.org/abs/1805.11604)",
-        "Dinh, Pascanu, Bengio & Bengio 2017, flatness depends on the scale of weights, [arXiv 1703.04933]"
-        "(https://arxiv.org/abs/1703.04933)",
+        "Santurkar, Tsipras, Ilyas & Madry 2018, batch norm smooths the loss, [arXiv"
+        " 1805.11604](https://arxiv.org/abs/1805.11604)",
+        "Dinh, Pascanu, Bengio & Bengio 2017, flatness depends on the scale of weights, [arXiv"
+        " 1703.04933](https://arxiv.org/abs/1703.04933)",
     ],
     measure=_measure,
     draw=_draw,

@@ -62,9 +62,9 @@ def least_squares(X: Array, y: Array) -> Array:
 
 
 def least_absolute_deviations(X: Array, y: Array, strength: float = 0.0) -> Array:
-    """Intercept and weights that minimize (1/n)Σ|y − ŷ| + ``strength``·Σ|w|, as a linear program; no penalty on the
+    """Intercept and weights ``(1 + p,)`` that minimize (1/n)Σ|y − ŷ| + ``strength``·Σ|w|, as a linear program.
 
-    intercept. ``X`` ``(n, p)``, ``y`` ``(n,)``; returns ``(1 + p,)``.
+    ``X`` ``(n, p)``, ``y`` ``(n,)``; the intercept is not penalized. Source: Koenker & Bassett 1978.
     """
     n, columns = len(X), X.shape[1] + 1
     design = _with_ones(X)
@@ -202,15 +202,12 @@ def _measure(_laboratory: Laboratory) -> Measured:
         numbers=numbers,
         evidence=evidence,
         conditions=(
-            f"scikit-learn's diabetes data: {DRAWS} samples of {PATIENTS} of its {len(y)} patients, {WRONG}"
-            " of each"
-            " spoiled; disease progression from the body-mass index (loss) and from all ten features"
-            " (penalty), features"
-            " with deviation 1. Sizes and shifts in deviations σ of the residuals (sizes in x: of the"
-            " feature). Shift: the"
-            " root mean square change of what the fit predicts for the patients as they were. Strengths of"
-            " penalties by"
-            " five-fold cross-validation on the clean sample."
+            f"scikit-learn's diabetes data: {DRAWS} samples of {PATIENTS} of its {len(y)} patients,"
+            f" {WRONG} of each spoiled; disease progression from the body-mass index (loss) and from all"
+            " ten features (penalty), features with deviation 1. Sizes and shifts in deviations σ of the"
+            " residuals (sizes in x: of the feature). Shift: the root mean square change of what the fit"
+            " predicts for the patients as they were. Strengths of penalties by five-fold"
+            " cross-validation on the clean sample."
         ),
         findings=_findings({key: number.value for key, number in numbers.items()}),
         tables=[_table(evidence)],
@@ -255,15 +252,12 @@ def _findings(v: Values) -> str:
     other = v[f"response_l2_{TO:g}"] / v[f"response_l2_{FROM:g}"]
     return (
         f"When {WRONG} of {PATIENTS} responses went from {FROM:g} σ off to {TO:g} σ off, the least-squares"
-        " line moved"
-        f" {other:.3g} times as far ({v[f'response_l2_{TO:g}']:.3g} σ), the least-absolute line {grew:.3g}"
-        " times"
-        f" ({v[f'response_l1_{TO:g}']:.2g} σ). With the outliers in x instead, the lines moved"
-        f" {v[f'input_l2_{TO:g}']:.2g} σ (L2) and {v[f'input_l1_{TO:g}']:.2g} σ (L1). With squared loss, the"
-        " weights moved"
-        f" the predictions by {v['penalty_none']:.3g} σ without a penalty, {v['penalty_ridge']:.3g} σ with"
-        " L2 and"
-        f" {v['penalty_lasso']:.3g} σ with L1; with absolute loss by {v['penalty_absolute']:.2g} σ."
+        f" line moved {other:.3g} times as far ({v[f'response_l2_{TO:g}']:.3g} σ), the least-absolute line"
+        f" {grew:.3g} times ({v[f'response_l1_{TO:g}']:.2g} σ). With the outliers in x instead, the lines"
+        f" moved {v[f'input_l2_{TO:g}']:.2g} σ (L2) and {v[f'input_l1_{TO:g}']:.2g} σ (L1). With squared"
+        f" loss, the weights moved the predictions by {v['penalty_none']:.3g} σ without a penalty,"
+        f" {v['penalty_ridge']:.3g} σ with L2 and {v['penalty_lasso']:.3g} σ with L1; with absolute loss"
+        f" by {v['penalty_absolute']:.2g} σ."
     )
 
 
@@ -291,14 +285,13 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             name="fits",
             figure=_fits(evidence.sample, theme),
             caption=(
-                f"One sample with outliers of {SHOWN:g} deviations, in the response (left) and in x (right):"
-                " the line of"
-                " each loss with them, and the least-squares line of the patients as they were."
+                f"One sample with outliers of {SHOWN:g} deviations, in the response (left) and in x"
+                " (right): the line of each loss with them, and the least-squares line of the patients as"
+                " they were."
             ),
             alternative=(
-                f"Scatter plots with fitted lines. {WRONG} of {PATIENTS} points are spoiled: left, moved up;"
-                " right, moved to"
-                " the right."
+                f"Scatter plots with fitted lines. {WRONG} of {PATIENTS} points are spoiled: left, moved"
+                " up; right, moved to the right."
             ),
         ),
         Picture(
@@ -307,15 +300,13 @@ def _draw(measured: Measured, theme: Theme) -> list[Picture]:
             caption=(
                 "How far the fit moves with the size of the outliers, both axes logarithmic: median of"
                 f" {DRAWS} samples, band from the lower to the upper quartile. Left and middle: losses."
-                " Right: penalties, the"
-                " part of the weights alone."
+                " Right: penalties, the part of the weights alone."
             ),
             alternative=(
-                f"At {TO:g} σ in the response L2 loss shifts by {v[f'response_l2_{TO:g}']:.3g} σ, L1 loss by"
-                f" {v[f'response_l1_{TO:g}']:.2g} σ; in x {v[f'input_l2_{TO:g}']:.2g} and"
-                f" {v[f'input_l1_{TO:g}']:.2g} σ."
-                f" Squared loss: no penalty {v['penalty_none']:.3g}, L2 {v['penalty_ridge']:.3g}, L1"
-                f" {v['penalty_lasso']:.3g} σ."
+                f"At {TO:g} σ in the response L2 loss shifts by {v[f'response_l2_{TO:g}']:.3g} σ, L1 loss"
+                f" by {v[f'response_l1_{TO:g}']:.2g} σ; in x {v[f'input_l2_{TO:g}']:.2g} and"
+                f" {v[f'input_l1_{TO:g}']:.2g} σ. Squared loss: no penalty {v['penalty_none']:.3g}, L2"
+                f" {v['penalty_ridge']:.3g}, L1 {v['penalty_lasso']:.3g} σ."
             ),
         ),
     ]
@@ -424,28 +415,25 @@ LESSON = Lesson(
             statement="As a loss, L1 is robust to outliers in the response and L2 is not.",
             rule=(
                 f"holds if, as outliers grow from {FROM:g} σ to {TO:g} σ, the shift of the L1 line grows"
-                " less than"
-                f" {LEVEL:g} times and that of the L2 line more than {STEEP:g} times; in part if L1's shift"
-                " is merely under"
-                " half of L2's in the end; else it does not"
+                f" less than {LEVEL:g} times and that of the L2 line more than {STEEP:g} times; in part if"
+                " L1's shift is merely under half of L2's in the end; else it does not"
             ),
             judge=_loss,
         ),
         Claim(
             statement="As a loss, L1 is robust to outliers in the inputs.",
             rule=(
-                f"holds if outliers of {TO:g} deviations in x shift the L1 line by less than a tenth of what"
-                " they shift the L2"
-                " line; in part if by less than half; else it does not"
+                f"holds if outliers of {TO:g} deviations in x shift the L1 line by less than a tenth of"
+                " what they shift the L2 line; in part if by less than half; else it does not"
             ),
             judge=_leverage,
         ),
         Claim(
             statement="As a penalty, L1 makes a fit robust to outliers, where L2 does not.",
             rule=(
-                f"holds if outliers of {TO:g} σ in the response shift the lasso's weights by less than half"
-                " of what they shift"
-                " ridge's and the unpenalized; in part if by less than half of ridge's; else it does not"
+                f"holds if outliers of {TO:g} σ in the response shift the lasso's weights by less than"
+                " half of what they shift ridge's and the unpenalized; in part if by less than half of"
+                " ridge's; else it does not"
             ),
             judge=_penalty,
         ),
@@ -456,8 +444,7 @@ LESSON = Lesson(
         "Hampel, Ronchetti, Rousseeuw & Stahel 1986, *Robust Statistics: The Approach Based on Influence"
         " Functions*",
         "Rousseeuw & Leroy 1987, [Robust Regression and Outlier"
-        " Detection](https://doi.org/10.1002/0471725382), on"
-        " leverage points",
+        " Detection](https://doi.org/10.1002/0471725382), on leverage points",
         "Tibshirani 1996, [the lasso](https://doi.org/10.1111/j.2517-6161.1996.tb02080.x)",
     ],
     measure=_measure,

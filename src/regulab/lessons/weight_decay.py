@@ -139,13 +139,11 @@ def _measure(laboratory: Laboratory) -> Measured:
         numbers=numbers,
         evidence=Evidence(KEYS, DECAYS, norms, errors, argument, decoupled, weight_norms, rates, losses),
         conditions=(
-            f"{IMAGES} training images of {laboratory.dataset}, λ = {STRENGTH:g}, float64. Sigmoid units: η ="
-            f" {UNIT_RATE:g}. Optimizers: softmax regression, {OPTIMIZER_STEPS} full-batch steps, η ="
-            f" {SGD_RATE:g} (SGD)"
-            f" and {ADAM_RATE:g} (Adam). Norms and effective rates: cnn10k, {aboard.study.train.epochs}"
-            " epochs of"
-            f" {len(aboard.material.train):,} images, SGD with η = {TRAINING_RATE:g} and momentum 0.9,"
-            f" {SEEDS} seeds."
+            f"{IMAGES} training images of {laboratory.dataset}, λ = {STRENGTH:g}, float64. Sigmoid units:"
+            f" η = {UNIT_RATE:g}. Optimizers: softmax regression, {OPTIMIZER_STEPS} full-batch steps, η ="
+            f" {SGD_RATE:g} (SGD) and {ADAM_RATE:g} (Adam). Norms and effective rates: cnn10k,"
+            f" {aboard.study.train.epochs} epochs of {len(aboard.material.train):,} images, SGD with η ="
+            f" {TRAINING_RATE:g} and momentum 0.9, {SEEDS} seeds."
         ),
         findings=_findings(values),
     )
@@ -354,18 +352,13 @@ def _findings(v: Values) -> str:
     snippet = "raises an error" if v["snippet_error"] != "none" else "runs"
     return (
         f"The two brackets equal the gradient to {max(v['plain_term'], v['decay_term']):.1g}; subtracting"
-        " them takes E"
-        f" from {v['start_error']:.4g} to {v['subtracted_error']:.4g}, adding them to"
-        f" {v['added_error']:.4g}. After"
-        f" {OPTIMIZER_STEPS} steps torch's `weight_decay` is {argument} under Adam, too (difference"
-        f" {v['argument_adam']:.1g}); what differs is decay *beside* the step: by {v['decoupled_sgd']:.1g}"
-        " for plain SGD,"
-        f" {v['decoupled_momentum']:.1g} with momentum, {v['adamw']:.1g} for AdamW. The L1 snippet {snippet}"
-        " as it stands;"
-        f" with a target of zeros and a sum it is λ₁·Σ|w| to {v['snippet_difference']:.1g}. Before batch"
-        " norm, weights"
-        f" ten times as large change the outputs by {v['output_change']:.1g}, and an effective learning rate"
-        " of"
+        f" them takes E from {v['start_error']:.4g} to {v['subtracted_error']:.4g}, adding them to"
+        f" {v['added_error']:.4g}. After {OPTIMIZER_STEPS} steps torch's `weight_decay` is {argument}"
+        f" under Adam, too (difference {v['argument_adam']:.1g}); what differs is decay *beside* the step:"
+        f" by {v['decoupled_sgd']:.1g} for plain SGD, {v['decoupled_momentum']:.1g} with momentum,"
+        f" {v['adamw']:.1g} for AdamW. The L1 snippet {snippet} as it stands; with a target of zeros and a"
+        f" sum it is λ₁·Σ|w| to {v['snippet_difference']:.1g}. Before batch norm, weights ten times as"
+        f" large change the outputs by {v['output_change']:.1g}, and an effective learning rate of"
         f" {v[f'rate_{DECAYS[0]:g}']:.2g} without decay became {v[f'rate_{DECAYS[-1]:g}']:.2g} with λ ="
         f" {DECAYS[-1]:g}."
     )
@@ -421,9 +414,8 @@ LESSON = Lesson(
         Claim(
             statement="With its brackets as written, η on the first one only, the lecture's rule minimizes E.",
             rule=(
-                f"holds if the gradient of E is below {REST:g} where the rule comes to rest; in part if that"
-                " of E with"
-                " λ/η in the place of λ is; else it does not"
+                f"holds if the gradient of E is below {REST:g} where the rule comes to rest; in part if"
+                " that of E with λ/η in the place of λ is; else it does not"
             ),
             judge=_bracketed,
         ),
@@ -431,26 +423,23 @@ LESSON = Lesson(
             statement="torch's weight_decay is the penalty (λ/2)‖w‖².",
             rule=(
                 f"holds if it gives the penalty's weights to {SAME:g} for SGD, SGD with momentum, Adam and"
-                " AdamW; in part"
-                " if for SGD with and without momentum; else it does not"
+                " AdamW; in part if for SGD with and without momentum; else it does not"
             ),
             judge=_argument,
         ),
         Claim(
             statement="Shrinking the weights by (1 − ηλ) beside each step is the same as the penalty.",
             rule=(
-                f"holds if the weights agree to {SAME:g} for SGD, SGD with momentum and Adam; in part if for"
-                " plain SGD;"
-                " else it does not"
+                f"holds if the weights agree to {SAME:g} for SGD, SGD with momentum and Adam; in part if"
+                " for plain SGD; else it does not"
             ),
             judge=_decoupled,
         ),
         Claim(
             statement="The lecture's L1Loss snippet computes λ₁·Σ|w|.",
             rule=(
-                f"holds if it runs as it stands and agrees to {EXACT:g} with λ₁·Σ|w| and with regulab's l1,"
-                " in value and"
-                " gradient; in part if it does so once repaired; else it does not"
+                f"holds if it runs as it stands and agrees to {EXACT:g} with λ₁·Σ|w| and with regulab's"
+                " l1, in value and gradient; in part if it does so once repaired; else it does not"
             ),
             judge=_snippet_answer,
         ),
@@ -458,11 +447,9 @@ LESSON = Lesson(
             statement="Before batch norm, decay does not limit the outputs but raises the effective learning rate.",
             rule=(
                 f"holds if weights × {SCALE:g} change outputs and rescaled gradients by less than"
-                f" {INVARIANT:g}, weights and"
-                f" gradient have a cosine below {INVARIANT:g}, a larger λ ends with a larger η/‖w‖² in every"
-                " seed, and a"
-                f" growing rate gives the losses of decay to {REST:g}; in part if only the first two; else"
-                " it does not"
+                f" {INVARIANT:g}, weights and gradient have a cosine below {INVARIANT:g}, a larger λ ends"
+                " with a larger η/‖w‖² in every seed, and a growing rate gives the losses of decay to"
+                f" {REST:g}; in part if only the first two; else it does not"
             ),
             judge=_rate,
         ),
@@ -474,10 +461,10 @@ LESSON = Lesson(
         " 1711.05101](https://arxiv.org/abs/1711.05101)",
         "Li & Arora 2020, decay as a growing learning rate, [arXiv"
         " 1910.07454](https://arxiv.org/abs/1910.07454)",
-        "Krogh & Hertz 1992, [A simple weight decay can improve generalization]"
-        "(https://proceedings.neurips.cc/paper/1991/hash/8eefcfdf5990e441f0fb6f3fad709e21-Abstract.html)",
-        "Hanson & Pratt 1988, [Comparing biases for minimal network construction with back-propagation]"
-        "(https://proceedings.neurips.cc/paper/1988/hash/1c9ac0159c94d8d0cbedc973445af2da-Abstract.html)",
+        "Krogh & Hertz 1992, [A simple weight decay can improve"
+        " generalization](https://proceedings.neurips.cc/paper/1991/hash/8eefcfdf5990e441f0fb6f3fad709e21-Abstract.html)",
+        "Hanson & Pratt 1988, [Comparing biases for minimal network construction with"
+        " back-propagation](https://proceedings.neurips.cc/paper/1988/hash/1c9ac0159c94d8d0cbedc973445af2da-Abstract.html)",
     ],
     measure=_measure,
     draw=draw,
