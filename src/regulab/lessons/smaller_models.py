@@ -165,7 +165,7 @@ def _measure(laboratory: Laboratory) -> Measured:
             f"cnn10k on {laboratory.dataset}, {len(trial.splits.train.labels):,} training images, {SEEDS} seeds,"
             f" {trial.study.train.epochs} epochs; λ₁ = {strengths['l1']:g} and λ₂ = {strengths['l2']:g}, the strongest"
             f" of {', '.join(f'{s:g}' for s in GRID['l1'])} and of {', '.join(f'{s:g}' for s in GRID['l2'])} within one"
-            f" standard error of the best validation accuracy ({pilots} other seeds); accuracy on"
+            f" standard error of the best validation accuracy (other seeds: {pilots}); accuracy on"
             f" {min(IMAGES, len(trial.splits.open_test().labels)):,} test images."
         ),
         tables=[_table(evidence)],
