@@ -22,7 +22,7 @@ from regulab.reporting.theme import Theme
 NETS = {"none": "no norm", "batch": "batch norm", "noisy_batch": "batch norm, then noise"}
 DEPTH, LAYER = 6, "blocks.3.norm"  # what enters the ReLU of the fourth of six blocks
 RATES = (0.03, 0.1)
-EPOCHS, BATCH = 24, 128
+EPOCHS, BATCH = 20, 128
 PROBED = 256  # images
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TARGETS = (1.0, 0.2)  # nats of training loss, the mean of an epoch: one early, one late
