@@ -1,76 +1,198 @@
 /* What stands between two convolutions, in few passes over memory: max pooling 2x2, batch normalization, ReLU, dropout.
+ * The equations stand in between.py.
  *
  * Maps are channels-last: (B, H, W, K), K = runs x channels, contiguous. A row is one place of the pooled map: K values.
- * T is float, or with -DBF16 bfloat16; arithmetic and statistics are float. Sums over rows go by chunks of a fixed
- * length, whose totals are added in order, so that results do not depend on the number of threads. Every thread adds
- * them up for itself: that takes microseconds, and waiting for another thread may take a time slice.
- * The equations stand in between.py.
+ * T is float, or with -DBF16 bfloat16; arithmetic and statistics are float.
+ *
+ * Rows are taken by chunks of a fixed length, these by strips that the first cache holds with all that belongs to them, and
+ * a strip by blocks of LANES channels, whose constants and sums stay in registers. The sums of chunks are added in their order, so that results do not depend on the number of threads.
+ * Every thread adds them up for itself: that takes microseconds, and waiting for another may take a time slice.
  */
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
-#define ROWS 64 /* of a chunk: long enough to amortize its sums, short enough for float accumulators */
+#define ROWS 64 /* of a chunk: enough to amortize its sums, few enough for float to hold them */
+#define STRIP 4 /* rows */
+#define LANES 16
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float V __attribute__((vector_size(4 * LANES)));
+typedef int32_t I __attribute__((vector_size(4 * LANES)));
+typedef uint32_t U __attribute__((vector_size(4 * LANES)));
+typedef int16_t S __attribute__((vector_size(2 * LANES)));
+typedef uint16_t H __attribute__((vector_size(2 * LANES)));
+typedef uint8_t B __attribute__((vector_size(LANES)));
+
+/* n lanes of memory: all LANES where n says so, and then in one instruction. */
+#define READ(type, name, source)                                                                                   \
+    type name = {0};                                                                                               \
+    memcpy(&name, source, n == LANES ? sizeof(type) : sizeof(type) / LANES * n)
+#define WRITE(target, name) memcpy(target, &name, n == LANES ? sizeof(name) : sizeof(name) / LANES * n)
+
+INLINE V choose(I where, V yes, V no) { return (V)((where & (I)yes) | (~where & (I)no)); }
+
+INLINE V floats(const float *p, int n) {
+    READ(V, v, p);
+    return v;
+}
 
 #ifdef BF16
 typedef uint16_t T;
-static inline float load(T v) {
-    uint32_t bits = (uint32_t)v << 16;
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
+INLINE V load(const T *p, int n) {
+    READ(H, h, p);
+    return (V)(__builtin_convertvector(h, U) << 16);
 }
-static inline T store(float f) { /* rounds to nearest, ties to even; a NaN stays one */
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return (T)((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
+typedef H N; /* LANES values as memory holds them */
+typedef S M; /* a mask for them */
+INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
+#ifdef __AVX512BF16__
+    return (H)_mm512_cvtneps_pbh((__m512)v);
+#else
+    U bits = (U)v;
+    U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    I nan = v != v;
+    return __builtin_convertvector((U)((nan & 0x7fc0) | (~nan & (I)rounded)), H);
+#endif
 }
 #else
 typedef float T;
-static inline float load(T v) { return v; }
-static inline T store(float f) { return f; }
+INLINE V load(const T *p, int n) { return floats(p, n); }
+typedef V N;
+typedef I M;
+INLINE N narrow(V v) { return v; }
 #endif
+INLINE void store(T *p, V v, int n) {
+    N narrowed = narrow(v);
+    WRITE(p, narrowed);
+}
+INLINE void store_where(T *p, N v, M where, int n) {
+    N kept = (N)((M)v & where);
+    WRITE(p, kept);
+}
 
 typedef struct {
     int64_t images, height, width, runs, channels; /* of the map before pooling; channels of one run */
     int64_t pool;                                  /* 1: none, 2: windows of 2x2 */
 } Shape;
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static inline float larger(float value, float best) { return value > best || value != value; }
+/* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
+#define BLOCKS(K, piece, ...)                                                                                      \
+    do {                                                                                                           \
+        int64_t k = 0;                                                                                             \
+        for (; k + LANES <= (K); k += LANES) piece(__VA_ARGS__, k, LANES);                                         \
+        if (k < (K)) piece(__VA_ARGS__, k, (int)((K)-k));                                                          \
+    } while (0)
 
-/* Places of row r: the upper left of its window in the map before pooling. */
-static inline int64_t window(const Shape *s, int64_t r) {
-    int64_t h = s->height / 2, w = s->width / 2, image = r / (h * w), rest = r % (h * w);
-    return ((image * s->height + 2 * (rest / w)) * s->width + 2 * (rest % w)) * s->runs * s->channels;
-}
+/* For every strip of chunk c: its first row and how many rows it has. */
+#define STRIPS(c)                                                                                                  \
+    for (int64_t from = (c)*ROWS, end = least(rows, from + ROWS), count; count = least(end - from, STRIP), from < end; \
+         from += count)
 
-/* One pooled row, and which of the four won: the first of the largest, a NaN before all. */
-static inline void pool_row(const T *restrict x, int64_t right, int64_t down, int64_t K, T *restrict out,
-                            uint8_t *restrict won) {
-#pragma omp simd
-    for (int64_t k = 0; k < K; k++) {
-        float best = load(x[k]), b = load(x[right + k]), c = load(x[down + k]), d = load(x[down + right + k]);
-        int32_t which = 0;
-        which = larger(b, best) ? 1 : which;
-        best = larger(b, best) ? b : best;
-        which = larger(c, best) ? 2 : which;
-        best = larger(c, best) ? c : best;
-        which = larger(d, best) ? 3 : which;
-        best = larger(d, best) ? d : best;
-        out[k] = store(best);
-        won[k] = (uint8_t)which;
+/* The places of rows from, from + 1, ... in the map before pooling: the upper left of their windows. */
+static void find_windows(const Shape *s, int64_t from, int64_t to, int64_t *places) {
+    int64_t h = s->height / 2, w = s->width / 2, K = s->runs * s->channels;
+    for (int64_t r = from; r < to; r++) {
+        int64_t image = r / (h * w), rest = r % (h * w);
+        places[r - from] = ((image * s->height + 2 * (rest / w)) * s->width + 2 * (rest % w)) * K;
     }
 }
 
-static void pool_chunk(const Shape *s, int64_t from, int64_t to, const T *x, T *pooled, uint8_t *won) {
-    int64_t K = s->runs * s->channels;
-    for (int64_t r = from; r < to; r++)
-        pool_row(x + window(s, r), K, s->width * K, K, pooled + r * K, won + r * K);
+/* Pooled values, which of the four won (the first of the largest, a NaN before all), and sums. */
+INLINE void pool(const T *x, const int64_t *places, int64_t rows, int64_t K, int64_t down, T *pooled, uint8_t *won,
+                 float *sum, int64_t k, int n) {
+    V total = floats(sum + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        const T *here = x + places[r] + k;
+        V best = load(here, n), others[3] = {load(here + K, n), load(here + down, n), load(here + down + K, n)};
+        I which = {0};
+        for (int i = 0; i < 3; i++) {
+            I wins = (others[i] > best) | (others[i] != others[i]);
+            which = (wins & (i + 1)) | (~wins & which);
+            best = choose(wins, others[i], best);
+        }
+        store(pooled + r * K + k, best, n);
+        B winner = __builtin_convertvector(which, B);
+        WRITE(won + r * K + k, winner);
+        total += best; /* one of x's own values: storing it rounded nothing */
+    }
+    WRITE(sum + k, total);
+}
+
+INLINE void add_up(const T *p, int64_t rows, int64_t K, float *sum, int64_t k, int n) {
+    V total = floats(sum + k, n);
+    for (int64_t r = 0; r < rows; r++) total += load(p + r * K + k, n);
+    WRITE(sum + k, total);
+}
+
+INLINE void add_up_squares(const T *p, int64_t rows, int64_t K, const float *mean, float *sum, int64_t k, int n) {
+    V total = floats(sum + k, n), center = floats(mean + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        V d = load(p + r * K + k, n) - center;
+        total += d * d;
+    }
+    WRITE(sum + k, total);
+}
+
+/* One run's channels: max(0, a p + b), times scale where the draw is not below low. */
+INLINE void normalize(const T *p, int64_t rows, int64_t K, const float *a, const float *b, const int16_t *draw,
+                      int64_t C, int16_t low, const float *scale, T *y, int64_t k, int n) {
+    V as = floats(a + k, n), bs = floats(b + k, n), factor = {0};
+    if (draw) factor = floats(scale + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        V v = load(p + r * K + k, n) * as + bs;
+        v = (V)((I)v & ~(v < 0)); /* a NaN passes */
+        if (draw) {
+            READ(S, d, draw + r * C + k);
+            v = (V)((I)(v * factor) & ~__builtin_convertvector(d < low, I));
+        }
+        store(y + r * K + k, v, n);
+    }
+}
+
+/* Sums of the gradient behind ReLU and dropout, and of its product with p - mean; y > 0 says that both let it through. */
+INLINE void add_up_gradients(const T *grad, const T *y, const T *p, int64_t rows, int64_t K, const float *scale,
+                             const float *mean, float *sum, float *product, int64_t k, int n) {
+    V factor = floats(scale + k, n), center = floats(mean + k, n);
+    V total = floats(sum + k, n), weighted = floats(product + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        V g = (V)((I)(load(grad + r * K + k, n) * factor) & (load(y + r * K + k, n) > 0));
+        total += g;
+        weighted += g * (load(p + r * K + k, n) - center);
+    }
+    WRITE(sum + k, total);
+    WRITE(product + k, weighted);
+}
+
+/* by: the constants of the map from gradients of y to those of p, see backward(). */
+INLINE void spread_gradients(const T *grad, const T *y, const T *p, const uint8_t *won, const int64_t *places,
+                             int64_t rows, int64_t K, int64_t down, const float *scale, const float *mean,
+                             const float *by, T *dx, int64_t k, int n) {
+    V factor = floats(scale + k, n), center = floats(mean + k, n);
+    V outer = floats(by + k, n), slope = floats(by + K + k, n), shift = floats(by + 2 * K + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        V g = (V)((I)(load(grad + r * K + k, n) * factor) & (load(y + r * K + k, n) > 0));
+        g = outer * (g - shift - (load(p + r * K + k, n) - center) * slope);
+        if (!places) {
+            store(dx + r * K + k, g, n);
+            continue;
+        }
+        READ(B, winner, won + r * K + k);
+        M which = __builtin_convertvector(winner, M);
+        N narrowed = narrow(g);
+        T *here = dx + places[r] + k;
+        store_where(here, narrowed, which == 0, n);
+        store_where(here + K, narrowed, which == 1, n);
+        store_where(here + down, narrowed, which == 2, n);
+        store_where(here + down + K, narrowed, which == 3, n);
+    }
 }
 
 static void add_chunks(const float *partial, int64_t chunks, int64_t K, double by, double *total) {
@@ -80,41 +202,13 @@ static void add_chunks(const float *partial, int64_t chunks, int64_t K, double b
     for (int64_t k = 0; k < K; k++) total[k] *= by;
 }
 
-static void normalize_chunk(const Shape *s, int64_t from, int64_t to, const T *pooled, const float *a, const float *b,
-                            const int16_t *const *draws, const int16_t *low, const float *scale, T *y) {
-    int64_t C = s->channels, K = s->runs * C;
-    for (int64_t r = from; r < to; r++)
-        for (int64_t run = 0; run < s->runs; run++) {
-            const T *restrict in = pooled + r * K + run * C;
-            const float *restrict as = a + run * C, *restrict bs = b + run * C;
-            T *restrict out = y + r * K + run * C;
-            if (draws) {
-                const int16_t *restrict draw = draws[run] + r * C;
-                int16_t drop = low[run];
-                float factor = scale[run * C];
-#pragma omp simd
-                for (int64_t k = 0; k < C; k++) {
-                    float v = load(in[k]) * as[k] + bs[k];
-                    v = v < 0 ? 0 : v; /* a NaN passes */
-                    out[k] = store(draw[k] < drop ? 0 : v * factor);
-                }
-            } else {
-#pragma omp simd
-                for (int64_t k = 0; k < C; k++) {
-                    float v = load(in[k]) * as[k] + bs[k];
-                    out[k] = store(v < 0 ? 0 : v);
-                }
-            }
-        }
-}
-
 /* Returns 0, or 1 where memory ends. In training fills pooled, won (pool 2), mean and variance (biased); in inference
  * reads mean and variance, and pooled may be y. draws: a pointer for each run, or NULL without dropout; low: a
  * threshold for each run; scale: a factor for each of the K channels. */
 int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T *y, const float *gamma,
             const float *beta, float eps, float *mean, float *variance, const int16_t *const *draws,
             const int16_t *low, const float *scale) {
-    int64_t K = s->runs * s->channels, threads = omp_get_max_threads();
+    int64_t C = s->channels, K = s->runs * C, down = s->width * K, threads = omp_get_max_threads();
     int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
     float *partial = malloc(sizeof(float) * 2 * chunks * K), *squares = partial + chunks * K;
     float *own = malloc(sizeof(float) * threads * 4 * K);
@@ -126,7 +220,7 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
     const T *p = s->pool == 2 ? pooled : x;
 #pragma omp parallel
     {
-        int64_t me = omp_get_thread_num();
+        int64_t me = omp_get_thread_num(), places[STRIP];
         double *total = totals + me * K;
         float *center = own + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
         memcpy(center, mean, sizeof(float) * K);
@@ -134,14 +228,16 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
         if (training || s->pool == 2) {
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < chunks; c++) {
-                int64_t from = c * ROWS, to = least(rows, from + ROWS);
-                if (s->pool == 2) pool_chunk(s, from, to, x, pooled, won);
-                float *restrict sum = partial + c * K;
+                float *sum = partial + c * K;
                 memset(sum, 0, sizeof(float) * K);
-                if (training)
-                    for (int64_t r = from; r < to; r++)
-#pragma omp simd
-                        for (int64_t k = 0; k < K; k++) sum[k] += load(p[r * K + k]);
+                STRIPS(c) {
+                    if (s->pool == 2) {
+                        find_windows(s, from, from + count, places);
+                        BLOCKS(K, pool, x, places, count, K, down, pooled + from * K, won + from * K, sum);
+                    } else {
+                        BLOCKS(K, add_up, p + from * K, count, K, sum);
+                    }
+                }
             }
         }
         if (training) {
@@ -149,14 +245,8 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
             for (int64_t k = 0; k < K; k++) center[k] = (float)total[k];
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < chunks; c++) {
-                float *restrict sum = squares + c * K;
-                memset(sum, 0, sizeof(float) * K);
-                for (int64_t r = c * ROWS; r < least(rows, (c + 1) * ROWS); r++)
-#pragma omp simd
-                    for (int64_t k = 0; k < K; k++) {
-                        float d = load(p[r * K + k]) - center[k];
-                        sum[k] += d * d;
-                    }
+                memset(squares + c * K, 0, sizeof(float) * K);
+                STRIPS(c) BLOCKS(K, add_up_squares, p + from * K, count, K, center, squares + c * K);
             }
             add_chunks(squares, chunks, K, 1.0 / rows, total);
             for (int64_t k = 0; k < K; k++) spread[k] = (float)total[k];
@@ -167,8 +257,15 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
         }
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < chunks; c++)
-            normalize_chunk(s, c * ROWS, least(rows, (c + 1) * ROWS), p, a, b, draws, low, scale, y);
-        if (me == 0) { /* the others have read them: they have passed the barrier */
+            STRIPS(c) {
+                for (int64_t run = 0; run < s->runs; run++) {
+                    const int16_t *draw = draws ? draws[run] + from * C : NULL;
+                    int64_t at = from * K + run * C;
+                    BLOCKS(C, normalize, p + at, count, K, a + run * C, b + run * C, draw, C, draws ? low[run] : 0,
+                           scale + run * C, y + at);
+                }
+            }
+        if (me == 0) { /* the others have read them: they have passed a barrier */
             memcpy(mean, center, sizeof(float) * K);
             memcpy(variance, spread, sizeof(float) * K);
         }
@@ -177,13 +274,10 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
     return 0;
 }
 
-/* The gradient behind ReLU and dropout, where y > 0 says that both let the value through. */
-static inline float through(T grad, T y, float scale) { return load(y) > 0 ? load(grad) * scale : 0; }
-
 /* Returns 0, or 1 where memory ends. Places that no window covers (odd height or width) must be 0 in dx beforehand. */
 int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const uint8_t *won, T *dx, const float *gamma,
              const float *mean, const float *variance, float eps, const float *scale, float *dgamma, float *dbeta) {
-    int64_t K = s->runs * s->channels, threads = omp_get_max_threads();
+    int64_t K = s->runs * s->channels, down = s->width * K, threads = omp_get_max_threads();
     int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
     float *partial = malloc(sizeof(float) * 2 * chunks * K), *own = malloc(sizeof(float) * threads * 3 * K);
     double *totals = malloc(sizeof(double) * threads * 2 * K);
@@ -193,29 +287,24 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
     }
 #pragma omp parallel
     {
-        int64_t me = omp_get_thread_num();
+        int64_t me = omp_get_thread_num(), places[STRIP];
         double *total = totals + me * 2 * K;
-        float *factor = own + me * 3 * K, *by = factor + K, *shift = by + K;
+        float *by = own + me * 3 * K;
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < chunks; c++) {
-            float *restrict sum = partial + 2 * c * K, *restrict product = sum + K;
+            float *sum = partial + 2 * c * K;
             memset(sum, 0, sizeof(float) * 2 * K);
-            for (int64_t r = c * ROWS; r < least(rows, (c + 1) * ROWS); r++) {
-                const T *restrict gr = grad + r * K, *restrict yr = y + r * K, *restrict pr = pooled + r * K;
-#pragma omp simd
-                for (int64_t k = 0; k < K; k++) {
-                    float d = through(gr[k], yr[k], scale[k]);
-                    sum[k] += d;
-                    product[k] += d * (load(pr[k]) - mean[k]);
-                }
+            STRIPS(c) {
+                int64_t at = from * K;
+                BLOCKS(K, add_up_gradients, grad + at, y + at, pooled + at, count, K, scale, mean, sum, sum + K);
             }
         }
         add_chunks(partial, chunks, 2 * K, 1.0, total);
         for (int64_t k = 0; k < K; k++) {
             float inverse = 1 / sqrtf(variance[k] + eps), product = (float)(total[K + k] * inverse);
-            factor[k] = gamma[k] * inverse;
-            by[k] = product * inverse / rows;
-            shift[k] = (float)total[k] / rows;
+            by[k] = gamma[k] * inverse;
+            by[K + k] = product * inverse / rows;
+            by[2 * K + k] = (float)total[k] / rows;
             if (me == 0) {
                 dbeta[k] = (float)total[k];
                 dgamma[k] = product;
@@ -223,23 +312,15 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
         }
 #pragma omp for schedule(static)
         for (int64_t c = 0; c < chunks; c++)
-            for (int64_t r = c * ROWS; r < least(rows, (c + 1) * ROWS); r++) {
-                const T *restrict gr = grad + r * K, *restrict yr = y + r * K, *restrict pr = pooled + r * K;
-                const uint8_t *restrict w = won + r * K;
-                T *restrict out = dx + (s->pool == 2 ? window(s, r) : r * K);
-                int64_t right = K, down = s->width * K;
-#pragma omp simd
-                for (int64_t k = 0; k < K; k++) {
-                    float d = through(gr[k], yr[k], scale[k]);
-                    T g = store(factor[k] * (d - shift[k] - (load(pr[k]) - mean[k]) * by[k]));
-                    if (s->pool == 1) {
-                        out[k] = g;
-                    } else {
-                        out[k] = w[k] == 0 ? g : 0;
-                        out[right + k] = w[k] == 1 ? g : 0;
-                        out[down + k] = w[k] == 2 ? g : 0;
-                        out[down + right + k] = w[k] == 3 ? g : 0;
-                    }
+            STRIPS(c) {
+                int64_t at = from * K;
+                if (s->pool == 2) {
+                    find_windows(s, from, from + count, places);
+                    BLOCKS(K, spread_gradients, grad + at, y + at, pooled + at, won + at, places, count, K, down,
+                           scale, mean, by, dx);
+                } else {
+                    BLOCKS(K, spread_gradients, grad + at, y + at, pooled + at, NULL, NULL, count, K, down, scale,
+                           mean, by, dx + at);
                 }
             }
     }
