@@ -128,7 +128,7 @@ def _measure(laboratory: Laboratory) -> Measured:
     )
     x, labels = trial.images("test", TEST_IMAGES)
     preprocessing = trial.material.preprocessing
-    unit = x * preprocessing.deviation[:, None, None] + preprocessing.mean[:, None, None]
+    unit = x * preprocessing.deviation + preprocessing.mean
     versions = [preprocessing.normalize(shifted(unit, shift)) for shift in SHIFTS]
     seeds = [_one_seed(trial, seed, versions, labels) for seed in trial.study.seeds]
     evidence = Evidence(
