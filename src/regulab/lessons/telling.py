@@ -42,6 +42,12 @@ class Told:
         """Each claim with its answer."""
         return list(zip(self.lesson.claims, self.answers, strict=True))
 
+    @property
+    def tally(self) -> str:
+        """How many of the claims hold: ``3 of 4 claims hold``."""
+        held = sum(answer is Answer.HOLDS for answer in self.answers)
+        return f"{held} of {len(self.answers)} claims hold"
+
     def to_json(self) -> dict[str, Any]:
         """Claims with their answers, numbers, tables, findings and conditions; nothing but JSON's own types."""
         return {
