@@ -75,6 +75,7 @@ class Grid:
 
 
 def _measure(laboratory: Laboratory) -> Measured:
+    laboratory = laboratory.embedded_unless_asked()
     seeds = 2 if laboratory.embedded else 1
     grids = {norm: _grid(laboratory, norm, seeds) for norm in NORMS}
     numbers: dict[str, Number] = {}

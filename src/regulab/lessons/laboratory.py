@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,10 @@ class Laboratory:
     def embedded(self) -> bool:
         """Whether the lesson runs on the embedded digits: 1,077 images of 8 × 8 pixels to train on."""
         return self.dataset == "digits"
+
+    def embedded_unless_asked(self) -> Laboratory:
+        """The same on the embedded digits, where no dataset was asked for: for lessons that train dozens of networks."""
+        return self if self.data is not None else replace(self, data="digits")
 
     def splits(self, train_images: int | None = None) -> Splits:
         """The dataset's parts; its own validation part, or one sixth of the training split."""
