@@ -59,7 +59,7 @@ class Laboratory:
         return self.dataset == "digits"
 
     def embedded_unless_asked(self) -> Laboratory:
-        """The same on the embedded digits, where no dataset was asked for: for lessons that train dozens of networks."""
+        """The same on the embedded digits if no dataset was asked for: for lessons that train dozens of networks."""
         return self if self.data is not None else replace(self, data="digits")
 
     def splits(self, train_images: int | None = None) -> Splits:
