@@ -13,7 +13,7 @@ from regulab.streams import Streams
 from regulab.training.fleet import Fleet
 from regulab.training.fusing import FusedBlock, fuse
 from regulab.training.kernels import build as building
-from regulab.training.kernels.between import Between, Drops, infer
+from regulab.training.kernels.between import Between, Drops, FirstBlock, infer
 from regulab.training.kernels.build import compiler, library
 from regulab.training.machine import choose_machine
 from regulab.training.stacking import check_stack, stack_modules
@@ -95,7 +95,7 @@ def test_values_gradients_and_statistics_are_those_of_the_layers(dtype, toleranc
 def test_inference_takes_the_running_averages(pool):
     x, gamma, beta, generator = material(SHAPES[1], torch.float32, seed=2)
     mean, variance = torch.randn(32, generator=generator), torch.rand(32, generator=generator) + 0.1
-    got = infer(x, gamma, beta, mean, variance, library(torch.float32), 2, pool, EPS)
+    got = infer(x, None, gamma, beta, (mean, variance), library(torch.float32), 2, pool, EPS)
     p = F.max_pool2d(x, 2) if pool == 2 else x
     torch.testing.assert_close(got, F.relu(F.batch_norm(p, mean, variance, gamma, beta, False, eps=EPS)))
 
@@ -108,6 +108,52 @@ def test_of_equal_values_the_first_wins_and_gets_the_gradient_as_in_torch():
     Between.apply(ours, gamma, beta, library(torch.float32), 1, 2, EPS, None)[0].backward(upstream)
     reference(theirs, gamma, beta, 2, 1.0).backward(upstream)
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def first_material(shape, inputs, dtype, seed):
+    """Images off the origin, weights of the convolution, γ and β; and the map that torch's convolution leaves."""
+    b, h, w, runs, channels = shape
+    generator = torch.Generator().manual_seed(seed)
+    image = (torch.randn(b, runs * inputs, h, w, generator=generator) + 0.7).to(dtype)
+    weight = torch.randn(runs * channels, inputs, 3, 3, generator=generator).to(dtype)
+    gamma, beta = (torch.randn(runs * channels, generator=generator) for _ in "ab")
+    return image.contiguous(memory_format=torch.channels_last), weight, gamma, beta, generator
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("inputs", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 8e-3)])
+def test_the_first_block_is_convolution_and_layers(dtype, tolerance, shape, inputs, dropped):
+    image, weight, gamma, beta, generator = first_material(shape, inputs, dtype, seed=5)
+    drops = drops_for(shape, 2, generator) if dropped else None
+    leaves = [t.clone().requires_grad_() for t in (weight, gamma, beta)]
+    y, _, _ = FirstBlock.apply(image, *leaves, library(dtype), shape[3], EPS, drops)
+    upstream = torch.randn(y.shape, generator=generator).to(dtype)
+    y.backward(upstream)
+    exact = [t.double().requires_grad_() for t in (weight, gamma, beta)]
+    pooled = F.max_pool2d(F.conv2d(image.double(), exact[0], None, 1, 1, 1, shape[3]), 2)
+    pooled = pooled + (pooled.detach().to(dtype).double() - pooled.detach())  # kept in the type of maps
+    want = reference(pooled, *exact[1:], 1, kept(drops) if dropped else 1.0)
+    want.backward(upstream.double())
+    for name, got, expected in zip(
+        ("y", "weight", "γ", "β"),
+        (y, *(t.grad for t in leaves)),
+        (want, *(t.grad for t in exact)),
+        strict=True,
+    ):
+        scale = expected.abs().max().clamp(min=1e-3)
+        assert (got.double() - expected).abs().max() <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_inference_of_the_first_block(inputs):
+    image, weight, gamma, beta, generator = first_material(SHAPES[1], inputs, torch.float32, seed=6)
+    mean, variance = torch.randn(32, generator=generator), torch.rand(32, generator=generator) + 0.1
+    got = infer(image, weight, gamma, beta, (mean, variance), library(torch.float32), 2, 2, EPS)
+    p = F.max_pool2d(F.conv2d(image, weight, None, 1, 1, 1, 2), 2)
+    want = F.relu(F.batch_norm(p, mean, variance, gamma, beta, False, eps=EPS))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -133,6 +179,11 @@ def test_the_number_of_threads_changes_no_bit(dtype):
             y, *statistics = Between.apply(*inputs, library(dtype), 1, 2, EPS, drops)
             y.float().square().sum().backward()
             found.append([y, *statistics, *(t.grad for t in inputs)])
+            image, weight, *rest, _ = first_material(SHAPES[2], 1, dtype, seed=7)
+            weight.requires_grad_()
+            y, *statistics = FirstBlock.apply(image, weight, *rest, library(dtype), 1, EPS, drops)
+            y.float().square().sum().backward()
+            found[-1] += [y, *statistics, weight.grad]
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.models.block import Block
-from regulab.training.kernels.between import Between, Drops, infer
+from regulab.training.kernels.between import FIRST_INPUTS, Between, Drops, FirstBlock, infer
 from regulab.training.kernels.build import library
 from regulab.training.stacking import StackedBatchNorm, StackedDropout
 
@@ -26,32 +26,41 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to ``(B, R·O, H, W)``, or half the height and width where pooled."""
-        x = self.conv(x).contiguous(memory_format=torch.channels_last)
         norm, pool = self.norm, 1 if isinstance(self.pool, nn.Identity) else 2
         assert isinstance(norm, StackedBatchNorm)
-        kernel, runs = library(x.dtype), norm.running_mean.shape[0]
-        assert kernel is not None
         assert norm.weight is not None
         assert norm.bias is not None
+        kernel, runs = library(x.dtype), norm.running_mean.shape[0]
+        assert kernel is not None
+        weight = self.conv.weight.flatten(0, 1).to(x.dtype) if self._first(x, pool, runs) else None
+        if weight is None:
+            x = self.conv(x).contiguous(memory_format=torch.channels_last)
         gamma, beta = norm.weight.flatten(), norm.bias.flatten()
         mean, variance = norm.running_mean.flatten(), norm.running_var.flatten()  # views, updated in place
         if not self.training:
             with torch.no_grad():
-                return infer(x, gamma, beta, mean, variance, kernel, runs, pool, norm.eps)
-        y, batch_mean, batch_variance = Between.apply(
-            x, gamma, beta, kernel, runs, pool, norm.eps, self._drops(x, pool)
-        )
+                return infer(x, weight, gamma, beta, (mean, variance), kernel, runs, pool, norm.eps)
+        drops = self._drops(x, pool)
+        if weight is None:
+            y, center, spread = Between.apply(x, gamma, beta, kernel, runs, pool, norm.eps, drops)
+        else:
+            y, center, spread = FirstBlock.apply(x, weight, gamma, beta, kernel, runs, norm.eps, drops)
         values = y.numel() // y.shape[1]
-        mean += norm.momentum * (batch_mean - mean)
-        variance += norm.momentum * (values / (values - 1) * batch_variance - variance)
+        mean += norm.momentum * (center - mean)
+        variance += norm.momentum * (values / (values - 1) * spread - variance)
         return y
+
+    def _first(self, x: Tensor, pool: int, runs: int) -> bool:
+        """Whether the convolution takes images, which want no gradient, and is pooled: then it joins the kernel."""
+        images = not x.requires_grad and x.shape[1] // runs in FIRST_INPUTS
+        return images and pool == 2 and self.conv.bias is None
 
     def _drops(self, x: Tensor, pool: int) -> Drops | None:
         assert isinstance(self.dropout, StackedDropout)
         if not self.dropout.training or not any(self.dropout.rates):
             return None
-        b, k, h, w = x.shape
-        shape = torch.Size((b, k // len(self.dropout.rates), h // pool, w // pool))
+        b, _, h, w = x.shape
+        shape = torch.Size((b, self.conv.weight.shape[1], h // pool, w // pool))
         return Drops(self.dropout.drawn(shape), self.dropout.rates)
 
 

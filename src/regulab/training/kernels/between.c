@@ -1,5 +1,6 @@
 /* What stands between two convolutions, in few passes over memory: max pooling 2x2, batch normalization, ReLU, dropout.
- * The equations stand in between.py.
+ * And the whole first block, whose convolution of one or three channels is pooled as it is computed: its output, the
+ * largest map of all, is never written. The equations stand in between.py.
  *
  * Maps are channels-last: (B, H, W, K), K = runs x channels, contiguous. A row is one place of the pooled map: K values.
  * T is float, or with -DBF16 bfloat16; arithmetic and statistics are float.
@@ -18,7 +19,9 @@
 #endif
 
 #define ROWS 64 /* of a chunk: enough to amortize its sums, few enough for float to hold them */
-#define STRIP 4 /* rows */
+#define STRIP 8 /* rows */
+#define TAPS 9  /* of a 3x3 convolution */
+#define MOST_INPUTS 3
 #define LANES 16
 #define INLINE static inline __attribute__((always_inline))
 
@@ -79,7 +82,14 @@ INLINE void store_where(T *p, N v, M where, int n) {
 typedef struct {
     int64_t images, height, width, runs, channels; /* of the map before pooling; channels of one run */
     int64_t pool;                                  /* 1: none, 2: windows of 2x2 */
+    int64_t inputs;                                /* of the first block: channels of one run's image; else 0 */
 } Shape;
+
+typedef struct { /* of the first block */
+    const float *image;  /* (B, H + 2, W + 2, runs x inputs), with a border of 0 */
+    const float *weight; /* (runs, TAPS, inputs, channels) */
+    float *dweight;      /* of the same shape */
+} First;
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -95,6 +105,15 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 #define STRIPS(c)                                                                                                  \
     for (int64_t from = (c)*ROWS, end = least(rows, from + ROWS), count; count = least(end - from, STRIP), from < end; \
          from += count)
+
+/* A piece of the first block for every block of C channels, with inputs known to the compiler. */
+#define FIRST(piece, ...)                                                                                          \
+    do {                                                                                                           \
+        if (s->inputs == 1)                                                                                        \
+            BLOCKS(C, piece, __VA_ARGS__, 1);                                                                      \
+        else                                                                                                       \
+            BLOCKS(C, piece, __VA_ARGS__, 3);                                                                      \
+    } while (0)
 
 /* The places of rows from, from + 1, ... in the map before pooling: the upper left of their windows. */
 static void find_windows(const Shape *s, int64_t from, int64_t to, int64_t *places) {
@@ -122,6 +141,46 @@ INLINE void pool(const T *x, const int64_t *places, int64_t rows, int64_t K, int
         B winner = __builtin_convertvector(which, B);
         WRITE(won + r * K + k, winner);
         total += best; /* one of x's own values: storing it rounded nothing */
+    }
+    WRITE(sum + k, total);
+}
+
+/* The upper left of the 4x4 places of the image that the windows of rows from, from + 1, ... see. */
+static void find_patches(const Shape *s, int64_t from, int64_t to, int64_t *places) {
+    int64_t h = s->height / 2, w = s->width / 2;
+    for (int64_t r = from; r < to; r++) {
+        int64_t image = r / (h * w), rest = r % (h * w), y = 2 * (rest / w), x = 2 * (rest % w);
+        places[r - from] = ((image * (s->height + 2) + y) * (s->width + 2) + x) * s->runs * s->inputs;
+    }
+}
+
+/* As pool(), of a convolution of one run's image: each of the four of a window is a sum over TAPS and inputs. */
+INLINE void convolve_and_pool(const float *image, const int64_t *places, int64_t rows, int64_t right, int64_t down,
+                              const float *weight, int64_t C, int64_t K, T *pooled, uint8_t *won, float *sum,
+                              int inputs, int64_t k, int n) {
+    V total = floats(sum + k, n), w[TAPS * MOST_INPUTS];
+#pragma GCC unroll 27
+    for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(weight + i * C + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *patch = image + places[r];
+        V best = {0};
+        I which = {0};
+#pragma GCC unroll 4
+        for (int place = 0; place < 4; place++) {
+            const float *seen = patch + (place / 2) * down + (place % 2) * right;
+            V v = {0};
+#pragma GCC unroll 27
+            for (int i = 0; i < TAPS * inputs; i++)
+                v += w[i] * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
+            I wins = place == 0 ? (I){0} - 1 : (v > best) | (v != v);
+            which = (wins & place) | (~wins & which);
+            best = choose(wins, v, best);
+        }
+        N narrowed = narrow(best);
+        WRITE(pooled + r * K + k, narrowed);
+        B winner = __builtin_convertvector(which, B);
+        WRITE(won + r * K + k, winner);
+        total += load((T *)&narrowed, LANES);
     }
     WRITE(sum + k, total);
 }
@@ -195,6 +254,34 @@ INLINE void spread_gradients(const T *grad, const T *y, const T *p, const uint8_
     }
 }
 
+/* The gradient of the first block's weights: each value of g meets the places that its window's winner saw. */
+INLINE void add_up_weights(const T *grad, const T *y, const T *p, const uint8_t *won, const float *image,
+                           const int64_t *places, int64_t rows, int64_t right, int64_t down, int64_t C, int64_t K,
+                           const float *scale, const float *mean, const float *by, int64_t allK, float *dweight,
+                           int inputs, int64_t k, int n) {
+    V factor = floats(scale + k, n), center = floats(mean + k, n);
+    V outer = floats(by + k, n), slope = floats(by + allK + k, n), shift = floats(by + 2 * allK + k, n);
+    V dw[TAPS * MOST_INPUTS];
+#pragma GCC unroll 27
+    for (int i = 0; i < TAPS * inputs; i++) dw[i] = floats(dweight + i * C + k, n);
+    for (int64_t r = 0; r < rows; r++) {
+        V g = (V)((I)(load(grad + r * K + k, n) * factor) & (load(y + r * K + k, n) > 0));
+        g = outer * (g - shift - (load(p + r * K + k, n) - center) * slope);
+        READ(B, winner, won + r * K + k);
+        I which = __builtin_convertvector(winner, I);
+#pragma GCC unroll 4
+        for (int place = 0; place < 4; place++) {
+            V own = (V)((I)g & (which == place));
+            const float *seen = image + places[r] + (place / 2) * down + (place % 2) * right;
+#pragma GCC unroll 27
+            for (int i = 0; i < TAPS * inputs; i++)
+                dw[i] += own * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
+        }
+    }
+#pragma GCC unroll 27
+    for (int i = 0; i < TAPS * inputs; i++) WRITE(dweight + i * C + k, dw[i]);
+}
+
 static void add_chunks(const float *partial, int64_t chunks, int64_t K, double by, double *total) {
     memset(total, 0, sizeof(double) * K);
     for (int64_t c = 0; c < chunks; c++)
@@ -205,10 +292,11 @@ static void add_chunks(const float *partial, int64_t chunks, int64_t K, double b
 /* Returns 0, or 1 where memory ends. In training fills pooled, won (pool 2), mean and variance (biased); in inference
  * reads mean and variance, and pooled may be y. draws: a pointer for each run, or NULL without dropout; low: a
  * threshold for each run; scale: a factor for each of the K channels. */
-int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T *y, const float *gamma,
+int forward(const Shape *s, const First *first, int training, const T *x, T *pooled, uint8_t *won, T *y, const float *gamma,
             const float *beta, float eps, float *mean, float *variance, const int16_t *const *draws,
             const int16_t *low, const float *scale) {
-    int64_t C = s->channels, K = s->runs * C, down = s->width * K, threads = omp_get_max_threads();
+    int64_t C = s->channels, K = s->runs * C, down = s->width * K, right = s->runs * s->inputs;
+    int64_t threads = omp_get_max_threads();
     int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
     float *partial = malloc(sizeof(float) * 2 * chunks * K), *squares = partial + chunks * K;
     float *own = malloc(sizeof(float) * threads * 4 * K);
@@ -231,7 +319,16 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
                 float *sum = partial + c * K;
                 memset(sum, 0, sizeof(float) * K);
                 STRIPS(c) {
-                    if (s->pool == 2) {
+                    if (s->inputs) {
+                        find_patches(s, from, from + count, places);
+                        for (int64_t run = 0; run < s->runs; run++) {
+                            int64_t at = from * K + run * C;
+                            const float *image = first->image + run * s->inputs;
+                            const float *weight = first->weight + run * TAPS * s->inputs * C;
+                            FIRST(convolve_and_pool, image, places, count, right, (s->width + 2) * right, weight, C,
+                                  K, pooled + at, won + at, sum + run * C);
+                        }
+                    } else if (s->pool == 2) {
                         find_windows(s, from, from + count, places);
                         BLOCKS(K, pool, x, places, count, K, down, pooled + from * K, won + from * K, sum);
                     } else {
@@ -275,14 +372,16 @@ int forward(const Shape *s, int training, const T *x, T *pooled, uint8_t *won, T
 }
 
 /* Returns 0, or 1 where memory ends. Places that no window covers (odd height or width) must be 0 in dx beforehand. */
-int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const uint8_t *won, T *dx, const float *gamma,
+int backward(const Shape *s, const First *first, const T *grad, const T *y, const T *pooled, const uint8_t *won, T *dx, const float *gamma,
              const float *mean, const float *variance, float eps, const float *scale, float *dgamma, float *dbeta) {
-    int64_t K = s->runs * s->channels, down = s->width * K, threads = omp_get_max_threads();
+    int64_t C = s->channels, K = s->runs * C, down = s->width * K, right = s->runs * s->inputs;
+    int64_t threads = omp_get_max_threads(), weights = s->runs * TAPS * s->inputs * C;
     int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
     float *partial = malloc(sizeof(float) * 2 * chunks * K), *own = malloc(sizeof(float) * threads * 3 * K);
+    float *dweights = calloc(chunks * weights + 1, sizeof(float));
     double *totals = malloc(sizeof(double) * threads * 2 * K);
-    if (!partial || !own || !totals) {
-        free(partial), free(own), free(totals);
+    if (!partial || !own || !totals || !dweights) {
+        free(partial), free(own), free(totals), free(dweights);
         return 1;
     }
 #pragma omp parallel
@@ -314,7 +413,16 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
         for (int64_t c = 0; c < chunks; c++)
             STRIPS(c) {
                 int64_t at = from * K;
-                if (s->pool == 2) {
+                if (s->inputs) {
+                    find_patches(s, from, from + count, places);
+                    for (int64_t run = 0; run < s->runs; run++) {
+                        int64_t one = run * C, here = at + one;
+                        float *dweight = dweights + c * weights + run * TAPS * s->inputs * C;
+                        FIRST(add_up_weights, grad + here, y + here, pooled + here, won + here,
+                              first->image + run * s->inputs, places, count, right, (s->width + 2) * right, C, K,
+                              scale + one, mean + one, by + one, K, dweight);
+                    }
+                } else if (s->pool == 2) {
                     find_windows(s, from, from + count, places);
                     BLOCKS(K, spread_gradients, grad + at, y + at, pooled + at, won + at, places, count, K, down,
                            scale, mean, by, dx);
@@ -323,7 +431,14 @@ int backward(const Shape *s, const T *grad, const T *y, const T *pooled, const u
                            mean, by, dx + at);
                 }
             }
+#pragma omp for schedule(static)
+        for (int64_t block = 0; block < weights; block += ROWS)
+            for (int64_t i = block; i < least(weights, block + ROWS); i++) {
+                double sum = 0;
+                for (int64_t c = 0; c < chunks; c++) sum += dweights[c * weights + i];
+                first->dweight[i] = (float)sum;
+            }
     }
-    free(partial), free(own), free(totals);
+    free(partial), free(own), free(totals), free(dweights);
     return 0;
 }
