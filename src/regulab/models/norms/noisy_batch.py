@@ -40,5 +40,6 @@ NOISY_BATCH = Norm(
     summary="batch norm, then a random shift and scale per channel and step: to bring covariate shift back",
     description=NoisyBatchNorm.__doc__ or "",
     build=NoisyBatchNorm,
+    stacks=False,
     shifts=False,  # with noise, equal inputs give unequal outputs: nothing can be promised of a bias
 )
