@@ -48,6 +48,7 @@ def trained(how: str, seeds: Sequence[int], folder: Path) -> StudyRecords:
     content = {
         "name": "precision",
         "data": {"name": "mnist", "train_images": 5000, "augment": {"rotate": 7}},
+        "protocol": {"validation": 1000},  # nothing is chosen on it
         "endpoint": {"margin": MARGIN},
         "train": TRAIN | HOW[how],
         "arms": {how: {}},
