@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import pytest
+
 from regulab.lessons import lessons
+from regulab.lessons.lesson import Answer, Measured
 from regulab.lessons.page import _prose, github_equations
+from regulab.lessons.telling import Told
 
 
 def test_equations_in_the_syntax_that_github_takes_as_it_stands():
@@ -16,3 +20,17 @@ def test_no_equation_of_any_lesson_is_left_over():
         assert "$$" not in github_equations(lesson.text), lesson.name
         assert "$" not in _prose(lesson.text), lesson.name
         assert lesson.text.count("$$") % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [("hhh", "3 of 3 claims hold"), ("hin", "1 of 3 claims hold, 1 in part"), ("nn", "0 of 2 claims hold")],
+)
+def test_the_tally_counts_claims(answers, words):
+    meaning = {"h": Answer.HOLDS, "i": Answer.IN_PART, "n": Answer.NOT_HERE}
+    lesson = next(iter(lessons().values()))
+    measured = Measured(numbers={}, evidence=None, conditions="", findings="")
+    told = Told(
+        lesson=lesson, measured=measured, answers=[meaning[a] for a in answers], pictures=[], seconds=1
+    )
+    assert told.tally == words

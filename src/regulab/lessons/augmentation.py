@@ -212,8 +212,15 @@ def _findings(values: Values) -> str:
         if "undecided" in (values["verdict_rotate"], values["verdict_both"])
         else ""
     )
+    fit, fit_any = (values[f"gap_{arm}"] + values[f"test_{arm}"] for arm in ("none", "any"))
+    less = (
+        f" and also fits the unturned training images less well ({fit_any:.1f} %), so turns that change the class need"
+        " not be the only reason"
+        if fit_any < fit
+        else ""
+    )
     harm = {
-        "worse": "is worse than no augmentation: its changed images no longer say what their labels say",
+        "worse": f"is worse than no augmentation{less}",
         "better": "is better than no augmentation, so here such turns do keep the class",
     }.get(values["verdict_any"], f"is {values['verdict_any']} against no augmentation")
     return (

@@ -158,7 +158,8 @@ def _measure(laboratory: Laboratory) -> Measured:
         ),
         "cases": Number(value=len(CASES), label="layers of that table"),
         "bias_gradient_plain": Number(
-            value=biases["no norm"].ratio, label="the same ratio without the norm, for comparison"
+            value=biases["no norm"].ratio,
+            label="gradient of a bias over that of the weights without the norm",
         ),
     }
     return Measured(

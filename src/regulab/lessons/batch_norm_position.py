@@ -303,8 +303,8 @@ LESSON = Lesson(
     text=TEXT,
     sources=[
         "Ioffe & Szegedy 2015, [arXiv 1502.03167](https://arxiv.org/abs/1502.03167), section 3.2",
-        "Mishkin, Sergievskiy & Matas 2017, [arXiv 1606.02228](https://arxiv.org/abs/1606.02228), section 3.3, who"
-        " compare the two",
+        "Mishkin, Sergievskiy & Matas 2017, [arXiv 1606.02228](https://arxiv.org/abs/1606.02228), who compare the"
+        " two",
     ],
     measure=_measure,
     draw=_draw,

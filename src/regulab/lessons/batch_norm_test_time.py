@@ -42,8 +42,8 @@ W$ values of a channel. Beside that it keeps running averages, which change noth
 $$\hat\mu \leftarrow (1 - \alpha)\,\hat\mu + \alpha\,\mu, \qquad
 \hat\sigma^2 \leftarrow (1 - \alpha)\,\hat\sigma^2 + \alpha\,\frac{m}{m - 1}\,\sigma^2, \qquad \alpha = 0.1 .$$
 
-The factor $m/(m-1)$ makes the variance unbiased: $\sigma^2$ of a sample is too small on average by $(m-1)/m$. At test
-time, after `model.eval()`, the averages take the place of the statistics,
+The factor $m/(m-1)$ makes the variance unbiased: $\sigma^2$ of a sample is too small on average by the factor
+$(m-1)/m$. At test time, after `model.eval()`, the averages take the place of the statistics,
 
 $$y = \gamma\,\frac{x - \hat\mu}{\sqrt{\hat\sigma^2 + \epsilon}} + \beta ,$$
 
@@ -263,13 +263,13 @@ def _repaired(values: Values) -> tuple[float, float]:
 def _findings(values: Values) -> str:
     lost, kept = _repaired(values)
     return (
-        f"Running averages classify {values['running']:.1f} % of the test images; the batch's own statistics"
+        f"Running averages classify {values['running']:.1f} % of the test images correctly; the batch's own statistics"
         f" {values['usual']:.1f} % in large batches and {values['one']:.1f} % one image at a time. In batches of"
         f" {SORTED} sorted by class they reach {values['by_class']:.1f} %, shuffled {values['shuffled']:.1f} %."
         f" The full shift costs running averages {lost:.1f} points; batch statistics are {kept:.1f} points above them"
         f" there. With `eval()` forgotten, {values['moved']:.0f} % of the images change their class with their"
         f" neighbours, and after {STEPS} shifted batches the network classifies {values['polluted']:.1f} % of the"
-        " original images."
+        " original images correctly."
     ).replace(" -", " −")
 
 

@@ -206,7 +206,10 @@ def _numbers(evidence: Evidence) -> dict[str, Number]:
         for norm, name in NETS.items():
             numbers[f"steps_{norm}_{target:g}"] = Number(
                 value=float(evidence.best[norm].steps[row].mean()),
-                label=f"steps to a training loss of {target:g}, {name} (at its better rate, {evidence.rate[norm]:g})",
+                label=(
+                    f"steps to a training loss of {target:g}, {name} (at its better rate, {evidence.rate[norm]:g}"
+                    f"{_not_reached(evidence.best[norm].steps[row], evidence.per_epoch)})"
+                ),
             )
     numbers["limit"] = Number(
         value=EPOCHS * evidence.per_epoch, label="steps trained (more than these: a loss not reached)"
@@ -219,6 +222,11 @@ def _numbers(evidence: Evidence) -> dict[str, Number]:
             unit="%",
         )
     return numbers
+
+
+def _not_reached(steps: NDArray[np.float64], per_epoch: int) -> str:
+    """What steps ``(S,)`` stand for where a seed did not reach the loss; else nothing."""
+    return f"; not reached counts as {(EPOCHS + 1) * per_epoch}" if steps.max() > EPOCHS * per_epoch else ""
 
 
 def _kept(values: Values) -> dict[float, float]:
@@ -251,7 +259,12 @@ def _findings(values: Values) -> str:
     parts = " ".join(
         f"To a loss of {target:g} it took {_steps(values, 'none', target)} without a norm,"
         f" {_steps(values, 'batch', target)} with it and {_steps(values, 'noisy_batch', target)} with noise behind it"
-        + (f": {max(0.0, kept[target]) * 100:.0f} % of the advantage stayed." if target in kept else ".")
+        + (f": {max(0.0, kept[target]) * 100:.0f} % of the advantage stayed" if target in kept else "")
+        + (
+            f" (a loss not reached counted as {EPOCHS + 1} epochs)."
+            if target in kept and values[f"steps_none_{target:g}"] > values["limit"]
+            else "."
+        )
         for target in TARGETS
     )
     return (
@@ -266,7 +279,7 @@ def _findings(values: Values) -> str:
 
 def _steps(values: Values, norm: str, target: float) -> str:
     steps = values[f"steps_{norm}_{target:g}"]
-    return f"{steps:.0f} steps" if steps <= values["limit"] else f"more than {values['limit']:.0f}"
+    return f"{steps:.0f} steps" if steps <= values["limit"] else f"more than {values['limit']:.0f} steps"
 
 
 def _rates_table(watched: Mapping[tuple[str, float], tuple[Watched, int]]) -> Table:
@@ -274,10 +287,13 @@ def _rates_table(watched: Mapping[tuple[str, float], tuple[Watched, int]]) -> Ta
         [
             f"{NETS[norm]}, rate {rate:g}",
             f"{shift(one.quantiles, one.deviation).mean():.3f}",
-            *(f"{steps:.0f}" for steps in one.steps.mean(1)),
+            *(
+                f"{steps:.0f}" if steps <= EPOCHS * per_epoch else f"more than {EPOCHS * per_epoch}"
+                for steps in one.steps.mean(1)
+            ),
             f"{one.loss[:, -1].mean():.3f}",
         ]
-        for (norm, rate), (one, _) in watched.items()
+        for (norm, rate), (one, per_epoch) in watched.items()
     ]
     return Table(
         title=f"Both learning rates (means over seeds; a loss never reached counts as {EPOCHS + 1} epochs)",

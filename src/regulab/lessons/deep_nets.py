@@ -83,7 +83,10 @@ def _measure(laboratory: Laboratory) -> Measured:
         for norm, name in NORMS.items():
             numbers[f"epochs_{norm}_{depth}"] = Number(
                 value=float(grids[norm].best[row].mean()),
-                label=f"epochs to {TARGET:g} %, depth {depth}, {name} (at the best rate)",
+                label=(
+                    f"epochs to {TARGET:g} %, depth {depth}, {name} (at the best rate"
+                    f"{f'; not reached counts as {EPOCHS + 1}' if grids[norm].best[row].max() > EPOCHS else ''})"
+                ),
             )
     for row, depth in enumerate(DEPTHS):
         for norm, name in NORMS.items():
@@ -313,8 +316,8 @@ LESSON = Lesson(
         Claim(
             statement="Batch normalization allows larger learning rates.",
             rule=(
-                "holds if the largest usable rate of the grid (steps of 4) is larger with it at every depth; in"
-                " part if at some; else it does not hold"
+                "holds if the largest usable rate of the grid (each 4 times the one before) is larger with it at every"
+                " depth; in part if at some; else it does not hold"
             ),
             judge=lambda values: graded(all(_larger(values)), in_part=any(_larger(values))),
         ),

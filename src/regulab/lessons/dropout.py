@@ -51,7 +51,7 @@ over images and places, averaged over the blocks. Whole channels were never drop
 first does not merely repeat the exercise that the network was trained on.
 
 A network that has learned nothing has no gap, and loses nothing when a channel goes. So gap and co-adaptation are
-judged at the rates where test accuracy is not worse than at rate 0; the others are shown.
+judged at the rates whose verdict on test accuracy is not `worse`; the others are shown.
 
 The variance has a consequence where batch norm follows, as in these networks. Its running variance, which inference
 divides by, was averaged over inputs with that noise; in inference the noise is gone and the variance is smaller, more
@@ -372,7 +372,7 @@ def _findings(values: Values) -> str:
         else ""
     )
     judged = (
-        f"At the rates that do not cost accuracy ({', '.join(useful)}), in this order and against rate 0, the gap is"
+        f"At the rates whose verdict is not worse ({', '.join(useful)}), in this order and against rate 0, the gap is"
         f" {listed['gap']}; the accuracy lost by deleting a channel {listed['deletion']}; the correlation of channels"
         f" {listed['correlation']}."
         if useful

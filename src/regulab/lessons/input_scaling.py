@@ -152,14 +152,20 @@ def _difference(found: Descent) -> float:
     return float(np.abs(found.excess - found.closed_form).max())
 
 
+def _three_digits(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.0f}"
+
+
 def _findings(values: Values, data: Mapping[str, str]) -> str:
     sentences = []
     for source in SOURCES:
-        chain = ", ".join(f"{name} {values[f'{source}_{name}_condition']:,.0f}" for name in VERSIONS)
-        epochs = ", ".join(f"{values[f'{source}_{name}_epochs']:,}" for name in VERSIONS)
+        chain = ", ".join(
+            f"{name} {_three_digits(values[f'{source}_{name}_condition'])}" for name in VERSIONS
+        )
+        epochs = ", ".join(_three_digits(values[f"{source}_{name}_epochs"]) for name in VERSIONS)
         sentences.append(
-            f"On {data[source]} the condition number is {chain}; in that order gradient descent needs {epochs} epochs"
-            " to remove 99 % of the excess loss."
+            f"On {data[source]} the condition number is about {chain}; in that order gradient descent needs {epochs}"
+            " epochs to remove 99 % of the excess loss."
         )
     if values["images_whitened_condition"] > values["images_scaled_condition"]:
         sentences.append(

@@ -181,6 +181,8 @@ def _measure(laboratory: Laboratory) -> Measured:
 
 
 def _findings(values: Values) -> str:
+    ridge = f"{values['ridge_removed']:.2g} %" if values["ridge_removed"] else "none"
+    others = f"at most {values['network_others']:.2g} %" if values["network_others"] else "none"
     return (
         "The ellipse touches the diamond"
         + (" at a corner: one coefficient is exactly 0" if values["lasso_small"] == 0 else " off the axes")
@@ -188,9 +190,9 @@ def _findings(values: Values) -> str:
         f" {NOISE_INPUTS} inputs of pure noise added, Lasso at the cross-validated λ removes"
         f" {values['noise_removed']:.0f} % of them and {values['real_removed']:.0f} % of the real inputs; the"
         f" one-standard-error rule removes {values['noise_removed_1se']:.0f} % and"
-        f" {values['real_removed_1se']:.0f} %; Ridge removes {values['ridge_removed']:.2g} %. In the networks the L1"
+        f" {values['real_removed_1se']:.0f} %; Ridge removes {ridge}. In the networks the L1"
         f" arm with the most zeros has at least {values['network_l1']:.2g} % of its weights exactly zero in every seed;"
-        f" the arms without L1 have at most {values['network_others']:.2g} %."
+        f" the arms without L1 have {others}."
     )
 
 

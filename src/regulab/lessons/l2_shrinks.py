@@ -196,7 +196,7 @@ def _findings(values: Values) -> str:
         f" correlated inputs, where ‖θ‖ has been halved, the factors of the coefficients lie between"
         f" {values['least_factor']:.2f} and {values['largest_factor']:.2f}; on the whole path {values['grown']} of"
         f" them grow somewhere and {values['turned']} change their sign."
-    )
+    ).replace(" -", " −")
     directions = (
         " It is the principal directions that shrink by a rule, s²/(s² + λ), and the weak ones go first."
         if values["directions"] < EXACT

@@ -49,10 +49,10 @@ So at its best rate $E - E^{*}$ falls to a share $\varepsilon$ of its start in a
 
 $$t = \frac{\ln(1/\varepsilon)}{2\ln\frac{\kappa + 1}{\kappa - 1}} \approx \frac{\kappa}{4}\ln\frac1\varepsilon$$
 
-steps: **proportional to κ**. Dividing a feature by its standard deviation $\sigma_j$ changes no prediction, since
-$w_j x_j = (w_j \sigma_j)(x_j/\sigma_j)$; it changes the surface that the optimizer walks on. What normalized
-features leave of $\kappa$ comes from their correlation $r$ alone: $\kappa = (1 + \lvert r\rvert)/(1 - \lvert
-r\rvert)$.
+steps, rounded up: **proportional to κ**. Dividing a feature by its standard deviation $\sigma_j$ changes no
+prediction, since $w_j x_j = (w_j \sigma_j)(x_j/\sigma_j)$; it changes the surface that the optimizer walks on.
+What normalized features leave of $\kappa$ comes from their correlation $r$ alone:
+$\kappa = (1 + \lvert r\rvert)/(1 - \lvert r\rvert)$.
 
 It also makes the two weights comparable: $w_j\sigma_j$ is what a feature one deviation above its mean adds.
 Comparable is not equal: a useless feature has a small weight at any scale.
@@ -124,7 +124,8 @@ def _measure(_laboratory: Laboratory) -> Measured:
                 digits=4,
             ),
             f"{key}_steps_theory": Number(
-                value=predicted_steps(side.bowl.condition), label=f"steps at most, by theory, {side.label}"
+                value=predicted_steps(side.bowl.condition),
+                label=f"bound on the steps by theory, before rounding up, {side.label}",
             ),
             f"{key}_steps": Number(value=len(side.path) - 1, label=f"steps that it took, {side.label}"),
             f"{key}_weight_1": Number(
@@ -219,7 +220,7 @@ def _pairs_table() -> Table:
             "κ",
             "2/λ_max",
             "largest stable rate",
-            "steps at most",
+            "bound on the steps",
         ],
         rows=rows,
     )

@@ -250,12 +250,14 @@ def _shift(value: float, label: str) -> Number:
 def _findings(v: Values) -> str:
     grew = v[f"response_l1_{TO:g}"] / v[f"response_l1_{FROM:g}"]
     other = v[f"response_l2_{TO:g}"] / v[f"response_l2_{FROM:g}"]
+    stays = "no further" if f"{grew:.3g}" == "1" else f"{grew:.3g} times as far"
     return (
         f"When {WRONG} of {PATIENTS} responses went from {FROM:g} σ off to {TO:g} σ off, the least-squares"
         f" line moved {other:.3g} times as far ({v[f'response_l2_{TO:g}']:.3g} σ), the least-absolute line"
-        f" {grew:.3g} times ({v[f'response_l1_{TO:g}']:.2g} σ). With the outliers in x instead, the lines"
-        f" moved {v[f'input_l2_{TO:g}']:.2g} σ (L2) and {v[f'input_l1_{TO:g}']:.2g} σ (L1). With squared"
-        f" loss, the weights moved the predictions by {v['penalty_none']:.3g} σ without a penalty,"
+        f" {stays} ({v[f'response_l1_{TO:g}']:.2g} σ). With the outliers in x instead, the lines"
+        f" moved {v[f'input_l2_{TO:g}']:.2g} σ (L2) and {v[f'input_l1_{TO:g}']:.2g} σ (L1). With ten"
+        f" features, outliers of {TO:g} σ in the response and squared loss, the weights moved the predictions"
+        f" by {v['penalty_none']:.3g} σ without a penalty,"
         f" {v['penalty_ridge']:.3g} σ with L2 and {v['penalty_lasso']:.3g} σ with L1; with absolute loss"
         f" by {v['penalty_absolute']:.2g} σ."
     )

@@ -41,7 +41,7 @@ $$w' = \begin{cases} w & \lvert w\rvert \ge \tau \\ 0 & \lvert w\rvert < \tau , 
 
 where $\tau$ is chosen so that a fraction $\kappa$ of the weights of convolutions and linear layers stays. Biases and
 normalization are left alone, and nothing is trained afterwards (retraining recovers more, Han et al. 2015). A penalty
-prepares the network during training: L1, $\lambda_1\sum\lvert w\rvert$, makes some weights zero for nothing (the
+prepares the network during training: L1, $\lambda_1\sum\lvert w\rvert$, makes some weights zero by itself (the
 proximal step) and many small; L2, $\frac{\lambda_2}{2}\sum w^2$, makes all smaller.
 
 **What zeros save.** On disk, a file with many zeros compresses well. In memory and time a dense convolution
@@ -196,7 +196,7 @@ def _numbers(
         arm, share = key.split()
         numbers[key] = Number(
             value=verdicts[key],
-            label=f"{NAMES[arm]}, {share} of the weights kept, against that: {d.mean():+.2f} points",
+            label=f"{NAMES[arm]}, {share.replace('%', ' %')} of the weights kept, against that: {d.mean():+.2f} points",
         )
     for key, d in against.items():
         other = NAMES[key.split()[-1]]

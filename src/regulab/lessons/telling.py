@@ -44,9 +44,9 @@ class Told:
 
     @property
     def tally(self) -> str:
-        """How many of the claims hold: ``3 of 4 claims hold``."""
-        held = sum(answer is Answer.HOLDS for answer in self.answers)
-        return f"{held} of {len(self.answers)} claims hold"
+        """How many of the claims hold: ``2 of 4 claims hold, 1 in part``."""
+        held, partly = (self.answers.count(answer) for answer in (Answer.HOLDS, Answer.IN_PART))
+        return f"{held} of {len(self.answers)} claims hold" + (f", {partly} in part" if partly else "")
 
     def to_json(self) -> dict[str, Any]:
         """Claims with their answers, numbers, tables, findings and conditions; nothing but JSON's own types."""

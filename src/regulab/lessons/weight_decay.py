@@ -348,15 +348,16 @@ def _distance(value: float, label: str) -> Number:
 
 
 def _findings(v: Values) -> str:
-    argument = "the penalty" if v["argument_adam"] < SAME else "not the penalty"
+    argument = "the penalty under Adam, too" if v["argument_adam"] < SAME else "not the penalty under Adam"
+    beside = "is the penalty" if v["decoupled_sgd"] < SAME else "is not the penalty even"
     snippet = "raises an error" if v["snippet_error"] != "none" else "runs"
     return (
         f"The two brackets equal the gradient to {max(v['plain_term'], v['decay_term']):.1g}; subtracting"
         f" them takes E from {v['start_error']:.4g} to {v['subtracted_error']:.4g}, adding them to"
         f" {v['added_error']:.4g}. After {OPTIMIZER_STEPS} steps torch's `weight_decay` is {argument}"
-        f" under Adam, too (difference {v['argument_adam']:.1g}); what differs is decay *beside* the step:"
-        f" by {v['decoupled_sgd']:.1g} for plain SGD, {v['decoupled_momentum']:.1g} with momentum,"
-        f" {v['adamw']:.1g} for AdamW. The L1 snippet {snippet} as it stands; with a target of zeros and a"
+        f" (difference {v['argument_adam']:.1g}). Decay *beside* the step {beside} for plain SGD (difference"
+        f" {v['decoupled_sgd']:.1g}); with momentum the difference is {v['decoupled_momentum']:.1g}, for"
+        f" AdamW {v['adamw']:.1g}. The L1 snippet {snippet} as it stands; with a target of zeros and a"
         f" sum it is λ₁·Σ|w| to {v['snippet_difference']:.1g}. Before batch norm, weights ten times as"
         f" large change the outputs by {v['output_change']:.1g}, and an effective learning rate of"
         f" {v[f'rate_{DECAYS[0]:g}']:.2g} without decay became {v[f'rate_{DECAYS[-1]:g}']:.2g} with λ ="
