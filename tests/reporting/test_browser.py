@@ -1,6 +1,5 @@
 """The page as a person opens it: in headless Chromium, from ``file://``."""
 
-import shutil
 import time
 from types import SimpleNamespace
 
@@ -11,20 +10,6 @@ from safetensors.numpy import save_file
 from regulab.files import file_name
 from regulab.reporting import write_report
 from tests.reporting.factory import make_records, with_diverged, with_stopped
-
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:  # a fresh profile every time
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=60_000)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
