@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -250,5 +253,34 @@ def test_kernels_are_compiled_once(monkeypatch, tmp_path):
         library.cache_clear()
         assert library(torch.bfloat16) is not None
         assert built.stat().st_mtime_ns == stamp
+    finally:
+        library.cache_clear()
+
+
+def test_without_a_place_to_keep_them_they_are_compiled_all_the_same(monkeypatch, tmp_path):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "taken"))
+    library.cache_clear()
+    try:
+        kernel = library(torch.float32)
+        assert kernel is not None
+        x, gamma, beta, _ = material(SHAPES[0], torch.float32, seed=8)
+        y, _, _ = Between.apply(x, gamma, beta, kernel, 3, 2, EPS, None)
+        torch.testing.assert_close(y, reference(x, gamma, beta, 2, 1.0), rtol=1e-4, atol=1e-5)
+    finally:
+        library.cache_clear()
+
+
+def test_a_kernel_that_cannot_be_loaded_is_no_error(monkeypatch, tmp_path):
+    def build(command, **_):
+        if "--version" not in command:
+            Path(command[command.index("-o") + 1]).write_bytes(b"no library")
+        return SimpleNamespace(returncode=0, stdout=b"gcc of the test")
+
+    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path))
+    monkeypatch.setattr(building.subprocess, "run", build)
+    library.cache_clear()
+    try:
+        assert library(torch.float32) is None
     finally:
         library.cache_clear()

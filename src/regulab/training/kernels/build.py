@@ -19,6 +19,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
+from regulab.errors import UserError
 from regulab.files import write_whole
 
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -46,15 +47,27 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     version = subprocess.run([found, "--version"], capture_output=True).stdout
     key = hashlib.sha256(SOURCE.read_bytes() + repr(flags).encode() + version + _processor()).hexdigest()[:16]
     path = Path(platformdirs.user_cache_dir("regulab")) / "kernels" / f"between-{key}.so"
-    if not path.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            built = Path(folder) / "between.so"
-            done = subprocess.run([found, *flags, str(SOURCE), "-o", str(built), "-lm"], capture_output=True)
-            if done.returncode:
-                return None
+    if path.exists():
+        return _loaded(path)
+    with tempfile.TemporaryDirectory() as folder:
+        built = Path(folder) / "between.so"
+        done = subprocess.run([found, *flags, str(SOURCE), "-o", str(built), "-lm"], capture_output=True)
+        if done.returncode:
+            return None
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, built.read_bytes())
-    return ctypes.CDLL(str(path))
+        except (OSError, UserError):  # no place to keep it: loaded, it outlives its file
+            return _loaded(built)
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> ctypes.CDLL | None:
+    """None where the folder's files may not be run, as on some shared machines."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        return None
 
 
 def _processor() -> bytes:
