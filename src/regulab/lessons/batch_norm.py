@@ -135,11 +135,6 @@ def _measure(laboratory: Laboratory) -> Measured:
     normalized = steps[2][1]
     mean = float(normalized.mean((0, 2, 3)).abs().max())
     variance = float((normalized.var((0, 2, 3), unbiased=False) - 1).abs().max())
-    norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
-    gammas, betas = (
-        sum(p.numel() for p in ps) for ps in zip(*((n.weight, n.bias) for n in norms), strict=True)
-    )
-    channels = sum(c.out_channels for c in module.modules() if isinstance(c, nn.Conv2d))
     numbers = {
         "mean": Number(value=mean, label="largest |mean| of a channel of x̂"),
         "variance": Number(value=variance, label="largest |variance − 1| of a channel of x̂"),
@@ -149,14 +144,7 @@ def _measure(laboratory: Laboratory) -> Measured:
         "bias_gradient": Number(
             value=gradient, label="gradient of that bias over the gradient of the weights"
         ),
-        "gammas": Number(value=gammas, label="γ in the network"),
-        "betas": Number(value=betas, label="β in the network"),
-        "channels": Number(value=channels, label="channels before its norms"),
-        "matching": Number(
-            value=sum(gamma == beta == CASES[name][1] for name, (gamma, beta) in cases.items()),
-            label="layers of the last table with one γ and one β per channel",
-        ),
-        "cases": Number(value=len(CASES), label="layers of that table"),
+        **_counts(module, cases),
         "bias_gradient_plain": Number(
             value=biases["no norm"].ratio,
             label="gradient of a bias over that of the weights without the norm",
@@ -168,8 +156,9 @@ def _measure(laboratory: Laboratory) -> Measured:
         findings=(
             "After the mean is taken off and the deviation divided out, every channel of x̂ has a mean within"
             f" {mean:.1g} of 0 and a variance within {variance:.1g} of 1; γ and β then move channel {channel} to"
-            f" wherever the next layer wants it. {channels} channels stand before norms, so there are {gammas} γ and"
-            f" {betas} β. A bias of up to ±3 before the norm changed the output by {change:.1g} of its largest value"
+            f" wherever the next layer wants it. {numbers['channels'].text()} channels stand before norms, so there are"
+            f" {numbers['gammas'].text()} γ and {numbers['betas'].text()} β. A bias of up to ±3 before the norm changed"
+            f" the output by {change:.1g} of its largest value"
             f"{', which is rounding' if change < CHANGE else ''}, and without a norm by"
             f" {biases['no norm'].change:.1g} of it: in the second figure, dots on the diagonal are values that did not"
             " change."
@@ -182,6 +171,20 @@ def _measure(laboratory: Laboratory) -> Measured:
         ),
         tables=[_steps_table(steps, channel), _layers_table(module, x), _cases_table(cases)],
     )
+
+
+def _counts(module: nn.Module, cases: Mapping[str, tuple[int, int]]) -> dict[str, Number]:
+    """How many γ and β the network has, and how many of the other cases have one of each per channel."""
+    norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
+    channels = sum(c.out_channels for c in module.modules() if isinstance(c, nn.Conv2d))
+    matching = sum(gamma == beta == CASES[name][1] for name, (gamma, beta) in cases.items())
+    return {
+        "gammas": Number(value=sum(norm.weight.numel() for norm in norms), label="γ in the network"),
+        "betas": Number(value=sum(norm.bias.numel() for norm in norms), label="β in the network"),
+        "channels": Number(value=channels, label="channels before its norms"),
+        "matching": Number(value=matching, label="layers of the last table with one γ and one β per channel"),
+        "cases": Number(value=len(CASES), label="layers of that table"),
+    }
 
 
 def _steps(x: Tensor, norm: BatchNorm) -> list[tuple[str, Tensor]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import Lasso
 
-from regulab.lessons.l1_figures import Evidence, draw
+from regulab.lessons.l1_figures import Corner, Evidence, draw
 from regulab.lessons.laboratory import Laboratory, Trial
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, Values, graded
 from regulab.lessons.linear import diabetes, lasso_path, strongest
-from regulab.lessons.selection import FOLDS, corner, select
+from regulab.lessons.selection import FOLDS, Selection, corner, select
 
 PAIR = ("bmi", "bp")  # the two inputs of the geometry: both matter, and they are correlated
 NOISE_INPUTS, DRAWS = 20, 10
@@ -93,6 +96,42 @@ def _measure(laboratory: Laboratory) -> Measured:
     trial = _train(laboratory)
     zeros = {arm: 100 * trial.results(arm, "zero_fraction") for arm in ARMS}
     numbers = {
+        **_path_numbers(strengths, lasso, theirs, m),
+        **_corner_numbers(touching),
+        **_selection_numbers(selection, n),
+        **_network_numbers(zeros),
+    }
+    return Measured(
+        numbers=numbers,
+        evidence=Evidence(
+            names=data.names,
+            strengths=strengths,
+            lasso=lasso,
+            corner=touching,
+            removed={
+                "Lasso, cross-validated": (selection.noise_removed, selection.real_removed),
+                "Lasso, 1-s.e. rule": (selection.noise_removed_1se, selection.real_removed_1se),
+                "Ridge, cross-validated": (selection.removed_by_ridge, selection.removed_by_ridge),
+            },
+            zeros=zeros,
+            accuracy={arm: trial.results(arm, "test_accuracy") for arm in ARMS},
+        ),
+        findings=_findings({key: number.value for key, number in numbers.items()}),
+        conditions=(
+            f"Coefficients: {m} patients and {n} standardized inputs of scikit-learn's diabetes data;"
+            f" {DRAWS} draws of {NOISE_INPUTS} noise inputs, {FOLDS} folds. Networks: cnn10k on"
+            f" {laboratory.dataset}, {trial.splits.train.labels.size:,} training images, {SEEDS} seeds,"
+            f" {trial.study.train.epochs} epochs, mini-batches of {trial.study.train.batch_size}."
+        ),
+        tables=[_table(trial)],
+    )
+
+
+def _path_numbers(
+    strengths: NDArray[np.float64], lasso: NDArray[np.float64], theirs: NDArray[np.float64], m: int
+) -> dict[str, Number]:
+    """Of our path ``(λ, n)`` beside scikit-learn's, from m samples."""
+    return {
         "sklearn": Number(
             value=float(np.abs(lasso - theirs).max() / np.abs(theirs).max()),
             label="largest difference from scikit-learn's Lasso, over the largest coefficient",
@@ -104,6 +143,11 @@ def _measure(laboratory: Laboratory) -> Measured:
         ),
         "lambda_max": Number(value=float(strengths[0]), label="λ from which all coefficients are zero"),
         "lambda1_max": Number(value=float(strengths[0]) / (2 * m), label="the same as regulab's λ₁ = λ/(2m)"),
+    }
+
+
+def _corner_numbers(touching: Corner) -> dict[str, Number]:
+    return {
         "lasso_small": Number(
             value=float(np.abs(touching.lasso).min()),
             label=f"smaller of the two coefficients where the ellipse touches the diamond ({', '.join(PAIR)})",
@@ -112,6 +156,12 @@ def _measure(laboratory: Laboratory) -> Measured:
             value=float(np.abs(touching.ridge).min()),
             label="smaller of the two where the ellipse touches the circle",
         ),
+    }
+
+
+def _selection_numbers(selection: Selection, n: int) -> dict[str, Number]:
+    """Of what is removed of n real and of the noise inputs."""
+    return {
         "zero_inputs": Number(
             value=float((NOISE_INPUTS * selection.noise_removed + n * selection.real_removed).mean())
             / (NOISE_INPUTS + n),
@@ -143,6 +193,12 @@ def _measure(laboratory: Laboratory) -> Measured:
             label="most inputs removed by Ridge at its cross-validated λ",
             unit="%",
         ),
+    }
+
+
+def _network_numbers(zeros: Mapping[str, NDArray[np.float64]]) -> dict[str, Number]:
+    """Of the exact zeros of each arm ``(S,)``, in percent."""
+    return {
         "network_l1": Number(
             value=float(max(zeros[arm].min() for arm in ARMS if arm.startswith("L1"))),
             label="exact zeros in networks, best arm of L1, least of its seeds",
@@ -154,30 +210,6 @@ def _measure(laboratory: Laboratory) -> Measured:
             unit="% of the weights",
         ),
     }
-    return Measured(
-        numbers=numbers,
-        evidence=Evidence(
-            names=data.names,
-            strengths=strengths,
-            lasso=lasso,
-            corner=touching,
-            removed={
-                "Lasso, cross-validated": (selection.noise_removed, selection.real_removed),
-                "Lasso, 1-s.e. rule": (selection.noise_removed_1se, selection.real_removed_1se),
-                "Ridge, cross-validated": (selection.removed_by_ridge, selection.removed_by_ridge),
-            },
-            zeros=zeros,
-            accuracy={arm: trial.results(arm, "test_accuracy") for arm in ARMS},
-        ),
-        findings=_findings({key: number.value for key, number in numbers.items()}),
-        conditions=(
-            f"Coefficients: {m} patients and {n} standardized inputs of scikit-learn's diabetes data;"
-            f" {DRAWS} draws of {NOISE_INPUTS} noise inputs, {FOLDS} folds. Networks: cnn10k on"
-            f" {laboratory.dataset}, {trial.splits.train.labels.size:,} training images, {SEEDS} seeds,"
-            f" {trial.study.train.epochs} epochs, mini-batches of {trial.study.train.batch_size}."
-        ),
-        tables=[_table(trial)],
-    )
 
 
 def _findings(values: Values) -> str:

@@ -110,43 +110,85 @@ def _measure(laboratory: Laboratory) -> Measured:
     norms = np.linalg.norm(path, axis=1)
     least = np.linalg.norm(ridge_path(data.x, data.y, [0.0]))
     half = int(np.abs(norms - least / 2).argmin())
-    by_theory = squares / (squares + STRENGTHS[:, None])
     pairs = [_weights(trial, arm) for arm in ARMS]
     weights = {arm: pair[0] for arm, pair in zip(ARMS, pairs, strict=True)}
     layers = {arm: pair[1] for arm, pair in zip(ARMS, pairs, strict=True)}
-    ratios = layers["L2 0.01"] / layers["none"]
     zero = {arm: float(trial.results(arm, "zero_fraction").max()) * 100 for arm in ARMS}
     lengths = np.array([trial.results(arm, "weight_norm_l2") for arm in ARMS])
-    numbers = {
+    evidence = Evidence(
+        names=data.names,
+        strengths=STRENGTHS,
+        path=path,
+        factors=factors,
+        flat=flat,
+        directions=directions,
+        squares=squares,
+        half=float(STRENGTHS[half]),
+        seeds=SEEDS,
+        weights=weights,
+        layers=layers,
+    )
+    numbers = {**_linear_numbers(evidence, theirs, m), **_network_numbers(layers, zero, lengths)}
+    return Measured(
+        numbers=numbers,
+        evidence=evidence,
+        findings=_findings({key: number.value for key, number in numbers.items()}),
+        conditions=(
+            f"Coefficients: {m} patients and {len(data.names)} standardized inputs of scikit-learn's diabetes data,"
+            f" {len(STRENGTHS)} values of λ. Networks: cnn10k on {laboratory.dataset},"
+            f" {trial.splits.train.labels.size:,} training images, {SEEDS} seeds, {trial.study.train.epochs} epochs."
+        ),
+        tables=[_table(trial, zero)],
+    )
+
+
+def _linear_numbers(evidence: Evidence, theirs: Array, m: int) -> dict[str, Number]:
+    """Of the paths beside scikit-learn's ``(λ, n)``, from m samples."""
+    row = int(np.abs(STRENGTHS - evidence.half).argmin())
+    by_theory = evidence.squares / (evidence.squares + STRENGTHS[:, None])
+    return {
         "sklearn": Number(
-            value=float(np.abs(path - theirs).max() / np.abs(theirs).max()),
+            value=float(np.abs(evidence.path - theirs).max() / np.abs(theirs).max()),
             label="largest difference from scikit-learn's Ridge, over the largest coefficient",
         ),
-        "half": Number(value=float(STRENGTHS[half]), label="λ at which ‖θ‖ is half that of least squares"),
-        "half_lambda2": Number(value=float(STRENGTHS[half]) / m, label="the same as regulab's λ₂ = λ/m"),
+        "half": Number(value=evidence.half, label="λ at which ‖θ‖ is half that of least squares"),
+        "half_lambda2": Number(value=evidence.half / m, label="the same as regulab's λ₂ = λ/m"),
         "least_factor": Number(
-            value=float(factors[half].min()), label="least factor of a coefficient there (real inputs)"
+            value=float(evidence.factors[row].min()),
+            label="least factor of a coefficient there (real inputs)",
         ),
         "largest_factor": Number(
-            value=float(factors[half].max()), label="largest factor of a coefficient there (real inputs)"
+            value=float(evidence.factors[row].max()),
+            label="largest factor of a coefficient there (real inputs)",
         ),
         "grown": Number(
-            value=int((np.abs(factors) > 1 + EXACT).any(0).sum()),
-            label=f"coefficients of {len(data.names)} that grow somewhere on the path",
+            value=int((np.abs(evidence.factors) > 1 + EXACT).any(0).sum()),
+            label=f"coefficients of {len(evidence.names)} that grow somewhere on the path",
         ),
         "turned": Number(
-            value=int((factors < 0).any(0).sum()),
-            label=f"coefficients of {len(data.names)} that change sign on the path",
+            value=int((evidence.factors < 0).any(0).sum()),
+            label=f"coefficients of {len(evidence.names)} that change sign on the path",
         ),
         "orthonormal": Number(
-            value=float(np.abs(flat * (1 + STRENGTHS[:, None]) - 1).max()),
+            value=float(np.abs(evidence.flat * (1 + STRENGTHS[:, None]) - 1).max()),
             label="largest departure from 1/(1 + λ) with orthonormal inputs, relative",
         ),
         "directions": Number(
-            value=float(np.abs(directions / by_theory - 1).max()),
+            value=float(np.abs(evidence.directions / by_theory - 1).max()),
             label="largest departure from s²/(s² + λ) along principal directions, relative",
         ),
-        "linear_zeros": Number(value=int((path == 0).sum()), label="coefficients exactly zero on the path"),
+        "linear_zeros": Number(
+            value=int((evidence.path == 0).sum()), label="coefficients exactly zero on the path"
+        ),
+    }
+
+
+def _network_numbers(
+    layers: Mapping[str, NDArray[np.float64]], zero: Mapping[str, float], lengths: NDArray[np.float64]
+) -> dict[str, Number]:
+    """Of the arms' layers, their zeros in percent, and ‖w‖ ``(arms, S)``."""
+    ratios = layers["L2 0.01"] / layers["none"]
+    return {
         "network_zeros": Number(
             value=max(zero[arm] for arm in ARMS if arm != "none"),
             label="most exact zeros in a network with L2",
@@ -164,30 +206,6 @@ def _measure(laboratory: Laboratory) -> Measured:
             value=float(ratios.max()), label="largest factor of a layer's weights at λ₂ = 0.01, against none"
         ),
     }
-    evidence = Evidence(
-        names=data.names,
-        strengths=STRENGTHS,
-        path=path,
-        factors=factors,
-        flat=flat,
-        directions=directions,
-        squares=squares,
-        half=float(STRENGTHS[half]),
-        seeds=SEEDS,
-        weights=weights,
-        layers=layers,
-    )
-    return Measured(
-        numbers=numbers,
-        evidence=evidence,
-        findings=_findings({key: number.value for key, number in numbers.items()}),
-        conditions=(
-            f"Coefficients: {m} patients and {len(data.names)} standardized inputs of scikit-learn's diabetes data,"
-            f" {len(STRENGTHS)} values of λ. Networks: cnn10k on {laboratory.dataset},"
-            f" {trial.splits.train.labels.size:,} training images, {SEEDS} seeds, {trial.study.train.epochs} epochs."
-        ),
-        tables=[_table(trial, zero)],
-    )
 
 
 def _findings(values: Values) -> str:
