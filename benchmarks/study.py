@@ -1,11 +1,13 @@
 """The whole assignment, four arms × 40 epochs on MNIST: regulab's wall clock, and what others need for the same images.
 
 regulab's time is that of the command from start to report: start-up, reading, validation after every epoch, the test,
-graphs, galleries and pages. The others' is computed from the rates in throughput.json: 4 arms × 40 epochs × 50,000
-images ÷ model-images per second, without validating, testing or reporting, which is in their favour.
+graphs, galleries and pages. The others' is computed from the rates in throughput.json: 4 arms × seeds × 40 epochs ×
+50,000 images ÷ model-images per second, without validating, testing or reporting, which is in their favour.
 
     python benchmarks/throughput.py --out benchmarks/throughput.md
-    python benchmarks/study.py --out benchmarks/study
+    python benchmarks/study.py
+    python benchmarks/throughput.py --device cuda --steps 390 --out benchmarks/throughput-cuda.md
+    python benchmarks/study.py --device cuda --seeds 32 --throughput benchmarks/throughput-cuda.json
 """
 
 from __future__ import annotations
@@ -33,12 +35,12 @@ from regulab.reporting.theme import THEMES, Theme
 ARMS, EPOCHS, IMAGES = 4, 40, 50_000
 HERE = Path(__file__).resolve().parent
 PEERS = ("notebook", "memory", "lightning", "keras")
-OURS = "fleet-4-auto"
 
 
-def timed_study(folder: Path) -> tuple[float, dict[str, Any]]:
+def timed_study(folder: Path, seeds: int, device: str) -> tuple[float, dict[str, Any]]:
     """Seconds from the command to its end, and the environment that the study recorded."""
-    command = ["regulab.cli", "run", "l1-l2-mnist", "seeds=1", "--out", str(folder), "-q"]
+    command = ["regulab.cli", "run", "l1-l2-mnist", "--seeds", str(seeds), "--device", device]
+    command += ["--out", str(folder), "-q"]
     code = f"import sys; from regulab.cli import main; sys.argv = {command!r}; main()"
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
@@ -61,26 +63,26 @@ def page(content: Mapping[str, Any]) -> str:
         f"| {throughput.CONTENDERS[name].text} | {minutes:.1f} | {minutes / content['minutes']:.1f} |"
         for name, minutes in content["others"].items()
     ]
-    table = "\n".join(rows)
+    table, source, bars = "\n".join(rows), content["throughput"], content["picture"]
     return f"""# The whole assignment on MNIST
 
 {content["date"]}, {environment["processor"]}, {environment["threads"]} threads, {environment["precision"]}, regulab \
 {environment["regulab"]} ({environment["commit"]}), torch {environment["libraries"]["torch"]}. \
 Command: `{content["command"]}`, n = 1.
 
-Four arms × {EPOCHS} epochs × {IMAGES:,} images, one seed.
+Four arms × {EPOCHS} epochs × {IMAGES:,} images × {content["seeds"]} seed{"s" * (content["seeds"] > 1)}.
 
 | | minutes | ratio |
 | --- | ---: | ---: |
-| `regulab run l1-l2-mnist seeds=1`, from start to report | {content["minutes"]:.1f} | 1.0 |
+| `regulab run l1-l2-mnist seeds={content["seeds"]}`, from start to report | {content["minutes"]:.1f} | 1.0 |
 {table}
 
-The others' minutes are computed from their rates in [throughput.md](throughput.md), training steps alone, which is in
+The others' minutes are computed from their rates in [{source}]({source}), training steps alone, which is in
 their favour: regulab's include start-up, validation after every epoch, the test, and the report.
 
 <picture>
-  <source media="(prefers-color-scheme: dark)" srcset="speed-dark.png">
-  <img src="speed-light.png" alt="Bars: model-images per second of every contender, and minutes for the whole study">
+  <source media="(prefers-color-scheme: dark)" srcset="{bars}-dark.png">
+  <img src="{bars}-light.png" alt="Bars: model-images per second of every contender, and minutes for the whole study">
 </picture>
 """
 
@@ -101,7 +103,8 @@ def picture(content: Mapping[str, Any], theme: Theme) -> Figure:
     names = ["regulab run, start to report", *(_label(name) for name in content["others"])]
     minutes = [content["minutes"], *content["others"].values()]
     _bars(below, names, minutes, [True] + [False] * len(content["others"]), "{:.1f}", theme)
-    below.set_title(f"{ARMS} arms × {EPOCHS} epochs on MNIST, minutes (less is better)")
+    seeds = f" × {content['seeds']} seeds" if content["seeds"] > 1 else ""
+    below.set_title(f"{ARMS} arms{seeds} × {EPOCHS} epochs on MNIST, minutes (less is better)")
     return figure
 
 
@@ -127,27 +130,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=HERE / "study", help="without a suffix")
+    parser.add_argument("--device", choices=throughput.MATRIX, default="cpu")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--throughput", type=Path, default=HERE / "throughput.json")
+    parser.add_argument("--out", type=Path, help="without a suffix; by default study, or study-cuda")
     arguments = parser.parse_args()
-    measured = rates(json.loads((HERE / "throughput.json").read_text("utf-8")))
+    suffix = "" if arguments.device == "cpu" else f"-{arguments.device}"
+    out = arguments.out or HERE / f"study{suffix}"
+    measured = rates(json.loads(arguments.throughput.read_text("utf-8")))
     with tempfile.TemporaryDirectory() as folder:
-        seconds, environment = timed_study(Path(folder) / "run")
-    total = ARMS * EPOCHS * IMAGES
+        seconds, environment = timed_study(Path(folder) / "run", arguments.seeds, arguments.device)
+    total = ARMS * arguments.seeds * EPOCHS * IMAGES
     content = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(["python", *sys.argv]),
         "environment": environment,
+        "seeds": arguments.seeds,
+        "throughput": arguments.throughput.with_suffix(".md").name,
+        "picture": f"speed{suffix}",
         "minutes": seconds / 60,
-        "others": {name: total / measured[name] / 60 for name in PEERS},
+        "others": {name: total / measured[name] / 60 for name in PEERS if name in measured},
         "rates": measured,
     }
-    write_whole(arguments.out.with_suffix(".json"), json_bytes(content))
-    write_whole(arguments.out.with_suffix(".md"), page(content).encode())
+    write_whole(out.with_suffix(".json"), json_bytes(content))
+    write_whole(out.with_suffix(".md"), page(content).encode())
     for theme in THEMES:
         with theme.applied():
-            write_whole(
-                arguments.out.with_name(f"speed-{theme.name}.png"), render(picture(content, theme), "png")
-            )
+            image = render(picture(content, theme), "png")
+            write_whole(out.with_name(f"{content['picture']}-{theme.name}.png"), image)
     print(page(content))
 
 

@@ -10,6 +10,7 @@ a linear layer, forward, and again for each gradient that is needed.
 
     pip install -e '.[peers]'
     python benchmarks/throughput.py --out benchmarks/throughput.md
+    python benchmarks/throughput.py --device cuda --steps 390 --out benchmarks/throughput-cuda.md
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regulab.config import Study
     from regulab.data import Images, Splits
+    from regulab.training.crew import Crew
 
 BATCH_SIZE, DROPOUT, DEGREES = 128, 0.05, 7.0
 NOTEBOOK = "notebook"
+MATRIX = {"cpu": 2048, "cuda": 8192}  # rows of the matrices whose product is the yardstick
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ CONTENDERS = {
     "fleet-8-auto": Contender("regulab, four arms × 2 seeds", "fleet", "auto", FOUR_ARMS, seeds=2),
     "fleet-16-auto": Contender("regulab, four arms × 4 seeds", "fleet", "auto", FOUR_ARMS, seeds=4),
     "fleet-40-auto": Contender("regulab, four arms × 10 seeds", "fleet", "auto", FOUR_ARMS, seeds=10),
+    "fleet-128-auto": Contender("regulab, four arms × 32 seeds", "fleet", "auto", FOUR_ARMS, seeds=32),
 }
+GPU_ONLY = ("fleet-128-auto",)  # unless asked for
+CPU_ONLY = ("keras", "fleet-4-layers")  # the extra's jax knows no GPU; kernels are for processors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +93,7 @@ class Measurement:
     matrix_gflops: float  # per second, the largest that a product of two matrices reached in this process
     peak_mib: float  # resident memory of the process, its highest
     worker_mib: float  # the same of its largest loader worker, with pages that it shares; 0 without workers
+    device_mib: float = 0.0  # of a GPU, the most that was allocated
     environment: dict[str, Any]
 
     @property
@@ -115,10 +122,13 @@ class Row:
     share: float  # of the matrix-product peak, in percent, median
     peak_mib: int
     worker_mib: int
+    device_mib: int
 
 
-def measure(name: str, steps: int, l1: float) -> Measurement:
+def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
     """Trains one short epoch of ``steps`` steps unmeasured and two measured, in this process."""
+    import torch
+
     from regulab.config import build_study
     from regulab.data import data_root, load
     from regulab.training.environment import describe
@@ -137,11 +147,12 @@ def measure(name: str, steps: int, l1: float) -> Measurement:
     study = build_study(content)
     splits = load(study.data, study.protocol, data_root(None))
     if contender.engine in ("plain", "fleet"):
-        seconds = _time_crew(study, splits, contender, steps)
+        seconds = _time_crew(study, splits, contender, steps, device)
     else:
-        seconds = _time_peer(contender.engine, splits.train, steps, l1)
+        seconds = _time_peer(contender.engine, splits.train, steps, l1, device)
     peak_mib, worker_mib = _mib(resource.RUSAGE_SELF), _mib(resource.RUSAGE_CHILDREN)
-    machine = choose_machine("cpu", contender.precision)
+    device_mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
+    machine = choose_machine(device, contender.precision)
     return Measurement(
         contender=name,
         precision=machine.precision,
@@ -149,34 +160,40 @@ def measure(name: str, steps: int, l1: float) -> Measurement:
         images=2 * steps * BATCH_SIZE,
         seconds=seconds,
         gflops=arithmetic(28, 28) / 1e9,
-        matrix_gflops=matrix_peak(machine.precision),
+        matrix_gflops=matrix_peak(machine.precision, device),
         peak_mib=peak_mib,
         worker_mib=worker_mib if contender.engine in (NOTEBOOK, "lightning") else 0,
+        device_mib=device_mib,
         environment=describe(machine, splits),
     )
 
 
-def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int) -> float:
+def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, device: str) -> float:
     from regulab import techniques
     from regulab.preparation import prepare
     from regulab.training.batches import ImageTensors
     from regulab.training.crew import Run
     from regulab.training.loop import make_crew
 
-    material, count = prepare(study, splits, "cpu"), steps * BATCH_SIZE
+    material, count = prepare(study, splits, device), steps * BATCH_SIZE
     train = ImageTensors(material.train.pixels[:count], material.train.labels[:count])
     machine = replace(material.machine, kernels=material.machine.kernels and contender.kernels)
     arms = techniques.arms_of(study)
     runs = [Run(arm, seed, values) for seed in study.seeds for arm, values in arms.items()]
     crew = make_crew(contender.engine, replace(material, train=train, machine=machine), runs)
-    crew.train_epoch(1)
+    _trained(crew, 1)
     start = time.perf_counter()
-    crew.train_epoch(2)
-    crew.train_epoch(3)
+    _trained(crew, 2)
+    _trained(crew, 3)
     return time.perf_counter() - start
 
 
-def _time_peer(peer: str, train: Images, steps: int, l1: float) -> float:
+def _trained(crew: Crew, epoch: int) -> None:
+    """One epoch, whose losses are read: a GPU is then done."""
+    crew.train_epoch(epoch).loss.tolist()
+
+
+def _time_peer(peer: str, train: Images, steps: int, l1: float, device: str) -> float:
     if peer == "keras":
         from peers import keras_jax
 
@@ -196,17 +213,24 @@ def _time_peer(peer: str, train: Images, steps: int, l1: float) -> float:
         from peers import lightning_style
 
         return lightning_style.seconds(
-            dataset, batch_size=BATCH_SIZE, dropout=DROPOUT, unmeasured=steps, measured=2 * steps
+            dataset,
+            batch_size=BATCH_SIZE,
+            dropout=DROPOUT,
+            unmeasured=steps,
+            measured=2 * steps,
+            device=device,
         )
     model = notebook_style.Net(DROPOUT)
     if peer == NOTEBOOK:
-        losses = notebook_style.training_steps(model, dataset, batch_size=BATCH_SIZE, l1=l1)
+        losses = notebook_style.training_steps(model, dataset, batch_size=BATCH_SIZE, l1=l1, device=device)
     else:
         import torch
         from peers import in_memory
 
         pixels, labels = torch.from_numpy(train.pixels[..., 0]), torch.from_numpy(train.labels)
-        losses = in_memory.training_steps(model, pixels, labels, batch_size=BATCH_SIZE, degrees=DEGREES)
+        losses = in_memory.training_steps(
+            model.to(device), pixels.to(device), labels.to(device), batch_size=BATCH_SIZE, degrees=DEGREES
+        )
     for _ in range(steps):
         next(losses)
     start = time.perf_counter()
@@ -243,16 +267,18 @@ def arithmetic(height: int, width: int) -> int:
     return total
 
 
-def matrix_peak(precision: str, size: int = 2048, repeats: int = 12) -> float:
+def matrix_peak(precision: str, device: str, repeats: int = 12) -> float:
     """Billions of operations a second of the fastest of some products of two square matrices, all threads."""
     import torch
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    dtype, size = torch.bfloat16 if precision == "bf16" else torch.float32, MATRIX[device]
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in "ab")
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
-        torch.mm(left, right)
+        product = torch.mm(left, right)
+        if device == "cuda":
+            product[0, 0].item()  # waits until it is there
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best / 1e9
 
@@ -285,6 +311,7 @@ def summarize(measurements: Sequence[Measurement]) -> list[Row]:
                 share=round(statistics.median(m.share for m in own), 1),
                 peak_mib=round(max(m.peak_mib for m in own)),
                 worker_mib=round(max(m.worker_mib for m in own)),
+                device_mib=round(max(m.device_mib for m in own)),
             )
         )
     return rows
@@ -301,6 +328,7 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
     ]
     for row in rows:
         memory = f"{row.peak_mib}" + (f" + 2 × {row.worker_mib}" if row.worker_mib else "")
+        memory += f"; GPU {row.device_mib}" if row.device_mib else ""
         lines.append(
             f"| {row.text} | {row.precision} | {row.runs} "
             f"| {row.rate:,} ({row.lowest:,} to {row.highest:,}) | {row.ratio:.2f} | {row.share:.1f} | {memory} |"
@@ -308,7 +336,7 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
     lines += [
         "",
         "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the first row. The",
-        "share is of the fastest product of two 2048 × 2048 matrices of that precision in the same process.",
+        "share is of the fastest product of two square matrices of that precision in the same process.",
         "Memory is the highest resident size; the second figure is a loader worker's, in which pages that it",
         "shares with its parent count again. PIL rotates to the nearest pixel, the others bilinearly.",
     ]
@@ -334,8 +362,9 @@ def describe_conditions(
     ]
 
 
-def run_contender(name: str, steps: int, l1: float) -> Measurement:
-    command = [sys.executable, __file__, "--contender", name, "--steps", str(steps), "--notebook-l1", str(l1)]
+def run_contender(name: str, steps: int, l1: float, device: str) -> Measurement:
+    command = [sys.executable, __file__, "--contender", name, "--steps", str(steps)]
+    command += ["--notebook-l1", str(l1), "--device", device]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if answer.returncode:
         sys.exit(f"{name} failed, see above")
@@ -349,6 +378,7 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=int, default=40, help="one unmeasured and two measured epochs of so many"
     )
+    parser.add_argument("--device", choices=MATRIX, default="cpu")
     parser.add_argument(
         "--notebook-l1", type=float, default=0.0, help="λ of an L1 term in the notebook-style loop"
     )
@@ -360,14 +390,17 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.contender:
-        print(json.dumps(asdict(measure(arguments.contender, arguments.steps, arguments.notebook_l1))))
+        found = measure(arguments.contender, arguments.steps, arguments.notebook_l1, arguments.device)
+        print(json.dumps(asdict(found)))
         return
     load = os.getloadavg()[0]
     measurements = []
-    chosen = [name for name in CONTENDERS if name in (NOTEBOOK, *(arguments.only or CONTENDERS))]
+    left_out = CPU_ONLY if arguments.device == "cuda" else GPU_ONLY
+    wanted = arguments.only or [name for name in CONTENDERS if name not in left_out]
+    chosen = [name for name in CONTENDERS if name in (NOTEBOOK, *wanted)]
     for turn in range(arguments.rounds):
         for name in chosen:
-            found = run_contender(name, arguments.steps, arguments.notebook_l1)
+            found = run_contender(name, arguments.steps, arguments.notebook_l1, arguments.device)
             print(f"round {turn + 1}, {name}: {found.rate:,.0f} model-images/s", file=sys.stderr, flush=True)
             measurements.append(found)
     command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])

@@ -131,7 +131,9 @@ def test_training_steps_learn_and_go_on_past_an_epoch():
     dataset = notebook_style.RotatedImages(pixels, labels, 7.0)
     torch.manual_seed(0)
 
-    losses = notebook_style.training_steps(notebook_style.Net(0.05), dataset, batch_size=16, l1=0.0)
+    losses = notebook_style.training_steps(
+        notebook_style.Net(0.05), dataset, batch_size=16, l1=0.0, device="cpu"
+    )
     found = [next(losses) for _ in range(8)]  # two steps an epoch
     losses.close()
 
@@ -251,6 +253,7 @@ def test_the_whole_study_is_compared_at_the_rates_that_were_measured():
     environment = {"processor": "x", "threads": 2, "precision": "bf16", "regulab": "1", "commit": "c"}
     environment["libraries"] = {"torch": "2"}
     content = {"environment": environment, "date": "d", "command": "c", "minutes": 4.0}
+    content |= {"seeds": 1, "throughput": "throughput.md", "picture": "speed"}
     page = study.page(content | {"others": {"notebook": 30.0}})
     assert "| 30.0 | 7.5 |" in page
 

@@ -34,7 +34,7 @@ class Classifier(lightning.LightningModule):
 
 
 def seconds(
-    dataset: RotatedImages, *, batch_size: int, dropout: float, unmeasured: int, measured: int
+    dataset: RotatedImages, *, batch_size: int, dropout: float, unmeasured: int, measured: int, device: str
 ) -> float:
     """Wall-clock of so many training steps, after others that are not measured."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -43,7 +43,8 @@ def seconds(
     model = Classifier(dropout, unmeasured)
     trainer = lightning.Trainer(
         max_steps=unmeasured + measured,
-        accelerator="cpu",
+        accelerator="gpu" if device == "cuda" else device,
+        devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

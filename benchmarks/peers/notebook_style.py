@@ -76,19 +76,21 @@ def block(inputs: int, dropout: float, *, pooled: bool) -> list[nn.Module]:
 
 def l1_penalty(model: nn.Module, strength: float) -> Tensor:
     """λ·Σ|w| over all parameters, biases and normalization included, as the course's notebooks sum it."""
-    return strength * sum((p.abs().sum() for p in model.parameters()), torch.zeros(()))
+    return strength * torch.stack([p.abs().sum() for p in model.parameters()]).sum()
 
 
 def training_steps(
-    model: nn.Module, dataset: Dataset[tuple[Tensor, int]], *, batch_size: int, l1: float
+    model: nn.Module, dataset: Dataset[tuple[Tensor, int]], *, batch_size: int, l1: float, device: str
 ) -> Generator[float, None, None]:
     """Trains epoch after epoch without end, one step for each loss that is taken: SGD with momentum."""
     loader = DataLoader(dataset, batch_size, shuffle=True, num_workers=WORKERS, drop_last=True)
+    model.to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     model.train()
     while True:
         correct = 0
         for images, labels in loader:
+            images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             logits = model(images)
             loss = F.cross_entropy(logits, labels)

@@ -93,7 +93,8 @@ def train_missing(
         store.write_environment(describe(material.machine, splits, remarks(fleets)))
         announce(progress, material.study, fleets, pending, store)
     for fleet in pending:
-        aboard = replace(material, machine=choose_machine(device, fleet.precision, fleet.kernels))
+        machine = choose_machine(device, fleet.precision, fleet.kernels, fleet.resident)
+        aboard = replace(material, machine=machine)
         validation = ImageTensors.of(splits.validation, aboard.machine.device)
         with threads(fleet.threads):
             trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)

@@ -21,6 +21,7 @@ CPU = torch.device("cpu")
 FLOAT32 = Machine(CPU, torch.float32)
 FUSED = Machine(CPU, torch.float32, kernels=library(torch.float32) is not None)
 FLOAT64 = Machine(CPU, torch.float64, parameters=torch.float64)
+RESIDENT = Machine(CPU, torch.float64, parameters=torch.float64, resident=True)  # as on a GPU
 
 
 def study_of(arms: Mapping[str, Any], **more: Any) -> Study:
@@ -33,7 +34,7 @@ def material_of(study: Study, images: int = 150, machine: Machine = FLOAT32) -> 
     splits = load(study.data, study.protocol, Path("nowhere"))
     train = splits.train.take(range(images))
     return Material(
-        study, ImageTensors.of(train, CPU), fit(train, "dataset"), len(splits.class_names), machine
+        study, ImageTensors.of(train, machine.device), fit(train, "dataset"), len(splits.class_names), machine
     )
 
 

@@ -8,7 +8,16 @@ import torch
 from regulab.training.crew import evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainRun
-from tests.training.material import FLOAT32, FLOAT64, FUSED, material_of, runs_of, study_of, validation_of
+from tests.training.material import (
+    FLOAT32,
+    FLOAT64,
+    FUSED,
+    RESIDENT,
+    material_of,
+    runs_of,
+    study_of,
+    validation_of,
+)
 
 ARMS = {
     "none": {},
@@ -76,10 +85,11 @@ def differences(plains, ended):
     return found
 
 
+@pytest.mark.parametrize("machine", [FLOAT64, RESIDENT], ids=["host", "resident"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_every_run_equals_the_plain_loop(optimizer):
+def test_every_run_equals_the_plain_loop(optimizer, machine):
     """In float64, where a difference is a difference of the mathematics: parameters, buffers, penalties, evaluation."""
-    runs, plains, ended, (fleet, aboard, material) = trained(FLOAT64, optimizer)
+    runs, plains, ended, (fleet, aboard, material) = trained(machine, optimizer)
     for (position, name), difference in differences(plains, ended).items():
         assert difference.max() < 1e-9, f"{runs[position].arm}, {name}"
     validation = validation_of(material.study)

@@ -8,7 +8,7 @@ import torch
 from regulab import techniques
 from regulab.training import machine as machines
 from regulab.training.machine import choose_machine, training_threads
-from regulab.training.planning import bytes_per_image, plan_fleets, remarks
+from regulab.training.planning import FleetPlan, bytes_per_image, plan_fleets, remarks
 from tests.training.material import FLOAT32, material_of, study_of
 
 ARMS = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2}}
@@ -28,6 +28,15 @@ def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
     assert [len(fleet.runs) for fleet in fleets] == [2, 1, 2, 1]
     assert remarks(fleets) == ["fleets are split: memory, 2 of a seed's 3 runs of one architecture at a time"]
     assert [run for fleet in fleets for run in fleet.runs] == [(a, s) for s in range(2) for a in ARMS]
+
+
+def test_a_plan_keeps_whose_draws_it_began_with():
+    study = study_of(ARMS)
+    material = material_of(study, machine=replace(FLOAT32, resident=True))
+    (fleet,) = plan_fleets(material, techniques.arms_of(study), study.seeds, [])
+    assert FleetPlan.of_json(fleet.to_json()) == fleet
+    assert choose_machine("cpu", fleet.precision, fleet.kernels, fleet.resident).resident
+    assert not choose_machine("cpu", "auto").resident
 
 
 def test_with_memory_enough_there_is_nothing_to_say():

@@ -133,7 +133,7 @@ def test_stacked_dropout_shares_draws_within_seeds(shape, rates):
     seeds = [Streams("d", 0), Streams("d", 1)]
     stack = nn.Sequential(StackedDropout([Dropout(rate) for rate in rates]))
     sources = [DropoutDraws(streams) for streams in seeds]
-    bind_dropout(stack, [2, 2], [source.draw for source in sources])
+    bind_dropout(stack, [0, 0, 1, 1], lambda layer, shape: [source.draw(layer, shape) for source in sources])
     parts = [batch(*shape) + r for r in range(4)]
     together = torch.cat(parts, 1)
     if len(shape) == 4:

@@ -81,7 +81,7 @@ def run(
     epochs: Annotated[int | None, typer.Option(help="Epochs of every run.")] = None,
     seeds: Annotated[str | None, typer.Option(help="A count (5) or a list (0,3,7).")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory; default: runs/<name>.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps …")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1 …")] = "auto",
     protocol: Annotated[str | None, typer.Option(help="holdout or course.")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what the run directory holds first.")

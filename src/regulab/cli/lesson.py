@@ -29,7 +29,7 @@ def lesson(
     out: Annotated[Path, typer.Option(help="The folder for page, figures and numbers.")] = Path(
         "runs/lessons"
     ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps …")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1 …")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
 ) -> None:
     """Run a lesson, or all of them: the claim, the measured numbers, the answer, the figure."""

@@ -21,6 +21,10 @@ class Preprocessing:
     mean: Tensor  # (C, 1, 1) or (C, H, W) float32, of pixels in [0, 1]
     deviation: Tensor  # as the mean, above 0
 
+    def to(self, device: torch.device) -> Preprocessing:
+        """The same with its constants on a device."""
+        return Preprocessing(self.mean.to(device), self.deviation.to(device))
+
     def to_unit(self, pixels: Tensor) -> Tensor:
         """uint8 ``(B, H, W, C)`` to float32 ``(B, C, H, W)`` in [0, 1]: v/255. Memory stays channels-last."""
         return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)

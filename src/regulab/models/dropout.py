@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -81,6 +81,21 @@ class DropoutDraws:
         for name, layer in module.named_modules():
             if isinstance(layer, Dropout):
                 layer.draw = partial(self.draw, name)
+
+
+class SeedDraws:
+    """The draws of several seeds, each from its own `DropoutDraws`."""
+
+    def __init__(self, streams: Sequence[Streams]) -> None:
+        self._each = [DropoutDraws(own) for own in streams]
+
+    def begin(self, epoch: int) -> None:
+        for draws in self._each:
+            draws.begin(epoch)
+
+    def draw(self, layer: str, shape: torch.Size) -> list[Tensor]:
+        """For each seed the draws of one step of a layer."""
+        return [draws.draw(layer, shape) for draws in self._each]
 
 
 def adopt(module: nn.Module) -> nn.Module:

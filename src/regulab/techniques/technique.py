@@ -60,7 +60,7 @@ class Hooks:
     penalty: Callable[[Parameter], Tensor | None] | None = None
     gradient: Callable[[Parameter], Tensor | None] | None = None
     proximal: Callable[[Parameter, Tensor], Tensor | None] | None = None
-    decay: Callable[[Parameter, float], Tensor | None] | None = None
+    decay: Callable[[Parameter, float | Tensor], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None

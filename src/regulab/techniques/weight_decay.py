@@ -29,7 +29,7 @@ class WeightDecay(Penalty):
     def stack(cls, values: Sequence[Self | None]) -> Hooks:
         strengths = Strengths(values)
 
-        def decay(p: Parameter, lr: float) -> Tensor | None:
+        def decay(p: Parameter, lr: float | Tensor) -> Tensor | None:
             strength = strengths(p)
             return None if strength is None else p.value * (1 - lr * strength)
 

@@ -59,27 +59,43 @@ class Batches:
     def __init__(
         self, images: ImageTensors, preprocessing: Preprocessing, plan: InputPlan, batch_size: int
     ) -> None:
-        self._images, self._preprocessing, self._plan = images, preprocessing, plan
+        device = images.labels.device
+        self._images, self._preprocessing, self._plan = images, preprocessing.to(device), plan
         self.size = min(batch_size, len(images))
         self.steps = steps_per_epoch(len(images), batch_size)
+        self._places = torch.arange(self.size, device=device)
+        self._seed_of = torch.tensor(plan.seed_of, device=device)
+        self._cell = torch.tensor(plan.setting_of, device=device) * len(plan.seeds) + self._seed_of
+        self._order: Tensor | None = None  # (S, N)
+        self._draws: Tensor | None = None  # (S, N, DRAWS)
 
     def orders(self, epoch: int) -> np.ndarray:
         """``(S, N)``: the order of the images for each seed."""
         n = len(self._images)
         return np.stack([s.generator("order", epoch=epoch).permutation(n) for s in self._plan.seeds])
 
+    def begin(self, orders: np.ndarray, epoch: int) -> None:
+        """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
+        self._order = self._put(self._order, orders)
+        draws = self._augmentation_draws(epoch)
+        self._draws = None if draws is None else self._put(self._draws, draws)
+
+    def _put(self, place: Tensor | None, array: np.ndarray) -> Tensor:
+        fresh = torch.from_numpy(array)
+        return fresh.to(self._images.labels.device) if place is None else place.copy_(fresh)
+
+    def batch(self, position: int | Tensor) -> tuple[Tensor, Tensor]:
+        """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. A tensor will do."""
+        assert self._order is not None, "an epoch begins first"
+        chosen = self._order.index_select(1, self._places + position * self.size)  # (S, B)
+        cells = self._inputs(chosen, self._draws)  # (settings·S, B, C, H, W)
+        labels = self._images.labels[chosen]
+        return cells[self._cell].transpose(0, 1), labels[self._seed_of].T
+
     def epoch(self, orders: np.ndarray, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``, batch by batch."""
-        device = self._images.labels.device
-        order = torch.from_numpy(orders).to(device)
-        draws = self._augmentation_draws(epoch, device)
-        seed_of = torch.tensor(self._plan.seed_of, device=device)
-        cell = torch.tensor(self._plan.setting_of, device=device) * len(self._plan.seeds) + seed_of
-        for step in range(self.steps):
-            chosen = order[:, step * self.size : (step + 1) * self.size]  # (S, B)
-            cells = self._inputs(chosen, draws)  # (settings·S, B, C, H, W)
-            labels = self._images.labels[chosen]
-            yield cells[cell].transpose(0, 1), labels[seed_of].T
+        """All batches of an epoch, one by one."""
+        self.begin(orders, epoch)
+        return (self.batch(position) for position in range(self.steps))
 
     def _inputs(self, chosen: Tensor, draws: Tensor | None) -> Tensor:
         unit = self._preprocessing.to_unit(self._images.pixels[chosen.flatten()])
@@ -93,13 +109,12 @@ class Batches:
             cells.append(self._preprocessing.normalize(x).unflatten(0, chosen.shape))
         return torch.cat(cells)
 
-    def _augmentation_draws(self, epoch: int, device: torch.device) -> Tensor | None:
+    def _augmentation_draws(self, epoch: int) -> np.ndarray | None:
         """``(S, N, DRAWS)``, one row an image; None when nothing is augmented."""
         if not any(settings is not None and settings.active for settings in self._plan.settings):
             return None
         n = len(self._images)
-        rows = [draw(s.generator("augmentation", epoch=epoch), n) for s in self._plan.seeds]
-        return torch.from_numpy(np.stack(rows)).to(device)
+        return np.stack([draw(s.generator("augmentation", epoch=epoch), n) for s in self._plan.seeds])
 
 
 def order_digest(order: np.ndarray) -> str:

@@ -23,7 +23,7 @@ from regulab.training.batches import ImageTensors, InputPlan
 from regulab.training.machine import Machine
 
 Arrays = dict[str, Tensor]
-EVALUATION_IMAGES = 4096  # images × runs in one evaluation batch
+EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}  # images × runs in one evaluation batch
 
 
 @dataclass(frozen=True)
@@ -180,10 +180,12 @@ def evaluate(crew: Crew, images: ImageTensors, preprocessing: Preprocessing) -> 
     The last two have shape ``(N, R)``. Inference mode, no augmentation.
     """
     losses, predicted, confidence = [], [], []
-    runs = len(crew.runs)
+    runs, device = len(crew.runs), images.labels.device
+    size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) // runs)
+    preprocessing = preprocessing.to(device)
     with torch.no_grad():
-        for start in range(0, len(images), max(1, EVALUATION_IMAGES // runs)):
-            stop = start + max(1, EVALUATION_IMAGES // runs)
+        for start in range(0, len(images), size):
+            stop = start + size
             x = preprocessing.normalize(preprocessing.to_unit(images.pixels[start:stop]))
             log_probability = crew.logits(x).log_softmax(-1)
             labels = images.labels[start:stop, None, None].expand(-1, runs, 1)

@@ -5,24 +5,51 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.models.dropout import DropoutDraws
+from regulab.models.dropout import SeedDraws
+from regulab.models.hashed_draws import HashedDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
+from regulab.training.clock import Clock, DeviceClock, HostClock
 from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.fusing import fuse
 from regulab.training.grouping import Group, all_elementwise, group, joined
-from regulab.training.optimizers import Slots, proximal_step, update_of
+from regulab.training.optimizers import Number, Slots, proximal_step, update_of
+from regulab.training.recorded import RecordedStep
 from regulab.training.schedules import learning_rate
 from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
 
 
+class Tally:
+    """What an epoch's steps add up to, ``(R,)`` on the device: losses, fractions right, whose loss stayed finite."""
+
+    def __init__(self, runs: int, device: torch.device) -> None:
+        self.loss = torch.zeros(runs, dtype=torch.float64, device=device)
+        self.correct = torch.zeros(runs, dtype=torch.float64, device=device)
+        self.finite = torch.ones(runs, dtype=torch.bool, device=device)
+
+    def begin(self) -> None:
+        self.loss.zero_()
+        self.correct.zero_()
+        self.finite.fill_(True)
+
+    def add(self, losses: Tensor, right: Tensor) -> None:
+        """A step's losses ``(R,)`` and who was right ``(B, R)``. A run whose loss was ever not finite stays out."""
+        self.finite &= losses.isfinite()
+        self.loss += losses
+        self.correct += right.double().mean(0)
+
+
 class Fleet:
     """Implements `Crew` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
+
+    _clock: Clock
+    _draws: HashedDraws | SeedDraws
 
     def __init__(self, material: Material, runs: Sequence[Run]) -> None:
         self._material = material
@@ -42,16 +69,20 @@ class Fleet:
 
     def _crew(self, runs: Sequence[Run]) -> None:
         """Sets what depends on which runs are aboard: hooks, inputs, dropout rates and draws."""
-        material = self._material
+        material, train, device = self._material, self._material.study.train, self._material.machine.device
         self.runs: Sequence[Run] = list(runs)
         self._hooks = stack_techniques([run.techniques for run in runs])
         plan = input_plan(material, runs, self._hooks)
         assert plan.seed_of == sorted(plan.seed_of), "runs of a fleet stand seed by seed"
         self._plan = plan
-        self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
-        self._draws = [DropoutDraws(streams) for streams in plan.seeds]
-        lengths = [plan.seed_of.count(seed) for seed in range(len(plan.seeds))]
-        bind_dropout(self._stack, lengths, [draws.draw for draws in self._draws])
+        self._batches = Batches(material.train, material.preprocessing, plan, train.batch_size)
+        self._tally = Tally(len(runs), device)
+        steps = self._batches.steps
+        if material.machine.resident:
+            self._clock, self._draws = DeviceClock(train, steps, device), HashedDraws(plan.seeds, device)
+        else:
+            self._clock, self._draws = HostClock(train, steps), SeedDraws(plan.seeds)
+        bind_dropout(self._stack, plan.seed_of, self._draws.draw)
         for hooks in self._hooks.values():
             if hooks.rates is not None:
                 self._set_rates(hooks.rates)
@@ -61,52 +92,66 @@ class Fleet:
         together = all_elementwise(self._hooks)
         self._groups = group(self._named(), self._weight_names, slots, together)
         self._trained = [p for one in self._groups for p in one.parameters]
+        self._advance = (
+            RecordedStep(self._train_step, self._material.machine.device)
+            if self._recordable()
+            else self._train_step
+        )
+
+    def _recordable(self) -> bool:
+        """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
+        hooks = self._hooks.values()
+        return self._material.machine.device.type == "cuda" and not any(h.batch or h.average for h in hooks)
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
             if isinstance(layer, StackedDropout):
-                layer.rates = [
-                    own if rate is None else rate for own, rate in zip(layer.rates, rates, strict=True)
-                ]
+                pairs = zip(layer.rates, rates, strict=True)
+                layer.set_rates([own if rate is None else rate for own, rate in pairs])
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         """The parameters that are trained: frozen ones stay as the constructor made them."""
         return [(name, p) for name, p in self._stack.named_parameters() if p.requires_grad]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
-        train, device = self._material.study.train, self._material.machine.device
-        runs, steps = len(self.runs), self._batches.steps
-        orders = self._batches.orders(epoch)
-        for draws in self._draws:
-            draws.begin(epoch)
-        generators = self._batch_generators(epoch)
-        self._stack.train()
-        loss_sum = torch.zeros(runs, dtype=torch.float64, device=device)
-        correct = torch.zeros(runs, dtype=torch.float64, device=device)
-        finite = torch.ones(runs, dtype=torch.bool, device=device)
-        lr = 0.0
-        for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
-            done = (epoch - 1) * steps + step
-            lr = learning_rate(train, done, steps)
-            before = [buffer.clone() for buffer in self._stack.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._material)
-            logits = self._forward(x.flatten(1, 2))
-            losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
-            losses = losses.view(labels.shape).mean(0)
-            gradients = torch.autograd.grad(losses.sum(), self._trained)
-            finite &= losses.detach().isfinite()
-            for buffer, old in zip(self._stack.buffers(), before, strict=True):
-                buffer.copy_(_select(finite, buffer, old))
-            self._step(gradients, lr, done + 1, finite)
-            loss_sum += losses.detach()
-            correct += (logits.detach().argmax(-1) == labels).double().mean(0)
+        train, steps = self._material.study.train, self._batches.steps
+        orders = self._begin(epoch)
+        for _ in range(steps):
+            self._advance()
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
-            loss=loss_sum / steps,
-            accuracy=100 * correct / steps,
-            lr=lr,
+            loss=self._tally.loss / steps,
+            accuracy=100 * self._tally.correct / steps,
+            lr=learning_rate(train, epoch * steps - 1, steps),
             orders=[digests[seed] for seed in self._plan.seed_of],
         )
+
+    def _begin(self, epoch: int) -> np.ndarray:
+        """Makes ready for an epoch's steps; the orders ``(S, N)`` of its images."""
+        orders = self._batches.orders(epoch)
+        self._batches.begin(orders, epoch)
+        self._draws.begin(epoch)
+        self._clock.begin(epoch)
+        self._tally.begin()
+        self._generators = self._batch_generators(epoch)
+        self._stack.train()
+        return orders
+
+    def _train_step(self) -> None:
+        """One step of all runs. On a device nothing here copies from the host or waits for a number."""
+        clock, tally = self._clock, self._tally
+        before = [buffer.clone() for buffer in self._stack.buffers()]
+        x, labels = self._batches.batch(clock.position)
+        x, targets = change_batch(self._hooks, self._generators, x, labels, self._material)
+        logits = self._forward(x.flatten(1, 2))
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+        losses = losses.view(labels.shape).mean(0)
+        gradients = torch.autograd.grad(losses.sum(), self._trained)
+        tally.add(losses.detach(), logits.detach().argmax(-1) == labels)
+        for buffer, old in zip(self._stack.buffers(), before, strict=True):
+            buffer.copy_(_select(tally.finite, buffer, old))
+        self._step(gradients, clock.lr, clock.t, tally.finite)
+        clock.tick()
 
     def _batch_generators(self, epoch: int) -> dict[str, list]:
         """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
@@ -121,7 +166,7 @@ class Fleet:
         x = x.to(self._material.machine.activations).contiguous(memory_format=torch.channels_last)
         return self._stack(x).to(self._material.machine.parameters).view(x.shape[0], len(self.runs), -1)
 
-    def _step(self, gradients: Sequence[Tensor], lr: float, t: int, finite: Tensor) -> None:
+    def _step(self, gradients: Sequence[Tensor], lr: Number, t: Number, finite: Tensor) -> None:
         """Penalties' gradients, decoupled decay, the optimizer, proximal operators, averages: for every parameter."""
         hooks, by_name = self._hooks.values(), dict(zip(self._trained, gradients, strict=True))
         with torch.no_grad():
@@ -216,7 +261,7 @@ class Fleet:
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
         for layer in self._stack.modules():
             if isinstance(layer, StackedDropout):
-                layer.rates = [layer.rates[position] for position in positions]
+                layer.set_rates([layer.rates[position] for position in positions])
         self._crew([self.runs[position] for position in positions])
         if not any(hooks.average for hooks in self._hooks.values()):
             self._averages = {}

@@ -128,16 +128,17 @@ class Voyage:
     def _train_epoch(self, epoch: int, aboard: Sequence[int]) -> list[EpochRecord]:
         start = time.perf_counter()
         totals = self._crew.train_epoch(epoch)
+        losses, accuracies = totals.loss.tolist(), totals.accuracy.tolist()  # waits for a device to be done
         seconds = time.perf_counter() - start
         val_loss, predicted, _ = evaluate(self._crew, self._validation, self._material.preprocessing)
-        val_accuracy = accuracy(predicted, self._validation.labels)
-        penalties = self._crew.penalties()
+        val_losses, penalties = val_loss.tolist(), self._crew.penalties().tolist()
+        val_accuracies = accuracy(predicted, self._validation.labels).tolist()
         records = []
         for row, position in enumerate(aboard):
             log = self._logs[position]
             log.seconds += seconds / len(aboard)
             log.orders.append(totals.orders[row])
-            loss, validation = float(totals.loss[row]), float(val_loss[row])
+            loss, validation = losses[row], val_losses[row]
             fine = math.isfinite(loss) and math.isfinite(validation)
             if fine:
                 log.val_losses.append(validation)
@@ -149,10 +150,10 @@ class Voyage:
                     seed=log.seed,
                     epoch=epoch,
                     train_loss=loss if math.isfinite(loss) else None,
-                    penalty=float(penalties[row]) if fine else None,
-                    train_accuracy=float(totals.accuracy[row]) if fine else None,
+                    penalty=penalties[row] if fine else None,
+                    train_accuracy=accuracies[row] if fine else None,
                     val_loss=validation if fine else None,
-                    val_accuracy=float(val_accuracy[row]) if fine else None,
+                    val_accuracy=val_accuracies[row] if fine else None,
                     lr=totals.lr,
                     fleet=self._plan.index,
                     fleet_size=len(aboard),

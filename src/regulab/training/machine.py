@@ -23,7 +23,8 @@ class Machine:
 
     ``activations`` is the type of activations and products; ``parameters`` that of weights, optimizer state,
     statistics and losses (float64 serves tests, where rounding must not hide a difference). ``kernels``: whether
-    fleets use compiled kernels of ours.
+    fleets use compiled kernels of ours. ``resident``: a step takes everything from the device, dropout draws included,
+    which are then other numbers.
     """
 
     device: torch.device
@@ -31,6 +32,7 @@ class Machine:
     notes: tuple[str, ...] = ()
     parameters: torch.dtype = torch.float32
     kernels: bool = False
+    resident: bool = False
     memory: int = MOST_ACTIVATIONS  # bytes that the activations of one step may take
 
     @property
@@ -38,7 +40,9 @@ class Machine:
         return "bf16" if self.activations == torch.bfloat16 else "fp32"
 
 
-def choose_machine(device: str, precision: str, kernels: bool = True) -> Machine:
+def choose_machine(
+    device: str, precision: str, kernels: bool = True, resident: bool | None = None
+) -> Machine:
     """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
     ``auto`` precision is bf16 where the processor multiplies it natively, else fp32; ``kernels`` asks for compiled
@@ -47,6 +51,7 @@ def choose_machine(device: str, precision: str, kernels: bool = True) -> Machine
     chosen = _device(device)
     kernels = kernels and chosen.type == "cpu" and library(torch.float32) is not None
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    torch.backends.cudnn.deterministic = True
     native = native_bf16(chosen)
     notes = []
     if precision == "bf16" and not native:
@@ -59,6 +64,7 @@ def choose_machine(device: str, precision: str, kernels: bool = True) -> Machine
         torch.bfloat16 if bf16 else torch.float32,
         tuple(notes),
         kernels=kernels,
+        resident=chosen.type != "cpu" if resident is None else resident,
         memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regulab.config import SGD, Adam
 
+Number = float | Tensor  # a Python number, or a scalar on the device
 Slots = tuple[Tensor, ...]  # what an optimizer remembers of one parameter, each of the parameter's shape
 
 
@@ -27,7 +28,7 @@ class Update:
     """
 
     slots: int
-    step: Callable[[Tensor, Tensor, Slots, float, int], tuple[Tensor, Slots, Tensor | float]]
+    step: Callable[[Tensor, Tensor, Slots, Number, Number], tuple[Tensor, Slots, Number]]
     remember: Callable[[Slots, Tensor], Slots]
 
 
@@ -40,7 +41,7 @@ def _sgd(optimizer: SGD) -> Update:
     """v ← μv + g, w ← w − lr·v; Nesterov: w ← w − lr·(g + μv). Without momentum nothing is remembered."""
     momentum = optimizer.momentum
 
-    def step(w: Tensor, g: Tensor, slots: Slots, lr: float, t: int) -> tuple[Tensor, Slots, float]:
+    def step(w: Tensor, g: Tensor, slots: Slots, lr: Number, t: Number) -> tuple[Tensor, Slots, Number]:
         if momentum == 0:
             return w - lr * g, (), lr
         velocity = slots[0] * momentum + g
@@ -61,7 +62,7 @@ def _adam(optimizer: Adam) -> Update:
     """
     beta1, beta2 = optimizer.betas
 
-    def step(w: Tensor, g: Tensor, slots: Slots, lr: float, t: int) -> tuple[Tensor, Slots, Tensor]:
+    def step(w: Tensor, g: Tensor, slots: Slots, lr: Number, t: Number) -> tuple[Tensor, Slots, Tensor]:
         m = torch.lerp(slots[0], g, 1 - beta1)
         v = beta2 * slots[1] + (1 - beta2) * g * g
         scale = (v / (1 - beta2**t)).sqrt_().add_(optimizer.eps)
@@ -78,7 +79,7 @@ def proximal_step(
     update: Update,
     z: Tensor,
     slots: Slots,
-    sensitivity: Tensor | float,
+    sensitivity: Number,
     proximal: Callable[[Tensor, Tensor], Tensor | None],
 ) -> tuple[Tensor, Slots]:
     """The proximal operator after a step, with the same minimizer as the subgradient method.
@@ -94,5 +95,5 @@ def proximal_step(
     removed = proximal(z, s)
     if removed is None:
         return z, slots
-    gradient = torch.where(s == 0, 0.0, removed / s)  # a step of no length removes nothing
+    gradient = (removed / s).masked_fill(s == 0, 0)  # a step of no length removes nothing
     return z - removed, update.remember(slots, gradient)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regulab.config import SGD
 from regulab.models.dropout import Dropout, DropoutDraws
+from regulab.models.hashed_draws import HashedDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
@@ -40,7 +41,9 @@ class PlainRun:
                     layer.rate = rate
         plan = input_plan(material, runs, self._hooks)
         self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
-        self._draws = DropoutDraws(plan.seeds[0])
+        self._draws = (
+            HashedDraws(plan.seeds, device) if material.machine.resident else DropoutDraws(*plan.seeds)
+        )
         self._draws.bind(self._module)
         self._optimizer = self._torch_optimizer()
         self._averages: Arrays = {}

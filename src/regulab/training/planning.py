@@ -21,7 +21,8 @@ from regulab.training.stacking import Unstackable, check_stack, stack_modules
 
 PIXELS_PER_STEP = (
     2**19
-)  # images × pixels × runs: beyond it larger fleets gain nothing (measured on MNIST, R = 4 … 8)
+)  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
+PIXELS_PER_STEP_RESIDENT = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_IMAGES, CHECKED_SEEDS = 8, 3
 
 
@@ -36,6 +37,7 @@ class FleetPlan:
     precision: str
     threads: int
     kernels: bool = False  # compiled kernels of ours
+    resident: bool = False  # draws of the device
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "runs": [list(run) for run in self.runs]}
@@ -66,8 +68,8 @@ def plan_fleets(
             reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
         kernels = machine.kernels and engine == "fleet"
         for runs in _groups(group, missing, held, size):
-            plan = FleetPlan(len(fleets), tuple(runs), engine, reason, machine.precision, threads, kernels)
-            fleets.append(plan)
+            how = (engine, reason, machine.precision, threads, kernels, machine.resident)
+            fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
     return fleets
 
 
@@ -113,7 +115,8 @@ def runs_per_fleet(material: Material, module: nn.Module, arms: int) -> int:
     """How many runs a fleet holds: all arms of a seed, more seeds while a step is small, fewer where memory ends."""
     _, height, width, _ = material.train.pixels.shape
     batch = min(material.study.train.batch_size, len(material.train))
-    seeds = max(1, PIXELS_PER_STEP // (arms * batch * height * width))
+    pixels = PIXELS_PER_STEP_RESIDENT if material.machine.resident else PIXELS_PER_STEP
+    seeds = max(1, pixels // (arms * batch * height * width))
     return max(1, min(seeds * arms, material.machine.memory // (batch * bytes_per_image(material, module))))
 
 

@@ -150,53 +150,64 @@ class StackedLinear(nn.Module):
 class StackedDropout(nn.Module):
     """Dropout of R runs: one draw per seed, thresholded at each run's rate.
 
-    ``seeds`` are the lengths of the blocks of neighbouring runs that share a seed, ``draws`` one source
-    per block: ``draw(shape)`` with the plain activation's shape.
+    Run r has seed ``seed_of[r]``; ``draw(shape)`` supplies int16 draws for an activation of the plain module's shape,
+    one tensor for each seed.
     """
 
     def __init__(self, layers: Sequence[Dropout]) -> None:
         super().__init__()
-        self.rates = [layer.rate for layer in layers]
-        self.seeds = [1] * len(layers)
-        self.draws: list[Callable[[torch.Size], Tensor]] = []
+        self.set_rates([layer.rate for layer in layers])
+        self.seed_of: Sequence[int] = range(len(layers))
+        self.draw: Callable[[torch.Size], Sequence[Tensor] | Tensor] | None = None
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        self.rates = list(rates)
+        self._vectors: tuple[Tensor, Tensor, Tensor] | None = None
 
     def drawn(self, shape: torch.Size) -> list[Tensor]:
         """For each run the draw of its seed for an activation of the plain module's ``shape``."""
-        each = [draw(shape) for draw in self.draws]
-        return [draw for length, draw in zip(self.seeds, each, strict=True) for _ in range(length)]
+        assert self.draw is not None
+        each = self.draw(shape)
+        return [each[seed] for seed in self.seed_of]
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in (2, 4):
             raise Unstackable("a dropout layer on other than (B, F) or (B, C, H, W)")
         if not self.training or not any(self.rates):
             return x
+        assert self.draw is not None
         runs = len(self.rates)
+        seed_of, lows, scales = self._on(x)
         # (B, H, W, R, C), a view of channels-last memory, or (B, R, F)
         split = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).unflatten(-1, (runs, -1))
-        plain = torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:]))
-        draws, kept, start = self.drawn(plain), [], 0
-        for length in self.seeds:
-            kept.append(_kept(draws[start].to(x.device), self.rates[start : start + length]))
-            start += length
-        mask = (kept[0] if len(kept) == 1 else torch.cat(kept, -2)).to(x.dtype)
+        draws = _beside(self.draw(torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:])))).to(x.device)
+        if draws.shape[-2] > 1:
+            draws = draws.index_select(-2, seed_of)
         if len(set(self.rates)) == 1:
-            y = _Masked.apply(split, mask, inverse_keep(self.rates[0]))
+            y = _Masked.apply(split, (draws >= lows[0]).to(x.dtype), inverse_keep(self.rates[0]))
         else:
-            exact = torch.promote_types(x.dtype, torch.float32)
-            scales = torch.tensor([inverse_keep(rate) for rate in self.rates], dtype=exact, device=x.device)
-            y = (split * mask * scales[:, None]).to(x.dtype)
+            y = (split * (draws >= lows[:, None]).to(x.dtype) * scales[:, None]).to(x.dtype)
         y = y.flatten(-2)
         return y.permute(0, 3, 1, 2) if x.ndim == 4 else y
 
+    def _on(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For each run its seed, the draw below which it drops, and its scale: made once for a device."""
+        if self._vectors is None or self._vectors[0].device != x.device:
+            exact = torch.promote_types(x.dtype, torch.float32)
+            self._vectors = (
+                torch.tensor(list(self.seed_of), device=x.device),
+                torch.tensor([threshold(rate) for rate in self.rates], dtype=torch.int16, device=x.device),
+                torch.tensor([inverse_keep(rate) for rate in self.rates], dtype=exact, device=x.device),
+            )
+        return self._vectors
 
-def _kept(draw: Tensor, rates: Sequence[float]) -> Tensor:
-    """Which activations r runs of one seed keep: bool ``(B, H, W, r, C)`` or ``(B, r, F)``, from one draw for all."""
-    draw = (draw.permute(0, 2, 3, 1) if draw.ndim == 4 else draw).unsqueeze(-2)
-    if len(set(rates)) == 1:
-        kept = draw >= threshold(rates[0])
-        return kept.expand(*kept.shape[:-2], len(rates), kept.shape[-1])
-    lows = torch.tensor([threshold(rate) for rate in rates], dtype=torch.int16, device=draw.device)
-    return draw >= lows[:, None]
+
+def _beside(draws: Sequence[Tensor] | Tensor) -> Tensor:
+    """Draws of S seeds, each ``(B, C, H, W)`` or ``(B, F)``, as ``(B, H, W, S, C)`` or ``(B, S, F)``."""
+    if isinstance(draws, Tensor):
+        return draws.movedim(0, -1).movedim(1, -1)
+    last = [draw.movedim(1, -1) for draw in draws]
+    return last[0].unsqueeze(-2) if len(last) == 1 else torch.stack(last, -2)
 
 
 class _Masked(torch.autograd.Function):
@@ -272,13 +283,15 @@ def _shares(module: nn.Module) -> bool:
 
 
 def bind_dropout(
-    module: nn.Module, seeds: Sequence[int], draws: Sequence[Callable[[str, torch.Size], Tensor]]
+    module: nn.Module,
+    seed_of: Sequence[int],
+    draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor],
 ) -> None:
-    """Lets the stacked dropout layers draw from the sources of their seeds, under their qualified names."""
+    """Lets the stacked dropout layers draw from a source for all seeds, under their qualified names."""
     for name, layer in module.named_modules():
         if isinstance(layer, StackedDropout):
-            layer.seeds = list(seeds)
-            layer.draws = [partial(draw, name) for draw in draws]
+            layer.seed_of, layer.draw = list(seed_of), partial(draw, name)
+            layer.set_rates(layer.rates)
 
 
 def check_stack(stack: nn.Module, modules: Sequence[nn.Module], x: Tensor) -> None:

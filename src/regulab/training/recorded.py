@@ -1,0 +1,54 @@
+"""A training step as a CUDA graph: recorded once, then replayed with a single launch for all its operations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+
+WARM_UP = 3  # steps that train as usual first, so that libraries have chosen and set up what they use
+
+
+class RecordedStep:
+    """Calls ``step`` for the first `WARM_UP` times, then replays it.
+
+    Every call is one whole step: recording itself computes nothing. ``step`` must read and write the same tensors each
+    time, copy nothing from the host, and read nothing back.
+    """
+
+    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+        self._step, self._device = step, device
+        self._taken = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self) -> None:
+        with torch.cuda.device(self._device):
+            if self._taken == WARM_UP:
+                self._graph = self._recorded()
+            if self._graph is not None:
+                self._graph.replay()
+            else:
+                self._aside()
+        self._taken += 1
+
+    def _aside(self) -> None:
+        """On a stream of its own, as recording will be."""
+        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
+            self._step()
+        current.wait_stream(aside)
+
+    def _recorded(self) -> torch.cuda.CUDAGraph | None:
+        """The graph of a step; None, with a warning, where something in it cannot be recorded."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._step()
+        except RuntimeError as problem:
+            warnings.warn(
+                f"steps go to the GPU operation by operation, which is slower: {problem}", stacklevel=2
+            )
+            return None
+        return graph

@@ -1,0 +1,180 @@
+"""What a GPU asks of a training step, checked without one; and, where there is one, on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from regulab.config import Train
+from regulab.training.clock import DeviceClock, HostClock
+from regulab.training.crew import evaluate
+from regulab.training.fleet import Fleet
+from regulab.training.machine import Machine
+from tests.training.material import CPU, RESIDENT, material_of, runs_of, study_of
+from tests.training.test_fleet import ARMS, OPTIMIZERS, SCHEDULES
+
+META = Machine(torch.device("meta"), torch.bfloat16, resident=True)
+CUDA = Machine(torch.device("cuda"), torch.float32, resident=True)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+class OnlyHere(TorchDispatchMode):
+    """Refuses an operation that takes or gives a tensor on another device."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device, self.operations = device, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.operations += 1
+        for tensor in tree_leaves((args, kwargs, result)):
+            if isinstance(tensor, torch.Tensor):
+                assert tensor.device.type == self.device.type, f"{func} has a tensor on {tensor.device}"
+        return result
+
+
+@pytest.fixture
+def only_tensors(monkeypatch):
+    """Tensors are not made from numbers of the host, which no dispatch mode sees."""
+
+    def refuse(value, *args, make, **kwargs):
+        assert isinstance(value, torch.Tensor), "a tensor made from numbers of the host"
+        return make(value, *args, **kwargs)
+
+    def start():
+        for name in ("tensor", "as_tensor", "from_numpy"):
+            monkeypatch.setattr(torch, name, partial(refuse, make=getattr(torch, name)))
+
+    return start
+
+
+def fleet_of(machine, optimizer, **more):
+    study = study_of(
+        ARMS,
+        train={"optimizer": optimizer, "schedule": SCHEDULES[optimizer["name"]]},
+        model={"dropout": 0.1},
+        **more,
+    )
+    return Fleet(material_of(study, machine=machine), runs_of(study))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_after_its_first_step_an_epoch_needs_nothing_of_the_host_and_reads_nothing_back(
+    optimizer, only_tensors
+):
+    """On the device `meta`, which has shapes and no numbers: reading one, or copying it to the host, is an error."""
+    fleet = fleet_of(META, optimizer)
+    fleet.train_epoch(1)  # makes what is made once
+    steps, watch = fleet._batches.steps, OnlyHere(META.device)
+    fleet._begin(2)
+    only_tensors()
+    with watch:
+        for _ in range(steps):
+            fleet._advance()
+    assert watch.operations > 100 * steps
+    assert fleet.weights()["blocks.1.conv.weight"].device.type == "meta"
+
+
+def test_evaluation_takes_everything_from_the_device():
+    fleet = fleet_of(META, OPTIMIZERS[0])
+    material = fleet._material
+    loss, predicted, confidence = evaluate(fleet, material.train, material.preprocessing)
+    assert loss.shape == fleet.penalties().shape == (len(fleet.runs),)
+    assert predicted.shape == confidence.shape == (len(material.train), len(fleet.runs))
+
+
+def test_the_watch_notices_what_it_must(only_tensors):
+    x, places = torch.zeros(3, device="meta"), torch.tensor([0, 1])
+    only_tensors()
+    for wrong in (
+        lambda: torch.where(x > 0, x, places[0]),
+        lambda: torch.as_tensor(0.5, device="meta"),
+        lambda: torch.zeros(2),
+        lambda: torch.tensor([1.0], device="meta"),
+        lambda: x + torch.ones(()).to("meta"),
+    ):
+        with pytest.raises(AssertionError), OnlyHere(x.device):
+            wrong()
+    for wrong in (lambda: bool(x.sum() > 0), lambda: x.cpu(), lambda: x[x > 0], lambda: places.copy_(x[:2])):
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            wrong()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_clocks_of_host_and_device_train_alike(optimizer):
+    """Without dropout, whose draws differ: rates, steps and batches do not. Adam divides by a scalar in two ways."""
+    arms = {name: {**arm, "dropout": 0} for name, arm in ARMS.items()}
+    schedule = SCHEDULES[optimizer["name"]]
+    study = study_of(arms, train={"optimizer": optimizer, "schedule": schedule})
+    weights = []
+    for resident in (False, True):
+        fleet = Fleet(material_of(study, machine=replace(RESIDENT, resident=resident)), runs_of(study))
+        for epoch in (1, 2):
+            fleet.train_epoch(epoch)
+        weights.append(fleet.weights())
+    for name, value in weights[0].items():
+        if optimizer["name"] == "sgd":
+            assert torch.equal(value, weights[1][name]), name
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one_cycle"])
+def test_both_clocks_tell_the_same(schedule):
+    train = Train(epochs=3, schedule={"name": schedule})
+    host, device = HostClock(train, 4), DeviceClock(train, 4, CPU)
+    for epoch in (1, 3):
+        for clock in (host, device):
+            clock.begin(epoch)
+        for position in range(4):
+            assert host.position == device.position == position
+            assert host.t == device.t == 4 * (epoch - 1) + position + 1
+            assert host.lr == device.lr.item()
+            host.tick()
+            device.tick()
+
+
+@needs_cuda
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_recorded_steps_train_as_the_steps_themselves(optimizer):
+    """Float32 on the GPU, replayed, against float64 on the processor: the same draws, the same images."""
+    on_gpu, exact = fleet_of(CUDA, optimizer), fleet_of(RESIDENT, optimizer)
+    for epoch in (1, 2):
+        ours, theirs = on_gpu.train_epoch(epoch), exact.train_epoch(epoch)
+        torch.testing.assert_close(ours.loss.cpu(), theirs.loss, rtol=1e-3, atol=1e-4)
+    found = torch.cat(
+        [(v.cpu() - exact.weights()[name]).abs().flatten() for name, v in on_gpu.weights().items()]
+    )
+    assert found.median() < 1e-5
+    assert found.quantile(0.9) < 1e-3
+
+
+@needs_cuda
+def test_a_gpu_repeats_itself_to_the_bit_and_runs_may_leave():
+    weights = []
+    for _ in range(2):
+        fleet = fleet_of(replace(CUDA, activations=torch.bfloat16), OPTIMIZERS[1])
+        fleet.train_epoch(1)
+        fleet.keep([0, 2, 5])
+        fleet.train_epoch(2)
+        weights.append(fleet.weights())
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+@needs_cuda
+def test_an_epoch_does_not_wait_for_the_gpu():
+    fleet = fleet_of(CUDA, OPTIMIZERS[1])
+    fleet.train_epoch(1)
+    fleet._begin(2)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(fleet._batches.steps):
+            fleet._train_step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
