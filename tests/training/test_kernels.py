@@ -16,8 +16,8 @@ from regulab.streams import Streams
 from regulab.training.fleet import Fleet
 from regulab.training.fusing import FusedBlock, fuse
 from regulab.training.kernels import build as building
-from regulab.training.kernels.between import Between, Drops, FirstBlock, infer
-from regulab.training.kernels.build import compiler, library
+from regulab.training.kernels.between import Between, Convolved, Drops, infer
+from regulab.training.kernels.build import has_tiles, compiler, library
 from regulab.training.machine import choose_machine
 from regulab.training.stacking import check_stack, stack_modules
 from tests.training.material import FLOAT32, FUSED, material_of, runs_of, study_of
@@ -113,50 +113,85 @@ def test_of_equal_values_the_first_wins_and_gets_the_gradient_as_in_torch():
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def first_material(shape, inputs, dtype, seed):
-    """Images off the origin, weights of the convolution, γ and β; and the map that torch's convolution leaves."""
+# dtype, tolerance, inputs, pool, shape
+OF_IMAGES = [
+    (dtype, tolerance, inputs, 2, shape)
+    for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 8e-3))
+    for inputs in (1, 3)
+    for shape in SHAPES
+]
+BY_TILES = [
+    pytest.param(
+        *(torch.bfloat16, 8e-3, 16, pool, shape),
+        marks=pytest.mark.skipif(not has_tiles(torch.bfloat16), reason="this processor has no AMX"),
+    )
+    for pool in (1, 2)
+    for shape in ((9, 14, 14, 4, 16), (17, 5, 4, 3, 16), (3, 3, 35, 1, 16), (8, 2, 2, 2, 16))
+]
+
+
+def convolved_material(shape, inputs, dtype, seed):
+    """Maps off the origin, weights of the convolution, γ and β."""
     b, h, w, runs, channels = shape
     generator = torch.Generator().manual_seed(seed)
-    image = (torch.randn(b, runs * inputs, h, w, generator=generator) + 0.7).to(dtype)
-    weight = torch.randn(runs * channels, inputs, 3, 3, generator=generator).to(dtype)
+    x = (torch.randn(b, runs * inputs, h, w, generator=generator) + 0.7).to(dtype)
+    weight = torch.randn(runs, channels, inputs, 3, 3, generator=generator).to(dtype).float()
     gamma, beta = (torch.randn(runs * channels, generator=generator) for _ in "ab")
-    return image.contiguous(memory_format=torch.channels_last), weight, gamma, beta, generator
+    return x.contiguous(memory_format=torch.channels_last), weight, gamma, beta, generator
 
 
 @pytest.mark.parametrize("dropped", [False, True])
-@pytest.mark.parametrize("inputs", [1, 3])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 8e-3)])
-def test_the_first_block_is_convolution_and_layers(dtype, tolerance, shape, inputs, dropped):
-    image, weight, gamma, beta, generator = first_material(shape, inputs, dtype, seed=5)
-    drops = drops_for(shape, 2, generator) if dropped else None
+@pytest.mark.parametrize(("dtype", "tolerance", "inputs", "pool", "shape"), [*OF_IMAGES, *BY_TILES], ids=str)
+def test_a_convolved_block_is_convolution_and_layers(dtype, tolerance, inputs, pool, shape, dropped):
+    x, weight, gamma, beta, generator = convolved_material(shape, inputs, dtype, seed=5)
+    drops = drops_for(shape, pool, generator) if dropped else None
     leaves = [t.clone().requires_grad_() for t in (weight, gamma, beta)]
-    y, _, _ = FirstBlock.apply(image, *leaves, library(dtype), shape[3], EPS, drops)
+    seen = x.clone().requires_grad_(inputs == 16)
+    y, mean, variance = Convolved.apply(seen, *leaves, library(dtype), pool, EPS, drops)
     upstream = torch.randn(y.shape, generator=generator).to(dtype)
     y.backward(upstream)
-    exact = [t.double().requires_grad_() for t in (weight, gamma, beta)]
-    pooled = F.max_pool2d(F.conv2d(image.double(), exact[0], None, 1, 1, 1, shape[3]), 2)
+    exact = [t.double().requires_grad_() for t in (x, weight, gamma, beta)]
+    convolved = F.conv2d(exact[0], exact[1].flatten(0, 1), None, 1, 1, 1, shape[3])
+    pooled = F.max_pool2d(convolved, 2) if pool == 2 else convolved
     pooled = pooled + (pooled.detach().to(dtype).double() - pooled.detach())  # kept in the type of maps
-    want = reference(pooled, *exact[1:], 1, kept(drops) if dropped else 1.0)
+    want = reference(pooled, *exact[2:], 1, kept(drops) if dropped else 1.0)
     want.backward(upstream.double())
-    for name, got, expected in zip(
-        ("y", "weight", "γ", "β"),
-        (y, *(t.grad for t in leaves)),
-        (want, *(t.grad for t in exact)),
-        strict=True,
-    ):
+    torch.testing.assert_close(mean.double(), pooled.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(variance.double(), pooled.var((0, 2, 3), unbiased=False), rtol=1e-3, atol=1e-3)
+    found = {"y": (y, want), "weight": (leaves[0].grad, exact[1].grad)}
+    found |= {"γ": (leaves[1].grad, exact[2].grad), "β": (leaves[2].grad, exact[3].grad)}
+    if inputs == 16:
+        found["x"] = (seen.grad, exact[0].grad)
+    for name, (got, expected) in found.items():
         scale = expected.abs().max().clamp(min=1e-3)
         assert (got.double() - expected).abs().max() <= tolerance * scale, name
 
 
-@pytest.mark.parametrize("inputs", [1, 3])
-def test_inference_of_the_first_block(inputs):
-    image, weight, gamma, beta, generator = first_material(SHAPES[1], inputs, torch.float32, seed=6)
-    mean, variance = torch.randn(32, generator=generator), torch.rand(32, generator=generator) + 0.1
-    got = infer(image, weight, gamma, beta, (mean, variance), library(torch.float32), 2, 2, EPS)
-    p = F.max_pool2d(F.conv2d(image, weight, None, 1, 1, 1, 2), 2)
-    want = F.relu(F.batch_norm(p, mean, variance, gamma, beta, False, eps=EPS))
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "inputs", "pool", "shape"), [*OF_IMAGES[1::6], *BY_TILES], ids=str
+)
+def test_inference_of_a_convolved_block(dtype, tolerance, inputs, pool, shape):
+    x, weight, gamma, beta, generator = convolved_material(shape, inputs, dtype, seed=6)
+    k = shape[3] * shape[4]
+    mean, variance = torch.randn(k, generator=generator), torch.rand(k, generator=generator) + 0.1
+    got = infer(x, weight, gamma, beta, (mean, variance), library(dtype), shape[3], pool, EPS)
+    p = F.conv2d(x.double(), weight.flatten(0, 1).double(), None, 1, 1, 1, shape[3])
+    p = F.max_pool2d(p, 2) if pool == 2 else p
+    want = F.relu(F.batch_norm(p, *(t.double() for t in (mean, variance, gamma, beta)), False, eps=EPS))
+    assert (got.double() - want).abs().max() <= tolerance * want.abs().max()
+
+
+@pytest.mark.skipif(not has_tiles(torch.bfloat16), reason="this processor has no AMX")
+def test_tiles_leave_torchs_own_products_alone():
+    """Both set up the same registers, each for itself."""
+    left, right = (
+        torch.randn(200, 300, generator=torch.Generator().manual_seed(n)).bfloat16() for n in (1, 2)
+    )
+    want = torch.mm(left, right.T)
+    x, weight, gamma, beta, _ = convolved_material((9, 14, 14, 4, 16), 16, torch.bfloat16, seed=8)
+    for _ in range(3):
+        Convolved.apply(x, weight, gamma, beta, library(torch.bfloat16), 1, EPS, None)
+        assert torch.equal(torch.mm(left, right.T), want)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -182,11 +217,12 @@ def test_the_number_of_threads_changes_no_bit(dtype):
             y, *statistics = Between.apply(*inputs, library(dtype), 1, 2, EPS, drops)
             y.float().square().sum().backward()
             found.append([y, *statistics, *(t.grad for t in inputs)])
-            image, weight, *rest, _ = first_material(SHAPES[2], 1, dtype, seed=7)
-            weight.requires_grad_()
-            y, *statistics = FirstBlock.apply(image, weight, *rest, library(dtype), 1, EPS, drops)
-            y.float().square().sum().backward()
-            found[-1] += [y, *statistics, weight.grad]
+            for inputs, shape in ((1, SHAPES[2]), *([(16, (21, 6, 5, 2, 16))] if has_tiles(dtype) else [])):
+                x_of, weight, *rest, _ = convolved_material(shape, inputs, dtype, seed=7)
+                weight.requires_grad_()
+                y, *statistics = Convolved.apply(x_of, weight, *rest, library(dtype), 2, EPS, None)
+                y.float().square().sum().backward()
+                found[-1] += [y, *statistics, weight.grad]
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.models.block import Block
-from regulab.training.kernels.between import FIRST_INPUTS, Between, Drops, FirstBlock, infer
+from regulab.training.kernels.between import Between, Convolved, Drops, convolves, infer
 from regulab.training.kernels.build import library
 from regulab.training.stacking import StackedBatchNorm, StackedDropout
 
@@ -32,7 +32,7 @@ class FusedBlock(nn.Module):
         assert norm.bias is not None
         kernel, runs = library(x.dtype), norm.running_mean.shape[0]
         assert kernel is not None
-        weight = self.conv.weight.flatten(0, 1).to(x.dtype) if self._first(x, pool, runs) else None
+        weight = self.conv.weight if self._joins(x, pool) else None
         if weight is None:
             x = self.conv(x).contiguous(memory_format=torch.channels_last)
         gamma, beta = norm.weight.flatten(), norm.bias.flatten()
@@ -44,16 +44,15 @@ class FusedBlock(nn.Module):
         if weight is None:
             y, center, spread = Between.apply(x, gamma, beta, kernel, runs, pool, norm.eps, drops)
         else:
-            y, center, spread = FirstBlock.apply(x, weight, gamma, beta, kernel, runs, norm.eps, drops)
+            y, center, spread = Convolved.apply(x, weight, gamma, beta, kernel, pool, norm.eps, drops)
         values = y.numel() // y.shape[1]
         mean += norm.momentum * (center - mean)
         variance += norm.momentum * (values / (values - 1) * spread - variance)
         return y
 
-    def _first(self, x: Tensor, pool: int, runs: int) -> bool:
-        """Whether the convolution takes images, which want no gradient, and is pooled: then it joins the kernel."""
-        images = not x.requires_grad and x.shape[1] // runs in FIRST_INPUTS
-        return images and pool == 2 and self.conv.bias is None
+    def _joins(self, x: Tensor, pool: int) -> bool:
+        """Whether the kernel does the convolution too."""
+        return self.conv.bias is None and convolves(x, self.conv.weight, pool)
 
     def _drops(self, x: Tensor, pool: int) -> Drops | None:
         assert isinstance(self.dropout, StackedDropout)

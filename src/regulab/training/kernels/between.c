@@ -1,97 +1,39 @@
 /* What stands between two convolutions, in few passes over memory: max pooling 2x2, batch normalization, ReLU, dropout.
- * And the whole first block, whose convolution of one or three channels is pooled as it is computed: its output, the
- * largest map of all, is never written. The equations stand in between.py.
+ * And whole blocks with their convolution, whose output is then never written: that of one or three channels, pooled as it
+ * is computed; and, where tiles.h has a processor for it, that of 16 channels. The equations stand in between.py.
  *
  * Maps are channels-last: (B, H, W, K), K = runs x channels, contiguous. A row is one place of the pooled map: K values.
  * T is float, or with -DBF16 bfloat16; arithmetic and statistics are float.
  *
  * Rows are taken by chunks of a fixed length, these by strips that the first cache holds with all that belongs to them, and
- * a strip by blocks of LANES channels, whose constants and sums stay in registers. The sums of chunks are added in their order, so that results do not depend on the number of threads.
- * Every thread adds them up for itself: that takes microseconds, and waiting for another may take a time slice.
+ * a strip by blocks of LANES channels, whose constants and sums stay in registers. The sums of chunks are added in their
+ * order, so that results do not depend on the number of threads. Every thread adds them up for itself: that takes
+ * microseconds, and waiting for another may take a time slice.
  */
-#include <math.h>
+#include "rows.h"
+
 #include <omp.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#ifdef __AVX512BF16__
-#include <immintrin.h>
+
+#if defined(BF16) && defined(__AMX_BF16__)
+#define TILES 1
+#include "tiles.h"
+#else /* nothing is by tiles */
+#define TILES 0
+#define BY_TILES(s) 0
+#define GROUP 1
+#define open_desk(...) 0
+#define close_desk(...) (void)0
+#define arrange_all(...) NULL
+#define take_image(...) (void)0
+#define spread_image(...) (void)0
+#define transposed(i) i
+typedef struct {
+    char nothing;
+} Desk;
 #endif
 
 #define ROWS 64 /* of a chunk: enough to amortize its sums, few enough for float to hold them */
 #define STRIP 8 /* rows */
-#define TAPS 9  /* of a 3x3 convolution */
-#define MOST_INPUTS 3
-#define LANES 16
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float V __attribute__((vector_size(4 * LANES)));
-typedef int32_t I __attribute__((vector_size(4 * LANES)));
-typedef uint32_t U __attribute__((vector_size(4 * LANES)));
-typedef int16_t S __attribute__((vector_size(2 * LANES)));
-typedef uint16_t H __attribute__((vector_size(2 * LANES)));
-typedef uint8_t B __attribute__((vector_size(LANES)));
-
-/* n lanes of memory: all LANES where n says so, and then in one instruction. */
-#define READ(type, name, source)                                                                                   \
-    type name = {0};                                                                                               \
-    memcpy(&name, source, n == LANES ? sizeof(type) : sizeof(type) / LANES * n)
-#define WRITE(target, name) memcpy(target, &name, n == LANES ? sizeof(name) : sizeof(name) / LANES * n)
-
-INLINE V choose(I where, V yes, V no) { return (V)((where & (I)yes) | (~where & (I)no)); }
-
-INLINE V floats(const float *p, int n) {
-    READ(V, v, p);
-    return v;
-}
-
-#ifdef BF16
-typedef uint16_t T;
-INLINE V load(const T *p, int n) {
-    READ(H, h, p);
-    return (V)(__builtin_convertvector(h, U) << 16);
-}
-typedef H N; /* LANES values as memory holds them */
-typedef S M; /* a mask for them */
-INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
-#ifdef __AVX512BF16__
-    return (H)_mm512_cvtneps_pbh((__m512)v);
-#else
-    U bits = (U)v;
-    U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    I nan = v != v;
-    return __builtin_convertvector((U)((nan & 0x7fc0) | (~nan & (I)rounded)), H);
-#endif
-}
-#else
-typedef float T;
-INLINE V load(const T *p, int n) { return floats(p, n); }
-typedef V N;
-typedef I M;
-INLINE N narrow(V v) { return v; }
-#endif
-INLINE void store(T *p, V v, int n) {
-    N narrowed = narrow(v);
-    WRITE(p, narrowed);
-}
-INLINE void store_where(T *p, N v, M where, int n) {
-    N kept = (N)((M)v & where);
-    WRITE(p, kept);
-}
-
-typedef struct {
-    int64_t images, height, width, runs, channels; /* of the map before pooling; channels of one run */
-    int64_t pool;                                  /* 1: none, 2: windows of 2x2 */
-    int64_t inputs;                                /* of the first block: channels of one run's image; else 0 */
-} Shape;
-
-typedef struct { /* of the first block */
-    const float *image;  /* (B, H + 2, W + 2, runs x inputs), with a border of 0 */
-    const float *weight; /* (runs, TAPS, inputs, channels) */
-    float *dweight;      /* of the same shape */
-} First;
-
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
 #define BLOCKS(K, piece, ...)                                                                                      \
@@ -101,13 +43,24 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
         if (k < (K)) piece(__VA_ARGS__, k, (int)((K)-k));                                                          \
     } while (0)
 
+/* How the work divides: K channels, C of a run; rows, of one image, of a chunk; chunks. */
+typedef struct {
+    int64_t K, C, rows, image_rows, length, chunks;
+} Plan;
+
+static Plan plan_of(const Shape *s) {
+    int64_t image_rows = (s->height / s->pool) * (s->width / s->pool), rows = s->images * image_rows;
+    int64_t length = BY_TILES(s) ? image_rows : ROWS;
+    return (Plan){s->runs * s->channels, s->channels, rows, image_rows, length, (rows + length - 1) / length};
+}
+
 /* For every strip of chunk c: its first row and how many rows it has. */
 #define STRIPS(c)                                                                                                  \
-    for (int64_t from = (c)*ROWS, end = least(rows, from + ROWS), count; count = least(end - from, STRIP), from < end; \
-         from += count)
+    for (int64_t from = (c)*plan->length, end = least(plan->rows, from + plan->length), count;                     \
+         count = least(end - from, STRIP), from < end; from += count)
 
-/* A piece of the first block for every block of C channels, with inputs known to the compiler. */
-#define FIRST(piece, ...)                                                                                          \
+/* A piece of a convolution of images for every block of C channels, with inputs known to the compiler. */
+#define OF_IMAGES(piece, ...)                                                                                      \
     do {                                                                                                           \
         if (s->inputs == 1)                                                                                        \
             BLOCKS(C, piece, __VA_ARGS__, 1);                                                                      \
@@ -115,330 +68,290 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
             BLOCKS(C, piece, __VA_ARGS__, 3);                                                                      \
     } while (0)
 
-/* The places of rows from, from + 1, ... in the map before pooling: the upper left of their windows. */
-static void find_windows(const Shape *s, int64_t from, int64_t to, int64_t *places) {
-    int64_t h = s->height / 2, w = s->width / 2, K = s->runs * s->channels;
-    for (int64_t r = from; r < to; r++) {
-        int64_t image = r / (h * w), rest = r % (h * w);
-        places[r - from] = ((image * s->height + 2 * (rest / w)) * s->width + 2 * (rest % w)) * K;
-    }
-}
-
-/* Pooled values, which of the four won (the first of the largest, a NaN before all), and sums. */
-INLINE void pool(const T *x, const int64_t *places, int64_t rows, int64_t K, int64_t down, T *pooled, uint8_t *won,
-                 float *sum, int64_t k, int n) {
-    V total = floats(sum + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        const T *here = x + places[r] + k;
-        V best = load(here, n), others[3] = {load(here + K, n), load(here + down, n), load(here + down + K, n)};
-        I which = {0};
-        for (int i = 0; i < 3; i++) {
-            I wins = (others[i] > best) | (others[i] != others[i]);
-            which = (wins & (i + 1)) | (~wins & which);
-            best = choose(wins, others[i], best);
-        }
-        store(pooled + r * K + k, best, n);
-        B winner = __builtin_convertvector(which, B);
-        WRITE(won + r * K + k, winner);
-        total += best; /* one of x's own values: storing it rounded nothing */
-    }
-    WRITE(sum + k, total);
-}
-
-/* The upper left of the 4x4 places of the image that the windows of rows from, from + 1, ... see. */
-static void find_patches(const Shape *s, int64_t from, int64_t to, int64_t *places) {
-    int64_t h = s->height / 2, w = s->width / 2;
-    for (int64_t r = from; r < to; r++) {
-        int64_t image = r / (h * w), rest = r % (h * w), y = 2 * (rest / w), x = 2 * (rest % w);
-        places[r - from] = ((image * (s->height + 2) + y) * (s->width + 2) + x) * s->runs * s->inputs;
-    }
-}
-
-/* As pool(), of a convolution of one run's image: each of the four of a window is a sum over TAPS and inputs. */
-INLINE void convolve_and_pool(const float *image, const int64_t *places, int64_t rows, int64_t right, int64_t down,
-                              const float *weight, int64_t C, int64_t K, T *pooled, uint8_t *won, float *sum,
-                              int inputs, int64_t k, int n) {
-    V total = floats(sum + k, n), w[TAPS * MOST_INPUTS];
-#pragma GCC unroll 27
-    for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(weight + i * C + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *patch = image + places[r];
-        V best = {0};
-        I which = {0};
-#pragma GCC unroll 4
-        for (int place = 0; place < 4; place++) {
-            const float *seen = patch + (place / 2) * down + (place % 2) * right;
-            V v = {0};
-#pragma GCC unroll 27
-            for (int i = 0; i < TAPS * inputs; i++)
-                v += w[i] * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
-            I wins = place == 0 ? (I){0} - 1 : (v > best) | (v != v);
-            which = (wins & place) | (~wins & which);
-            best = choose(wins, v, best);
-        }
-        N narrowed = narrow(best);
-        WRITE(pooled + r * K + k, narrowed);
-        B winner = __builtin_convertvector(which, B);
-        WRITE(won + r * K + k, winner);
-        total += load((T *)&narrowed, LANES);
-    }
-    WRITE(sum + k, total);
-}
-
-INLINE void add_up(const T *p, int64_t rows, int64_t K, float *sum, int64_t k, int n) {
-    V total = floats(sum + k, n);
-    for (int64_t r = 0; r < rows; r++) total += load(p + r * K + k, n);
-    WRITE(sum + k, total);
-}
-
-INLINE void add_up_squares(const T *p, int64_t rows, int64_t K, const float *mean, float *sum, int64_t k, int n) {
-    V total = floats(sum + k, n), center = floats(mean + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V d = load(p + r * K + k, n) - center;
-        total += d * d;
-    }
-    WRITE(sum + k, total);
-}
-
-/* One run's channels: max(0, a p + b), times scale where the draw is not below low. */
-INLINE void normalize(const T *p, int64_t rows, int64_t K, const float *a, const float *b, const int16_t *draw,
-                      int64_t C, int16_t low, const float *scale, T *y, int64_t k, int n) {
-    V as = floats(a + k, n), bs = floats(b + k, n), factor = {0};
-    if (draw) factor = floats(scale + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V v = load(p + r * K + k, n) * as + bs;
-        v = (V)((I)v & ~(v < 0)); /* a NaN passes */
-        if (draw) {
-            READ(S, d, draw + r * C + k);
-            v = (V)((I)(v * factor) & ~__builtin_convertvector(d < low, I));
-        }
-        store(y + r * K + k, v, n);
-    }
-}
-
-/* Sums of the gradient behind ReLU and dropout, and of its product with p - mean; y > 0 says that both let it through. */
-INLINE void add_up_gradients(const T *grad, const T *y, const T *p, int64_t rows, int64_t K, const float *scale,
-                             const float *mean, float *sum, float *product, int64_t k, int n) {
-    V factor = floats(scale + k, n), center = floats(mean + k, n);
-    V total = floats(sum + k, n), weighted = floats(product + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V g = (V)((I)(load(grad + r * K + k, n) * factor) & (load(y + r * K + k, n) > 0));
-        total += g;
-        weighted += g * (load(p + r * K + k, n) - center);
-    }
-    WRITE(sum + k, total);
-    WRITE(product + k, weighted);
-}
-
-/* by: the constants of the map from gradients of y to those of p, see backward(). */
-INLINE void spread_gradients(const T *grad, const T *y, const T *p, const uint8_t *won, const int64_t *places,
-                             int64_t rows, int64_t K, int64_t down, const float *scale, const float *mean,
-                             const float *by, T *dx, int64_t k, int n) {
-    V factor = floats(scale + k, n), center = floats(mean + k, n);
-    V outer = floats(by + k, n), slope = floats(by + K + k, n), shift = floats(by + 2 * K + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V g = (V)((I)(load(grad + r * K + k, n) * factor) & (load(y + r * K + k, n) > 0));
-        g = outer * (g - shift - (load(p + r * K + k, n) - center) * slope);
-        if (!places) {
-            store(dx + r * K + k, g, n);
-            continue;
-        }
-        READ(B, winner, won + r * K + k);
-        M which = __builtin_convertvector(winner, M);
-        N narrowed = narrow(g);
-        T *here = dx + places[r] + k;
-        store_where(here, narrowed, which == 0, n);
-        store_where(here + K, narrowed, which == 1, n);
-        store_where(here + down, narrowed, which == 2, n);
-        store_where(here + down + K, narrowed, which == 3, n);
-    }
-}
-
-/* The gradient of the first block's weights: each value of g meets the places that its window's winner saw. */
-INLINE void add_up_weights(const T *grad, const T *y, const T *p, const uint8_t *won, const float *image,
-                           const int64_t *places, int64_t rows, int64_t right, int64_t down, int64_t C, int64_t K,
-                           const float *scale, const float *mean, const float *by, int64_t allK, float *dweight,
-                           int inputs, int64_t k, int n) {
-    V factor = floats(scale + k, n), center = floats(mean + k, n);
-    V outer = floats(by + k, n), slope = floats(by + allK + k, n), shift = floats(by + 2 * allK + k, n);
-    V dw[TAPS * MOST_INPUTS];
-#pragma GCC unroll 27
-    for (int i = 0; i < TAPS * inputs; i++) dw[i] = floats(dweight + i * C + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V g = (V)((I)(load(grad + r * K + k, n) * factor) & (load(y + r * K + k, n) > 0));
-        g = outer * (g - shift - (load(p + r * K + k, n) - center) * slope);
-        READ(B, winner, won + r * K + k);
-        I which = __builtin_convertvector(winner, I);
-#pragma GCC unroll 4
-        for (int place = 0; place < 4; place++) {
-            V own = (V)((I)g & (which == place));
-            const float *seen = image + places[r] + (place / 2) * down + (place % 2) * right;
-#pragma GCC unroll 27
-            for (int i = 0; i < TAPS * inputs; i++)
-                dw[i] += own * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
+/* Pooled or convolved and pooled rows of chunk c, and their sums. */
+static void take_chunk(const Shape *s, const Plan *plan, const Convolution *conv, const T *x, int64_t c, T *pooled,
+                       uint8_t *won, float *sum) {
+    int64_t C = plan->C, K = plan->K, right = s->runs * s->inputs, places[STRIP];
+    STRIPS(c) {
+        if (s->inputs) {
+            find_patches(s, from, from + count, places);
+            for (int64_t run = 0; run < s->runs; run++) {
+                int64_t at = from * K + run * C;
+                const float *image = (const float *)conv->image + run * s->inputs;
+                const float *weight = conv->weight + run * TAPS * s->inputs * C;
+                OF_IMAGES(convolve_and_pool, image, places, count, right, (s->width + 2) * right, weight, C, K,
+                          pooled + at, won + at, sum + run * C);
+            }
+        } else if (s->pool == 2) {
+            find_windows(s, from, from + count, places);
+            BLOCKS(K, pool, x, places, count, K, s->width * K, pooled + from * K, won + from * K, sum);
+        } else {
+            BLOCKS(K, add_up, x + from * K, count, K, sum);
         }
     }
-#pragma GCC unroll 27
-    for (int i = 0; i < TAPS * inputs; i++) WRITE(dweight + i * C + k, dw[i]);
 }
 
-static void add_chunks(const float *partial, int64_t chunks, int64_t K, double by, double *total) {
+/* The sums of chunk c's squares about its own mean, while the cache has its rows. */
+static void square_chunk(const Plan *plan, const T *p, int64_t c, const float *sum, float *square) {
+    float mean[plan->K], n = (float)least(plan->length, plan->rows - c * plan->length);
+    for (int64_t k = 0; k < plan->K; k++) mean[k] = sum[k] / n;
+    STRIPS(c) BLOCKS(plan->K, add_up_squares, p + from * plan->K, count, plan->K, mean, square);
+}
+
+static void normalize_chunk(const Shape *s, const Plan *plan, const T *p, int64_t c, const float *a, const float *b,
+                            const int16_t *const *draws, const int16_t *low, const float *scale, T *y) {
+    int64_t C = plan->C, K = plan->K;
+    STRIPS(c)
+        for (int64_t run = 0; run < s->runs; run++) {
+            const int16_t *draw = draws ? draws[run] + from * C : NULL;
+            int64_t at = from * K + run * C;
+            BLOCKS(C, normalize, p + at, count, K, a + run * C, b + run * C, draw, C, draws ? low[run] : 0,
+                   scale + run * C, y + at);
+        }
+}
+
+/* Sums (2 K): of chunk c's gradients, and of their products. */
+static void add_up_chunk(const Shape *s, const Plan *plan, const Way *way, const T *grad, const T *p, int64_t c,
+                         float *sum) {
+    int64_t C = plan->C, K = plan->K;
+    STRIPS(c)
+        for (int64_t run = 0; run < s->runs; run++) {
+            int64_t one = run * C, at = from * K + one;
+            Gate gate = gate_of(way, C, run, from);
+            BLOCKS(C, add_up_gradients, grad + at, p + at, count, K, &gate, sum + one, sum + K + one);
+        }
+}
+
+/* Chunk c's gradients to where they came from: the map before pooling, or the weights of a convolution of images. */
+static void spread_chunk(const Shape *s, const Plan *plan, const Way *way, const Convolution *conv, const T *grad,
+                         const T *p, const uint8_t *won, int64_t c, T *dx, float *dweight) {
+    int64_t C = plan->C, K = plan->K, right = s->runs * s->inputs, places[STRIP];
+    STRIPS(c) {
+        if (s->inputs) find_patches(s, from, from + count, places);
+        else find_windows(s, from, from + count, places);
+        for (int64_t run = 0; run < s->runs; run++) {
+            int64_t one = run * C, at = from * K + one;
+            Gate gate = gate_of(way, C, run, from);
+            if (s->inputs)
+                OF_IMAGES(add_up_weights, grad + at, p + at, won + at, (const float *)conv->image + run * s->inputs,
+                          places, count, right, (s->width + 2) * right, C, K, &gate, dweight + one * TAPS * s->inputs);
+            else if (s->pool == 2)
+                BLOCKS(C, spread_gradients, grad + at, p + at, won + at, places, count, K, K, s->width * K, &gate,
+                       dx + one);
+            else
+                BLOCKS(C, spread_gradients, grad + at, p + at, NULL, places, count, K, 0, 0, &gate, dx + one);
+        }
+    }
+}
+
+#if TILES
+/* As pool() or narrowing alone, of one run of an image, from the sums of its convolution. */
+INLINE void take_sums(const Shape *s, const float *sums, T *p, uint8_t *won, float *sum, int size) {
+    int64_t P = pitch(s), K = s->runs * WIDTH, row = 0;
+    V total = floats(sum, WIDTH);
+    for (int64_t y = 0; y < s->height / size; y++)
+        for (int64_t x = 0; x < s->width / size; x++, row++) {
+            const float *here = sums + size * (y * P + x) * WIDTH;
+            V best = floats(here, WIDTH);
+            I which = {0};
+            for (int i = 1; i < size * size; i++) {
+                V other = floats(here + (i / 2 * P + i % 2) * WIDTH, WIDTH);
+                I wins = (other > best) | (other != other);
+                which = (wins & i) | (~wins & which);
+                best = choose(wins, other, best);
+            }
+            N narrowed = narrow(best);
+            memcpy(p + row * K, &narrowed, sizeof(N));
+            if (size == 2) {
+                B winner = __builtin_convertvector(which, B);
+                memcpy(won + row * K, &winner, sizeof(B));
+            }
+            total += load((T *)&narrowed, WIDTH);
+        }
+    memcpy(sum, &total, sizeof(V));
+}
+
+/* As take_chunk(), for one image. */
+static void take_image(const Shape *s, const Plan *plan, const Desk *desk, const T *tiles, const T *x, int64_t image,
+                       T *p, uint8_t *won, float *sum) {
+    for (int64_t run = 0; run < s->runs; run++) {
+        int64_t one = run * WIDTH, at = image * plan->image_rows * plan->K + one;
+        lay_out(s, x, image, run, desk->pairs);
+        multiply_all(s, desk->pairs, tiles + run * PAIRS * TILE, desk->sums);
+        if (s->pool == 2) take_sums(s, desk->sums, p + at, won + at, sum + one, 2);
+        else take_sums(s, desk->sums, p + at, NULL, sum + one, 1);
+    }
+}
+
+/* As spread_chunk(), for one image: through the convolution to its input, and to its weights (runs, TAPS, 16 out, 16 in). */
+static void spread_image(const Shape *s, const Plan *plan, const Way *way, const Desk *desk, const T *tiles,
+                         const T *x, const T *grad, const T *p, const uint8_t *won, int64_t image, T *dx,
+                         float *dweight) {
+    int64_t K = plan->K, row = pitch(s) * WIDTH, places[STRIP];
+    for (int64_t run = 0; run < s->runs; run++) {
+        int64_t one = run * WIDTH;
+        STRIPS(image) {
+            int64_t at = from * K + one;
+            Gate gate = gate_of(way, WIDTH, run, from);
+            find(s, from, from + count, s->pool * WIDTH, s->pool * row, 0, places);
+            T *inside = desk->grads + row + WIDTH;
+            if (s->pool == 2)
+                spread_gradients(grad + at, p + at, won + at, places, count, K, WIDTH, row, &gate, inside, 0, WIDTH);
+            else
+                spread_gradients(grad + at, p + at, NULL, places, count, K, 0, 0, &gate, inside, 0, WIDTH);
+        }
+        go_back(s, desk, x, image, run, tiles + run * PAIRS * TILE, dweight + one * TAPS * WIDTH);
+        T *to = dx + image * s->height * s->width * K + one;
+        for (int64_t y = 0; y < s->height; y++)
+            for (int64_t x = 0; x < s->width; x++, to += K) {
+                N narrowed = narrow(floats(desk->sums + (y * pitch(s) + x) * WIDTH, WIDTH));
+                memcpy(to, &narrowed, sizeof(N));
+            }
+    }
+}
+#endif
+
+static void add_chunks(const float *partial, int64_t chunks, int64_t K, double *total) {
     memset(total, 0, sizeof(double) * K);
     for (int64_t c = 0; c < chunks; c++)
         for (int64_t k = 0; k < K; k++) total[k] += partial[c * K + k];
-    for (int64_t k = 0; k < K; k++) total[k] *= by;
 }
 
-/* Returns 0, or 1 where memory ends. In training fills pooled, won (pool 2), mean and variance (biased); in inference
- * reads mean and variance, and pooled may be y. draws: a pointer for each run, or NULL without dropout; low: a
- * threshold for each run; scale: a factor for each of the K channels. */
-int forward(const Shape *s, const First *first, int training, const T *x, T *pooled, uint8_t *won, T *y, const float *gamma,
-            const float *beta, float eps, float *mean, float *variance, const int16_t *const *draws,
-            const int16_t *low, const float *scale) {
-    int64_t C = s->channels, K = s->runs * C, down = s->width * K, right = s->runs * s->inputs;
-    int64_t threads = omp_get_max_threads();
-    int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
-    float *partial = malloc(sizeof(float) * 2 * chunks * K), *squares = partial + chunks * K;
-    float *own = malloc(sizeof(float) * threads * 4 * K);
-    double *totals = malloc(sizeof(double) * threads * K);
-    if (!partial || !own || !totals) {
-        free(partial), free(own), free(totals);
-        return 1;
-    }
-    const T *p = s->pool == 2 ? pooled : x;
-#pragma omp parallel
-    {
-        int64_t me = omp_get_thread_num(), places[STRIP];
-        double *total = totals + me * K;
-        float *center = own + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
-        memcpy(center, mean, sizeof(float) * K);
-        memcpy(spread, variance, sizeof(float) * K);
-        if (training || s->pool == 2) {
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < chunks; c++) {
-                float *sum = partial + c * K;
-                memset(sum, 0, sizeof(float) * K);
-                STRIPS(c) {
-                    if (s->inputs) {
-                        find_patches(s, from, from + count, places);
-                        for (int64_t run = 0; run < s->runs; run++) {
-                            int64_t at = from * K + run * C;
-                            const float *image = first->image + run * s->inputs;
-                            const float *weight = first->weight + run * TAPS * s->inputs * C;
-                            FIRST(convolve_and_pool, image, places, count, right, (s->width + 2) * right, weight, C,
-                                  K, pooled + at, won + at, sum + run * C);
-                        }
-                    } else if (s->pool == 2) {
-                        find_windows(s, from, from + count, places);
-                        BLOCKS(K, pool, x, places, count, K, down, pooled + from * K, won + from * K, sum);
-                    } else {
-                        BLOCKS(K, add_up, p + from * K, count, K, sum);
-                    }
-                }
-            }
-        }
-        if (training) {
-            add_chunks(partial, chunks, K, 1.0 / rows, total);
-            for (int64_t k = 0; k < K; k++) center[k] = (float)total[k];
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < chunks; c++) {
-                memset(squares + c * K, 0, sizeof(float) * K);
-                STRIPS(c) BLOCKS(K, add_up_squares, p + from * K, count, K, center, squares + c * K);
-            }
-            add_chunks(squares, chunks, K, 1.0 / rows, total);
-            for (int64_t k = 0; k < K; k++) spread[k] = (float)total[k];
-        }
+/* Mean and variance (biased) of all rows from every chunk's sums, and its squares about a mean of its own: n variance is
+ * the sum over chunks of squares + n_chunk (mean_chunk - mean)^2. Source: Chan, Golub & LeVeque 1983. */
+static void merge(const Plan *plan, const float *partial, double *total, float *mean, float *variance) {
+    int64_t K = plan->K;
+    add_chunks(partial, plan->chunks, 2 * K, total);
+    for (int64_t k = 0; k < K; k++) total[k] /= (double)plan->rows;
+    for (int64_t c = 0; c < plan->chunks; c++) {
+        double n = (double)least(plan->length, plan->rows - c * plan->length);
         for (int64_t k = 0; k < K; k++) {
-            a[k] = gamma[k] / sqrtf(spread[k] + eps);
-            b[k] = beta[k] - center[k] * a[k];
-        }
-#pragma omp for schedule(static)
-        for (int64_t c = 0; c < chunks; c++)
-            STRIPS(c) {
-                for (int64_t run = 0; run < s->runs; run++) {
-                    const int16_t *draw = draws ? draws[run] + from * C : NULL;
-                    int64_t at = from * K + run * C;
-                    BLOCKS(C, normalize, p + at, count, K, a + run * C, b + run * C, draw, C, draws ? low[run] : 0,
-                           scale + run * C, y + at);
-                }
-            }
-        if (me == 0) { /* the others have read them: they have passed a barrier */
-            memcpy(mean, center, sizeof(float) * K);
-            memcpy(variance, spread, sizeof(float) * K);
+            double off = partial[2 * c * K + k] / n - total[k];
+            total[K + k] += n * off * off;
         }
     }
-    free(partial), free(own), free(totals);
-    return 0;
+    for (int64_t k = 0; k < K; k++) {
+        mean[k] = (float)total[k];
+        variance[k] = (float)(total[K + k] / (double)plan->rows);
+    }
 }
 
-/* Returns 0, or 1 where memory ends. Places that no window covers (odd height or width) must be 0 in dx beforehand. */
-int backward(const Shape *s, const First *first, const T *grad, const T *y, const T *pooled, const uint8_t *won, T *dx, const float *gamma,
-             const float *mean, const float *variance, float eps, const float *scale, float *dgamma, float *dbeta) {
-    int64_t C = s->channels, K = s->runs * C, down = s->width * K, right = s->runs * s->inputs;
-    int64_t threads = omp_get_max_threads(), weights = s->runs * TAPS * s->inputs * C;
-    int64_t rows = s->images * (s->height / s->pool) * (s->width / s->pool), chunks = (rows + ROWS - 1) / ROWS;
-    float *partial = malloc(sizeof(float) * 2 * chunks * K), *own = malloc(sizeof(float) * threads * 3 * K);
-    float *dweights = calloc(chunks * weights + 1, sizeof(float));
+/* What normalize() multiplies with and adds. */
+static void find_line(int64_t K, const float *gamma, const float *beta, const float *mean, const float *variance,
+                      float eps, float *a, float *b) {
+    for (int64_t k = 0; k < K; k++) {
+        a[k] = gamma[k] / sqrtf(variance[k] + eps);
+        b[k] = beta[k] - mean[k] * a[k];
+    }
+}
+
+/* Returns 0, or 1 where memory ends. In training fills pooled (but where p is x: neither pooling nor convolution), won
+ * (pool 2), mean and variance (biased); in inference reads mean and variance, and pooled may be y. draws: a pointer for each
+ * run, or NULL without dropout; low: a threshold for each run; scale: a factor for each of the K channels. */
+int forward(const Shape *s, const Convolution *conv, int training, const T *x, T *pooled, uint8_t *won, T *y,
+            const float *gamma, const float *beta, float eps, float *mean, float *variance,
+            const int16_t *const *draws, const int16_t *low, const float *scale) {
+    const Plan own = plan_of(s), *plan = &own;
+    int64_t K = plan->K, threads = omp_get_max_threads();
+    float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * 4 * K);
     double *totals = malloc(sizeof(double) * threads * 2 * K);
-    if (!partial || !own || !totals || !dweights) {
-        free(partial), free(own), free(totals), free(dweights);
-        return 1;
-    }
-#pragma omp parallel
-    {
-        int64_t me = omp_get_thread_num(), places[STRIP];
-        double *total = totals + me * 2 * K;
-        float *by = own + me * 3 * K;
+    T *tiles = BY_TILES(s) ? arrange_all(s, conv->weight, 0) : NULL;
+    int failed = !partial || !vectors || !totals || (BY_TILES(s) && !tiles), taken = s->pool == 2 || s->inputs;
+    const T *p = taken ? pooled : x;
+    if (!failed) {
+#pragma omp parallel reduction(| : failed)
+        {
+            int64_t me = omp_get_thread_num();
+            double *total = totals + me * 2 * K;
+            float *center = vectors + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
+            memcpy(center, mean, sizeof(float) * K);
+            memcpy(spread, variance, sizeof(float) * K);
+            Desk desk __attribute__((unused)) = {0};
+            if (BY_TILES(s)) failed |= open_desk(s, &desk);
+            if (training || taken) {
 #pragma omp for schedule(static)
-        for (int64_t c = 0; c < chunks; c++) {
-            float *sum = partial + 2 * c * K;
-            memset(sum, 0, sizeof(float) * 2 * K);
-            STRIPS(c) {
-                int64_t at = from * K;
-                BLOCKS(K, add_up_gradients, grad + at, y + at, pooled + at, count, K, scale, mean, sum, sum + K);
-            }
-        }
-        add_chunks(partial, chunks, 2 * K, 1.0, total);
-        for (int64_t k = 0; k < K; k++) {
-            float inverse = 1 / sqrtf(variance[k] + eps), product = (float)(total[K + k] * inverse);
-            by[k] = gamma[k] * inverse;
-            by[K + k] = product * inverse / rows;
-            by[2 * K + k] = (float)total[k] / rows;
-            if (me == 0) {
-                dbeta[k] = (float)total[k];
-                dgamma[k] = product;
-            }
-        }
-#pragma omp for schedule(static)
-        for (int64_t c = 0; c < chunks; c++)
-            STRIPS(c) {
-                int64_t at = from * K;
-                if (s->inputs) {
-                    find_patches(s, from, from + count, places);
-                    for (int64_t run = 0; run < s->runs; run++) {
-                        int64_t one = run * C, here = at + one;
-                        float *dweight = dweights + c * weights + run * TAPS * s->inputs * C;
-                        FIRST(add_up_weights, grad + here, y + here, pooled + here, won + here,
-                              first->image + run * s->inputs, places, count, right, (s->width + 2) * right, C, K,
-                              scale + one, mean + one, by + one, K, dweight);
-                    }
-                } else if (s->pool == 2) {
-                    find_windows(s, from, from + count, places);
-                    BLOCKS(K, spread_gradients, grad + at, y + at, pooled + at, won + at, places, count, K, down,
-                           scale, mean, by, dx);
-                } else {
-                    BLOCKS(K, spread_gradients, grad + at, y + at, pooled + at, NULL, NULL, count, K, down, scale,
-                           mean, by, dx + at);
+                for (int64_t c = 0; c < plan->chunks; c++) {
+                    float *sum = partial + 2 * c * K;
+                    memset(sum, 0, sizeof(float) * 2 * K);
+                    if (failed) continue;
+                    if (BY_TILES(s)) take_image(s, plan, &desk, tiles, x, c, pooled, won, sum);
+                    else take_chunk(s, plan, conv, x, c, pooled, won, sum);
+                    if (training) square_chunk(plan, p, c, sum, sum + K);
                 }
             }
+            if (BY_TILES(s) && !failed) close_desk(&desk);
+            if (training) merge(plan, partial, total, center, spread);
+            find_line(K, gamma, beta, center, spread, eps, a, b);
 #pragma omp for schedule(static)
-        for (int64_t block = 0; block < weights; block += ROWS)
-            for (int64_t i = block; i < least(weights, block + ROWS); i++) {
-                double sum = 0;
-                for (int64_t c = 0; c < chunks; c++) sum += dweights[c * weights + i];
-                first->dweight[i] = (float)sum;
+            for (int64_t c = 0; c < plan->chunks; c++)
+                normalize_chunk(s, plan, p, c, a, b, draws, low, scale, y);
+            if (me == 0) { /* the others have read them: they have passed a barrier */
+                memcpy(mean, center, sizeof(float) * K);
+                memcpy(variance, spread, sizeof(float) * K);
             }
+        }
     }
-    free(partial), free(own), free(totals), free(dweights);
-    return 0;
+    free(partial), free(vectors), free(totals), free(tiles);
+    return failed;
+}
+
+/* Returns 0, or 1 where memory ends. Without convolution, places that no window covers (odd height or width) must be 0 in dx
+ * beforehand. */
+int backward(const Shape *s, const Convolution *conv, const T *grad, const T *pooled, const uint8_t *won, T *dx,
+             const float *gamma, const float *beta, const float *mean, const float *variance, float eps,
+             const int16_t *const *draws, const int16_t *low, const float *scale, float *dgamma, float *dbeta) {
+    const Plan own = plan_of(s), *plan = &own;
+    int64_t K = plan->K, threads = omp_get_max_threads(), weights = K * TAPS * s->inputs;
+    int64_t group = BY_TILES(s) ? GROUP : 1, parts = (plan->chunks + group - 1) / group;
+    float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * 5 * K);
+    float *dweights = calloc(parts * weights + 1, sizeof(float));
+    double *totals = malloc(sizeof(double) * threads * 2 * K);
+    T *tiles = BY_TILES(s) ? arrange_all(s, conv->weight, 1) : NULL;
+    int failed = !partial || !vectors || !totals || !dweights || (BY_TILES(s) && !tiles);
+    if (!failed) {
+#pragma omp parallel reduction(| : failed)
+        {
+            int64_t me = omp_get_thread_num();
+            double *total = totals + me * 2 * K;
+            float *a = vectors + me * 5 * K, *b = a + K, *outer = b + K, *slope = outer + K, *shift = slope + K;
+            const Way way = {a, b, scale, mean, outer, slope, shift, draws, low};
+            find_line(K, gamma, beta, mean, variance, eps, a, b);
+#pragma omp for schedule(static)
+            for (int64_t c = 0; c < plan->chunks; c++) {
+                memset(partial + 2 * c * K, 0, sizeof(float) * 2 * K);
+                add_up_chunk(s, plan, &way, grad, pooled, c, partial + 2 * c * K);
+            }
+            add_chunks(partial, plan->chunks, 2 * K, total);
+            for (int64_t k = 0; k < K; k++) {
+                float inverse = 1 / sqrtf(variance[k] + eps), product = (float)(total[K + k] * inverse);
+                outer[k] = gamma[k] * inverse;
+                slope[k] = product * inverse / plan->rows;
+                shift[k] = (float)total[k] / plan->rows;
+                if (me == 0) {
+                    dbeta[k] = (float)total[k];
+                    dgamma[k] = product;
+                }
+            }
+            Desk desk __attribute__((unused)) = {0};
+            if (BY_TILES(s)) failed |= open_desk(s, &desk);
+#pragma omp for schedule(static)
+            for (int64_t part = 0; part < parts; part++)
+                for (int64_t c = part * group; c < least(plan->chunks, (part + 1) * group) && !failed; c++) {
+                    float *dweight = dweights + part * weights;
+                    if (BY_TILES(s))
+                        spread_image(s, plan, &way, &desk, tiles, conv->image, grad, pooled, won, c, dx, dweight);
+                    else
+                        spread_chunk(s, plan, &way, conv, grad, pooled, won, c, dx, dweight);
+                }
+            if (BY_TILES(s) && !failed) close_desk(&desk);
+#pragma omp for schedule(static)
+            for (int64_t i = 0; i < weights; i++) {
+                double sum = 0;
+                for (int64_t part = 0; part < parts; part++) sum += dweights[part * weights + i];
+                conv->dweight[BY_TILES(s) ? transposed(i) : i] = (float)sum;
+            }
+        }
+    }
+    free(partial), free(vectors), free(totals), free(dweights), free(tiles);
+    return failed;
 }

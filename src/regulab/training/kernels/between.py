@@ -1,6 +1,6 @@
 """What stands between two convolutions of a fleet, as one operation: max pooling, batch norm, ReLU, dropout.
 
-torch does it in eight passes over memory forward and nine backward, this in three and two; on two cores that was
+torch does it in eight passes over memory forward and nine backward, this in two and two; on two cores that was
 more than half of a training step. The kernel is `between.c`; the plain layers are the reference that it must equal.
 """
 
@@ -16,20 +16,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.dropout import inverse_keep, threshold
+from regulab.training.kernels.build import has_tiles
 
-FIRST_INPUTS = (1, 3)  # channels of images that the kernel convolves
+IMAGE_CHANNELS = (1, 3)  # of images that the kernel convolves
+TILE_CHANNELS = 16  # in and out, of what it convolves by tiles
 
 
 class Shape(ctypes.Structure):
-    """The map before pooling, and how it divides among runs; ``inputs`` 0 but for a first block."""
+    """The map before pooling, and how it divides among runs; ``inputs`` 0 but for a block with its convolution."""
 
     _fields_ = [
         (name, ctypes.c_int64) for name in ("images", "height", "width", "runs", "channels", "pool", "inputs")
     ]
 
 
-class First(ctypes.Structure):
-    """Of a first block: its padded images, its weights, and where their gradient goes."""
+class Convolution(ctypes.Structure):
+    """What is convolved, the weights, and where their gradient goes."""
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("image", "weight", "dweight")]
 
@@ -72,56 +74,66 @@ class Between(torch.autograd.Function):
         call = _Call(kernel, Shape(b, h, w, runs, k // runs, pool, 0), x.dtype, eps)
         y, saved = call.forward(x, gamma, beta, drops)
         *_, mean, variance, _ = saved
-        ctx.save_for_backward(gamma, *saved)
-        ctx.call, ctx.input = call, x.shape
+        ctx.save_for_backward(gamma, beta, *saved)
+        ctx.call, ctx.drops, ctx.input = call, drops, x.shape
         ctx.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        gamma, *saved = ctx.saved_tensors
+        gamma, beta, *saved = ctx.saved_tensors
         shape = ctx.call.shape
         dx = torch.empty(ctx.input, dtype=grad.dtype, memory_format=torch.channels_last)
         if shape.pool == 2 and (shape.height % 2 or shape.width % 2):
             dx.zero_()
-        dgamma, dbeta = ctx.call.backward(grad, gamma, saved, dx)
+        dgamma, dbeta = ctx.call.backward(grad, gamma, beta, saved, ctx.drops, dx)
         return dx, dgamma, dbeta, None, None, None, None, None
 
 
-class FirstBlock(torch.autograd.Function):
-    """A 3×3 convolution of images with 1 or 3 channels, padding 1, without bias, and `Between` with pooling.
+def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
+    """Whether `Convolved` takes this map and these weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
+    channels, inputs = weight.shape[1:3]
+    if inputs in IMAGE_CHANNELS:
+        return pool == 2 and not x.requires_grad
+    return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
 
-    ``image`` ``(B, R·inputs, H, W)`` gets no gradient; ``weight`` is ``(R·C, inputs, 3, 3)``. Products and sums of the
-    convolution are float32, and its output, four times as large as what remains, stays in registers.
+
+class Convolved(torch.autograd.Function):
+    """A 3×3 convolution, padding 1, without bias, and `Between`. Its output is never written.
+
+    Either of images with 1 or 3 channels, which get no gradient, with pooling: products and sums are float32. Or of 16
+    channels to 16 on a processor's matrix units: products bfloat16, sums float32. ``x`` is ``(B, R·inputs, H, W)``,
+    ``weight`` ``(R, C, inputs, 3, 3)`` in the parameters' type, rounded to that of ``x`` for the products.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        image: Tensor,
+        x: Tensor,
         weight: Tensor,
         gamma: Tensor,
         beta: Tensor,
         kernel: ctypes.CDLL,
-        runs: int,
+        pool: int,
         eps: float,
         drops: Drops | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        call, first = _first_call(image, weight, kernel, runs, eps)
-        y, saved = call.forward(None, gamma, beta, drops, first)
+        call, convolution = _convolution(x, weight, kernel, pool, eps)
+        y, saved = call.forward(convolution[0], gamma, beta, drops, convolution)
         *_, mean, variance, _ = saved
-        ctx.save_for_backward(gamma, *saved, *first)
-        ctx.call = call
+        ctx.save_for_backward(gamma, beta, *saved, *convolution)
+        ctx.call, ctx.drops, ctx.input = call, drops, x.shape
         ctx.mark_non_differentiable(mean, variance)
         return y, mean, variance
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        gamma, *saved, padded, taps = ctx.saved_tensors
+        gamma, beta, *saved, x, taps = ctx.saved_tensors
+        by_tiles = ctx.call.shape.inputs == TILE_CHANNELS
+        dx = torch.empty_like(x, memory_format=torch.channels_last) if by_tiles else None
         dtaps = torch.empty_like(taps)
-        dgamma, dbeta = ctx.call.backward(grad, gamma, saved, None, (padded, taps, dtaps))
-        dweight = dtaps.permute(0, 4, 3, 1, 2).flatten(0, 1)  # (R, 3, 3, inputs, C) to (R·C, inputs, 3, 3)
-        return None, dweight.to(grad.dtype), dgamma, dbeta, None, None, None, None
+        dgamma, dbeta = ctx.call.backward(grad, gamma, beta, saved, ctx.drops, dx, (x, taps, dtaps))
+        return dx, dtaps.permute(0, 4, 3, 1, 2), dgamma, dbeta, None, None, None, None
 
 
 def infer(
@@ -137,25 +149,31 @@ def infer(
 ) -> Tensor:
     """Inference: the running averages in the place of μ and σ², no dropout, no gradient.
 
-    With ``weight``, ``x`` is the image of a `FirstBlock`; without, the map that a convolution left.
+    With ``weight``, ``x`` is what `Convolved` takes; without, the map that a convolution left.
     """
     if weight is None:
         b, k, h, w = x.shape
         call = _Call(kernel, Shape(b, h, w, runs, k // runs, pool, 0), x.dtype, eps)
         return call.forward(x, gamma, beta, None, statistics=statistics)[0]
-    call, first = _first_call(x, weight, kernel, runs, eps)
-    return call.forward(None, gamma, beta, None, first, statistics=statistics)[0]
+    call, convolution = _convolution(x, weight, kernel, pool, eps)
+    return call.forward(convolution[0], gamma, beta, None, convolution, statistics)[0]
 
 
-def _first_call(
-    image: Tensor, weight: Tensor, kernel: ctypes.CDLL, runs: int, eps: float
+def _convolution(
+    x: Tensor, weight: Tensor, kernel: ctypes.CDLL, pool: int, eps: float
 ) -> tuple[_Call, tuple[Tensor, Tensor]]:
-    """The call of a first block, with its padded images and its weights as the kernel reads them, both float32."""
-    b, k, h, w = image.shape
-    shape = Shape(b, h, w, runs, weight.shape[0] // runs, 2, k // runs)
-    padded = F.pad(image.permute(0, 2, 3, 1).float(), (0, 0, 1, 1, 1, 1))
-    taps = weight.unflatten(0, (runs, -1)).permute(0, 3, 4, 2, 1).float().contiguous()
-    return _Call(kernel, shape, image.dtype, eps), (padded, taps)
+    """The call of a block with its convolution, with map and weights as the kernel reads them.
+
+    Images float32 with a border of 0, other maps as they are; weights ``(R, 3, 3, inputs, C)`` float32.
+    """
+    b, _, h, w = x.shape
+    runs, channels, inputs = weight.shape[:3]
+    if inputs in IMAGE_CHANNELS:
+        seen = F.pad(x.permute(0, 2, 3, 1).float(), (0, 0, 1, 1, 1, 1))
+    else:
+        seen = x.contiguous(memory_format=torch.channels_last)
+    taps = weight.to(x.dtype).permute(0, 3, 4, 2, 1).float().contiguous()
+    return _Call(kernel, Shape(b, h, w, runs, channels, pool, inputs), x.dtype, eps), (seen, taps)
 
 
 class _Call:
@@ -166,61 +184,58 @@ class _Call:
 
     def forward(
         self,
-        x: Tensor | None,
+        x: Tensor,
         gamma: Tensor,
         beta: Tensor,
         drops: Drops | None,
-        first: tuple[Tensor, Tensor] | None = None,
+        convolution: tuple[Tensor, Tensor] | None = None,
         statistics: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """y, and what backward needs: y, p, winners, μ, σ², scales. With ``statistics`` for μ and σ²: inference."""
+        """y, and what backward needs: p, winners, μ, σ², scales. With ``statistics`` for μ and σ²: inference."""
         s, training = self.shape, statistics is None
         mean, variance = statistics or (torch.empty_like(gamma), torch.empty_like(gamma))
         y = torch.empty(
             s.images, s.height // s.pool, s.width // s.pool, s.runs * s.channels, dtype=self.dtype
         )
         won = torch.empty(y.numel() if s.pool == 2 else 0, dtype=torch.uint8)
-        pooled = (torch.empty_like(y) if training else y) if s.pool == 2 else x
-        assert pooled is not None
+        pooled = (torch.empty_like(y) if training else y) if s.pool == 2 or s.inputs else x
         rates = drops.rates if drops is not None else [0.0] * s.runs
         scale = torch.tensor([inverse_keep(rate) for rate in rates]).repeat_interleave(s.channels)
-        draws = low = None
-        if drops is not None:
-            draws = (ctypes.c_void_p * s.runs)(*(draw.data_ptr() for draw in drops.draws))
-            low = (ctypes.c_int16 * s.runs)(*(threshold(rate) for rate in drops.rates))
         failed = self.kernel.forward(
             ctypes.byref(s),
-            _structure(*(first or ())),
+            _structure(*(convolution or ())),
             ctypes.c_int(training),
             *(_pointer(t) for t in (x, pooled, won, y, gamma, beta)),
             ctypes.c_float(self.eps),
             _pointer(mean),
             _pointer(variance),
-            draws,
-            low,
+            *_sources(drops),
             _pointer(scale),
         )
         if failed:
             raise MemoryError
-        return y.permute(0, 3, 1, 2), (y, pooled, won, mean, variance, scale)
+        return y.permute(0, 3, 1, 2), (pooled, won, mean, variance, scale)
 
     def backward(
         self,
         grad: Tensor,
         gamma: Tensor,
+        beta: Tensor,
         saved: Sequence[Tensor],
+        drops: Drops | None,
         dx: Tensor | None,
-        first: tuple[Tensor, Tensor, Tensor] | None = None,
+        convolution: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """∂L/∂γ and ∂L/∂β; fills ``dx``, or the last of ``first``."""
-        y, pooled, won, mean, variance, scale = saved
+        """∂L/∂γ and ∂L/∂β; fills ``dx``, and the last of ``convolution``."""
+        pooled, won, mean, variance, scale = saved
         dgamma, dbeta = torch.empty_like(gamma), torch.empty_like(gamma)
         grad = grad.contiguous(memory_format=torch.channels_last)
         failed = self.kernel.backward(
             ctypes.byref(self.shape),
-            _structure(*(first or ())),
-            *(_pointer(t) for t in (grad, y, pooled, won, dx, gamma, mean, variance)),
+            _structure(*(convolution or ())),
+            *(_pointer(t) for t in (grad, pooled, won, dx, gamma, beta, mean, variance)),
             ctypes.c_float(self.eps),
+            *_sources(drops),
             *(_pointer(t) for t in (scale, dgamma, dbeta)),
         )
         if failed:
@@ -228,8 +243,17 @@ class _Call:
         return dgamma, dbeta
 
 
+def _sources(drops: Drops | None) -> tuple[Any, Any]:
+    """For each run where its draws lie, and below which of them it drops."""
+    if drops is None:
+        return None, None
+    runs = len(drops.rates)
+    draws = (ctypes.c_void_p * runs)(*(draw.data_ptr() for draw in drops.draws))
+    return draws, (ctypes.c_int16 * runs)(*(threshold(rate) for rate in drops.rates))
+
+
 def _structure(*tensors: Tensor) -> Any:
-    return ctypes.byref(First(*(t.data_ptr() for t in tensors))) if tensors else None
+    return ctypes.byref(Convolution(*(t.data_ptr() for t in tensors))) if tensors else None
 
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:

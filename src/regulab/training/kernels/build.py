@@ -45,7 +45,8 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     flags = [*FLAGS, *([WIDE] if platform.machine() == "x86_64" else [])]
     flags += ["-DBF16"] if dtype == torch.bfloat16 else []
     version = subprocess.run([found, "--version"], capture_output=True).stdout
-    key = hashlib.sha256(SOURCE.read_bytes() + repr(flags).encode() + version + _processor()).hexdigest()[:16]
+    text = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
+    key = hashlib.sha256(text + repr(flags).encode() + version + _processor()).hexdigest()[:16]
     path = Path(platformdirs.user_cache_dir("regulab")) / "kernels" / f"between-{key}.so"
     if path.exists():
         return _loaded(path)
@@ -60,6 +61,13 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
         except (OSError, UserError):  # no place to keep it: loaded, it outlives its file
             return _loaded(built)
     return _loaded(path)
+
+
+@cache
+def has_tiles(dtype: torch.dtype) -> bool:
+    """Whether the kernels for ``dtype`` convolve on matrix units: bfloat16 on AMX, if the system allows it."""
+    refused = getattr(library(dtype), "tiles_refused", None)
+    return refused is not None and refused() == 0
 
 
 def _loaded(path: Path) -> ctypes.CDLL | None:
