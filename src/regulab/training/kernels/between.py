@@ -176,9 +176,8 @@ class _Call:
         """y, and what backward needs: y, p, winners, μ, σ², scales. With ``statistics`` for μ and σ²: inference."""
         s, training = self.shape, statistics is None
         mean, variance = statistics or (torch.empty_like(gamma), torch.empty_like(gamma))
-        y = torch.empty(
-            s.images, s.height // s.pool, s.width // s.pool, s.runs * s.channels, dtype=self.dtype
-        )
+        size = (s.images, s.runs * s.channels, s.height // s.pool, s.width // s.pool)
+        y = torch.empty(size, dtype=self.dtype, memory_format=torch.channels_last)
         won = torch.empty(y.numel() if s.pool == 2 else 0, dtype=torch.uint8)
         pooled = (torch.empty_like(y) if training else y) if s.pool == 2 else x
         assert pooled is not None
@@ -202,7 +201,7 @@ class _Call:
         )
         if failed:
             raise MemoryError
-        return y.permute(0, 3, 1, 2), (y, pooled, won, mean, variance, scale)
+        return y, (y, pooled, won, mean, variance, scale)
 
     def backward(
         self,
