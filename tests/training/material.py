@@ -22,6 +22,7 @@ FLOAT32 = Machine(CPU, torch.float32)
 FUSED = Machine(CPU, torch.float32, kernels=library(torch.float32) is not None)
 FLOAT64 = Machine(CPU, torch.float64, parameters=torch.float64)
 RESIDENT = Machine(CPU, torch.float64, parameters=torch.float64, resident=True)  # as on a GPU
+NOTEBOOK_NET = f"{Path(__file__).parents[2] / 'benchmarks' / 'peers' / 'notebook_style.py'}:Net"
 
 
 def study_of(arms: Mapping[str, Any], **more: Any) -> Study:

@@ -7,11 +7,13 @@ import torch
 
 from regulab.training.crew import evaluate
 from regulab.training.fleet import Fleet
+from regulab.training.fusing import FusedSequential
 from regulab.training.plain import PlainRun
 from tests.training.material import (
     FLOAT32,
     FLOAT64,
     FUSED,
+    NOTEBOOK_NET,
     RESIDENT,
     material_of,
     runs_of,
@@ -46,14 +48,16 @@ EVERYTHING = {
 }
 
 
-def trained(machine, optimizer):
+def trained(machine, optimizer, **model):
     """Three seeds of everything, as a fleet and as plain loops: two epochs of four steps, the leavers only one.
 
     Returns the runs, the plain loops, each run's weights in the fleet when it ended, and the fleet with its material.
     """
     schedule, limit = SCHEDULES[optimizer["name"]], float(torch.finfo(machine.parameters).max)
     arms = {**EVERYTHING, "broken": {"weight_decay": {"strength": min(1e300, limit / 10), "include": "all"}}}
-    study = study_of(arms, train={"optimizer": optimizer, "schedule": schedule}, model={"dropout": 0.1})
+    study = study_of(
+        arms, train={"optimizer": optimizer, "schedule": schedule}, model={"dropout": 0.1, **model}
+    )
     material, runs = material_of(study, machine=machine), runs_of(study)
     fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
     aboard, ended = list(range(len(runs))), {}
@@ -109,14 +113,25 @@ def test_every_run_equals_the_plain_loop(optimizer, machine):
 @pytest.mark.parametrize("machine", [FLOAT32, FUSED], ids=["layers", "kernels"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[:3], ids=str)
 def test_every_run_equals_the_plain_loop_to_rounding_in_float32(optimizer, machine):
-    """Rounding may push an activation over the kink of a ReLU, which visibly moves a few weights; the rest agree."""
     _, plains, ended, _ = trained(machine, optimizer)
+    assert_equal_to_rounding(plains, ended)
+
+
+def assert_equal_to_rounding(plains, ended):
+    """Rounding may push an activation over the kink of a ReLU, which visibly moves a few weights; the rest agree."""
     found = differences(plains, ended)
     for difference in found.values():
         assert difference.max() < 2e-3
     everything = torch.cat(list(found.values()))
     assert everything.median() < 1e-7
     assert everything.quantile(0.9) < 1e-5
+
+
+@pytest.mark.parametrize("machine", [FLOAT32, FUSED], ids=["layers", "kernels"])
+def test_a_net_of_torchs_own_layers_equals_the_plain_loop_too(machine):
+    _, plains, ended, (fleet, *_) = trained(machine, OPTIMIZERS[1], name=NOTEBOOK_NET)
+    assert isinstance(fleet._stack.features, FusedSequential) == machine.kernels
+    assert_equal_to_rounding(plains, ended)
 
 
 def test_arms_differ_where_their_techniques_do():

@@ -17,7 +17,7 @@ from regulab.training.fleet import Fleet
 from regulab.training.fusing import FusedBlock, fuse
 from regulab.training.kernels import build as building
 from regulab.training.kernels.between import Between, Convolved, Drops, infer
-from regulab.training.kernels.build import has_tiles, compiler, library
+from regulab.training.kernels.build import compiler, has_tiles, library
 from regulab.training.machine import choose_machine
 from regulab.training.stacking import check_stack, stack_modules
 from tests.training.material import FLOAT32, FUSED, material_of, runs_of, study_of

@@ -91,7 +91,7 @@ class Between(torch.autograd.Function):
 
 
 def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
-    """Whether `Convolved` takes this map and these weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
+    """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
     channels, inputs = weight.shape[1:3]
     if inputs in IMAGE_CHANNELS:
         return pool == 2 and not x.requires_grad
@@ -194,9 +194,8 @@ class _Call:
         """y, and what backward needs: p, winners, μ, σ², scales. With ``statistics`` for μ and σ²: inference."""
         s, training = self.shape, statistics is None
         mean, variance = statistics or (torch.empty_like(gamma), torch.empty_like(gamma))
-        y = torch.empty(
-            s.images, s.height // s.pool, s.width // s.pool, s.runs * s.channels, dtype=self.dtype
-        )
+        size = (s.images, s.runs * s.channels, s.height // s.pool, s.width // s.pool)
+        y = torch.empty(size, dtype=self.dtype, memory_format=torch.channels_last)
         won = torch.empty(y.numel() if s.pool == 2 else 0, dtype=torch.uint8)
         pooled = (torch.empty_like(y) if training else y) if s.pool == 2 or s.inputs else x
         rates = drops.rates if drops is not None else [0.0] * s.runs
@@ -214,7 +213,7 @@ class _Call:
         )
         if failed:
             raise MemoryError
-        return y.permute(0, 3, 1, 2), (pooled, won, mean, variance, scale)
+        return y, (pooled, won, mean, variance, scale)
 
     def backward(
         self,
