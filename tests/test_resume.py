@@ -160,7 +160,13 @@ def test_the_same_study_twice_gives_the_same_bytes(tmp_path, monkeypatch):
 
     one, two = trace(tmp_path / "one"), trace(tmp_path / "two")
     same(two, one)
-    for name in ("statistics.json", "figures/val_loss.svg", "misclassified/l1.png", "mistakes.npz"):
+    for name in (
+        "statistics.json",
+        "figures/val_loss.svg",
+        "misclassified/l1.png",
+        "mistakes.npz",
+        "weights.json",
+    ):
         assert isinstance(one[name], bytes)
     assert {row["arm"]: row["epochs"] for row in one["results.csv"]}["stops"] == "3"
 
@@ -316,6 +322,20 @@ def test_more_seeds_extend_a_study_as_if_asked_for_at_once(tmp_path, small):
     assert run(make_study(seeds=[0, 1]), tmp_path / "extended").trained == 3
 
     same(trace(tmp_path / "extended"), trace(tmp_path / "at once"))
+
+
+def test_a_study_extended_after_its_report_ends_with_the_same_counts_of_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(regulab.study, "load", load_few)
+    monkeypatch.setattr(planning, "PIXELS_PER_STEP", 1)
+    study = {"arms": {"none": {}, "l1": {"l1": 1e-3}}}
+    run(make_study(seeds=[0, 1, 2], **study), tmp_path / "at once")
+    run(make_study(seeds=[1], **study), tmp_path / "extended")
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(seeds=[0, 2], **study), tmp_path / "extended", progress=Interrupt(EPOCHS + 1))
+    run(make_study(seeds=[0, 2], **study), tmp_path / "extended")
+
+    at_once, extended = ((tmp_path / name / "weights.json").read_bytes() for name in ("at once", "extended"))
+    assert extended == at_once
 
 
 def test_a_seed_gives_the_same_results_whichever_seeds_sail_beside(tmp_path, small, monkeypatch):

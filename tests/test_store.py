@@ -196,6 +196,7 @@ def test_a_folder_of_other_things_is_refused_and_never_emptied(tmp_path, fresh, 
 def test_fresh_starts_over_and_keeps_what_is_not_regulabs(tmp_path):
     finished_run(tmp_path / "run")
     (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "run" / "weights.json").write_text("{}")
     (tmp_path / "run" / "figures").mkdir()
     (tmp_path / "run" / "figures" / "old.png").write_text("")
     other = Study(name="other", seeds=(1,))

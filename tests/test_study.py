@@ -13,6 +13,7 @@ from regulab import dry_run
 from regulab import study as main_path
 from regulab.config import build_study
 from regulab.errors import UserError
+from regulab.reading import read_json
 from regulab.records import COMPLETED, DIVERGED
 from regulab.statistics import compare
 from regulab.store import read_records
@@ -59,7 +60,7 @@ def test_the_contract_files_are_there(finished):
             "figures/val_loss.svg",
         ),
         *("misclassified/none.png", "report.html", "README.md", "predictions/none/seed-3.npz"),
-        *("weights/none/seed-1.safetensors",),
+        *("weights/none/seed-1.safetensors", "weights.json"),
     )
     assert [name for name in names if not (outcome.directory / name).is_file()] == []
     assert not (outcome.directory / "checkpoints").exists()
@@ -119,6 +120,10 @@ def test_recorded_weights_give_the_recorded_measures(finished):
     assert result.weight_norm_l1 == pytest.approx(np.abs(penalized).sum())
     assert result.weight_norm_l2 == pytest.approx(np.sqrt((penalized**2).sum()))
     assert result.zero_fraction == (penalized == 0).mean() > 0
+    counted = read_json(outcome.directory / "weights.json")["runs"]
+    assert counted.keys() == {"none", "patient"}, "a diverged run has no weights"
+    assert counted["patient"]["1"]["zeros"] == (penalized == 0).sum()
+    assert sum(counted["patient"]["1"]["bins"]) == (penalized != 0).sum()
 
 
 def test_best_val_endpoint_tests_the_best_epoch(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from regulab.records import StudyRecords
 from regulab.reporting.classes import ClassAccuracy, class_accuracies, commonest, confusion
@@ -17,7 +16,7 @@ from regulab.reporting.series import series
 from regulab.reporting.sides import Changed
 from regulab.reporting.tables import NOTHING, interval, number
 from regulab.reporting.tiles import View, Views
-from regulab.reporting.weights import Histogram, histograms
+from regulab.reporting.weights import Histogram
 
 LARGEST_MATRIX = 20  # classes; beyond, a list of the commonest confusions says more than a wall of cells
 LISTED, NAMED = 25, 5
@@ -34,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """One arm on the page. ``changed`` is None for the baseline, ``histogram`` without weight files."""
+    """One arm on the page. ``changed`` is None for the baseline, ``histogram`` where no weights were counted."""
 
     number: int
     arm: str
@@ -62,10 +61,10 @@ class Chapter:
 
 
 def chapters(
-    records: StudyRecords, baseline: str, selections: Sequence[Selection], directory: Path
+    records: StudyRecords, baseline: str, selections: Sequence[Selection], histograms: Sequence[Histogram]
 ) -> list[Chapter]:
-    """One per arm, in the order of the study; ``directory`` holds the weights."""
-    views, weights = Views(records, baseline), {one.arm: one for one in histograms(records, directory)}
+    """One per arm, in the order of the study."""
+    views, weights = Views(records, baseline), {one.arm: one for one in histograms}
     labels = {one.arm: label(records, one) for one in series(records, "val_accuracy")}
     found = []
     for place, selection in enumerate(selections):

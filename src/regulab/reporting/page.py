@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import yaml
@@ -88,11 +87,11 @@ def context(
     comparison: Comparison,
     curves: list[Picture],
     galleries: list[Gallery],
-    directory: Path,
+    histograms: list[weights.Histogram],
 ) -> dict[str, Any]:
-    """Everything that the templates print; ``directory`` holds the weights."""
+    """Everything that the templates print."""
     selections = [gallery.selection for gallery in galleries]
-    found = chapters(records, comparison.baseline, selections, directory)
+    found = chapters(records, comparison.baseline, selections, histograms)
     charts = _charts(records, curves)
     content = {chart.measure: chart.specification for chart in charts if chart.specification}
     return {
@@ -122,7 +121,7 @@ def context(
         "environment_yaml": _yaml(records.environment),
         "data_hash": records.environment.get("data_hash"),
         **_evidence(records, comparison),
-        **_weights([one.histogram for one in found if one.histogram]),
+        **_weights(histograms),
     }
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import get_args
 
 from regulab.files import file_name, json_bytes, write_whole
+from regulab.reading import WEIGHT_COUNTS
 from regulab.records import StudyRecords
-from regulab.reporting import curves, galleries, page
+from regulab.reporting import curves, galleries, page, weights
 from regulab.reporting.figures import render
 from regulab.reporting.latex import latex_table
 from regulab.reporting.mistakes import select
@@ -21,8 +22,8 @@ Write = Callable[[Path, bytes], None]
 def write_report(records: StudyRecords, directory: Path, write: Write | None = None) -> list[Path]:
     """Writes figures, galleries, ``statistics.json``, ``table.tex``, ``report.html`` and ``README.md``; their paths.
 
-    Needs neither torch nor the dataset. The same records give the same bytes on the same versions. ``write``
-    puts a file in place, by default so that it is whole or absent.
+    Weights that ``weights.json`` lacks are counted into it. Needs neither torch nor the dataset. The same records give
+    the same bytes on the same versions. ``write`` puts a file in place, by default so that it is whole or absent.
     """
     directory, written = Path(directory), []
 
@@ -30,6 +31,9 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
         (write or write_whole)(directory / name, content)
         written.append(directory / name)
 
+    counts = weights.count(records, directory)
+    if counts:
+        put(WEIGHT_COUNTS, json_bytes(weights.to_json(counts)))
     comparison = compare(records)
     pictures = []
     for measure in get_args(curves.Shown):
@@ -55,7 +59,7 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
         legend = records.legends.get(arm, arm)
         shown.append(page.Gallery(heading=legend, picture=picture, selection=selection))
     put("statistics.json", json_bytes(comparison.to_json()))
-    content = page.context(records, comparison, pictures, shown, directory)
+    content = page.context(records, comparison, pictures, shown, weights.histograms(records, counts))
     put("table.tex", latex_table(rows(records, comparison), comparison, page.verdict_columns(comparison)))
     put("report.html", page.html(content))
     put("README.md", page.markdown(content))

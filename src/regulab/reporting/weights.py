@@ -1,29 +1,59 @@
-"""How large the weights of an arm are: shares by order of magnitude, from the safetensors of its runs."""
+"""How large the weights of an arm are: shares by order of magnitude, from counts of its runs.
+
+The counts stand in ``weights.json``, so that a run directory that was shared without its weights shows them too.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from regulab.errors import UserError
 from regulab.files import file_name
+from regulab.reading import WEIGHT_COUNTS, WEIGHTS, read_json_as
 from regulab.records import StudyRecords
 
 EDGES = np.arange(-8, 1.01, 0.25)  # log₁₀|w|
+BINS = len(EDGES) - 1
 WIDTH, HEIGHT = 320, 110  # of the drawing, in its own units
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The weights of one run: how many are exactly zero, and how many of the others each bin holds.
+
+    Weights are the arrays of two dimensions or more (convolutions and linear layers). What is smaller than
+    10⁻⁸ or larger than 10 stands in the outer bins.
+    """
+
+    zeros: NonNegativeInt
+    bins: Annotated[tuple[NonNegativeInt, ...], Field(min_length=BINS, max_length=BINS)]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """``weights.json``: the edges of the bins, log₁₀|w|, and arm -> seed -> counts."""
+
+    log10_edges: tuple[float, ...]
+    runs: dict[str, dict[int, Counts]]
+
+
+COUNTED_ADAPTER = TypeAdapter(Counted)
 
 
 @dataclass(frozen=True)
 class Histogram:
     """All weights of an arm's runs together: ``shares`` ``(36,)`` per quarter of a power of ten, and zeros.
 
-    Weights are the arrays of two dimensions or more (convolutions and linear layers). What is smaller than
-    10⁻⁸ or larger than 10 stands in the outer bins. ``zeros`` + Σ ``shares`` = 1.
+    ``zeros`` + Σ ``shares`` = 1.
     """
 
     arm: str
@@ -40,18 +70,38 @@ class Histogram:
         return f"M0 {HEIGHT}{points}V{HEIGHT}"
 
 
-def histograms(records: StudyRecords, directory: Path) -> list[Histogram]:
-    """Of every arm with weight files of its finished runs, in the order of the study.
+def count(records: StudyRecords, directory: Path) -> dict[tuple[str, int], Counts]:
+    """(arm, seed) -> counts: those in ``weights.json``, and of finished runs that it lacks, from their weights.
 
     Raises `UserError` that names a damaged file.
     """
+    counts = _recorded(directory / WEIGHT_COUNTS)
+    for result in records.results:
+        path = directory / WEIGHTS / file_name(result.arm) / f"seed-{result.seed}.safetensors"
+        if (result.arm, result.seed) not in counts and path.exists():
+            counts[result.arm, result.seed] = _count(_weights(path))
+    return counts
+
+
+def to_json(counts: Mapping[tuple[str, int], Counts]) -> dict[str, Any]:
+    """What ``weights.json`` holds: the same for the same counts, in whatever order they were made."""
+    runs: dict[str, dict[int, Counts]] = {}
+    for (arm, seed), one in sorted(counts.items()):
+        runs.setdefault(arm, {})[seed] = one
+    return asdict(Counted(tuple(EDGES.tolist()), runs))
+
+
+def histograms(records: StudyRecords, counts: Mapping[tuple[str, int], Counts]) -> list[Histogram]:
+    """Of every arm with counted weights of its finished runs, in the order of the study."""
     found = []
     for arm in records.arms:
-        seeds = sorted(result.seed for result in records.results if result.arm == arm)
-        paths = [directory / "weights" / file_name(arm) / f"seed-{seed}.safetensors" for seed in seeds]
-        runs = [_weights(path) for path in paths if path.exists()]
-        if runs:
-            found.append(_histogram(arm, np.concatenate(runs), len(runs)))
+        seeds = [result.seed for result in records.results if result.arm == arm]
+        runs = [counts[arm, seed] for seed in seeds if (arm, seed) in counts]
+        bins = np.sum([run.bins for run in runs], axis=0)
+        nonzero = int(np.sum(bins))
+        weights = nonzero + sum(run.zeros for run in runs)
+        if weights:
+            found.append(Histogram(arm, bins / weights, 1 - nonzero / weights, weights, len(runs)))
     return found
 
 
@@ -63,11 +113,22 @@ def ticks() -> list[tuple[float, str]]:
     ]
 
 
-def _histogram(arm: str, weights: NDArray[np.float32], runs: int) -> Histogram:
+def _recorded(path: Path) -> dict[tuple[str, int], Counts]:
+    counted = read_json_as(COUNTED_ADAPTER, path)
+    if counted is None:
+        return {}
+    if counted.log10_edges != tuple(EDGES):
+        expected = f"{BINS} from {EDGES[0]:g} to {EDGES[-1]:g}"
+        raise UserError(
+            "other bins", got=counted.log10_edges, expected=expected, where=f"{path}: log10_edges"
+        )
+    return {(arm, seed): one for arm, seeds in counted.runs.items() for seed, one in seeds.items()}
+
+
+def _count(weights: NDArray[np.float32]) -> Counts:
     sizes = np.abs(weights[weights != 0].astype(np.float64))
     logs = np.clip(np.log10(sizes), EDGES[0], EDGES[-1])
-    shares = np.histogram(logs, EDGES)[0] / len(weights)
-    return Histogram(arm, shares, 1 - len(sizes) / len(weights), len(weights), runs)
+    return Counts(len(weights) - len(sizes), tuple(np.histogram(logs, EDGES)[0].tolist()))
 
 
 def _weights(path: Path) -> NDArray[np.float32]:
