@@ -18,7 +18,7 @@ from regulab.training.batches import Batches, order_digest
 from regulab.training.clock import Clock, DeviceClock, HostClock
 from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.fusing import fuse
-from regulab.training.grouping import Group, all_elementwise, group, joined
+from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
 from regulab.training.optimizers import Number, Slots, proximal_step, update_of
 from regulab.training.recorded import RecordedStep
 from regulab.training.schedules import learning_rate
@@ -64,6 +64,7 @@ class Fleet:
         self._group(
             {name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()}
         )
+        self._buffers = Buffers(self._stack)
         if any(hooks.average for hooks in self._hooks.values()):
             self._averages = {name: p.detach().clone() for name, p in self._named()}
 
@@ -140,7 +141,7 @@ class Fleet:
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
         clock, tally = self._clock, self._tally
-        before = [buffer.clone() for buffer in self._stack.buffers()]
+        before = self._buffers.copies()
         x, labels = self._batches.batch(clock.position)
         x, targets = change_batch(self._hooks, self._generators, x, labels, self._material)
         logits = self._forward(x.flatten(1, 2))
@@ -148,8 +149,7 @@ class Fleet:
         losses = losses.view(labels.shape).mean(0)
         gradients = torch.autograd.grad(losses.sum(), self._trained)
         tally.add(losses.detach(), logits.detach().argmax(-1) == labels)
-        for buffer, old in zip(self._stack.buffers(), before, strict=True):
-            buffer.copy_(_select(tally.finite, buffer, old))
+        self._buffers.put_back(before, tally.finite)
         self._step(gradients, clock.lr, clock.t, tally.finite)
         clock.tick()
 
@@ -253,7 +253,8 @@ class Fleet:
             }
         )
         for name in [name for name, _ in self._stack.named_buffers()]:
-            _replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
+            replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
+        self._buffers = Buffers(self._stack)
         self._averages = {name: state[f"average.{name}"].to(device) for name in self._averages}
 
     def keep(self, positions: Sequence[int]) -> None:
@@ -272,11 +273,6 @@ def _on_value(
     operator: Callable[[Parameter, Tensor], Tensor | None], one: Group, value: Tensor, step: Tensor
 ) -> Tensor | None:
     return operator(one.shown(value), step)
-
-
-def _replace_buffer(module: torch.nn.Module, name: str, value: Tensor) -> None:
-    path, _, leaf = name.rpartition(".")
-    setattr(module.get_submodule(path), leaf, value)
 
 
 def _select(runs: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Grouping: parameters of a stack that are updated in one go, because every update of theirs is element by element.
 
-A step over twelve small parameters is a hundred tiny operations, each of which costs more to start than to do.
+A step over twelve small parameters is a hundred tiny operations, each of which costs more to start than to do. The same
+for buffers, which a run that breaks must get back.
 """
 
 from __future__ import annotations
@@ -81,3 +82,37 @@ def all_elementwise(hooks: Mapping[str, Hooks]) -> bool:
     """Whether no technique of a fleet looks at a parameter's shape or name."""
     changing = (one for one in hooks.values() if one.gradient or one.proximal or one.decay)
     return all(one.elementwise for one in changing)
+
+
+class Buffers:
+    """The buffers ``(R, *shape)`` of a stack as views of one vector for each of their types."""
+
+    def __init__(self, stack: nn.Module) -> None:
+        self._values: list[Tensor] = []
+        self._runs: list[Tensor] = []  # whose an element is
+        named = list(stack.named_buffers())
+        for dtype in dict.fromkeys(buffer.dtype for _, buffer in named):
+            members = [(name, buffer) for name, buffer in named if buffer.dtype == dtype]
+            value = torch.cat([buffer.flatten() for _, buffer in members])
+            parts = value.split([buffer.numel() for _, buffer in members])
+            for (name, buffer), part in zip(members, parts, strict=True):
+                replace_buffer(stack, name, part.view(buffer.shape))
+            runs = [torch.arange(b.shape[0], device=b.device) for _, b in members]
+            each = [b[0].numel() for _, b in members]
+            self._values.append(value)
+            self._runs.append(
+                torch.cat([run.repeat_interleave(n) for run, n in zip(runs, each, strict=True)])
+            )
+
+    def copies(self) -> list[Tensor]:
+        return [value.clone() for value in self._values]
+
+    def put_back(self, copies: Sequence[Tensor], fine: Tensor) -> None:
+        """Runs that are not ``fine`` ``(R,)`` get what was copied."""
+        for value, old, run in zip(self._values, copies, self._runs, strict=True):
+            value.copy_(torch.where(fine.index_select(0, run), value, old))
+
+
+def replace_buffer(module: nn.Module, name: str, value: Tensor) -> None:
+    path, _, leaf = name.rpartition(".")
+    setattr(module.get_submodule(path), leaf, value)

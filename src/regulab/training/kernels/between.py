@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -198,8 +199,7 @@ class _Call:
         y = torch.empty(size, dtype=self.dtype, memory_format=torch.channels_last)
         won = torch.empty(y.numel() if s.pool == 2 else 0, dtype=torch.uint8)
         pooled = (torch.empty_like(y) if training else y) if s.pool == 2 or s.inputs else x
-        rates = drops.rates if drops is not None else [0.0] * s.runs
-        scale = torch.tensor([inverse_keep(rate) for rate in rates]).repeat_interleave(s.channels)
+        scale = _scales(tuple(drops.rates) if drops is not None else (0.0,) * s.runs, s.channels)
         failed = self.kernel.forward(
             ctypes.byref(s),
             _structure(*(convolution or ())),
@@ -240,6 +240,12 @@ class _Call:
         if failed:
             raise MemoryError
         return dgamma, dbeta
+
+
+@lru_cache
+def _scales(rates: tuple[float, ...], channels: int) -> Tensor:
+    """What each of all channels is multiplied with where dropout keeps it."""
+    return torch.tensor([inverse_keep(rate) for rate in rates]).repeat_interleave(channels)
 
 
 def _sources(drops: Drops | None) -> tuple[Any, Any]:
