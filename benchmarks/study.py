@@ -110,7 +110,7 @@ def picture(content: Mapping[str, Any], theme: Theme) -> Figure:
 
 def _label(name: str) -> str:
     contender = throughput.CONTENDERS[name]
-    return contender.text + (f", {contender.precision}" if contender.engine in ("plain", "fleet") else "")
+    return contender.text + (f", {contender.precision}" if contender.engine in throughput.OURS else "")
 
 
 def _bars(

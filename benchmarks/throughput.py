@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE, DROPOUT, DEGREES = 128, 0.05, 7.0
 NOTEBOOK = "notebook"
+OURS = ("plain", "fleet", "planned")
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows of the matrices whose product is the yardstick
 
 
@@ -45,7 +46,7 @@ class Contender:
     """One way to train; ``arms`` are those of the built-in study."""
 
     text: str
-    engine: str  # a peer, plain or fleet
+    engine: str  # a peer, plain, fleet, or planned: fleets as a study divides its runs, in turn
     precision: str
     arms: tuple[str, ...] = ("none",)
     seeds: int = 1
@@ -74,6 +75,9 @@ CONTENDERS = {
     "fleet-8-auto": Contender("regulab, four arms × 2 seeds", "fleet", "auto", FOUR_ARMS, seeds=2),
     "fleet-16-auto": Contender("regulab, four arms × 4 seeds", "fleet", "auto", FOUR_ARMS, seeds=4),
     "fleet-40-auto": Contender("regulab, four arms × 10 seeds", "fleet", "auto", FOUR_ARMS, seeds=10),
+    "planned-40-auto": Contender(
+        "regulab, the same as a study sails them", "planned", "auto", FOUR_ARMS, seeds=10
+    ),
     "fleet-128-auto": Contender("regulab, four arms × 32 seeds", "fleet", "auto", FOUR_ARMS, seeds=32),
 }
 GPU_ONLY = ("fleet-128-auto",)  # unless asked for
@@ -146,7 +150,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
     }
     study = build_study(content)
     splits = load(study.data, study.protocol, data_root(None))
-    if contender.engine in ("plain", "fleet"):
+    if contender.engine in OURS:
         seconds = _time_crew(study, splits, contender, steps, device)
     else:
         seconds = _time_peer(contender.engine, splits.train, steps, l1, device)
@@ -174,23 +178,30 @@ def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, d
     from regulab.training.batches import ImageTensors
     from regulab.training.crew import Run
     from regulab.training.loop import make_crew
+    from regulab.training.planning import crew_runs, plan_fleets
 
     material, count = prepare(study, splits, device), steps * BATCH_SIZE
     train = ImageTensors(material.train.pixels[:count], material.train.labels[:count])
     machine = replace(material.machine, kernels=material.machine.kernels and contender.kernels)
     arms = techniques.arms_of(study)
     runs = [Run(arm, seed, values) for seed in study.seeds for arm, values in arms.items()]
-    crew = make_crew(contender.engine, replace(material, train=train, machine=machine), runs)
-    _trained(crew, 1)
+    aboard = replace(material, train=train, machine=machine)
+    if contender.engine == "planned":
+        plans = plan_fleets(aboard, arms, study.seeds, [])
+        crews = [make_crew(plan.engine, aboard, crew_runs(plan, arms)) for plan in plans]
+    else:
+        crews = [make_crew(contender.engine, aboard, runs)]
+    _train(crews, 1)
     start = time.perf_counter()
-    _trained(crew, 2)
-    _trained(crew, 3)
+    _train(crews, 2)
+    _train(crews, 3)
     return time.perf_counter() - start
 
 
-def _trained(crew: Crew, epoch: int) -> None:
-    """One epoch, whose losses are read: a GPU is then done."""
-    crew.train_epoch(epoch).loss.tolist()
+def _train(crews: Sequence[Crew], epoch: int) -> None:
+    """One epoch of each, whose losses are read: a GPU is then done."""
+    for crew in crews:
+        crew.train_epoch(epoch).loss.tolist()
 
 
 def _time_peer(peer: str, train: Images, steps: int, l1: float, device: str) -> float:
