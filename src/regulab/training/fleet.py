@@ -163,7 +163,7 @@ class Fleet:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
-        x = x.to(self._material.machine.activations).contiguous(memory_format=torch.channels_last)
+        x = x.to(self._material.machine.activations, memory_format=torch.channels_last)
         return self._stack(x).to(self._material.machine.parameters).view(x.shape[0], len(self.runs), -1)
 
     def _step(self, gradients: Sequence[Tensor], lr: Number, t: Number, finite: Tensor) -> None:

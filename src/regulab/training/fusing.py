@@ -55,8 +55,8 @@ class FusedLayers:
         else:
             y, center, spread = Convolved.apply(x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
         values = y.numel() // y.shape[1]
-        mean += norm.momentum * (center - mean)
-        variance += norm.momentum * (values / (values - 1) * spread - variance)
+        mean.lerp_(center, norm.momentum)
+        variance.lerp_(spread * (values / (values - 1)), norm.momentum)
         if norm.counts:
             norm.num_batches_tracked += 1
         return y

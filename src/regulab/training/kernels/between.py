@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.dropout import inverse_keep, threshold
@@ -170,7 +169,8 @@ def _convolution(
     b, _, h, w = x.shape
     runs, channels, inputs = weight.shape[:3]
     if inputs in IMAGE_CHANNELS:
-        seen = F.pad(x.permute(0, 2, 3, 1).float(), (0, 0, 1, 1, 1, 1))
+        seen = torch.zeros(b, h + 2, w + 2, x.shape[1])
+        seen[:, 1:-1, 1:-1] = x.permute(0, 2, 3, 1)
     else:
         seen = x.contiguous(memory_format=torch.channels_last)
     taps = weight.to(x.dtype).permute(0, 3, 4, 2, 1).float().contiguous()
