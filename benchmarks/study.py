@@ -7,7 +7,7 @@ graphs, galleries and pages. The others' is computed from the rates in throughpu
     python benchmarks/throughput.py --out benchmarks/throughput.md
     python benchmarks/study.py
     python benchmarks/throughput.py --device cuda --steps 390 --out benchmarks/throughput-cuda.md
-    python benchmarks/study.py --device cuda --seeds 32 --throughput benchmarks/throughput-cuda.json
+    python benchmarks/study.py --device cuda --seeds 32
 """
 
 from __future__ import annotations
@@ -132,12 +132,13 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=throughput.MATRIX, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--throughput", type=Path, default=HERE / "throughput.json")
+    parser.add_argument("--throughput", type=Path, help="by default throughput.json, or throughput-cuda.json")
     parser.add_argument("--out", type=Path, help="without a suffix; by default study, or study-cuda")
     arguments = parser.parse_args()
     suffix = "" if arguments.device == "cpu" else f"-{arguments.device}"
     out = arguments.out or HERE / f"study{suffix}"
-    measured = rates(json.loads(arguments.throughput.read_text("utf-8")))
+    source = arguments.throughput or HERE / f"throughput{suffix}.json"
+    measured = rates(json.loads(source.read_text("utf-8")))
     with tempfile.TemporaryDirectory() as folder:
         seconds, environment = timed_study(Path(folder) / "run", arguments.seeds, arguments.device)
     total = ARMS * arguments.seeds * EPOCHS * IMAGES
@@ -146,7 +147,7 @@ def main() -> None:
         "command": shlex.join(["python", *sys.argv]),
         "environment": environment,
         "seeds": arguments.seeds,
-        "throughput": arguments.throughput.with_suffix(".md").name,
+        "throughput": source.with_suffix(".md").name,
         "picture": f"speed{suffix}",
         "minutes": seconds / 60,
         "others": {name: total / measured[name] / 60 for name in PEERS if name in measured},

@@ -148,6 +148,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
         "arms": {arm: arms[arm] for arm in contender.arms},
         "seeds": contender.seeds,
     }
+    machine = choose_machine(device, contender.precision)  # before all: it settles what fp32 means on a GPU
     study = build_study(content)
     splits = load(study.data, study.protocol, data_root(None))
     if contender.engine in OURS:
@@ -156,7 +157,6 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
         seconds = _time_peer(contender.engine, splits.train, steps, l1, device)
     peak_mib, worker_mib = _mib(resource.RUSAGE_SELF), _mib(resource.RUSAGE_CHILDREN)
     device_mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
-    machine = choose_machine(device, contender.precision)
     return Measurement(
         contender=name,
         precision=machine.precision,
@@ -407,6 +407,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     measurements = []
     left_out = CPU_ONLY if arguments.device == "cuda" else GPU_ONLY
+    if arguments.device == "cuda" and set(arguments.only or ()) & set(CPU_ONLY):
+        parser.error(f"not on a GPU: {', '.join(CPU_ONLY)}")
     wanted = arguments.only or [name for name in CONTENDERS if name not in left_out]
     chosen = [name for name in CONTENDERS if name in (NOTEBOOK, *wanted)]
     for turn in range(arguments.rounds):

@@ -18,7 +18,7 @@ from regulab.models.norms.batch import BatchNorm
 from regulab.streams import Streams
 from regulab.training import fusing
 from regulab.training.fusing import FusedLayers, FusedSequential, fuse, parts
-from regulab.training.kernels.between import Between
+from regulab.training.kernels.between import Between, convolves
 from regulab.training.kernels.build import has_tiles, library
 from regulab.training.stacking import Unstackable, bind_dropout, check_stack, stack_modules
 from tests.training.material import NOTEBOOK_NET
@@ -284,3 +284,18 @@ def test_under_autocast_maps_have_the_type_that_the_convolution_gives():
         want, got = (one.train()(x) for one in (bound(copy.deepcopy(stack)), fuse(stack, torch.float32)))
     assert want.dtype == got.dtype == torch.bfloat16
     assert (got - want).abs().max() <= 8e-3 * want.abs().max()
+
+
+def test_dropout_behind_a_norm_with_fixed_statistics_still_drops():
+    stack, x = stack_of(FIRST["one channel"]), images(1)
+    got = []
+    for one in (bound(copy.deepcopy(stack)), fuse(stack, torch.float32)):
+        one.train()[2].eval()
+        with torch.no_grad():
+            got.append(one(x))
+    torch.testing.assert_close(got[1], got[0])
+    assert not torch.equal(got[0], fuse(stack, torch.float32).eval()(x))
+
+
+def test_a_map_smaller_than_its_windows_is_left_to_torch():
+    assert not convolves(torch.zeros(2, 16, 1, 3).bfloat16(), torch.zeros(1, 16, 16, 3, 3), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,17 +182,36 @@ def test_inference_of_a_convolved_block(dtype, tolerance, inputs, pool, shape):
     assert (got.double() - want).abs().max() <= tolerance * want.abs().max()
 
 
+TILES_LEFT_AS_THEY_WERE = """
+#include "between.c"
+
+int main(void) {
+    struct { uint8_t palette, start, zero[14]; uint16_t bytes[16]; uint8_t rows[16]; } mine = {.palette = 1}, left;
+    mine.bytes[0] = 32, mine.rows[0] = 7;
+    if (tiles_refused()) return 2;
+    FENCE;
+    _tile_loadconfig(&mine);
+    Shape s = {1, 1, 1, 1, 16, 1, 16};
+    Desk desk;
+    if (open_desk(&s, &desk)) return 3;
+    close_desk(&desk);
+    FENCE;
+    memset(&left, 1, sizeof left);
+    FENCE;
+    _tile_storeconfig(&left);
+    FENCE;
+    return memcmp(&mine, &left, sizeof left) != 0;
+}
+"""
+
+
 @pytest.mark.skipif(not has_tiles(torch.bfloat16), reason="this processor has no AMX")
-def test_tiles_leave_torchs_own_products_alone():
-    """Both set up the same registers, each for itself."""
-    left, right = (
-        torch.randn(200, 300, generator=torch.Generator().manual_seed(n)).bfloat16() for n in (1, 2)
-    )
-    want = torch.mm(left, right.T)
-    x, weight, gamma, beta, _ = convolved_material((9, 14, 14, 4, 16), 16, torch.bfloat16, seed=8)
-    for _ in range(3):
-        Convolved.apply(x, weight, gamma, beta, library(torch.bfloat16), 1, EPS, None)
-        assert torch.equal(torch.mm(left, right.T), want)
+def test_tiles_are_left_as_another_library_set_them_up(tmp_path):
+    (tmp_path / "left.c").write_text(TILES_LEFT_AS_THEY_WERE)
+    flags = [*building.FLAGS[:-2], "-DBF16", "-I", str(building.SOURCE.parent), "-lm"]
+    command = [compiler(), str(tmp_path / "left.c"), *flags, "-o", str(tmp_path / "left")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert subprocess.run([tmp_path / "left"]).returncode == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -203,6 +223,44 @@ def test_a_nan_spoils_its_channel_and_no_other(dtype, pool):
     spoiled = y.isnan().flatten(2).any(2).any(0)
     assert spoiled.nonzero().tolist() == [[7]]
     assert y[:, 7].isnan().all()
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")], ids=str)
+@pytest.mark.parametrize("place", ["x", "weight", "γ", "upstream"])
+@pytest.mark.parametrize(
+    ("dtype", "_tolerance", "inputs", "pool", "shape"),
+    [OF_IMAGES[1], OF_IMAGES[7], BY_TILES[0], BY_TILES[4]],
+    ids=str,
+)
+def test_a_run_that_breaks_leaves_the_others_alone(dtype, _tolerance, inputs, pool, shape, place, poison):
+    """Values, statistics and gradients of all other runs to the bit, whose images and sums take the same memory."""
+    runs, channels, found = shape[3], shape[4], []
+    for broken in (False, True):
+        x, weight, gamma, beta, generator = convolved_material(shape, inputs, dtype, seed=9)
+        drops = drops_for(shape, pool, generator)
+        upstream = torch.randn(
+            shape[0], runs * channels, shape[1] // pool, shape[2] // pool, generator=generator
+        )
+        if broken:
+            {
+                "x": x[1, inputs, 0],
+                "weight": weight[1, 0, 0, 0],
+                "γ": gamma[channels:],
+                "upstream": upstream[2, channels, 0],
+            }[place][0] = poison
+        leaves = [t.requires_grad_(n > 0 or inputs == 16) for n, t in enumerate((x, weight, gamma, beta))]
+        y, mean, variance = Convolved.apply(*leaves, library(dtype), pool, EPS, drops)
+        y.backward(upstream.to(dtype))
+        grads = [t.grad for t in leaves if t.requires_grad]
+        found.append([by_run(t, runs) for t in (y.detach(), mean, variance, *grads)])
+    for whole, poisoned in zip(*found, strict=True):
+        assert all(torch.equal(whole[run], poisoned[run]) for run in range(runs) if run != 1)
+    assert not all(torch.equal(whole[1], poisoned[1]) for whole, poisoned in zip(*found, strict=True))
+
+
+def by_run(t, runs):
+    """The parts of the runs, of a map, a vector over channels or weights."""
+    return t.chunk(runs, 1) if t.ndim == 4 else t.chunk(runs, 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -218,11 +276,12 @@ def test_the_number_of_threads_changes_no_bit(dtype):
             y.float().square().sum().backward()
             found.append([y, *statistics, *(t.grad for t in inputs)])
             for inputs, shape in ((1, SHAPES[2]), *([(16, (21, 6, 5, 2, 16))] if has_tiles(dtype) else [])):
-                x_of, weight, *rest, _ = convolved_material(shape, inputs, dtype, seed=7)
-                weight.requires_grad_()
-                y, *statistics = Convolved.apply(x_of, weight, *rest, library(dtype), 2, EPS, None)
+                *leaves, other = convolved_material(shape, inputs, dtype, seed=7)
+                leaves = [t.requires_grad_(place > 0 or inputs == 16) for place, t in enumerate(leaves)]
+                own = drops_for(shape, 2, other)
+                y, *statistics = Convolved.apply(*leaves, library(dtype), 2, EPS, own)
                 y.float().square().sum().backward()
-                found[-1] += [y, *statistics, weight.grad]
+                found[-1] += [y, *statistics, *(t.grad for t in leaves if t.requires_grad)]
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))

@@ -53,10 +53,10 @@ def cuda(request, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:steps go to the GPU")
 def test_every_call_is_one_step(cuda):
-    advance = RecordedStep(cuda.step, torch.device("cuda", 0))
+    advance = RecordedStep(torch.device("cuda", 0))
     calls = WARM_UP + 4
     for _ in range(calls):
-        advance()
+        advance(cuda.step)
     taken = [entry for entry in cuda.log if entry != "recorded"]
     assert len(taken) == calls
     if cuda.recordable:
@@ -66,8 +66,8 @@ def test_every_call_is_one_step(cuda):
 
 
 def test_what_cannot_be_recorded_is_said_once(cuda):
-    advance = RecordedStep(cuda.step, torch.device("cuda", 0))
+    advance = RecordedStep(torch.device("cuda", 0))
     with pytest.warns(UserWarning, match="capturing") if not cuda.recordable else nullcontext() as said:
         for _ in range(WARM_UP + 3):
-            advance()
+            advance(cuda.step)
     assert cuda.recordable or len(said) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +16,7 @@ from regulab.config import Train
 from regulab.training.clock import DeviceClock, HostClock
 from regulab.training.crew import evaluate
 from regulab.training.fleet import Fleet
-from regulab.training.machine import Machine
+from regulab.training.machine import Machine, choose_machine
 from tests.training.material import CPU, RESIDENT, material_of, runs_of, study_of
 from tests.training.test_fleet import ARMS, OPTIMIZERS, SCHEDULES
 
@@ -52,6 +54,35 @@ def only_tensors(monkeypatch):
             monkeypatch.setattr(torch, name, partial(refuse, make=getattr(torch, name)))
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def exact():
+    """fp32 means fp32, and a GPU repeats itself."""
+    choose_machine("cpu", "fp32")
+
+
+def test_steps_are_recorded_only_where_everything_is_on_the_device():
+    fleet = fleet_of(RESIDENT, OPTIMIZERS[0])
+    recordable = {}
+    for resident, device in ((True, "cuda"), (False, "cuda"), (True, "cpu")):
+        machine = replace(RESIDENT, device=torch.device(device), resident=resident)
+        fleet._material = replace(fleet._material, machine=machine)
+        recordable[resident, device] = fleet._recordable()
+    assert recordable == {(True, "cuda"): True, (False, "cuda"): False, (True, "cpu"): False}
+
+
+def test_a_fleet_is_gone_when_nobody_holds_it():
+    """Its graph holds the memory of a whole step."""
+    fleet = fleet_of(RESIDENT, OPTIMIZERS[0])
+    fleet.train_epoch(1)
+    gone = weakref.ref(fleet)
+    gc.disable()
+    try:
+        del fleet
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def fleet_of(machine, optimizer, **more):

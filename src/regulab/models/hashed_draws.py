@@ -76,7 +76,7 @@ class HashedDraws:
         self._steps[layer] += 1
         hashes = splitmix64(self._keys[layer][:, None] + counters * _signed(WEYL))
         draws = hashes.view(len(self._streams), *sizes[:-1], words).view(torch.int16)[..., : sizes[-1]]
-        return draws.movedim(-1, 2)
+        return draws.contiguous().movedim(-1, 2)
 
     def bind(self, module: nn.Module) -> None:
         """Lets every `Dropout` layer of one seed's module draw from here, under its own qualified name."""

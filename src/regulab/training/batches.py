@@ -82,7 +82,7 @@ class Batches:
 
     def _put(self, place: Tensor | None, array: np.ndarray) -> Tensor:
         fresh = torch.from_numpy(array)
-        return fresh.to(self._images.labels.device) if place is None else place.copy_(fresh)
+        return fresh.to(self._images.labels.device, copy=True) if place is None else place.copy_(fresh)
 
     def batch(self, position: int | Tensor) -> tuple[Tensor, Tensor]:
         """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. A tensor will do."""

@@ -93,16 +93,19 @@ class Fleet:
         together = all_elementwise(self._hooks)
         self._groups = group(self._named(), self._weight_names, slots, together)
         self._trained = [p for one in self._groups for p in one.parameters]
-        self._advance = (
-            RecordedStep(self._train_step, self._material.machine.device)
-            if self._recordable()
-            else self._train_step
-        )
+        self._recorded = RecordedStep(self._material.machine.device) if self._recordable() else None
 
     def _recordable(self) -> bool:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
-        hooks = self._hooks.values()
-        return self._material.machine.device.type == "cuda" and not any(h.batch or h.average for h in hooks)
+        hooks, machine = self._hooks.values(), self._material.machine
+        on_device = machine.resident and machine.device.type == "cuda"
+        return on_device and not any(h.batch or h.average for h in hooks)
+
+    def _advance(self) -> None:
+        if self._recorded is None:
+            self._train_step()
+        else:
+            self._recorded(self._train_step)
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():

@@ -62,8 +62,9 @@ class FusedLayers:
         return y
 
     def _kernel(self, dtype: torch.dtype) -> ctypes.CDLL | None:
-        """The kernel for maps of a type. None also where a norm with fixed statistics must pass gradients back."""
-        return None if torch.is_grad_enabled() and not self.norm.training else library(dtype)
+        """The kernel for maps of a type. None also where a fixed norm lets gradients pass, or has dropout."""
+        fixed = not self.norm.training
+        return None if fixed and (torch.is_grad_enabled() or self._dropping()) else library(dtype)
 
     def _joins(self, x: Tensor) -> bool:
         """Whether the kernel does the convolution too."""
@@ -76,8 +77,11 @@ class FusedLayers:
             and convolves(x, self.conv.weight, self.pool)
         )
 
+    def _dropping(self) -> bool:
+        return self.dropout is not None and self.dropout.training and any(self.dropout.rates)
+
     def _drops(self, x: Tensor) -> Drops | None:
-        if self.dropout is None or not self.dropout.training or not any(self.dropout.rates):
+        if self.dropout is None or not self._dropping():
             return None
         b, _, h, w = x.shape
         shape = torch.Size((b, self.conv.weight.shape[1], h // self.pool, w // self.pool))

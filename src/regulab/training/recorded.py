@@ -11,44 +11,47 @@ WARM_UP = 3  # steps that train as usual first, so that libraries have chosen an
 
 
 class RecordedStep:
-    """Calls ``step`` for the first `WARM_UP` times, then replays it.
+    """Calls a step for the first `WARM_UP` times, then replays it.
 
-    Every call is one whole step: recording itself computes nothing. ``step`` must read and write the same tensors each
-    time, copy nothing from the host, and read nothing back.
+    Every call is one whole step: recording itself computes nothing. The step must be the same each time, read and write
+    the same tensors, copy nothing from the host, and read nothing back.
     """
 
-    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
-        self._step, self._device = step, device
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._taken = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> None:
+    def __call__(self, step: Callable[[], None]) -> None:
         with torch.cuda.device(self._device):
             if self._taken == WARM_UP:
-                self._graph = self._recorded()
+                self._graph = _recorded(step)
             if self._graph is not None:
                 self._graph.replay()
             else:
-                self._aside()
+                _aside(step)
         self._taken += 1
 
-    def _aside(self) -> None:
-        """On a stream of its own, as recording will be."""
-        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-        aside.wait_stream(current)
-        with torch.cuda.stream(aside):
-            self._step()
-        current.wait_stream(aside)
 
-    def _recorded(self) -> torch.cuda.CUDAGraph | None:
-        """The graph of a step; None, with a warning, where something in it cannot be recorded."""
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._step()
-        except RuntimeError as problem:
-            warnings.warn(
-                f"steps go to the GPU operation by operation, which is slower: {problem}", stacklevel=2
-            )
-            return None
-        return graph
+def _aside(step: Callable[[], None]) -> None:
+    """On a stream of its own, as recording will be."""
+    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    aside.wait_stream(current)
+    with torch.cuda.stream(aside):
+        step()
+    current.wait_stream(aside)
+
+
+def _recorded(step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+    """The graph of a step; None, with a warning, where something in it cannot be recorded."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
+            step()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as problem:
+        reason = problem.__context__ or problem  # what ended the recording, not that it had ended
+        warnings.warn(f"steps go to the GPU operation by operation, which is slower: {reason}", stacklevel=2)
+        return None
+    return graph

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from regulab.models.dropout import inverse_keep, threshold
 from regulab.training.kernels.build import has_tiles
@@ -80,6 +81,7 @@ class Between(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         gamma, beta, *saved = ctx.saved_tensors
         shape = ctx.call.shape
@@ -93,6 +95,8 @@ class Between(torch.autograd.Function):
 def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
     """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
     channels, inputs = weight.shape[1:3]
+    if min(x.shape[2:]) < pool:
+        return False
     if inputs in IMAGE_CHANNELS:
         return pool == 2 and not x.requires_grad
     return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
@@ -127,6 +131,7 @@ class Convolved(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         gamma, beta, *saved, x, taps = ctx.saved_tensors
         by_tiles = ctx.call.shape.inputs == TILE_CHANNELS
