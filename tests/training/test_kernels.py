@@ -229,7 +229,7 @@ def test_a_nan_spoils_its_channel_and_no_other(dtype, pool):
 @pytest.mark.parametrize("place", ["x", "weight", "γ", "upstream"])
 @pytest.mark.parametrize(
     ("dtype", "_tolerance", "inputs", "pool", "shape"),
-    [OF_IMAGES[1], OF_IMAGES[7], BY_TILES[0], BY_TILES[4]],
+    [OF_IMAGES[1], OF_IMAGES[4], BY_TILES[0], BY_TILES[4]],
     ids=str,
 )
 def test_a_run_that_breaks_leaves_the_others_alone(dtype, _tolerance, inputs, pool, shape, place, poison):
@@ -242,12 +242,8 @@ def test_a_run_that_breaks_leaves_the_others_alone(dtype, _tolerance, inputs, po
             shape[0], runs * channels, shape[1] // pool, shape[2] // pool, generator=generator
         )
         if broken:
-            {
-                "x": x[1, inputs, 0],
-                "weight": weight[1, 0, 0, 0],
-                "γ": gamma[channels:],
-                "upstream": upstream[2, channels, 0],
-            }[place][0] = poison
+            part = {"x": x[1, inputs, 0], "weight": weight[1, 0], "γ": gamma[channels : channels + 1]}
+            (part | {"upstream": upstream[:, channels]})[place].fill_(poison)
         leaves = [t.requires_grad_(n > 0 or inputs == 16) for n, t in enumerate((x, weight, gamma, beta))]
         y, mean, variance = Convolved.apply(*leaves, library(dtype), pool, EPS, drops)
         y.backward(upstream.to(dtype))
