@@ -93,7 +93,7 @@ def picture(content: Mapping[str, Any], theme: Theme) -> Figure:
     above, below = figure.subplots(2, 1, height_ratios=(len(content["rates"]), len(PEERS) + 1))
     _bars(
         above,
-        [_label(name) for name in content["rates"]],
+        [_label(name, content["environment"]["precision"]) for name in content["rates"]],
         list(content["rates"].values()),
         [name not in PEERS for name in content["rates"]],
         "{:,.0f}",
@@ -108,9 +108,11 @@ def picture(content: Mapping[str, Any], theme: Theme) -> Figure:
     return figure
 
 
-def _label(name: str) -> str:
+def _label(name: str, auto: str = "") -> str:
+    """A contender's name, with its precision if it is ours: ``auto`` is what that came to."""
     contender = throughput.CONTENDERS[name]
-    return contender.text + (f", {contender.precision}" if contender.engine in throughput.OURS else "")
+    precision = auto if contender.precision == "auto" else contender.precision
+    return contender.text + (f", {precision}" if contender.engine in throughput.OURS else "")
 
 
 def _bars(
@@ -134,32 +136,41 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--throughput", type=Path, help="by default throughput.json, or throughput-cuda.json")
     parser.add_argument("--out", type=Path, help="without a suffix; by default study, or study-cuda")
+    parser.add_argument("--redraw", action="store_true", help="page and pictures from what was measured last")
     arguments = parser.parse_args()
     suffix = "" if arguments.device == "cpu" else f"-{arguments.device}"
     out = arguments.out or HERE / f"study{suffix}"
     source = arguments.throughput or HERE / f"throughput{suffix}.json"
-    measured = rates(json.loads(source.read_text("utf-8")))
-    with tempfile.TemporaryDirectory() as folder:
-        seconds, environment = timed_study(Path(folder) / "run", arguments.seeds, arguments.device)
-    total = ARMS * arguments.seeds * EPOCHS * IMAGES
-    content = {
-        "date": datetime.date.today().isoformat(),
-        "command": shlex.join(["python", *sys.argv]),
-        "environment": environment,
-        "seeds": arguments.seeds,
-        "throughput": source.with_suffix(".md").name,
-        "picture": f"speed{suffix}",
-        "minutes": seconds / 60,
-        "others": {name: total / measured[name] / 60 for name in PEERS if name in measured},
-        "rates": measured,
-    }
-    write_whole(out.with_suffix(".json"), json_bytes(content))
+    if arguments.redraw:
+        content = json.loads(out.with_suffix(".json").read_text("utf-8"))
+    else:
+        content = measure(source, suffix, arguments.seeds, arguments.device)
+        write_whole(out.with_suffix(".json"), json_bytes(content))
     write_whole(out.with_suffix(".md"), page(content).encode())
     for theme in THEMES:
         with theme.applied():
             image = render(picture(content, theme), "png")
             write_whole(out.with_name(f"{content['picture']}-{theme.name}.png"), image)
     print(page(content))
+
+
+def measure(source: Path, suffix: str, seeds: int, device: str) -> dict[str, Any]:
+    """Trains the study, and computes what the others' rates come to for as many runs."""
+    measured = rates(json.loads(source.read_text("utf-8")))
+    with tempfile.TemporaryDirectory() as folder:
+        seconds, environment = timed_study(Path(folder) / "run", seeds, device)
+    total = ARMS * seeds * EPOCHS * IMAGES
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": shlex.join(["python", *sys.argv]),
+        "environment": environment,
+        "seeds": seeds,
+        "throughput": source.with_suffix(".md").name,
+        "picture": f"speed{suffix}",
+        "minutes": seconds / 60,
+        "others": {name: total / measured[name] / 60 for name in PEERS if name in measured},
+        "rates": measured,
+    }
 
 
 if __name__ == "__main__":

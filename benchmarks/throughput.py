@@ -74,11 +74,15 @@ CONTENDERS = {
     "fleet-4-auto": Contender("regulab, fleet of the four arms", "fleet", "auto", FOUR_ARMS),
     "fleet-8-auto": Contender("regulab, four arms × 2 seeds", "fleet", "auto", FOUR_ARMS, seeds=2),
     "fleet-16-auto": Contender("regulab, four arms × 4 seeds", "fleet", "auto", FOUR_ARMS, seeds=4),
-    "fleet-40-auto": Contender("regulab, four arms × 10 seeds", "fleet", "auto", FOUR_ARMS, seeds=10),
-    "planned-40-auto": Contender(
-        "regulab, the same as a study sails them", "planned", "auto", FOUR_ARMS, seeds=10
+    "fleet-40-auto": Contender(
+        "regulab, four arms × 10 seeds, one fleet", "fleet", "auto", FOUR_ARMS, seeds=10
     ),
-    "fleet-128-auto": Contender("regulab, four arms × 32 seeds", "fleet", "auto", FOUR_ARMS, seeds=32),
+    "planned-40-auto": Contender(
+        "regulab, the same in ten fleets, as in a study", "planned", "auto", FOUR_ARMS, seeds=10
+    ),
+    "fleet-128-auto": Contender(
+        "regulab, four arms × 32 seeds, one fleet", "fleet", "auto", FOUR_ARMS, seeds=32
+    ),
 }
 GPU_ONLY = ("fleet-128-auto",)  # unless asked for
 CPU_ONLY = ("keras", "fleet-4-layers")  # the extra's jax knows no GPU; kernels are for processors
