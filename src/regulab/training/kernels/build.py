@@ -1,6 +1,6 @@
 """C kernels compiled at first use, with the compiler that is there, for the processor that is there.
 
-A kernel is one C file without torch's headers, so it compiles in half a second. It shares torch's OpenMP
+A kernel is C without torch's headers, so it compiles in a second or two. It shares torch's OpenMP
 threads: torch carries its own ``libgomp.so.1``, and the system loads a library of that name once.
 """
 
