@@ -10,6 +10,9 @@ import torch
 from regulab.errors import UserError
 from regulab.techniques import TECHNIQUES, parse, stack
 from regulab.techniques.technique import Parameter
+from regulab.training.fleet import Fleet
+from tests.training.material import material_of, runs_of, study_of
+from tests.training.watch import META, only_on
 
 EXAMPLE = 0.25
 EXAMPLES = {"early_stopping": 3, "norm": "none"}  # where a quarter is no valid strength
@@ -74,3 +77,16 @@ def test_the_gradient_is_the_derivative_of_the_penalty(name):
     w = torch.randn(1, 3, 5, dtype=torch.float64, requires_grad=True)
     (want,) = torch.autograd.grad(hooks.penalty(Parameter("w", w, True)).sum(), w)
     torch.testing.assert_close(hooks.gradient(Parameter("w", w.detach(), True)), want)
+
+
+def test_a_step_with_it_needs_nothing_of_the_host(name):
+    """So that it can be recorded on a GPU, whose steps are then replayed."""
+    study = study_of({"with": {name: EXAMPLES.get(name, EXAMPLE)}}, seeds=2)
+    fleet = Fleet(material_of(study, machine=META), runs_of(study))
+    if fleet._hooks[name].batch or fleet._hooks[name].average:
+        pytest.skip(f"steps with {name} are not recorded: it draws on the host, or keeps averages")
+    fleet.train_epoch(1)
+    fleet._begin(2)
+    with only_on(META.device) as watch:
+        fleet._advance()
+    assert watch.operations > 100

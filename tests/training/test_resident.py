@@ -5,12 +5,9 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from regulab.config import Train
 from regulab.training.clock import DeviceClock, HostClock
@@ -19,41 +16,10 @@ from regulab.training.fleet import Fleet
 from regulab.training.machine import Machine, choose_machine
 from tests.training.material import CPU, RESIDENT, material_of, runs_of, study_of
 from tests.training.test_fleet import ARMS, OPTIMIZERS, SCHEDULES
+from tests.training.watch import META, only_on
 
-META = Machine(torch.device("meta"), torch.bfloat16, resident=True)
 CUDA = Machine(torch.device("cuda"), torch.float32, resident=True)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
-
-class OnlyHere(TorchDispatchMode):
-    """Refuses an operation that takes or gives a tensor on another device."""
-
-    def __init__(self, device):
-        super().__init__()
-        self.device, self.operations = device, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        self.operations += 1
-        for tensor in tree_leaves((args, kwargs, result)):
-            if isinstance(tensor, torch.Tensor):
-                assert tensor.device.type == self.device.type, f"{func} has a tensor on {tensor.device}"
-        return result
-
-
-@pytest.fixture
-def only_tensors(monkeypatch):
-    """Tensors are not made from numbers of the host, which no dispatch mode sees."""
-
-    def refuse(value, *args, make, **kwargs):
-        assert isinstance(value, torch.Tensor), "a tensor made from numbers of the host"
-        return make(value, *args, **kwargs)
-
-    def start():
-        for name in ("tensor", "as_tensor", "from_numpy"):
-            monkeypatch.setattr(torch, name, partial(refuse, make=getattr(torch, name)))
-
-    return start
 
 
 @pytest.fixture(autouse=True)
@@ -96,19 +62,14 @@ def fleet_of(machine, optimizer, **more):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_after_its_first_step_an_epoch_needs_nothing_of_the_host_and_reads_nothing_back(
-    optimizer, only_tensors
-):
-    """On the device `meta`, which has shapes and no numbers: reading one, or copying it to the host, is an error."""
+def test_after_its_first_step_an_epoch_needs_nothing_of_the_host_and_reads_nothing_back(optimizer):
     fleet = fleet_of(META, optimizer)
     fleet.train_epoch(1)  # makes what is made once
-    steps, watch = fleet._batches.steps, OnlyHere(META.device)
     fleet._begin(2)
-    only_tensors()
-    with watch:
-        for _ in range(steps):
+    with only_on(META.device) as watch:
+        for _ in range(fleet._batches.steps):
             fleet._advance()
-    assert watch.operations > 100 * steps
+    assert watch.operations > 100 * fleet._batches.steps
     assert fleet.weights()["blocks.1.conv.weight"].device.type == "meta"
 
 
@@ -120,9 +81,8 @@ def test_evaluation_takes_everything_from_the_device():
     assert predicted.shape == confidence.shape == (len(material.train), len(fleet.runs))
 
 
-def test_the_watch_notices_what_it_must(only_tensors):
+def test_the_watch_notices_what_it_must():
     x, places = torch.zeros(3, device="meta"), torch.tensor([0, 1])
-    only_tensors()
     for wrong in (
         lambda: torch.where(x > 0, x, places[0]),
         lambda: torch.as_tensor(0.5, device="meta"),
@@ -130,7 +90,7 @@ def test_the_watch_notices_what_it_must(only_tensors):
         lambda: torch.tensor([1.0], device="meta"),
         lambda: x + torch.ones(()).to("meta"),
     ):
-        with pytest.raises(AssertionError), OnlyHere(x.device):
+        with pytest.raises(AssertionError), only_on(x.device):
             wrong()
     for wrong in (lambda: bool(x.sum() > 0), lambda: x.cpu(), lambda: x[x > 0], lambda: places.copy_(x[:2])):
         with pytest.raises((RuntimeError, NotImplementedError)):

@@ -34,6 +34,7 @@ typedef struct {
 
 #define ROWS 64 /* of a chunk: enough to amortize its sums, few enough for float to hold them */
 #define STRIP 8 /* rows */
+#define PARTS 4096 /* in which the gradient of weights is added up, at most: of large images there are many chunks */
 
 /* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
 #define BLOCKS(K, piece, ...)                                                                                      \
@@ -302,7 +303,8 @@ int backward(const Shape *s, const Convolution *conv, const T *grad, const T *po
              const int16_t *const *draws, const int16_t *low, const float *scale, float *dgamma, float *dbeta) {
     const Plan own = plan_of(s), *plan = &own;
     int64_t K = plan->K, threads = omp_get_max_threads(), weights = K * TAPS * s->inputs;
-    int64_t group = BY_TILES(s) ? GROUP : 1, parts = (plan->chunks + group - 1) / group;
+    int64_t group = BY_TILES(s) ? GROUP : (plan->chunks + PARTS - 1) / PARTS;
+    int64_t parts = (plan->chunks + group - 1) / group;
     float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * 5 * K);
     float *dweights = calloc(parts * weights + 1, sizeof(float));
     double *totals = malloc(sizeof(double) * threads * 2 * K);
