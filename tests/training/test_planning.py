@@ -59,6 +59,14 @@ def test_more_threads_than_cores_are_not_used_and_it_is_said(monkeypatch):
         torch.set_num_threads(before)
 
 
+def test_threads_asked_for_in_the_environment_are_seen_too(monkeypatch):
+    monkeypatch.setattr(machines, "cores", lambda: 2)
+    for wanted, noted in (("64", True), ("1", False), ("4,2", False), ("", False)):
+        monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+        with machines.threads(1):
+            assert any(f"{wanted} threads" in note for note in choose_machine("cpu", "fp32").notes) == noted
+
+
 def test_bf16_without_native_support_trains_and_says_so(monkeypatch):
     monkeypatch.setattr(machines, "native_bf16", lambda device: False)
     machine = choose_machine("cpu", "bf16")

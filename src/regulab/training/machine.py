@@ -56,8 +56,8 @@ def choose_machine(
     notes = []
     if precision == "bf16" and not native:
         notes.append(f"precision bf16 without native support on {chosen.type}: right, but slower than fp32")
-    if chosen.type == "cpu" and torch.get_num_threads() > cores():
-        notes.append(f"{torch.get_num_threads()} threads asked for, {cores()} cores there: {cores()} train")
+    if chosen.type == "cpu" and threads_asked() > cores():
+        notes.append(f"{threads_asked()} threads asked for, {cores()} cores there: {cores()} train")
     bf16 = precision == "bf16" or (native and precision != "fp32")
     return Machine(
         chosen,
@@ -72,6 +72,12 @@ def choose_machine(
 def cores() -> int:
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_asked() -> int:
+    """How many threads somebody wants, by torch's setting or by ``OMP_NUM_THREADS``, which torch may cut silently."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(torch.get_num_threads(), int(wanted) if wanted.isdecimal() else 0)
 
 
 def training_threads() -> int:
