@@ -117,6 +117,14 @@ def test_the_readme_links_to_files_that_exist(nasty):
     assert "<script>" not in text
 
 
+def test_the_readme_is_readable_as_it_stands(nasty):
+    _, directory, _ = nasty
+    text = (directory / "README.md").read_text()
+    assert "layer's initial scale" in text
+    assert "& 'r'" in text.replace("&amp;", "&"), "a name's own apostrophes too"
+    assert "&#39;" not in text
+
+
 def test_rows_of_the_readme_have_equal_numbers_of_cells(nasty):
     _, directory, _ = nasty
     tables = re.findall(r"(?:^\|.*\|$\n)+", (directory / "README.md").read_text(), re.MULTILINE)

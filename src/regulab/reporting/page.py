@@ -79,7 +79,8 @@ def html(context: Mapping[str, Any]) -> bytes:
 
 
 def markdown(context: Mapping[str, Any]) -> bytes:
-    return environment().get_template("readme.md").render(context).encode()
+    """The page for a repository. Apostrophes, which escape nothing where no attribute stands, remain readable."""
+    return environment().get_template("readme.md").render(context).replace("&#39;", "'").encode()
 
 
 def context(
