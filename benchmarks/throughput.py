@@ -57,6 +57,11 @@ class Contender:
         return len(self.arms) * self.seeds
 
 
+STUDY: dict[str, Any] = {
+    "name": "throughput",
+    "data": {"name": "mnist", "augment": {"rotate": DEGREES}},
+    "model": {"name": "cnn10k", "norm": "batch", "dropout": DROPOUT},
+}
 FOUR_ARMS = ("none", "l1", "l2", "l1+l2")
 CONTENDERS = {
     NOTEBOOK: Contender("notebook-style loop: DataLoader, PIL, eager", NOTEBOOK, "fp32"),
@@ -144,10 +149,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
 
     contender = CONTENDERS[name]
     arms = {"none": {}, "l1": {"l1": 1e-4}, "l2": {"l2": 1e-4}, "l1+l2": {"l1": 1e-4, "l2": 1e-4}}
-    content = {
-        "name": "throughput",
-        "data": {"name": "mnist", "augment": {"rotate": DEGREES}},
-        "model": {"name": "cnn10k", "norm": "batch", "dropout": DROPOUT},
+    content = STUDY | {
         "train": {"batch_size": BATCH_SIZE, "precision": contender.precision},
         "arms": {arm: arms[arm] for arm in contender.arms},
         "seeds": contender.seeds,

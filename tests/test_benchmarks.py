@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import aa_studies  # noqa: E402
+import ablation  # noqa: E402
 import precision  # noqa: E402
 import study  # noqa: E402
 import throughput  # noqa: E402
@@ -157,6 +159,30 @@ def test_ratios_are_of_medians_as_printed():
     assert (fleet.runs, fleet.precision, fleet.peak_mib) == (4, "bf16", 350)
     page = throughput.markdown([notebook, fleet], ["- here"])
     assert "| bf16 | 4 | 8,000 (4,000 to 16,000) | 4.00 | 40.0 | 350 |" in page
+
+
+def test_what_is_taken_away_is_compared_with_the_whole():
+    rounds = {
+        "nothing": [measurement("fleet-4-auto", seconds, runs=4) for seconds in (0.25, 0.5, 1.0)],
+        "tiles": [measurement("fleet-4-auto", seconds, runs=4) for seconds in (1.0, 0.8, 0.5)],
+    }
+    page = ablation.markdown(rounds, ["- here"])
+    assert "| nothing | 8,000 (4,000 to 16,000) | 1.00 |" in page
+    assert "| 5,000 (4,000 to 8,000) | 0.62 |" in page
+
+
+@pytest.mark.parametrize("part", ablation.PARTS)
+def test_every_part_can_be_taken_away(part, monkeypatch):
+    """What is patched exists; the measurement itself is left to the benchmark."""
+    monkeypatch.setattr(throughput, "CONTENDERS", dict(throughput.CONTENDERS))
+    monkeypatch.setattr(throughput, "STUDY", dict(throughput.STUDY))
+    before = (throughput.CONTENDERS[ablation.FLEET], dict(throughput.STUDY))
+    try:
+        ablation.PARTS[part][1]()
+        changed = before != (throughput.CONTENDERS[ablation.FLEET], throughput.STUDY)
+        assert changed == (part in ("kernels", "bf16", "sharing", "kernels and bf16"))
+    finally:
+        mock.patch.stopall()
 
 
 def test_the_net_in_keras_has_the_same_layers():
