@@ -169,3 +169,5 @@ def test_an_epoch_does_not_wait_for_the_gpu():
             fleet._train_step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert fleet._clock.position == fleet._batches.steps
+    assert fleet._tally.loss.isfinite().all()
