@@ -8,7 +8,8 @@ import torch
 from regulab.config import Model
 from regulab.models import NETS, NORMS, build
 from regulab.streams import Streams
-from regulab.training.stacking import Unstackable, check_stack, stack_modules
+from regulab.training.stack_check import check_stack
+from regulab.training.stacking import Unstackable
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -20,9 +21,9 @@ def test_it_classifies_trains_and_stacks(name, norm):
     modules[0](x).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in modules[0].parameters())
     if NORMS[norm].stacks:
-        check_stack(stack_modules(modules), modules, x)
+        check_stack(modules, x)
     else:
         with pytest.raises(Unstackable):
-            check_stack(stack_modules(modules), modules, x)
+            check_stack(modules, x)
     assert NETS[name].summary
     assert NETS[name].description

@@ -20,7 +20,8 @@ from regulab.training import fusing
 from regulab.training.fusing import FusedLayers, FusedSequential, fuse, parts
 from regulab.training.kernels.between import Between, convolves
 from regulab.training.kernels.build import has_tiles, library
-from regulab.training.stacking import Unstackable, bind_dropout, check_stack, stack_modules
+from regulab.training.stack_check import check_rounding, check_stack
+from regulab.training.stacking import Unstackable, bind_dropout, stack_modules
 from tests.training.material import NOTEBOOK_NET
 
 pytestmark = pytest.mark.skipif(
@@ -152,7 +153,9 @@ def test_all_blocks_of_a_notebooks_net_are_fused_and_keep_their_names():
     fused = fuse(stack_modules(nets), torch.float32)
     kinds = [type(part).__name__ for part in parts(fused.features)]
     assert kinds == [*["FusedLayers"] * 5, "AdaptiveAvgPool2d", "Flatten"]
-    check_stack(fused, nets, torch.randn(6, 1, 17, 14, generator=torch.Generator().manual_seed(1)) + 1)
+    x = torch.randn(6, 1, 17, 14, generator=torch.Generator().manual_seed(1)) + 1
+    check_stack(nets, x)
+    check_rounding(nets, x, torch.float32, kernels=True)
     for named in (nn.Module.named_parameters, nn.Module.named_buffers, nn.Module.named_modules):
         assert [name for name, _ in named(fused)] == [name for name, _ in named(nets[0])]
     drawn = []

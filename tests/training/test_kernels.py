@@ -20,7 +20,8 @@ from regulab.training.kernels import build as building
 from regulab.training.kernels.between import Between, Convolved, Drops, infer
 from regulab.training.kernels.build import compiler, has_tiles, library
 from regulab.training.machine import choose_machine
-from regulab.training.stacking import check_stack, stack_modules
+from regulab.training.stack_check import check_rounding, check_stack
+from regulab.training.stacking import stack_modules
 from tests.training.material import FLOAT32, FUSED, material_of, runs_of, study_of
 
 pytestmark = pytest.mark.skipif(
@@ -293,7 +294,9 @@ def test_a_fused_stack_is_the_stack():
         [name for name, _ in fused.named_parameters()],
         [name for name, _ in fused.named_buffers()],
     )
-    check_stack(fused, modules, torch.rand(6, 3, 17, 12, generator=torch.Generator().manual_seed(1)))
+    x = torch.rand(6, 3, 17, 12, generator=torch.Generator().manual_seed(1))
+    check_stack(modules, x)
+    check_rounding(modules, x, torch.float32, kernels=True)
 
 
 @pytest.mark.parametrize("model", [Model(norm="none"), Model(norm_position="after")])

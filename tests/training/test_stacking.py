@@ -10,7 +10,8 @@ from torch import nn
 from regulab.models.dropout import Dropout, DropoutDraws
 from regulab.models.norms.batch import BatchNorm
 from regulab.streams import Streams
-from regulab.training.stacking import StackedDropout, Unstackable, bind_dropout, check_stack, stack_modules
+from regulab.training.stack_check import check_stack
+from regulab.training.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
 
 R = 3
 
@@ -51,7 +52,7 @@ def batch(*shape):
 def test_a_residual_net_of_many_layer_types_stacks():
     modules = several(Branches)
     stack = stack_modules(modules)
-    check_stack(stack, modules, batch(6, 2, 7, 9))
+    check_stack(modules, batch(6, 2, 7, 9))
     assert stack.stem.weight.shape == (R, 6, 2, 3, 3)
     assert [name for name, _ in stack.named_parameters()] == [
         name for name, _ in modules[0].named_parameters()
@@ -123,7 +124,7 @@ class SharedLayer(nn.Module):
 def test_what_cannot_be_stacked_is_noticed(make):
     modules = several(make)
     with pytest.raises(Unstackable):
-        check_stack(stack_modules(modules), modules, batch(6, 2, 7, 9))
+        check_stack(modules, batch(6, 2, 7, 9))
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (4, 10)])

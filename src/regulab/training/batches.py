@@ -48,9 +48,32 @@ class InputPlan:
     setting_of: Sequence[int]
 
 
+MOST_LEFT_OUT = 1 / 20  # of the images, in one epoch
+
+
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Whole batches only: the rest of an epoch's order is left out (other images in every epoch)."""
-    return max(1, images // batch_size)
+    """How many batches an epoch has, all of one size.
+
+    As few as leave out at most a twentieth of the images, others in every epoch; where that would take batches of
+    less than half of ``batch_size``, or of a single image, as many as leave out the fewest. A last batch of few images
+    would train on its own noise, and batch norm cannot take a single one.
+    """
+    fewest = max(1, images // batch_size)
+    smallest = min(max(2, -(-batch_size // 2)), batch_size, images)
+    possible = range(fewest, images // smallest + 1)
+    left_out = {steps: images - steps * min(batch_size, images // steps) for steps in possible}
+    enough = (steps for steps, left in left_out.items() if left <= MOST_LEFT_OUT * images)
+    return next(enough, min(left_out, key=lambda steps: left_out[steps]))
+
+
+def images_per_step(images: int, batch_size: int) -> int:
+    """How many images a batch has: ``batch_size``, or fewer where they are divided evenly or there are fewer."""
+    return min(batch_size, images // steps_per_epoch(images, batch_size))
+
+
+def images_per_epoch(images: int, batch_size: int) -> int:
+    """How many of the training images one epoch takes."""
+    return steps_per_epoch(images, batch_size) * images_per_step(images, batch_size)
 
 
 class Batches:
@@ -61,7 +84,7 @@ class Batches:
     ) -> None:
         device = images.labels.device
         self._images, self._preprocessing, self._plan = images, preprocessing.to(device), plan
-        self.size = min(batch_size, len(images))
+        self.size = images_per_step(len(images), batch_size)
         self.steps = steps_per_epoch(len(images), batch_size)
         self._places = torch.arange(self.size, device=device)
         self._seed_of = torch.tensor(plan.seed_of, device=device)

@@ -55,8 +55,10 @@ class FusedLayers:
         else:
             y, center, spread = Convolved.apply(x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
         values = y.numel() // y.shape[1]
-        mean.lerp_(center, norm.momentum)
-        variance.lerp_(spread * (values / (values - 1)), norm.momentum)
+        # Behind autograd's back, as torch's own layer does it: all buffers of a stack are views of one vector, and a
+        # batch norm before this one, which saved its part for its backward pass, would be told that it changed.
+        mean.data.lerp_(center, norm.momentum)
+        variance.data.lerp_(spread * (values / (values - 1)), norm.momentum)
         if norm.counts:
             norm.num_batches_tracked += 1
         return y

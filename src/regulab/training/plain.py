@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regulab.config import SGD
 from regulab.models.dropout import Dropout, DropoutDraws
+from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
@@ -31,6 +32,8 @@ class PlainRun:
         self.runs: Sequence[Run] = list(runs)
         (self._run,) = runs
         self._material = material
+        self._streams = material.streams(self._run.seed, self._run.arm)
+        self._epoch = 0
         device = material.machine.device
         self._module = material.module(self._run).to(device)
         self._hooks = stack_techniques([self._run.techniques])
@@ -68,19 +71,16 @@ class PlainRun:
         ]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
-        """What a person's module draws from torch's own generator is keyed too: by seed and epoch."""
-        device = self._material.machine.device
-        streams = self._material.streams(self._run.seed, self._run.arm)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(int(streams.generator("torch", epoch=epoch).bit_generator.random_raw() >> 1))
+        """What a person's module draws from Python's, numpy's or torch's generator is keyed too: by seed and epoch."""
+        self._epoch = epoch
+        with keyed_generators(self._streams, "torch", epoch=epoch, device=self._material.machine.device):
             return self._train_epoch(epoch)
 
     def _train_epoch(self, epoch: int) -> EpochTotals:
         train, steps = self._material.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        streams = self._material.streams(self._run.seed, self._run.arm)
-        generators = {name: [streams.generator("batch", name, epoch)] for name in self._hooks}
+        generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
         self._module.train()
         loss_sum = correct = 0.0
         lr = 0.0
@@ -101,8 +101,9 @@ class PlainRun:
         return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=lr, orders=[order_digest(orders[0])])
 
     def _forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in contiguous memory, as a loader gives it: ``x.view(B, -1)`` then works after a convolution."""
         machine = self._material.machine
-        x = x.to(machine.parameters)
+        x = x.to(machine.parameters).contiguous()
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
             return self._module(x).to(machine.parameters)
 
@@ -152,10 +153,13 @@ class PlainRun:
             state["momentum_buffer"] += gradient
 
     def logits(self, x: Tensor) -> Tensor:
+        """A module that draws in inference too draws the same for every batch that follows the same epoch."""
         self._module.eval()
         trained = {p.name: parameter.data for parameter, p in self._parameters()}
         self._assign(self._averages or trained)
-        logits = self._forward(x)[:, None]
+        device = self._material.machine.device
+        with keyed_generators(self._streams, "inference", epoch=self._epoch, device=device):
+            logits = self._forward(x)[:, None]
         self._assign(trained)
         return logits
 

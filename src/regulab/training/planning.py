@@ -14,16 +14,18 @@ from regulab.errors import UserError
 from regulab.models.dropout import Dropout
 from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
+from regulab.training.batches import images_per_step
 from regulab.training.crew import Material, Run
-from regulab.training.fusing import fuse
 from regulab.training.machine import training_threads
-from regulab.training.stacking import Unstackable, check_stack, stack_modules
+from regulab.training.stack_check import check_rounding, check_stack
+from regulab.training.stacking import Unstackable
 
 PIXELS_PER_STEP = (
     2**19
 )  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
 PIXELS_PER_STEP_RESIDENT = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_IMAGES, CHECKED_SEEDS = 8, 3
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,15 @@ def _groups(
 
 def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str, str]:
     """``fleet``, or ``plain`` with the reason: several seeds' modules are stacked and compared with the plain ones."""
+    machine = material.machine
     if material.study.train.engine == "plain":
         return "plain", "the study asks for it"
     pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
-    x = material.preprocessing.normalize(material.preprocessing.to_unit(pixels))
+    x = material.preprocessing.to(CPU).normalize(material.preprocessing.to_unit(pixels))
     try:
-        stack = stack_modules(modules)
-        check_stack(fuse(stack, torch.float32) if material.machine.kernels else stack, modules, x)
+        check_stack(modules, x)
+        if machine.kernels or machine.activations != machine.parameters:
+            check_rounding(modules, x, machine.activations, machine.kernels)
     except Unstackable as problem:
         return "plain", str(problem)
     return "fleet", ""
@@ -114,7 +118,7 @@ def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str
 def runs_per_fleet(material: Material, module: nn.Module, arms: int) -> int:
     """How many runs a fleet holds: all arms of a seed, more seeds while a step is small, fewer where memory ends."""
     _, height, width, _ = material.train.pixels.shape
-    batch = min(material.study.train.batch_size, len(material.train))
+    batch = images_per_step(len(material.train), material.study.train.batch_size)
     pixels = PIXELS_PER_STEP_RESIDENT if material.machine.resident else PIXELS_PER_STEP
     seeds = max(1, pixels // (arms * batch * height * width))
     return max(1, min(seeds * arms, material.machine.memory // (batch * bytes_per_image(material, module))))

@@ -1,7 +1,7 @@
 """Stacking: R modules of one architecture as one module over ``(B, R·C, H, W)``. One rule per layer type.
 
 Run r's channels are the r-th block of C; parameters and buffers become ``(R, *shape)``. What has no rule
-raises `Unstackable`, and `stacked` compares what it made with the plain modules before anyone trains it.
+raises `Unstackable`, and `stack_check` compares what was made with the plain modules before anyone trains it.
 """
 
 from __future__ import annotations
@@ -253,6 +253,8 @@ RULES: dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]] = {
 def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
     """One module that does what the R modules do, each on its block of channels; `Unstackable` if a rule is missing."""
     first = modules[0]
+    for module in modules:
+        _refuse_changed(module)
     if type(first) in RULES:
         return RULES[type(first)](modules)
     if _shares(first):
@@ -270,6 +272,18 @@ def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
         for name, _ in first.named_children()
     }
     return container
+
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _refuse_changed(module: nn.Module) -> None:
+    """Raises `Unstackable` where a layer does more than its class says: hooks, methods of its own, other parameters."""
+    name = type(module).__name__
+    if type(module) not in AS_THEY_ARE and any(getattr(module, hooks, None) for hooks in HOOKS):
+        raise Unstackable(f"hooks on {name}")
+    if "forward" in vars(module) or "train" in vars(module):
+        raise Unstackable(f"{name} whose forward pass was replaced")
 
 
 def _shares(module: nn.Module) -> bool:
@@ -292,43 +306,3 @@ def bind_dropout(
         if isinstance(layer, StackedDropout):
             layer.seed_of, layer.draw = list(seed_of), partial(draw, name)
             layer.set_rates(layer.rates)
-
-
-def check_stack(stack: nn.Module, modules: Sequence[nn.Module], x: Tensor) -> None:
-    """Raises `Unstackable` unless ``stack`` gives, run by run, what the plain modules give on a batch ``(B, C, H, W)``.
-
-    In float32, in inference and (without dropout) in training, running buffers included. Each run gets a
-    batch of its own, so that anything that leaks from run to run shows. Works on copies.
-    """
-    runs, b = len(modules), x.shape[0]
-    inputs = [x.roll(r, 0) * (1 + 0.1 * r) for r in range(runs)]
-    stacked_input = torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last)
-    for training in (False, True):
-        ours = _without_dropout(copy.deepcopy(stack).train(training))
-        theirs = [_without_dropout(copy.deepcopy(module).train(training)) for module in modules]
-        with torch.no_grad():
-            try:
-                got = ours(stacked_input)
-            except Exception as error:  # a person's forward pass may fail in any way
-                raise Unstackable(f"the stacked forward pass fails: {error}") from error
-            want = torch.stack([module(part) for module, part in zip(theirs, inputs, strict=True)], 1)
-        if got.shape != (b, want.shape[1] * want.shape[2]):
-            raise Unstackable(f"the stack gives {tuple(got.shape)}, not (B, R·classes)")
-        _same(got.view_as(want), want, "outputs")
-        for name, buffer in ours.named_buffers():
-            _same(buffer, torch.stack([module.get_buffer(name) for module in theirs]), name)
-
-
-def _without_dropout(module: nn.Module) -> nn.Module:
-    for layer in module.modules():
-        if isinstance(layer, Dropout | StackedDropout):
-            layer.eval()
-    return module
-
-
-def _same(got: Tensor, want: Tensor, what: str) -> None:
-    scale = want.abs().max().clamp(min=1e-6)
-    if not torch.allclose(got / scale, want / scale, rtol=1e-3, atol=1e-4):
-        raise Unstackable(
-            f"the stack's {what} differ from the plain modules' by up to {(got - want).abs().max():.2g}"
-        )
