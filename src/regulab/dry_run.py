@@ -11,9 +11,10 @@ from regulab.config import Study
 from regulab.data import load
 from regulab.preparation import prepare
 from regulab.training.batches import ImageTensors, images_per_step, steps_per_epoch
+from regulab.training.checks import bytes_per_image, check_model
 from regulab.training.crew import Material
 from regulab.training.loop import make_crew
-from regulab.training.planning import FleetPlan, bytes_per_image, check_model, crew_runs, plan_fleets, remarks
+from regulab.training.planning import FleetPlan, crew_runs, plan_fleets, remarks
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.store import RunDirectory
 from regulab.training.batches import ImageTensors
+from regulab.training.checks import bytes_per_image
 from regulab.training.crew import Material
 from regulab.training.machine import choose_machine, keep_freed_memory
-from regulab.training.planning import bytes_per_image
 
 FIXED = {
     "model_hash": "the model: its code or its initialization",

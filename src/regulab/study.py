@@ -18,11 +18,12 @@ from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.store import RunDirectory, read_records
 from regulab.training.batches import ImageTensors
+from regulab.training.checks import check_model
 from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, announce
 from regulab.training.machine import choose_machine, threads
-from regulab.training.planning import FleetPlan, check_model, crew_runs, plan_fleets, remarks, runs_per_fleet
+from regulab.training.planning import FleetPlan, crew_runs, plan_fleets, remarks, runs_per_fleet
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import torch
 
 from regulab import techniques
 from regulab.training import machine as machines
+from regulab.training.checks import bytes_per_image
 from regulab.training.machine import choose_machine, training_threads
-from regulab.training.planning import FleetPlan, bytes_per_image, plan_fleets, remarks
+from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from tests.training.material import FLOAT32, material_of, study_of
 
 ARMS = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2}}

@@ -28,9 +28,10 @@ from regulab.statistics import Comparison, compare
 from regulab.store import RunDirectory
 from regulab.study import train_missing
 from regulab.training.batches import ImageTensors
+from regulab.training.checks import check_model
 from regulab.training.crew import Crew, Material, Run
 from regulab.training.loop import make_crew
-from regulab.training.planning import check_model, choose_engine
+from regulab.training.planning import choose_engine
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def keyed_generators(
 
 
 def seed_generators(streams: Streams, purpose: str, name: str = "", epoch: int = 0) -> None:
-    """Puts all three at the start of a stream. torch's seed is the stream's first draw, the others' are its next ones."""
+    """Puts all three at the start of a stream. torch takes the stream's first draw, the others its next ones."""
     bits = streams.generator(purpose, name, epoch).bit_generator
     torch.manual_seed(int(bits.random_raw() >> 1))
     random.seed(int(bits.random_raw()))

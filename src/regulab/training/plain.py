@@ -101,7 +101,7 @@ class PlainRun:
         return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=lr, orders=[order_digest(orders[0])])
 
     def _forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` in contiguous memory, as a loader gives it: ``x.view(B, -1)`` then works after a convolution."""
+        """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
         machine = self._material.machine
         x = x.to(machine.parameters).contiguous()
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):

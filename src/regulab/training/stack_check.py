@@ -41,7 +41,7 @@ class _Step:
 
 
 def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
-    """Raises `Unstackable` unless a stack of the modules does run by run what they do, on batches like ``(B, C, H, W)``.
+    """Raises `Unstackable` unless a stack of the modules does run by run what they do, on batches ``(B, C, H, W)``.
 
     In float64, each run with inputs, weights, statistics and a dropout rate of its own: outputs in inference; in
     training outputs, the gradient of every parameter and all buffers over several steps; and run r's output has no
