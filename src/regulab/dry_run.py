@@ -14,6 +14,7 @@ from regulab.training.batches import ImageTensors, images_per_step, steps_per_ep
 from regulab.training.checks import bytes_per_image, check_model
 from regulab.training.crew import Material
 from regulab.training.loop import make_crew
+from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, crew_runs, plan_fleets, remarks
 
 
@@ -39,11 +40,11 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     batch = images_per_step(len(material.train), study.train.batch_size)
     bytes_each = max(bytes_per_image(material, module) for module in material.examples())
     memory = len(largest.runs) * batch * bytes_each + splits.train.pixels.nbytes
-    notes = [*material.machine.notes, *remarks(fleets)]
+    said = [*material.machine.notes, *remarks(fleets), *notes(material)]
     steps = steps_per_epoch(len(material.train), study.train.batch_size) * study.train.epochs
     share = sum(len(fleet.runs) for fleet in fleets) / len(largest.runs)
     seconds = _seconds_per_step(replace(material, train=_first(material.train, 4 * batch)), largest, arms)
-    return Plan(sum(len(fleet.runs) for fleet in fleets), fleets, memory, seconds * steps * share, notes)
+    return Plan(sum(len(fleet.runs) for fleet in fleets), fleets, memory, seconds * steps * share, said)
 
 
 def _seconds_per_step(

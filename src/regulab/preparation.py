@@ -11,7 +11,7 @@ from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.store import RunDirectory
-from regulab.training.batches import ImageTensors
+from regulab.training.batches import ImageTensors, images_per_epoch
 from regulab.training.checks import bytes_per_image
 from regulab.training.crew import Material
 from regulab.training.machine import choose_machine, keep_freed_memory
@@ -43,6 +43,7 @@ def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]
         "model_hash": models.fingerprint(study.model, material.examples()),
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
+        "images_per_epoch": images_per_epoch(len(splits.train), study.train.batch_size),
     }
 
 

@@ -23,6 +23,7 @@ from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, announce
 from regulab.training.machine import choose_machine, threads
+from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, crew_runs, plan_fleets, remarks, runs_per_fleet
 
 
@@ -91,8 +92,10 @@ def train_missing(
             store.delete_checkpoint(fleet.index)  # stopped between its results and this
     if pending:
         store.write_fleets([fleet.to_json() for fleet in fleets])
-        store.write_environment(describe(material.machine, splits, remarks(fleets)))
+        store.write_environment(describe(material.machine, splits, [*remarks(fleets), *notes(material)]))
         announce(progress, material.study, fleets, pending, store)
+        for note in notes(material):
+            progress.message(note)
     for fleet in pending:
         machine = choose_machine(device, fleet.precision, fleet.kernels, fleet.resident)
         aboard = replace(material, machine=machine)

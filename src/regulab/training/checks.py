@@ -13,9 +13,7 @@ from regulab.errors import UserError
 from regulab.models.dropout import Dropout
 from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
-from regulab.training.crew import Material
-
-CHECKED_IMAGES = 8
+from regulab.training.crew import CHECKED_IMAGES, Material
 
 
 def bytes_per_image(material: Material, module: nn.Module) -> int:

@@ -19,10 +19,12 @@ from regulab.data.preprocessing import Preprocessing
 from regulab.streams import Streams
 from regulab.techniques import Technique, arms_of, model_of
 from regulab.techniques.technique import Hooks
-from regulab.training.batches import ImageTensors, InputPlan
+from regulab.training.batches import ImageTensors, InputPlan, as_loaded
+from regulab.training.idle import idle_parameters
 from regulab.training.machine import Machine
 
 Arrays = dict[str, Tensor]
+CHECKED_IMAGES = 8
 EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}  # images × runs in one evaluation batch
 
 
@@ -73,6 +75,21 @@ class Material:
         """A network of each architecture, with the initial weights of a seed."""
         arms = arms_of(self.study)
         return [self.module(Run(first, seed, arms[first])) for first, *_ in self.architectures]
+
+    @cached_property
+    def idle_parameters(self) -> Mapping[Model, frozenset[str]]:
+        """For each architecture the parameters that take no part in its output: no penalty, no norm, no update."""
+        pixels = self.train.pixels[:CHECKED_IMAGES].cpu()
+        x = self.preprocessing.to(pixels.device).normalize(self.preprocessing.to_unit(pixels))
+        models = [model_of(self.study, arms_of(self.study)[first]) for first, *_ in self.architectures]
+        x = as_loaded(x.to(self.machine.parameters))
+        return {
+            model: idle_parameters(module, x) for model, module in zip(models, self.examples(), strict=True)
+        }
+
+    def idle(self, run: Run) -> frozenset[str]:
+        """Names of the parameters of a run's network that take no part in its output."""
+        return self.idle_parameters[model_of(self.study, run.techniques)]
 
     @cached_property
     def common_parameters(self) -> frozenset[str]:

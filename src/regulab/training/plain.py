@@ -18,7 +18,7 @@ from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
-from regulab.training.batches import Batches, order_digest
+from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.schedules import learning_rate
 
@@ -62,12 +62,15 @@ class PlainRun:
         return torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0)
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
-        """Each parameter that is trained, and the same seen as a stack of one run."""
-        weights = weight_names(self._module)
+        """Each parameter that is trained, and the same seen as a stack of one run.
+
+        Frozen ones and idle ones, to whose gradients torch's optimizers do nothing, stay as the constructor made them.
+        """
+        weights, idle = weight_names(self._module), self._material.idle(self._run)
         return [
             (p, Parameter(name, p.unsqueeze(0), name in weights))
             for name, p in self._module.named_parameters()
-            if p.requires_grad
+            if p.requires_grad and name not in idle
         ]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
@@ -103,7 +106,7 @@ class PlainRun:
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
         machine = self._material.machine
-        x = x.to(machine.parameters).contiguous()
+        x = as_loaded(x.to(machine.parameters))
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
             return self._module(x).to(machine.parameters)
 
@@ -116,15 +119,17 @@ class PlainRun:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.param_groups[0]["lr"] = lr
+        # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
+        moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
         with torch.no_grad():
-            for parameter, p in self._parameters():
+            for parameter, p in moved:
                 for hook in hooks:
                     decayed = hook.decay(p, lr) if hook.decay else None
                     if decayed is not None:
                         parameter.copy_(decayed[0])
         self._optimizer.step()
         with torch.no_grad():
-            for parameter, p in self._parameters():
+            for parameter, p in moved:
                 for hook in hooks:
                     if hook.proximal is not None:
                         self._proximal(parameter, p, hook.proximal, lr)

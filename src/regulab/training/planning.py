@@ -11,8 +11,8 @@ from torch import nn
 
 from regulab.techniques import Technique
 from regulab.training.batches import images_per_step
-from regulab.training.checks import CHECKED_IMAGES, bytes_per_image
-from regulab.training.crew import Material, Run
+from regulab.training.checks import bytes_per_image
+from regulab.training.crew import CHECKED_IMAGES, Material, Run
 from regulab.training.machine import training_threads
 from regulab.training.stack_check import check_rounding, check_stack
 from regulab.training.stacking import Unstackable
