@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from regulab.config import Study, build_study, parse_yaml
+from regulab.config import Study, build_study, parse_study
 from regulab.errors import UserError
 from regulab.files import file_name
 from regulab.records import RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result, StudyRecords
@@ -63,7 +63,7 @@ def read_records(path: Path) -> StudyRecords:
 
 def read_study(path: Path) -> Study:
     where = path / STUDY
-    return build_study(parse_yaml(read_text(where), str(where)), str(where))
+    return build_study(*parse_study(read_text(where), str(where)))
 
 
 def read_bytes(path: Path) -> bytes:

@@ -296,9 +296,7 @@ def _merge(path: Path, study: Study) -> Study:
         return study
     recorded = read_study(path)
     if recorded.identity() != study.identity():
-        here, asked = (
-            _flat(s.model_dump(mode="json", exclude={"seeds", "resolved"})) for s in (recorded, study)
-        )
+        here, asked = (_flat(s.identity_content()) for s in (recorded, study))
         keys = [key for key in {**here, **asked} if here.get(key, "absent") != asked.get(key, "absent")]
         differences = ", ".join(
             f"{key} ({here.get(key, 'absent')} here, {asked.get(key, 'absent')} asked for)" for key in keys

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from regulab import deciding, techniques
 from regulab.config import Study
+from regulab.config.paths import PATHS_FROM, start_of_paths
 from regulab.data import load
 from regulab.data.splits import Splits
 from regulab.evaluation.recording import record
@@ -61,6 +62,8 @@ def run(
     material = prepare(study, splits, device)
     check_model(material, arms)
     found = findings(study, splits, material)
+    if (start := start_of_paths((study.data.name, study.model.name), directory)) is not None:
+        found[PATHS_FROM] = start
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
         refuse_changes(store, found)
         trained, batch = 0, max(1, runs_per_fleet(material, material.examples()[0], len(arms)) // len(arms))

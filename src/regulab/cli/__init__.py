@@ -14,7 +14,7 @@ import typer
 
 from regulab import __version__
 from regulab.cli import data, lesson, show
-from regulab.cli.arguments import assembled_study
+from regulab.cli.arguments import assembled
 from regulab.cli.exits import FAILED_RUNS, guarded
 from regulab.errors import UserError
 
@@ -101,7 +101,7 @@ def run(
             "a limit of seeds to add, but none are added", expected="--until-decided", where="--max-seeds"
         )
     most = (max_seeds or MAX_SEEDS) if until_decided else None
-    study = assembled_study(
+    study, source = assembled(
         arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
     )
 
@@ -118,14 +118,17 @@ def run(
         if most is not None:
             check_limit(study, most)
             study = study.model_copy(update={"seeds": first_seeds(study)})
-        _print_plan(plan(study, data_root=root, device=device), directory)
+        with source.locating():
+            planned = plan(study, data_root=root, device=device)
+        _print_plan(planned, directory)
         if most is not None:
             print(f"then more seeds until every arm is decided, {most} at most")
         return
     progress = progress_for(tuple(study.arms), study.train.epochs, quiet=quiet)
-    outcome = run_study(
-        study, directory, data_root=root, device=device, fresh=fresh, max_seeds=most, progress=progress
-    )
+    with source.locating():
+        outcome = run_study(
+            study, directory, data_root=root, device=device, fresh=fresh, max_seeds=most, progress=progress
+        )
     _print_comparison(outcome.directory)
     print(f"report: {outcome.report}")
     if outcome.diverged:

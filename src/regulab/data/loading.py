@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from regulab.data.dataset import Dataset
 from regulab.data.splits import Splits, split
-from regulab.errors import UserError
+from regulab.errors import UserError, did_you_mean
 from regulab.registry import catalogue
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def find_dataset(name: str) -> Dataset:
             got=name,
             expected=f"one of {', '.join(found)}, or folder:PATH for a folder of class folders",
             where="data.name",
+            cure=did_you_mean(name, found),
         )
     return found[name]
 

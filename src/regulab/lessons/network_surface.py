@@ -139,7 +139,7 @@ def _measure(laboratory: Laboratory) -> Measured:
 
 
 def _directions(trial: Trial, arm: str, seed: int) -> list[dict[str, Any]]:
-    streams = Streams(trial.study.name, seed)
+    streams = Streams(trial.study.stream_key, seed)
     module = trial.module(arm, seed)
     return [
         filter_normalized_direction(module, partial(streams.generator, "direction", epoch=which))

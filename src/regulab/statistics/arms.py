@@ -92,7 +92,8 @@ class Comparer:
     """All arms of a study against one baseline, on one metric, with one margin."""
 
     def __init__(self, records: StudyRecords, baseline: str, metric: str, margin: float | None) -> None:
-        self.study, self.baseline, self.metric, self.margin = records.study["name"], baseline, metric, margin
+        self.baseline, self.metric, self.margin = baseline, metric, margin
+        self.stream_key = records.study.get("key") or records.study["name"]
         self.predictions, self.looks = records.predictions, records.looks
         self.runs: dict[str, list[Result]] = {arm: [] for arm in records.arms}
         for result in records.results:
@@ -137,7 +138,7 @@ class Comparer:
         d = pairs.d
         if self.looks is not None or len(d) == 0 or smallest_p(len(d)) * self.tests >= ALPHA:
             return pairs
-        generator = Streams(self.study, 0).generator("sign_flip", arm)
+        generator = Streams(self.stream_key, 0).generator("sign_flip", arm)
         p = two_sided_p(d, generator)
         return _Pairs(
             pairs.by_seed, p, None if self.margin is None else equivalence_p(d, self.margin, generator)

@@ -45,7 +45,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
     Pairs are the seeds that both arms have. The family for Holm's correction is every arm of the study
-    but the baseline. Monte Carlo tests (above 16 pairs) draw from the stream keyed by the study's name
+    but the baseline. Monte Carlo tests (above 16 pairs) draw from the stream keyed by the study's key
     and the arm, so that the same records give the same p. A study that was looked at while seeds were added
     (``records.looks``) is judged by sign e-values at those looks, whoever adds seeds later. Raises `UserError` for an
     unknown arm or metric.

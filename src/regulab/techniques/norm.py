@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
+from regulab.config import Refusal
+from regulab.errors import did_you_mean
 from regulab.models import NORMS
 from regulab.techniques.technique import Hooks, Technique
 
@@ -23,14 +25,20 @@ class Normalization(Technique):
 
     name: ClassVar[str] = "norm"
     scalar: ClassVar[str] = "kind"
-    kind: str
-    position: Literal["before", "after"] = "before"
+    kind: str = Field(description="One of `regulab show norms`.")
+    position: Literal["before", "after"] = Field(default="before", description="Before or after each ReLU.")
 
     @field_validator("kind")
     @classmethod
     def _registered(cls, value: str) -> str:
         if value not in NORMS:
-            raise ValueError(f"unknown norm; expected one of {', '.join(NORMS)}")
+            raise Refusal(
+                "unknown norm",
+                key="kind",
+                got=value,
+                expected=f"one of {', '.join(NORMS)}",
+                cure=did_you_mean(value, NORMS),
+            )
         return value
 
     def legend(self) -> str:

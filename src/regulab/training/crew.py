@@ -49,7 +49,7 @@ class Material:
 
     def streams(self, seed: int, arm: str = "") -> Streams:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
-        return Streams(self.study.name, seed, arm if self.study.pairing == "none" else "")
+        return Streams(self.study.stream_key, seed, arm if self.study.pairing == "none" else "")
 
     def module(self, run: Run) -> nn.Module:
         """The plain network of a run with its initial weights."""
