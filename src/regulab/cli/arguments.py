@@ -63,7 +63,7 @@ def assembled(
     if seeds is not None:
         put(content, "seeds", parsed_seeds(seeds), source, "--seeds")
     if arms is not None:
-        put(content, "arms", _chosen_arms(content, decoded(arms), source), source, "--arms")
+        content["arms"] = _chosen_arms(content, decoded(arms), source)
     return build_study(settle(content, source), source), source
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from regulab.config.describing import keys_below, parts_of, properties, rule
 from regulab.config.parts import Refusal
 from regulab.config.sources import Source
-from regulab.errors import UserError, did_you_mean
+from regulab.errors import UserError, did_you_mean, printable
 
 M = TypeVar("M", bound=BaseModel)
 NOT = {  # pydantic's types of errors, by their beginnings
@@ -22,6 +23,7 @@ NOT = {  # pydantic's types of errors, by their beginnings
     "float": "not a number",
     "bool": "neither true nor false",
     "string_type": "not a text",
+    "string_unicode": "not a readable text",
     "string_too_short": "empty",
     "string_too_long": "too long",
     "too_long": "too many",
@@ -54,65 +56,81 @@ def validate(
         return kind.model_validate(content, context=dict(context or {}))
     except ValidationError as problem:
         errors = problem.errors(include_url=False)
-        raise _complaint(kind, errors[0], len(errors) - 1, source) from problem
+        telling = [
+            error for error in errors if error["type"] != "missing"
+        ] or errors  # a misspelt key is missing too
+        raise _complaint(kind, telling[0], len(errors) - 1, source) from problem
+
+
+@dataclass(frozen=True)
+class _Complaint:
+    """One of pydantic's errors, with the keys that lead to it, the part that has the last of them, its name there."""
+
+    error: Any
+    more: str  # of how many others
+    path: list[str]
+    part: type[BaseModel] | None
+    name: str
+    source: Source
+
+    @property
+    def got(self) -> Any:
+        return self.error["input"]
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def takes(self) -> str:
+        return _rule_of(self.part, self.name, self.path[-1]) if self.path else ""
+
+    def told(
+        self, problem: str, *, got: object = None, expected: str = "", cure: str = "", below: str = ""
+    ) -> UserError:
+        where = self.source.at(".".join(filter(None, [self.key, below])))
+        return UserError(problem + self.more, got=got, expected=expected, where=where, cure=cure)
 
 
 def _complaint(kind: type[BaseModel], error: Any, others: int, source: Source) -> UserError:
     path, part, name = _walked(kind, error["loc"])
-    more = f" ({others} more)" if others else ""
-    refused = error.get("ctx", {}).get("error")
+    one = _Complaint(error, f" ({others} more)" if others else "", path, part, name, source)
+    refused, kind_of_error = error.get("ctx", {}).get("error"), error["type"]
     if isinstance(refused, Refusal):
-        where = source.at(".".join(filter(None, [*path, refused.key])))
-        got = refused.got if refused.got is not None else None if refused.key else _single(error["input"])
-        return UserError(
-            refused.problem + more, got=got, expected=refused.expected, where=where, cure=refused.cure
+        got = _single(one.got) if refused.got is None and not refused.key else refused.got
+        return one.told(
+            refused.problem, got=got, expected=refused.expected, cure=refused.cure, below=refused.key
         )
-    where, got = source.at(".".join(path)), error["input"]
-    if error["type"] == "extra_forbidden":
-        return _unknown_key(kind, path, part, got, more, where)
-    if error["type"].startswith("union_tag"):
-        names = [str(option.model_fields["name"].default) for option in _options(part, name)] + ["adamw"]
-        known = [n for n in names if n != "adamw" or "adam" in names]
-        tag = got.get("name") if isinstance(got, Mapping) else got
-        return UserError(
-            f"unknown {name}{more}",
-            got=tag,
-            expected=", ".join(map(repr, known)),
-            where=source.at(".".join([*path, "name"])),
-            cure=did_you_mean(tag, known),
-        )
-    if got is not None and error["type"] in ("dict_type", "model_type", "model_attributes_type"):
-        return _no_mapping(path, got, more, where, source)
-    if got is None:
-        return UserError(
-            f"empty{more}",
-            where=where,
-            expected=_rule_of(part, name, path[-1]),
-            cure="leave the key out for its default",
-        )
-    problem = next((words for start, words in NOT.items() if error["type"].startswith(start)), error["msg"])
-    expected, cure = _rule_of(part, name, path[-1]), ""
-    if error["type"] == "literal_error":
-        expected, cure = error["ctx"]["expected"], did_you_mean(got, error["ctx"]["expected"].split("'"))
-    elif error["type"] == "string_type" and isinstance(got, bool | int | float):
-        cure = f'write "{source.as_written(".".join(path)) or got}", in quotes'
-    elif error["type"] in ("value_error", "assertion_error"):
-        problem, expected = str(refused), ""
-    elif error["type"].startswith("string_too_long"):
-        problem, expected = (
-            f"too long, {len(got)} characters",
-            f"at most {error['ctx']['max_length']} characters",
-        )
-    elif error["type"] == "too_long":
-        problem, expected = (
-            f"too many, {error['ctx']['actual_length']}",
-            f"at most {error['ctx']['max_length']}",
-        )
-    elif error["type"] == "int_from_float":
-        cure = f"write {math.floor(got)} or {math.ceil(got)}"
-    elif isinstance(got, str) and "," in got and problem.endswith("number"):
-        cure = f"write {got.replace(',', '.')}, with a point"
-    return UserError(problem + more, got=_single(got), expected=expected, where=where, cure=cure)
+    if kind_of_error == "extra_forbidden":
+        return _unknown_key(kind, one)
+    if kind_of_error.startswith("union_tag"):
+        return _unknown_name(one)
+    if one.got is None:
+        return one.told("empty", expected=one.takes, cure="leave the key out for its default")
+    if kind_of_error in ("dict_type", "model_type", "model_attributes_type"):
+        return _no_mapping(one)
+    if kind_of_error in ("value_error", "assertion_error"):
+        return one.told(str(refused), got=_single(one.got))
+    problem, expected, cure = _worded(one)
+    return one.told(problem, got=_single(one.got), expected=expected, cure=cure)
+
+
+def _worded(one: _Complaint) -> tuple[str, str, str]:
+    """Problem, rule and cure of a single value of the wrong type or size."""
+    kind, got, context = one.error["type"], one.got, one.error.get("ctx", {})
+    problem = next((words for start, words in NOT.items() if kind.startswith(start)), one.error["msg"])
+    if kind == "literal_error":
+        return problem, context["expected"], did_you_mean(got, context["expected"].split("'"))
+    if kind in ("string_too_long", "too_long"):
+        unit = " characters" if kind == "string_too_long" else ""
+        return f"{problem}: {len(got)}{unit}", f"at most {context['max_length']}{unit}", ""
+    if kind == "string_type" and isinstance(got, int | float):
+        return problem, one.takes, f'write "{one.source.as_written(one.key) or got}", in quotes'
+    if kind == "int_from_float":
+        return problem, one.takes, f"write {math.floor(got)} or {math.ceil(got)}"
+    if isinstance(got, str) and "," in got and problem.endswith("number"):
+        return problem, one.takes, f"write {got.replace(',', '.')}, with a point"
+    return problem, one.takes, ""
 
 
 def _walked(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str], type[BaseModel] | None, str]:
@@ -142,10 +160,6 @@ def _tags(option: type[BaseModel]) -> tuple[str, ...]:
     return tuple(properties(option)["name"].get("enum", [properties(option)["name"].get("const")]))
 
 
-def _options(part: type[BaseModel] | None, name: str) -> tuple[type[BaseModel], ...]:
-    return parts_of(part.model_fields[name].annotation) if part and name in part.model_fields else ()
-
-
 def _rule_of(part: type[BaseModel] | None, name: str, last: str) -> str:
     """What a key takes; ``last`` is its own name, or the place of a value in the list that it holds."""
     schema = properties(part).get(name, {}) if part else {}
@@ -154,35 +168,48 @@ def _rule_of(part: type[BaseModel] | None, name: str, last: str) -> str:
     return "" if not schema or "$ref" in schema else rule(schema)
 
 
-def _unknown_key(
-    kind: type[BaseModel], path: list[str], part: type[BaseModel] | None, got: Any, more: str, where: str
-) -> UserError:
+def _unknown_key(kind: type[BaseModel], one: _Complaint) -> UserError:
     """Says what is known there, and what was meant: a key of a like name there, or of this name elsewhere."""
-    name, known = path[-1], [key for key in (part.model_fields if part else ()) if key != "resolved"]
-    cure = CURES.get(name, "").format(value="…" if _single(got) is None else got) or did_you_mean(name, known)
+    name, known = (
+        one.path[-1],
+        [key for key in (one.part.model_fields if one.part else ()) if key != "resolved"],
+    )
+    value = "…" if _single(one.got) is None else printable(one.source.as_written(one.key) or str(one.got), 50)
+    cure = CURES.get(name, "").format(value=value) or did_you_mean(name, known)
     if not cure:
         owners = {key: owner for key, owner, _ in keys_below(kind) if key.rpartition(".")[2] == name}
-        if ".".join(path) in owners:
-            cure = f"{name} belongs to name: {_tags(owners['.'.join(path)])[0]}"
+        if one.key in owners:
+            cure = f"{name} belongs to name: {_tags(owners[one.key])[0]}"
         elif owners:
             cure = f"did you mean {' or '.join(owners)}?"
-    return UserError(
-        f"unknown key{more}", got=_single(got), expected=f"one of {', '.join(known)}", where=where, cure=cure
+    return one.told("unknown key", got=_single(one.got), expected=f"one of {', '.join(known)}", cure=cure)
+
+
+def _unknown_name(one: _Complaint) -> UserError:
+    """Of an optimizer or a schedule."""
+    assert one.part is not None
+    known = [tag for option in parts_of(one.part.model_fields[one.name].annotation) for tag in _tags(option)]
+    got = one.got.get("name") if isinstance(one.got, Mapping) else one.got
+    return one.told(
+        f"unknown {one.name}",
+        got=got,
+        expected=", ".join(map(repr, known)),
+        cure=did_you_mean(got, known),
+        below="name",
     )
 
 
-def _no_mapping(path: list[str], got: Any, more: str, where: str, source: Source) -> UserError:
-    if len(path) == 2 and path[0] == "arms":
-        written = source.as_written(".".join(path)) or (_number(got) if isinstance(got, int | float) else "…")
-        technique = path[1] if path[1] in _technique_files() else "l2"
-        return UserError(
-            f"not a mapping of techniques{more}",
-            got=_single(got),
-            expected="a mapping of techniques, {} for none",
-            where=where,
-            cure=f"write `{{{technique}: {written}}}`",
-        )
-    return UserError(f"not a mapping of keys{more}", got=_single(got), expected="KEY: VALUE", where=where)
+def _no_mapping(one: _Complaint) -> UserError:
+    if len(one.path) != 2 or one.path[0] != "arms":
+        return one.told("not a mapping of keys", got=one.got, expected="KEY: VALUE")
+    number = _number(one.got) if isinstance(one.got, int | float) else "1e-4"
+    technique = one.path[1] if one.path[1] in _technique_files() else "l2"
+    return one.told(
+        "not a mapping of techniques",
+        got=one.got,
+        expected="a mapping of techniques, {} for none",
+        cure=f"write `{{{technique}: {one.source.as_written(one.key) or number}}}`",
+    )
 
 
 def _technique_files() -> set[str]:

@@ -17,7 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from regulab.config.parts import LARGEST_INTEGER
 from regulab.errors import UserError, printable
 
-LONGEST_TEXT = 2_000_000  # characters: 10,000 seeds take 60,000
+LONGEST_TEXT = 1_000_000  # characters: 10,000 seeds take 60,000
 MOST_VALUES = 100_000  # with every alias written out
 DEEPEST = 40
 PREFIX = "tag:yaml.org,2002:"
@@ -41,10 +41,24 @@ KINDS: dict[
 }
 
 
+WORDS = {"bool": "switch", "int": "whole number", "float": "number", "null": "null", "merge": "merge key"}
+
+
 class _Loader(yaml.SafeLoader):
     """Composes nodes. ``5e-4`` is a number; dates, ``1:30`` and ``0x_`` are texts."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own table)
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """PyYAML composes by recursion: it must end before Python's does."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {DEEPEST} levels", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -88,7 +102,6 @@ def parse_document(text: str, where: str) -> Document:
             raise UserError(
                 "too long", got=f"{len(text)} characters", expected=f"at most {LONGEST_TEXT}", where=where
             )
-        _refuse_depth(text, where)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
@@ -100,26 +113,12 @@ def parse_document(text: str, where: str) -> Document:
         mark = getattr(error, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}" if mark else where
         raise UserError(f"not valid YAML: {getattr(error, 'problem', error)}", where=place) from None
-    except (
-        ValueError,
-        OverflowError,
-    ) as error:  # PyYAML's scanner, of a character or version that is too large
-        raise UserError(f"not valid YAML: {error}", where=where) from None
+    except (ValueError, OverflowError):  # PyYAML's scanner
+        raise UserError(
+            "not valid YAML: an escape or a version with too large a number", where=where
+        ) from None
     builder = _Builder(where)
     return Document(None if node is None else builder.value(node, ""), builder.lines, builder.texts)
-
-
-def _refuse_depth(text: str, where: str) -> None:
-    """Before nodes are composed, which PyYAML does by recursion."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEEPEST:
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise UserError(f"nested deeper than {DEEPEST} levels", where=f"{where}, line {line}")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
 
 
 class _Builder:
@@ -207,8 +206,8 @@ class _Builder:
         if kind == "float" and (KINDS["float"][0].match(text) or KINDS["int"][0].match(text)):
             return self._float(node, text.replace("_", "").lower())
         if kind in KINDS:
-            raise self._wrong(node, f"{printable(text, 50)!r} is no {kind}")
-        raise self._wrong(node, f"the tag {printable(node.tag, 100)!r}, which study files do not know")
+            raise self._wrong(node, f"{printable(text, 50)!r} is no {WORDS[kind]}")
+        raise self._foreign(node)
 
     def _integer(self, node: ScalarNode, digits: str) -> int:
         if len(digits) > 80:
@@ -223,7 +222,7 @@ class _Builder:
             try:
                 number = sign * int(bare, base or 10)
             except ValueError:
-                raise self._wrong(node, f"{node.value!r} is no int") from None
+                raise self._wrong(node, f"{node.value!r} is no whole number") from None
         else:
             number = sign * int(bare)
         if abs(number) > LARGEST_INTEGER:
@@ -241,7 +240,11 @@ class _Builder:
 
     def _require_tag(self, node: Node, kind: str) -> None:
         if node.tag != PREFIX + kind:
-            raise self._wrong(node, f"the tag {printable(node.tag, 100)!r}, which study files do not know")
+            raise self._foreign(node)
+
+    def _foreign(self, node: Node) -> UserError:
+        tag = printable(node.tag.replace(PREFIX, "!!"), 100)
+        return self._wrong(node, f"the tag {tag}, which study files do not know")
 
     def _wrong(self, node: Node, problem: str, kind: str = "not valid YAML") -> UserError:
         return UserError(f"{kind}: {problem}", where=f"{self.where}, line {node.start_mark.line + 1}")

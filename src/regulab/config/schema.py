@@ -135,7 +135,9 @@ class Endpoint(Part):
     def _losses_name_their_margin(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and values.get("metric") == "test_loss" and "margin" not in values:
             raise Refusal(
-                "the metric test_loss needs a margin of its own", cure="write margin: 0.01, in nats"
+                "the metric test_loss needs a margin of its own",
+                key="metric",
+                cure="write margin: 0.01, in nats",
             )
         return values
 

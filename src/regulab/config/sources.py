@@ -33,12 +33,12 @@ class Source:
 
     def at(self, key: str) -> str:
         """``study.yaml, line 3: train.epochs``; of a key that nobody wrote, the line of what it would stand in."""
-        for place in _outwards(key):
-            if place in self.given:
-                said = self.given[place]
-                return said if said.endswith(f" {key}") else f"{said}: {key}"
-            if place in self.lines:
-                return f"{self.name}, line {self.lines[place]}: {key}"
+        said = next((self.given[place] for place in _outwards(key) if place in self.given), None)
+        if said is not None:
+            return said if said.endswith(f" {key}") else f"{said}: {key}"
+        line = next((self.lines[place] for place in _outwards(key) if place in self.lines), None)
+        if line is not None:
+            return f"{self.name}, line {line}: {key}"
         return ("." if self.is_key else ": ").join(part for part in (self.name, key) if part)
 
     def rank(self, key: str) -> int:

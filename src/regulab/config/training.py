@@ -154,7 +154,9 @@ def _share_one_rate(optimizer: dict[str, Any], schedule: dict[str, Any], recorde
             cure=f"leave out max_lr to train at {lr}, or lr to train at {top}",
         )
     optimizer["lr"] = top
-    if isinstance(top, int | float) and top > 0:  # else the rate is refused, once
+    if (
+        isinstance(top, int | float) and not isinstance(top, bool) and 0 < top < 1e308
+    ):  # else it is refused, once
         schedule["max_lr"] = top
 
 

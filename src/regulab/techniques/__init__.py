@@ -56,7 +56,8 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
     norm = next((t for t in techniques if isinstance(t, Normalization)), None)
     if norm is None:
         return study.model
-    return study.model.model_copy(update={"norm": norm.kind, "norm_position": norm.position})
+    position = norm.position or study.model.norm_position
+    return study.model.model_copy(update={"norm": norm.kind, "norm_position": position})
 
 
 def legends(study: Study) -> dict[str, str]:
