@@ -28,6 +28,7 @@ NOT = {  # pydantic's types of errors, by their beginnings
     "string_too_long": "too long",
     "too_long": "too many",
     "too_short": "too few",
+    "invalid_key": "a key that is no text",
     "list": "not a list",
     "tuple": "not a list",
     "greater_than": "out of range",
@@ -125,7 +126,7 @@ def _worded(one: _Complaint) -> tuple[str, str, str]:
         unit = " characters" if kind == "string_too_long" else ""
         return f"{problem}: {len(got)}{unit}", f"at most {context['max_length']}{unit}", ""
     if kind == "string_type" and isinstance(got, int | float):
-        return problem, one.takes, f'write "{one.source.as_written(one.key) or got}", in quotes'
+        return problem, "text", f'write "{one.source.as_written(one.key) or got}", in quotes'
     if kind == "int_from_float":
         return problem, one.takes, f"write {math.floor(got)} or {math.ceil(got)}"
     if isinstance(got, str) and "," in got and problem.endswith("number"):

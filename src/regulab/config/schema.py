@@ -52,7 +52,7 @@ class Protocol(Part):
         description="`holdout` cuts validation from the training split; `course` validates on the test split, as the "
         "assignment does, and the report says so.",
     )
-    validation: float | None = Field(
+    validation: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
         default=None,
         description="Under `holdout` a count of images (1, 2, …) or a fraction between 0 and 1; null: the dataset's "
         "own validation part, or a sixth.",
@@ -75,7 +75,7 @@ class Protocol(Part):
     @field_validator("validation")
     @classmethod
     def _count_or_fraction(cls, value: float | None) -> float | None:
-        if value is not None and (value <= 0 or (value >= 1 and value != int(value))):
+        if value is not None and value >= 1 and value != int(value):
             raise ValueError("a count of images (1, 2, …) or a fraction between 0 and 1")
         return value
 

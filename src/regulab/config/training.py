@@ -145,7 +145,7 @@ def _share_one_rate(optimizer: dict[str, Any], schedule: dict[str, Any], recorde
     if top is None:
         default = Adam.model_fields["lr"].default if optimizer["name"] in ("adam", "adamw") else ONE_CYCLE_LR
         top = default if lr is None else lr
-    elif lr is not None and lr != top and not recorded and not replaced(optimizer["name"], lr):
+    elif isinstance(lr, int | float) and lr != top and not recorded and not replaced(optimizer["name"], lr):
         raise Refusal(
             "has no effect beside train.schedule.max_lr",
             key="optimizer.lr",
