@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models.dropout import adopt
-from regulab.models.own import is_own, own_net, own_source
+from regulab.models.generators import keyed_generators
+from regulab.models.own import is_own, materialize, own_net, own_sources, refresh, refuse_tensors
 from regulab.models.parts import Net, Norm
 from regulab.registry import catalogue, lookup
 from regulab.streams import Streams
@@ -20,12 +21,15 @@ NETS: dict[str, Net] = catalogue("regulab.models.nets", Net)
 NORMS: dict[str, Norm] = catalogue("regulab.models.norms", Norm)
 
 
-def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.Module:
+def build(
+    model: Model, in_channels: int, classes: int, streams: Streams, images: Tensor | None = None
+) -> nn.Module:
     """The network of a study with the initial weights of a seed.
 
     Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
     of its ``reset_parameters``; so a layer that a model adds changes no other layer's weights. A person's own
-    network keeps what its constructor made, under one stream for the whole of it.
+    network keeps what its constructor made, under one stream for the whole of it, from which Python's, numpy's and
+    torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``.
     """
     net = own_net(model.name) if is_own(model.name) else lookup(NETS, model.name, "model", "model.name")
     norm = lookup(NORMS, model.norm, "norm", "model.norm")
@@ -33,14 +37,23 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
         chosen = getattr(model, choice)
         if choice not in net.takes and chosen != Model.model_fields[choice].default:
             raise UserError(f"{model.name} leaves no choice of this", got=chosen, where=f"model.{choice}")
-    with torch.random.fork_rng(devices=[]):
-        _seed_torch(streams, "construction")
-        module = adopt(net.build(in_channels, classes, norm, model))
+    with keyed_generators(streams, "initial weights", "construction"):
+        module = net.build(in_channels, classes, norm, model)
+        if model.name not in NETS:
+            return _own(module, model, images)
+        module = adopt(module)
         for name, layer in module.named_modules():
-            if model.name in NETS and hasattr(layer, "reset_parameters"):
+            if hasattr(layer, "reset_parameters"):
                 _seed_torch(streams, name)
                 layer.reset_parameters()
     return module
+
+
+def _own(module: nn.Module, model: Model, images: Tensor | None) -> nn.Module:
+    if images is not None:
+        materialize(module, model.name, images)
+    refuse_tensors(module, model.name)
+    return adopt(module)
 
 
 def _seed_torch(streams: Streams, name: str) -> None:
@@ -48,13 +61,23 @@ def _seed_torch(streams: Streams, name: str) -> None:
 
 
 def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
-    """SHA-256 over the initial weights and, for a person's own network, its file: what a study must not change.
+    """SHA-256 over the initial weights and, for a person's own network, its files: what a study must not change.
 
     ``modules`` are a network of each architecture that the study's arms have.
     """
-    source = own_source(model.name) if is_own(model.name) else b""
-    weights = "".join(weights_hash(module) for module in modules)
-    return hashlib.sha256(weights.encode() + source).hexdigest()
+    digest = hashlib.sha256("".join(weights_hash(module) for module in modules).encode())
+    if is_own(model.name):
+        own, *imported = own_sources(model.name).items()
+        digest.update(own[1])
+        for path, content in imported:
+            digest.update(f"\x1f{path}\x1f{hashlib.sha256(content).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def file_hashes(model: Model) -> dict[str, str]:
+    """SHA-256 of each file that a person's own network is made of, by path relative to its folder."""
+    files = own_sources(model.name) if is_own(model.name) else {}
+    return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
 def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str:
