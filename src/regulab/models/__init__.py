@@ -12,10 +12,33 @@ from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models.dropout import adopt
 from regulab.models.generators import keyed_generators
-from regulab.models.own import is_own, materialize, own_net, own_sources, refresh, refuse_tensors
+from regulab.models.own import (
+    REPEATABLE,
+    WHERE,
+    is_own,
+    lazy,
+    materialize,
+    own_net,
+    own_sources,
+    refresh,
+    refuse_tensors,
+    starts,
+)
 from regulab.models.parts import Net, Norm
 from regulab.registry import catalogue, lookup
 from regulab.streams import Streams
+
+__all__ = [
+    "NETS",
+    "NORMS",
+    "WHERE",
+    "build",
+    "file_hashes",
+    "fingerprint",
+    "is_own",
+    "refresh",
+    "weights_hash",
+]
 
 NETS: dict[str, Net] = catalogue("regulab.models.nets", Net)
 NORMS: dict[str, Norm] = catalogue("regulab.models.norms", Norm)
@@ -40,7 +63,7 @@ def build(
     with keyed_generators(streams, "initial weights", "construction"):
         module = net.build(in_channels, classes, norm, model)
         if model.name not in NETS:
-            return _own(module, model, images)
+            return _own(module, model, images, streams, (in_channels, classes))
         module = adopt(module)
         for name, layer in module.named_modules():
             if hasattr(layer, "reset_parameters"):
@@ -49,10 +72,24 @@ def build(
     return module
 
 
-def _own(module: nn.Module, model: Model, images: Tensor | None) -> nn.Module:
+def _own(
+    module: nn.Module, model: Model, images: Tensor | None, streams: Streams, sizes: tuple[int, int]
+) -> nn.Module:
+    """A person's network with sizes and ours in the place of torch's dropout.
+
+    Raises `UserError` where it starts elsewhere than when this process built it before.
+    """
     if images is not None:
         materialize(module, model.name, images)
     refuse_tensors(module, model.name)
+    if not lazy(module):
+        found, shape = weights_hash(module), () if images is None else images.shape
+        if starts(model.name).setdefault((model, streams, *sizes, *shape), found) != found:
+            raise UserError(
+                f"{model.name} built twice for seed {streams.seed} has other initial weights the second time",
+                expected=REPEATABLE,
+                where=WHERE,
+            )
     return adopt(module)
 
 
@@ -80,6 +117,15 @@ def file_hashes(model: Model) -> dict[str, str]:
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
+def buffers_hash(module: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and values of the buffers."""
+    digest = hashlib.sha256()
+    for name, buffer in module.named_buffers():
+        digest.update(f"{name}{buffer.dtype}{tuple(buffer.shape)}".encode())
+        digest.update(_bytes(buffer))
+    return digest.hexdigest()
+
+
 def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str:
     """SHA-256 over names, shapes and values of the parameters, or of those called ``names``.
 
@@ -90,5 +136,10 @@ def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str
         if names is not None and name not in names:
             continue
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(_bytes(parameter))
     return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    """The values in row-major order, of any type."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

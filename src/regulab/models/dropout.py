@@ -64,8 +64,8 @@ class Dropout(Rated):
 class ChannelDropout(Rated):
     """Dropout of whole channels: y = x·m/(1 − p), one m for all places of a channel. Inference: y = x.
 
-    ``dimensions`` is that of torch's layer (Tompson et al. 2015, arXiv 1411.4280): 1, 2 or 3 for ``(B, C, L)``, ``(B, C,
-    H, W)``, ``(B, C, D, H, W)``. As there, input with one dimension less is one image ``(C, …)``, but for 2.
+    ``dimensions`` is that of torch's layer (Tompson et al. 2015, arXiv 1411.4280): 1, 2 or 3 for ``(B, C, L)``,
+    ``(B, C, H, W)``, ``(B, C, D, H, W)``. As there, input with one dimension less is one image ``(C, …)``, but for 2.
     """
 
     def __init__(self, rate: float, dimensions: int = 2, inplace: bool = False) -> None:

@@ -30,9 +30,9 @@ def guarded(problem: str, *, where: str, expected: str = "", show: bool = False)
     """Runs a person's code. Whatever it raises but `KeyboardInterrupt`, ``sys.exit`` too, becomes a `UserError`.
 
     ``problem`` begins the message, the exception's type and words follow. What the code prints comes out on stderr
-    where ``show`` is set, else nowhere: stdout is for results, and the same constructor runs many times. Streams, hooks,
-    signal handlers, working folder, ``sys.path``, and torch's and numpy's settings are afterwards what they were;
-    the list that is yielded names the settings of torch and numpy that had changed.
+    where ``show`` is set, else nowhere: stdout is for results, and the same constructor runs many times. Streams,
+    hooks, signal handlers, working folder, ``sys.path``, and torch's and numpy's settings are afterwards what they were;
+    the list that is yielded names those of them that had changed.
     """
     changed: list[str] = []
     state, streams = _State(), _Streams()
@@ -44,7 +44,7 @@ def guarded(problem: str, *, where: str, expected: str = "", show: bool = False)
         raise UserError(f"{problem}: {words_of(error)}", expected=expected, where=where) from error
     finally:
         changed += state.restore()
-        streams.restore(show)
+        changed += streams.restore(show)
 
 
 def words_of(error: BaseException) -> str:
@@ -94,12 +94,20 @@ NUMERICAL: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 
 
+_HOOKS: dict[str, Callable[[], Any]] = {
+    "sys.excepthook": lambda: sys.excepthook,
+    "sys.displayhook": lambda: sys.displayhook,
+    "sys.unraisablehook": lambda: sys.unraisablehook,
+    "threading.excepthook": lambda: threading.excepthook,
+}
+
+
 class _State:
     """Settings of the process that a person's code may change."""
 
     def __init__(self) -> None:
         self._numerical = {name: read() for name, (read, _) in NUMERICAL.items()}
-        self._hooks = (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook)
+        self._hooks = {name: read() for name, read in _HOOKS.items()}
         self._path, self._filters = list(sys.path), list(warnings.filters)
         self._recursion = sys.getrecursionlimit()
         self._folder = _folder()
@@ -107,13 +115,15 @@ class _State:
         self._handlers = {number: signal.getsignal(number) for number in SIGNALS} if self._main else {}
 
     def restore(self) -> list[str]:
-        """Puts all back; the names of the numerical settings that had changed."""
+        """Puts all back; the names of what had changed."""
         changed = []
         for name, (read, write) in NUMERICAL.items():
             if read() != self._numerical[name]:
                 write(self._numerical[name])
                 changed.append(name)
-        sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook = self._hooks
+        changed += [name for name, value in _HOOKS.items() if value() is not self._hooks[name]]
+        sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook = self._hooks.values()
+        changed += ["sys.path"] if sys.path != self._path else []
         sys.path[:] = self._path
         if warnings.filters != self._filters:
             warnings.filters[:] = self._filters  # type: ignore[index]
@@ -122,9 +132,11 @@ class _State:
         sys.setrecursionlimit(self._recursion)
         if self._folder is not None and _folder() != self._folder:
             os.chdir(self._folder)
+            changed.append("the working folder")
         for number, handler in self._handlers.items():
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
+                changed.append(f"the handler of {signal.Signals(number).name}")
         return changed
 
 
@@ -150,14 +162,22 @@ class _Streams:
         self._copies = {number: _copy(number) for number in (1, 2)}
         self._said = _Kept()
         out = io.TextIOWrapper(self._said, "utf-8", "backslashreplace", write_through=True)
+        self._out = out
         sys.stdin, sys.stdout, sys.stderr = io.StringIO(), out, out
 
-    def restore(self, show: bool) -> None:
+    def restore(self, show: bool) -> list[str]:
+        """Puts all back; which of stdout and stderr had been closed or replaced."""
+        changed = []
         for number, copy in self._copies.items():
             if copy is not None:
                 if not _is_open(number):
                     os.dup2(copy, number)
+                    changed.append(f"file descriptor {number}")
                 os.close(copy)
+        for name, real in (("stdout", self._real[1]), ("stderr", self._real[2])):
+            now = getattr(sys, name)
+            if now is not self._out or now.closed or (real is not None and real.closed):
+                changed.append(f"sys.{name}")
         for put in (sys.stdout, sys.stderr):  # a wrapper that the code put there may hold text back
             with suppress(Exception):
                 put.flush()
@@ -167,6 +187,7 @@ class _Streams:
         if show and text and sys.stderr is not None:
             with suppress(OSError, ValueError):
                 sys.stderr.write(text if text.endswith("\n") else text + "\n")
+        return changed
 
 
 def _copy(number: int) -> int | None:

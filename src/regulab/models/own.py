@@ -18,6 +18,10 @@ from regulab.models.guard import guarded
 from regulab.models.parts import Net, Norm
 
 WHERE = sources.WHERE
+REPEATABLE = (
+    "a constructor that draws from torch, numpy.random or random only, all three of which regulab keys by the seed: "
+    "no clock, no os.urandom, no generator without a seed, nothing kept from network to network"
+)
 OFFERED = "in_channels, classes, norm, norm_position, depth and dropout"
 
 
@@ -69,6 +73,11 @@ def refresh(name: str) -> None:
     sources.refresh(Path(name.rpartition(":")[0]))
 
 
+def starts(name: str) -> dict[object, str]:
+    """For each network of a file that this process has built, its study and seed, the hash of its initial weights."""
+    return sources.memory(Path(name.rpartition(":")[0]))
+
+
 def _parameters(factory: Callable[..., Any], name: str) -> frozenset[str]:
     with guarded(f"the parameters of {name} cannot be read", where=WHERE):
         return frozenset(inspect.signature(factory).parameters)
@@ -91,7 +100,10 @@ def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm
             net = factory(**given)
         if not isinstance(net, nn.Module):
             raise UserError(
-                f"{name} gives no network", got=type(net).__name__, expected="a torch.nn.Module", where=WHERE
+                f"what {name} gives is not a network",
+                got=type(net).__name__,
+                expected="a torch.nn.Module",
+                where=WHERE,
             )
         return bare(net, name)
 
@@ -129,14 +141,14 @@ def bare(module: nn.Module, name: str) -> nn.Module:
 
 def materialize(module: nn.Module, name: str, images: Tensor) -> None:
     """Lets lazy layers take their sizes from a pass of ``images`` ``(B, C, H, W)`` in inference mode."""
-    if not any(_lazy(module)):
+    if not lazy(module):
         return
     _, c, h, w = images.shape
     training = module.training
     with guarded(f"{name} cannot take images of {c}×{h}×{w}", where=WHERE), torch.no_grad():
         module.eval()(images)
     module.train(training)
-    left = list(_lazy(module))
+    left = lazy(module)
     if left:
         raise UserError(
             f"lazy layers of {name} that a forward pass does not reach",
@@ -146,7 +158,7 @@ def materialize(module: nn.Module, name: str, images: Tensor) -> None:
         )
 
 
-def _lazy(module: nn.Module) -> list[str]:
+def lazy(module: nn.Module) -> list[str]:
     """Names of the parameters and buffers that have no size yet."""
     tensors = [*module.named_parameters(), *module.named_buffers()]
     return [

@@ -47,7 +47,7 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """A network's file and its folder as a package ``name``: finder and loader of its modules, and their memory.
 
     What was loaded stays as it was loaded, whatever becomes of the files: all runs of a command train one network.
-    ``read``: the bytes of each file that was run, by its path.
+    ``read``: the bytes of each file that was run, by its path; ``memory``: what its users keep for as long.
     """
 
     def __init__(self, file: Path) -> None:
@@ -55,6 +55,7 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.name = PREFIX + hashlib.sha256(str(file).encode()).hexdigest()[:16]
         self.main = f"{self.name}.{file.stem if file.stem.isidentifier() else MAIN}"
         self.read: dict[Path, bytes] = {}
+        self.memory: dict[object, str] = {}
         self._elsewhere: dict[str, ModuleType] = {}  # what the file found by its own entries in sys.path
 
     def load(self) -> ModuleType:
@@ -245,6 +246,11 @@ def load(file: Path) -> ModuleType:
 def sources(file: Path) -> dict[str, bytes]:
     """The sources of a network's file, by path relative to its folder, as they were loaded."""
     return _loaded(file)[0].sources()
+
+
+def memory(file: Path) -> dict[object, str]:
+    """What is to be remembered of a network's file for as long as it stays loaded."""
+    return _loaded(file)[0].memory
 
 
 def refresh(file: Path) -> None:

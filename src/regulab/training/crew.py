@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -16,12 +16,14 @@ from regulab import models
 from regulab.config import Model, Study
 from regulab.data.augmentation import AugmentSettings
 from regulab.data.preprocessing import Preprocessing
+from regulab.models.guard import guarded
 from regulab.streams import Streams
 from regulab.techniques import Technique, arms_of, model_of
 from regulab.techniques.technique import Hooks
 from regulab.training.batches import ImageTensors, InputPlan, as_loaded
 from regulab.training.idle import idle_parameters
 from regulab.training.machine import Machine
+from regulab.training.watching import unused_parameters
 
 Arrays = dict[str, Tensor]
 CHECKED_IMAGES = 8
@@ -46,16 +48,50 @@ class Material:
     preprocessing: Preprocessing
     classes: int
     machine: Machine
+    _unused: dict[Model, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     def streams(self, seed: int, arm: str = "") -> Streams:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
         return Streams(self.study.name, seed, arm if self.study.pairing == "none" else "")
 
     def module(self, run: Run) -> nn.Module:
-        """The plain network of a run with its initial weights."""
+        """The plain network of a run with its initial weights. Parameters that take no part in training are frozen:
+
+        no optimizer, penalty or norm has to do with them.
+        """
+        module, unused = self.built(run), self.unused(run)
+        for name in unused:
+            module.get_parameter(name).requires_grad_(False)
+        return module
+
+    def built(self, run: Run) -> nn.Module:
+        """The network as a person's constructor makes it, in the machine's type of parameters."""
         model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
-        module = models.build(model, self.train.pixels.shape[-1], self.classes, streams)
+        module = models.build(model, self.train.pixels.shape[-1], self.classes, streams, self.first_images(2))
         return module.to(self.machine.parameters)
+
+    def unused(self, run: Run) -> frozenset[str]:
+        """Names of the parameters of a person's network that take no part in training: an unused head, a bias over."""
+        model = model_of(self.study, run.techniques)
+        if not models.is_own(model.name):
+            return frozenset()
+        if model not in self._unused:
+            x, labels = self.first_images(8), self.train.labels[:8].cpu()
+            with guarded(f"{model.name} fails in training", where=models.WHERE):
+                self._unused[model] = unused_parameters(self.built(run), x, labels)
+        return self._unused[model]
+
+    def know_unused(self, run: Run, names: frozenset[str]) -> None:
+        """Spares `unused` the work, where it is known."""
+        self._unused[model_of(self.study, run.techniques)] = names
+
+    def first_images(self, count: int) -> Tensor:
+        """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
+        pixels = self.train.pixels[:count].cpu()
+        pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
+        preprocessing = self.preprocessing.to(torch.device("cpu"))
+        x = preprocessing.normalize(preprocessing.to_unit(pixels))
+        return x.to(self.machine.parameters).contiguous()
 
     def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
         """The networks of several runs of one architecture; runs that share their streams get the same object."""
@@ -148,14 +184,21 @@ NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn
 def weight_names(module: nn.Module) -> frozenset[str]:
     """Names of the parameters that are penalized by default: weights of convolutions, linear layers and the like.
 
-    Two dimensions or more, and not of a normalization layer; so biases, γ and β are left out.
+    Two dimensions or more, and not of a normalization layer; so biases, γ and β are left out. A weight that two layers
+    share has the name that `nn.Module.named_parameters` gives it.
     """
+    named = {id(parameter): name for name, parameter in module.named_parameters()}
     return frozenset(
-        f"{path}.{name}".lstrip(".")
-        for path, layer in module.named_modules()
-        for name, parameter in layer.named_parameters(recurse=False)
+        named[id(parameter)]
+        for layer in module.modules()
+        for parameter in layer.parameters(recurse=False)
         if parameter.ndim >= 2 and not isinstance(layer, NORMALIZATIONS)
     )
+
+
+def trained_weight_names(module: nn.Module) -> frozenset[str]:
+    """Those of `weight_names` that are trained: neither frozen nor left out of the forward pass."""
+    return frozenset(name for name in weight_names(module) if module.get_parameter(name).requires_grad)
 
 
 def input_plan(material: Material, runs: Sequence[Run], techniques: Mapping[str, Hooks]) -> InputPlan:
