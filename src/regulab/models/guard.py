@@ -26,13 +26,15 @@ LONGEST_MESSAGE = 500  # characters of an exception that are repeated
 
 
 @contextmanager
-def guarded(problem: str, *, where: str, expected: str = "", show: bool = False) -> Iterator[list[str]]:
+def guarded(
+    problem: str, *, where: str, expected: str | Callable[[BaseException], str] = "", show: bool = False
+) -> Iterator[list[str]]:
     """Runs a person's code. Whatever it raises but `KeyboardInterrupt`, ``sys.exit`` too, becomes a `UserError`.
 
-    ``problem`` begins the message, the exception's type and words follow. What the code prints comes out on stderr
-    where ``show`` is set, else nowhere: stdout is for results, and the same constructor runs many times. Streams,
-    hooks, signal handlers, working folder, ``sys.path``, and torch's and numpy's settings are afterwards what they were;
-    the list that is yielded names those of them that had changed.
+    ``problem`` begins the message, the exception's type and words follow; ``expected`` is the cure, which may depend on
+    the exception. What the code prints comes out on stderr where ``show`` is set, else nowhere: stdout is for results,
+    and the same constructor runs many times. Streams, hooks, signal handlers, working folder, ``sys.path``, settings of
+    torch and numpy are afterwards what they were; the list that is yielded names those that had changed.
     """
     changed: list[str] = []
     state, streams = _State(), _Streams()
@@ -41,7 +43,8 @@ def guarded(problem: str, *, where: str, expected: str = "", show: bool = False)
     except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:
-        raise UserError(f"{problem}: {words_of(error)}", expected=expected, where=where) from error
+        cure = expected if isinstance(expected, str) else expected(error)
+        raise UserError(f"{problem}: {words_of(error)}", expected=cure, where=where) from error
     finally:
         changed += state.restore()
         changed += streams.restore(show)
@@ -148,10 +151,12 @@ def _folder() -> str | None:
 
 
 class _Kept(io.BytesIO):
-    """Memory that stays readable when a wrapper around it is closed or collected."""
+    """Memory that stays readable when it, or a wrapper around it, is closed."""
+
+    asked = False
 
     def close(self) -> None:
-        pass
+        self.asked = True
 
 
 class _Streams:
@@ -176,7 +181,7 @@ class _Streams:
                 os.close(copy)
         for name, real in (("stdout", self._real[1]), ("stderr", self._real[2])):
             now = getattr(sys, name)
-            if now is not self._out or now.closed or (real is not None and real.closed):
+            if now is not self._out or self._said.asked or (real is not None and real.closed):
                 changed.append(f"sys.{name}")
         for put in (sys.stdout, sys.stderr):  # a wrapper that the code put there may hold text back
             with suppress(Exception):

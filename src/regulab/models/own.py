@@ -83,6 +83,13 @@ def _parameters(factory: Callable[..., Any], name: str) -> frozenset[str]:
         return frozenset(inspect.signature(factory).parameters)
 
 
+def _constructor(error: BaseException) -> str:
+    """The cure for a constructor that cannot be called."""
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return f"parameters called {OFFERED}, as far as it needs them; others with defaults"
+    return ""
+
+
 def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm, Model], nn.Module]:
     def build(in_channels: int, classes: int, norm: Norm, model: Model) -> nn.Module:
         offered = {
@@ -95,8 +102,7 @@ def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm
         }
         accepted = _parameters(factory, name)
         given = {key: value for key, value in offered.items() if key in accepted and value is not None}
-        expected = f"a constructor of {OFFERED}, as far as it has them; others need defaults"
-        with guarded(f"{name} cannot be built", where=WHERE, expected=expected):
+        with guarded(f"{name} cannot be built", where=WHERE, expected=_constructor):
             net = factory(**given)
         if not isinstance(net, nn.Module):
             raise UserError(

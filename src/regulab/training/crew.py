@@ -66,9 +66,12 @@ class Material:
 
     def built(self, run: Run) -> nn.Module:
         """The network as a person's constructor makes it, in the machine's type of parameters."""
+        return self.raw(run).to(self.machine.parameters)
+
+    def raw(self, run: Run) -> nn.Module:
+        """The same in the types that the constructor chose."""
         model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
-        module = models.build(model, self.train.pixels.shape[-1], self.classes, streams, self.first_images(2))
-        return module.to(self.machine.parameters)
+        return models.build(model, self.train.pixels.shape[-1], self.classes, streams, self.first_images(2))
 
     def unused(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a person's network that take no part in training: an unused head, a bias over."""
@@ -91,7 +94,7 @@ class Material:
         pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
         preprocessing = self.preprocessing.to(torch.device("cpu"))
         x = preprocessing.normalize(preprocessing.to_unit(pixels))
-        return x.to(self.machine.parameters).contiguous()
+        return in_rows(x.to(self.machine.parameters))
 
     def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
         """The networks of several runs of one architecture; runs that share their streams get the same object."""
@@ -176,6 +179,14 @@ class Crew(Protocol):
     def keep(self, positions: Sequence[int]) -> None:
         """The other runs leave."""
         ...
+
+
+def in_rows(x: Tensor) -> Tensor:
+    """Images ``(B, C, H, W)`` in memory as a loader gives them, so that ``x.view(B, -1)`` works after a convolution.
+
+    `Tensor.contiguous` leaves a single channel's strides as they are, which convolutions take for channels-last.
+    """
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device).copy_(x)
 
 
 NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)

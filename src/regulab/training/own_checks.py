@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from regulab import models
 from regulab.errors import UserError
-from regulab.models.attributes import Attributes
+from regulab.models.attributes import COMMON, Attributes
 from regulab.models.dropout import DropoutDraws
 from regulab.models.generators import keyed_generators
 from regulab.models.guard import guarded
@@ -27,7 +27,17 @@ CHECKED_IMAGES = COUNTS[0]
 STEPS = 2  # of training: what is kept of one must not be differentiated in the next
 SHOWN = 6  # names in a message
 GENERATORS = ("numpy generator", "numpy state", "python generator", "torch generator")
-FLOATS = "regulab feeds float32 and makes parameters float32: leave .double() and .half() out"
+FLOATS = (
+    "a network in float32, as which regulab feeds images and makes parameters: no .double() or .half() in it"
+)
+CURES = {  # by what torch says
+    "dtype": FLOATS,
+    "Input type": FLOATS,
+    "scalar type": FLOATS,
+    "is invalid for input of size": "a network for any number of images: x.flatten(1), or x.size(0) in a view",
+    "backward through the graph a second time": "a network that keeps nothing differentiable: .detach() what it stores",
+    "on the same device": "tensors made on the images' device: torch.zeros(…, device=x.device)",
+}
 
 
 def check_own(material: Material, run: Run) -> tuple[Watched, list[str]]:
@@ -61,8 +71,12 @@ def _repeated(tensor: Tensor, count: int) -> Tensor:
 def fails(name: str, problem: str, x: Tensor) -> Iterator[None]:
     """Runs a forward pass. Raises `UserError` where it fails, or changes settings that training then would feel."""
     _, c, h, w = x.shape
-    size = f"images of {c}×{h}×{w} (channels, height, width)"
-    with guarded(problem, where=f"model {name}", expected=f"a network for {size}; {FLOATS}") as changed:
+    size = f"a network for images of {c}×{h}×{w} (channels, height, width)"
+
+    def cure(error: BaseException) -> str:
+        return next((cure for words, cure in CURES.items() if words in str(error)), size)
+
+    with guarded(problem, where=f"model {name}", expected=cure) as changed:
         yield
     if changed:
         raise UserError(
@@ -186,8 +200,6 @@ def _in_inference(first: nn.Module, second: nn.Module, x: Tensor, classes: int, 
         notes.append(
             "the outputs sum to 1 as after a softmax, and the loss takes the softmax of scores once more"
         )
-    if any(not same_numbers(part, y[: len(part)]) for part in whole[1 : len(COUNTS)]):
-        notes.append("in inference the scores of an image depend on the other images of its batch")
     return notes
 
 
@@ -277,12 +289,37 @@ def _notes(
         what = "drops activations" if drops else "draws random numbers"
         where = f" ({_listed(drops)})" if drops else f" ({', '.join(sorted(watched.draws_in_inference))})"
         notes.append(f"the network {what} in inference{where}: measured again, its accuracies would differ")
+    if watched.mixes:
+        notes.append("in inference the scores of an image depend on the other images of its batch")
+    types = {str(p.dtype).removeprefix("torch.") for p in material.raw(run).parameters()} - {"float32"}
+    if types:
+        notes.append(f"parameters of type {', '.join(sorted(types))} are trained in float32")
+    hidden = _unregistered(module)
+    if hidden:
+        notes.append(
+            f"layers in a Python list or dict are not trained (nn.ModuleList would make them): {_listed(hidden)}"
+        )
     other = material.built(replace(run, seed=run.seed + 1))
     if models.weights_hash(other) == models.weights_hash(material.built(run)):
         notes.append(
             "every seed starts from the same weights: seeds differ in order, augmentation and dropout only"
         )
     return notes
+
+
+def _unregistered(module: nn.Module) -> list[str]:
+    """Attributes that hold layers with parameters which the network does not know of."""
+    known = {id(layer) for layer in module.modules()}
+    found = []
+    for path, layer in module.named_modules():
+        for name, value in vars(layer).items():
+            if name in COMMON or not isinstance(value, list | tuple | dict):
+                continue
+            parts = value.values() if isinstance(value, dict) else value
+            layers = [part for part in parts if isinstance(part, nn.Module) and id(part) not in known]
+            if any(True for part in layers for _ in part.parameters()):
+                found.append(f"{path}.{name}".lstrip("."))
+    return found
 
 
 def _listed(names: list[str]) -> str:

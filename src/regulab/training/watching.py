@@ -44,7 +44,8 @@ class Watched:
 
     ``draws``: which generators a training pass moved, of ``random``, ``numpy`` and ``torch``; ``drops``: its dropouts
     that are not ours. The same for inference, our own layers included. ``stateful``: paths of attributes that changed.
-    ``unrepeatable``: the modes in which two passes differ though generators and state were the same.
+    ``unrepeatable``: the modes in which two passes differ though generators and state were the same. ``mixes``: whether
+    in inference an image's scores depend on the other images of its batch.
     """
 
     draws: frozenset[str]
@@ -53,6 +54,20 @@ class Watched:
     drops_in_inference: tuple[Drop, ...]
     stateful: tuple[str, ...]
     unrepeatable: tuple[str, ...]
+    mixes: bool
+
+    @property
+    def alone(self) -> str:
+        """Why no stack of runs can do what the network does; empty where nothing speaks against it."""
+        drawn = sorted(self.draws | self.draws_in_inference)
+        drops = list(dict.fromkeys([*self.drops, *self.drops_in_inference]))
+        if drops:
+            return f"it drops activations out in {', '.join(map(str, drops))}"
+        if drawn:
+            return f"it draws from the generator of {', '.join(drawn)}"
+        if self.stateful:
+            return f"it changes attributes of its own: {', '.join(self.stateful)}"
+        return "in inference the images of a batch mix" if self.mixes else ""
 
 
 @dataclass
@@ -70,6 +85,7 @@ def watch(module: nn.Module, x: Tensor) -> Watched:
     unrepeatable = []
     training = {layer: layer.training for layer in module.modules()}
     with _as_it_was(module), _bound(module) as draws:
+        part = None
         for mode in (True, False):
             passes = []
             for _ in range(2):
@@ -79,6 +95,10 @@ def watch(module: nn.Module, x: Tensor) -> Watched:
                 stateful.update(dict.fromkeys(attributes.changed()))
                 attributes.reset()
             seen[mode] = passes[0]
+            if not mode:
+                with _as_it_was(module):
+                    part = _passed(module, x[: len(x) // 2]).outputs
+                attributes.reset()
             if not _alike(passes[0].outputs, passes[1].outputs):
                 unrepeatable.append("training" if mode else "inference")
     still = _still_training(module)
@@ -91,7 +111,15 @@ def watch(module: nn.Module, x: Tensor) -> Watched:
         tuple(dict.fromkeys([*seen[False].drops, *still])),
         tuple(stateful),
         tuple(unrepeatable),
+        _mixed(seen[False], part),
     )
+
+
+def _mixed(whole: _Pass, part: Any) -> bool:
+    """Whether half of a batch gets other outputs alone. What draws would differ anyway."""
+    if whole.draws or whole.drops or not isinstance(part, Tensor) or not isinstance(whole.outputs, Tensor):
+        return False
+    return not _alike(whole.outputs[: len(part)], part)
 
 
 def _passed(module: nn.Module, x: Tensor) -> _Pass:
