@@ -15,7 +15,7 @@ from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
 from regulab.training.crew import Material, Run
 from regulab.training.own_checks import check_own, fails, scores
-from regulab.training.watching import Drop
+from regulab.training.watching import Drop, bound
 
 
 def check_model(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> list[str]:
@@ -75,7 +75,7 @@ def bytes_per_image(material: Material, module: nn.Module) -> int:
     hooks = [layer.register_forward_hook(count) for layer in leaves]
     x = material.first_images(1)[:1].to(next(module.parameters()).device)
     try:
-        with fails(name, "the model cannot take these images", x), torch.no_grad():
+        with fails(name, "the model cannot take these images", x), torch.no_grad(), bound(module):
             y = module.eval()(x)
     finally:
         for hook in hooks:

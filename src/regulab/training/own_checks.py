@@ -20,7 +20,7 @@ from regulab.models.guard import guarded
 from regulab.models.own import REPEATABLE
 from regulab.streams import Streams
 from regulab.training.crew import Material, Run
-from regulab.training.watching import Watched, same_numbers, unused_parameters, watch
+from regulab.training.watching import Watched, bound, same_numbers, unused_parameters, watch
 
 COUNTS = (8, 3, 1)  # images of a batch in inference: a last one of an evaluation may have any number
 CHECKED_IMAGES = COUNTS[0]
@@ -181,6 +181,7 @@ def _in_inference(first: nn.Module, second: nn.Module, x: Tensor, classes: int, 
             with (
                 fails(name, "the model cannot take these images", x),
                 torch.no_grad(),
+                bound(module),
                 keyed_generators(Streams("check", 0), "inference", device=x.device),
             ):
                 attributes, y = Attributes(module), module(x[:count].clone())

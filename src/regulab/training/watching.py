@@ -84,7 +84,7 @@ def watch(module: nn.Module, x: Tensor) -> Watched:
     seen: dict[bool, _Pass] = {}
     unrepeatable = []
     training = {layer: layer.training for layer in module.modules()}
-    with _as_it_was(module), _bound(module) as draws:
+    with _as_it_was(module), bound(module) as draws:
         part = None
         for mode in (True, False):
             passes = []
@@ -128,7 +128,7 @@ def _passed(module: nn.Module, x: Tensor) -> _Pass:
     with keyed_generators(STREAMS, "pass", device=x.device), torch.set_grad_enabled(grad):
         before = _states(x.device)
         with watching:
-            outputs = module(x.clone())
+            outputs = module(x.clone(memory_format=torch.contiguous_format))
         outputs = outputs.detach() if isinstance(outputs, Tensor) else outputs
         after = _states(x.device)
     moved = frozenset(name for name, state in after.items() if not _equal(state, before[name]))
@@ -150,12 +150,12 @@ def unused_parameters(module: nn.Module, x: Tensor, labels: Tensor) -> frozenset
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     left = dict(trained)
     module.train()
-    with _bound(module) as draws:
+    with bound(module) as draws:
         for epoch in range(1, MOST_PASSES + 1):
             draws.begin(epoch)
             with keyed_generators(STREAMS, "part", epoch=epoch, device=x.device):
                 before = _states(x.device)
-                loss = F.cross_entropy(module(x.clone()), labels)
+                loss = F.cross_entropy(module(x.clone(memory_format=torch.contiguous_format)), labels)
                 moved = any(not _equal(s, before[name]) for name, s in _states(x.device).items())
             if not loss.requires_grad or not left:
                 break
@@ -167,11 +167,12 @@ def unused_parameters(module: nn.Module, x: Tensor, labels: Tensor) -> frozenset
 
 
 @contextmanager
-def _bound(module: nn.Module) -> Iterator[DropoutDraws]:
+def bound(module: nn.Module) -> Iterator[DropoutDraws]:
     """Our dropout layers draw from streams of their own for a while."""
     layers = [layer for layer in module.modules() if isinstance(layer, Rated)]
     before = [layer.draw for layer in layers]
     draws = DropoutDraws(STREAMS)
+    draws.begin(1)
     draws.bind(module)
     try:
         yield draws
@@ -305,4 +306,4 @@ def _place(frame: FrameType | None) -> str | None:
     return "torch"
 
 
-__all__ = ["Drop", "Watched", "same_numbers", "set_rate", "unused_parameters", "watch"]
+__all__ = ["Drop", "Watched", "bound", "same_numbers", "set_rate", "unused_parameters", "watch"]
