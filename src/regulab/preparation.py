@@ -57,11 +57,11 @@ def _own_network(study: Study, material: Material) -> dict[str, Any]:
     if not models.is_own(study.model.name):
         return {}
     arms = techniques.arms_of(study)
-    weights = {
-        arm: sorted(trained_weight_names(material.module(Run(group[0], study.seeds[0], arms[group[0]]))))
-        for group in material.architectures
-        for arm in group
-    }
+    weights: dict[str, list[str]] = {}
+    for group in material.architectures:
+        run = Run(group[0], study.seeds[0], arms[group[0]])
+        names = sorted(trained_weight_names(material.module(run), material.idle(run)))
+        weights |= dict.fromkeys(group, names)
     buffers = "".join(models.buffers_hash(module) for module in material.examples())
     return {
         "model_files": models.file_hashes(study.model),

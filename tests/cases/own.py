@@ -15,6 +15,7 @@ from regulab.progress import Progress, Silent
 from regulab.store import RunDirectory
 from regulab.study import train_missing
 from regulab.training.crew import Material
+from regulab.training.notes import notes
 
 BASE = """
 import torch
@@ -68,7 +69,8 @@ def prepared(study: Study) -> Material:
 
 
 def notes_of(study: Study) -> str:
-    return "\n".join(prepared(study).machine.notes)
+    material = prepared(study)
+    return "\n".join([*material.machine.notes, *notes(material)])
 
 
 def trained(study: Study, directory: Path, progress: Progress | None = None) -> dict[str, str]:

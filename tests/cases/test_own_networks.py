@@ -228,7 +228,11 @@ def test_what_layers_share_is_one_weight_under_two_names(trains, tmp_path):
     material = prepared(study)
     module = material.module(Run("none", 0, ()))
     module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    assert trained_weight_names(module) == {"conv.weight", "head.weight", "a.weight"}
+    assert trained_weight_names(module, material.idle(Run("none", 0, ()))) == {
+        "conv.weight",
+        "head.weight",
+        "a.weight",
+    }
     rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
     row = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
     counted = [weights[name] for name in ("conv.weight", "head.weight", "a.weight")]
@@ -252,9 +256,8 @@ def test_norms_and_zeros_are_of_trained_weights_only(trains, tmp_path):
 
 
 def test_what_takes_no_part_is_named_and_not_refused(trains):
-    assert "no part in training, and stay as they are, without penalty: left.weight, left.bias" in notes_of(
-        study_of(f"{trains}:Unused")
-    )
+    said = "neither trained nor penalized nor counted: left.bias, left.weight"
+    assert said in notes_of(study_of(f"{trains}:Unused"))
 
 
 def test_layers_that_chance_leaves_out_take_part(trains):
@@ -295,7 +298,7 @@ NOTED = {
                 "def forward(self, x):\n    return self.head(self.layers[0](self.features(x)))",
                 "not trained.*layers"),
     "PartWithout": ("def forward(self, x):\n    with torch.no_grad():\n        x = self.features(x)\n"
-                    "    return self.head(x)", "no part in training.*conv.weight, conv.bias"),
+                    "    return self.head(x)", "no part in.*conv.bias, conv.weight"),
     "Half": (INIT + "    self.half()", "float16 are trained in float32"),
     "DrawsInInference": ("def forward(self, x):\n    return super().forward(x) + torch.rand(1)",
                          r"draws random numbers in inference \(torch\)"),

@@ -73,7 +73,7 @@ def _test_crew(
             test_accuracy=float(test_accuracy[row]),
             train_loss=float(train_loss[row]),
             train_accuracy=float(train_accuracy[row]),
-            **weight_measures(weights, initial),
+            **weight_measures(weights, initial, material.idle(run)),
         )
         predictions = Predictions(
             labels=images.labels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -23,7 +23,6 @@ from regulab.techniques.technique import Hooks
 from regulab.training.batches import ImageTensors, InputPlan, as_loaded
 from regulab.training.idle import idle_parameters
 from regulab.training.machine import Machine
-from regulab.training.watching import unused_parameters
 
 Arrays = dict[str, Tensor]
 CHECKED_IMAGES = 8
@@ -48,45 +47,19 @@ class Material:
     preprocessing: Preprocessing
     classes: int
     machine: Machine
-    _unused: dict[Model, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     def streams(self, seed: int, arm: str = "") -> Streams:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
         return Streams(self.study.name, seed, arm if self.study.pairing == "none" else "")
 
     def module(self, run: Run) -> nn.Module:
-        """The plain network of a run with its initial weights. Parameters that take no part in training are frozen:
-
-        no optimizer, penalty or norm has to do with them.
-        """
-        module, unused = self.built(run), self.unused(run)
-        for name in unused:
-            module.get_parameter(name).requires_grad_(False)
-        return module
+        """The plain network of a run with its initial weights."""
+        return self.built(run).to(self.machine.parameters)
 
     def built(self, run: Run) -> nn.Module:
-        """The network as a person's constructor makes it, in the machine's type of parameters."""
-        return self.raw(run).to(self.machine.parameters)
-
-    def raw(self, run: Run) -> nn.Module:
-        """The same in the types that the constructor chose."""
+        """The same with parameters of the types that a person's constructor chose."""
         model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
         return models.build(model, self.train.pixels.shape[-1], self.classes, streams, self.first_images(2))
-
-    def unused(self, run: Run) -> frozenset[str]:
-        """Names of the parameters of a person's network that take no part in training: an unused head, a bias over."""
-        model = model_of(self.study, run.techniques)
-        if not models.is_own(model.name):
-            return frozenset()
-        if model not in self._unused:
-            x, labels = self.first_images(8), self.train.labels[:8].cpu()
-            with guarded(f"{model.name} fails in training", where=models.WHERE):
-                self._unused[model] = unused_parameters(self.built(run), x, labels)
-        return self._unused[model]
-
-    def know_unused(self, run: Run, names: frozenset[str]) -> None:
-        """Spares `unused` the work, where it is known."""
-        self._unused[model_of(self.study, run.techniques)] = names
 
     def first_images(self, count: int) -> Tensor:
         """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
@@ -94,7 +67,7 @@ class Material:
         pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
         preprocessing = self.preprocessing.to(torch.device("cpu"))
         x = preprocessing.normalize(preprocessing.to_unit(pixels))
-        return in_rows(x.to(self.machine.parameters))
+        return as_loaded(x.to(self.machine.parameters))
 
     def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
         """The networks of several runs of one architecture; runs that share their streams get the same object."""
@@ -118,13 +91,12 @@ class Material:
     @cached_property
     def idle_parameters(self) -> Mapping[Model, frozenset[str]]:
         """For each architecture the parameters that take no part in its output: no penalty, no norm, no update."""
-        pixels = self.train.pixels[:CHECKED_IMAGES].cpu()
-        x = self.preprocessing.to(pixels.device).normalize(self.preprocessing.to_unit(pixels))
-        models = [model_of(self.study, arms_of(self.study)[first]) for first, *_ in self.architectures]
-        x = as_loaded(x.to(self.machine.parameters))
-        return {
-            model: idle_parameters(module, x) for model, module in zip(models, self.examples(), strict=True)
-        }
+        x, arms, found = self.first_images(CHECKED_IMAGES), arms_of(self.study), {}
+        for first, *_ in self.architectures:
+            run = Run(first, 0, arms[first])
+            with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
+                found[model_of(self.study, run.techniques)] = idle_parameters(self.module(run), x)
+        return found
 
     def idle(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a run's network that take no part in its output."""
@@ -181,14 +153,6 @@ class Crew(Protocol):
         ...
 
 
-def in_rows(x: Tensor) -> Tensor:
-    """Images ``(B, C, H, W)`` in memory as a loader gives them, so that ``x.view(B, -1)`` works after a convolution.
-
-    `Tensor.contiguous` leaves a single channel's strides as they are, which convolutions take for channels-last.
-    """
-    return torch.empty(x.shape, dtype=x.dtype, device=x.device).copy_(x)
-
-
 NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
@@ -207,9 +171,9 @@ def weight_names(module: nn.Module) -> frozenset[str]:
     )
 
 
-def trained_weight_names(module: nn.Module) -> frozenset[str]:
-    """Those of `weight_names` that are trained: neither frozen nor left out of the forward pass."""
-    return frozenset(name for name in weight_names(module) if module.get_parameter(name).requires_grad)
+def trained_weight_names(module: nn.Module, idle: frozenset[str]) -> frozenset[str]:
+    """Those of `weight_names` that are trained: neither frozen nor `Material.idle`."""
+    return frozenset(n for n in weight_names(module) - idle if module.get_parameter(n).requires_grad)
 
 
 def input_plan(material: Material, runs: Sequence[Run], techniques: Mapping[str, Hooks]) -> InputPlan:

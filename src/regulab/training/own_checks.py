@@ -20,7 +20,7 @@ from regulab.models.guard import guarded
 from regulab.models.own import REPEATABLE
 from regulab.streams import Streams
 from regulab.training.crew import Material, Run
-from regulab.training.watching import Watched, bound, same_numbers, unused_parameters, watch
+from regulab.training.watching import Watched, bound, same_numbers, watch
 
 COUNTS = (8, 3, 1)  # images of a batch in inference: a last one of an evaluation may have any number
 CHECKED_IMAGES = COUNTS[0]
@@ -43,7 +43,7 @@ CURES = {  # by what torch says
 def check_own(material: Material, run: Run) -> tuple[Watched, list[str]]:
     """What forward passes did, and what a person should know; raises `UserError` where it could not train rightly."""
     name = material.study.model.name
-    first, second = material.built(run), material.built(run)
+    first, second = material.module(run), material.module(run)
     _refuse_shared(first, second, name)
     _refuse_unequal(first, second, name)
     if not any(p.requires_grad for p in first.parameters()):
@@ -56,11 +56,7 @@ def check_own(material: Material, run: Run) -> tuple[Watched, list[str]]:
         watched = watch(first, x)
     _refuse_unrepeatable(watched, name)
     _in_training(material, run, x)
-    with fails(name, "the forward pass fails in training", x):
-        labels = _repeated(material.train.labels[:CHECKED_IMAGES], CHECKED_IMAGES).to(device)
-        unused = unused_parameters(second, x, labels)
-    material.know_unused(run, unused)
-    return watched, [*notes, *_notes(material, run, first, watched, unused)]
+    return watched, [*notes, *_notes(material, run, first, watched)]
 
 
 def _repeated(tensor: Tensor, count: int) -> Tensor:
@@ -217,7 +213,7 @@ def _refuse_unrepeatable(watched: Watched, name: str) -> None:
 def _in_training(material: Material, run: Run, x: Tensor) -> None:
     """Two steps on a network of its own, as the plain loop takes them."""
     name, machine = material.study.model.name, material.machine
-    module = material.built(run).to(x.device).train()
+    module = material.module(run).to(x.device).train()
     labels = _repeated(material.train.labels[:CHECKED_IMAGES], CHECKED_IMAGES).to(x.device)
     draws = DropoutDraws(Streams("check", 0))
     draws.bind(module)
@@ -276,15 +272,8 @@ def _refuse_growth(before: Mapping[str, Any], after: Mapping[str, Any], name: st
         )
 
 
-def _notes(
-    material: Material, run: Run, module: nn.Module, watched: Watched, unused: frozenset[str]
-) -> list[str]:
+def _notes(material: Material, run: Run, module: nn.Module, watched: Watched) -> list[str]:
     notes = []
-    if unused:
-        left = [path for path, _ in module.named_parameters() if path in unused]
-        notes.append(
-            f"parameters that take no part in training, and stay as they are, without penalty: {_listed(left)}"
-        )
     if watched.draws_in_inference or watched.drops_in_inference:
         drops = [str(drop) for drop in watched.drops_in_inference]
         what = "drops activations" if drops else "draws random numbers"
@@ -292,7 +281,7 @@ def _notes(
         notes.append(f"the network {what} in inference{where}: measured again, its accuracies would differ")
     if watched.mixes:
         notes.append("in inference the scores of an image depend on the other images of its batch")
-    types = {str(p.dtype).removeprefix("torch.") for p in material.raw(run).parameters()} - {"float32"}
+    types = {str(p.dtype).removeprefix("torch.") for p in material.built(run).parameters()} - {"float32"}
     if types:
         notes.append(f"parameters of type {', '.join(sorted(types))} are trained in float32")
     hidden = _unregistered(module)
@@ -300,8 +289,8 @@ def _notes(
         notes.append(
             f"layers in a Python list or dict are not trained (nn.ModuleList would make them): {_listed(hidden)}"
         )
-    other = material.built(replace(run, seed=run.seed + 1))
-    if models.weights_hash(other) == models.weights_hash(material.built(run)):
+    other = material.module(replace(run, seed=run.seed + 1))
+    if models.weights_hash(other) == models.weights_hash(material.module(run)):
         notes.append(
             "every seed starts from the same weights: seeds differ in order, augmentation and dropout only"
         )

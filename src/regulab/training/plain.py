@@ -120,7 +120,6 @@ class PlainRun:
                     loss = loss + hook.penalty(p)[0]  # type: ignore[index]
         self._optimizer.zero_grad()
         loss.backward()
-        self._fill_gradients()
         self._optimizer.param_groups[0]["lr"] = lr
         # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
         moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
@@ -138,14 +137,6 @@ class PlainRun:
                         self._proximal(parameter, p, hook.proximal, lr)
                     if hook.average is not None:
                         self._averages[p.name] = hook.average(self._averages[p.name][None], p)[0]
-
-    def _fill_gradients(self) -> None:
-        """A layer that a step leaves out gets no gradient, and no step; what is penalized takes every step, with 0."""
-        for parameter, p in self._parameters():
-            if parameter.grad is None and any(
-                h.penalty and h.penalty(p) is not None for h in self._hooks.values()
-            ):
-                parameter.grad = torch.zeros_like(parameter)
 
     def _proximal(self, parameter: torch.nn.Parameter, p: Parameter, operator, lr: float) -> None:
         """The proximal operator with the step's own scale; what it removed goes into the optimizer's memory."""

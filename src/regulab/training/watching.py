@@ -1,4 +1,4 @@
-"""Watching a network's forward pass: what it draws, drops and keeps, and which of its parameters take part."""
+"""Watching a network's forward pass: what it draws, what it drops, what it keeps."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regulab.models.attributes import Attributes
-from regulab.models.dropout import DropoutDraws, Rated, set_rate
+from regulab.models.dropout import DropoutDraws, Rated
 from regulab.models.generators import keyed_generators
 from regulab.streams import Streams
 
 STREAMS = Streams("watching", 0)
 ALIKE = 1e-4  # of the largest output: what rounding may make of two equal passes
-MOST_PASSES = 64  # of a network that draws, to see which of its parameters take part
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,11 @@ def _passed(module: nn.Module, x: Tensor) -> _Pass:
     watching = _Dropouts()
     grad = module.training  # as in training and in evaluation
     with keyed_generators(STREAMS, "pass", device=x.device), torch.set_grad_enabled(grad):
-        before = _states(x.device)
+        before = generator_states(x.device)
         with watching:
             outputs = module(x.clone(memory_format=torch.contiguous_format))
         outputs = outputs.detach() if isinstance(outputs, Tensor) else outputs
-        after = _states(x.device)
+        after = generator_states(x.device)
     moved = frozenset(name for name, state in after.items() if not _equal(state, before[name]))
     return _Pass(outputs, moved, watching.found)
 
@@ -139,31 +138,6 @@ def _still_training(module: nn.Module) -> list[Drop]:
     module.eval()
     layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, Rated)]
     return [Drop(f"layer {name}", layer.rate) for name, layer in layers if layer.training and layer.rate]
-
-
-def unused_parameters(module: nn.Module, x: Tensor, labels: Tensor) -> frozenset[str]:
-    """Names of the parameters that require a gradient and get none in training, whatever the network draws.
-
-    ``labels`` ``(B,)``. A network that draws may leave out other layers each time: it passes up to `MOST_PASSES` times.
-    The module is not to be used any more.
-    """
-    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    left = dict(trained)
-    module.train()
-    with bound(module) as draws:
-        for epoch in range(1, MOST_PASSES + 1):
-            draws.begin(epoch)
-            with keyed_generators(STREAMS, "part", epoch=epoch, device=x.device):
-                before = _states(x.device)
-                loss = F.cross_entropy(module(x.clone(memory_format=torch.contiguous_format)), labels)
-                moved = any(not _equal(s, before[name]) for name, s in _states(x.device).items())
-            if not loss.requires_grad or not left:
-                break
-            found = torch.autograd.grad(loss, list(left.values()), allow_unused=True)
-            left = {name: p for (name, p), g in zip(left.items(), found, strict=True) if g is None}
-            if not left or not moved:
-                break
-    return frozenset(left)
 
 
 @contextmanager
@@ -197,9 +171,14 @@ def _as_it_was(module: nn.Module) -> Iterator[None]:
                     tensor.copy_(value)
 
 
-def _states(device: torch.device) -> dict[str, Any]:
+def generator_states(device: torch.device) -> dict[str, Any]:
+    """Where the three generators stand."""
     torchs = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
     return {"random": random.getstate(), "numpy": np.random.get_state(), "torch": torchs}  # noqa: NPY002
+
+
+def same_states(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(_equal(state, other[name]) for name, state in one.items())
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -304,6 +283,3 @@ def _place(frame: FrameType | None) -> str | None:
             return f"{file.name}, line {frame.f_lineno}"
         frame = frame.f_back
     return "torch"
-
-
-__all__ = ["Drop", "Watched", "bound", "same_numbers", "set_rate", "unused_parameters", "watch"]
