@@ -11,7 +11,7 @@ from regulab.config import Study
 from regulab.data import load
 from regulab.preparation import prepare
 from regulab.training.batches import ImageTensors, images_per_step, steps_per_epoch
-from regulab.training.checks import bytes_per_image, check_model
+from regulab.training.checks import bytes_per_image
 from regulab.training.crew import Material
 from regulab.training.loop import make_crew
 from regulab.training.notes import notes
@@ -34,7 +34,6 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     arms = techniques.arms_of(study)
     splits = load(study.data, study.protocol, data_root)
     material = prepare(study, splits, device)
-    check_model(material, arms)
     fleets = plan_fleets(material, arms, study.seeds, [])
     largest = max(fleets, key=lambda fleet: len(fleet.runs))
     batch = images_per_step(len(material.train), study.train.batch_size)

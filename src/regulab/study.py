@@ -19,7 +19,6 @@ from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.store import RunDirectory, read_records
 from regulab.training.batches import ImageTensors
-from regulab.training.checks import check_model
 from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, announce
@@ -60,7 +59,6 @@ def run(
         deciding.check_limit(study, max_seeds)
     splits = load(study.data, study.protocol, data_root)
     material = prepare(study, splits, device)
-    check_model(material, arms)
     found = findings(study, splits, material)
     if (start := start_of_paths((study.data.name, study.model.name), directory)) is not None:
         found[PATHS_FROM] = start
@@ -96,6 +94,8 @@ def train_missing(
     if pending:
         store.write_fleets([fleet.to_json() for fleet in fleets])
         store.write_environment(describe(material.machine, splits, [*remarks(fleets), *notes(material)]))
+        for note in material.machine.notes:
+            progress.message(note)
         announce(progress, material.study, fleets, pending, store)
         for note in notes(material):
             progress.message(note)

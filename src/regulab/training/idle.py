@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import copy
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
-from regulab.models.dropout import Dropout
 from regulab.models.generators import keyed_generators
-from regulab.streams import Streams
+from regulab.training.watching import STREAMS, bound, generator_states, same_states
 
-PASSES = 8  # in training mode: a network may leave out a layer at random
+MOST_PASSES = 64  # of a network that draws
 
 
 def idle_parameters(module: nn.Module, x: Tensor) -> frozenset[str]:
-    """Names of the parameters that may be trained, but that no output of the network depends on.
+    """Names of the parameters that may be trained, and get no gradient in training.
 
-    Looked for in inference and in several passes in training mode on a batch ``(B, C, H, W)``; works on a copy. What
-    the optimizer does with them is torch's way: nothing. So no penalty touches them either, and no norm counts them.
+    Looked for in training mode on a batch ``(B, C, H, W)``. A network that draws may leave out other layers each time:
+    it passes until all have taken part, or `MOST_PASSES` times. What torch's optimizers do with idle parameters is
+    nothing, so no penalty touches them either, and no norm counts them. ``module`` is not to be used any more.
     """
-    module = copy.deepcopy(module)
-    idle = {name for name, p in module.named_parameters() if p.requires_grad}
-    for layer in module.modules():
-        if isinstance(layer, Dropout):
-            layer.draw = partial(torch.ones, dtype=torch.int16)
-    for step in range(PASSES + 1):
-        if not idle:
-            break
-        module.train(step > 0)
-        with keyed_generators(Streams("regulab", 0), "idle parameters", epoch=step):
-            y = module(x.clone())
-        if not y.requires_grad:
-            continue
-        named = [(name, p) for name, p in module.named_parameters() if name in idle]
-        gradients = torch.autograd.grad(y.sum(), [p for _, p in named], allow_unused=True)
-        idle -= {name for (name, _), gradient in zip(named, gradients, strict=True) if gradient is not None}
+    idle = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    module.train()
+    with bound(module) as draws:
+        for step in range(1, MOST_PASSES + 1):
+            draws.begin(step)
+            with keyed_generators(STREAMS, "idle parameters", epoch=step, device=x.device):
+                before = generator_states(x.device)
+                y = module(x.clone(memory_format=torch.contiguous_format))
+                moved = not same_states(before, generator_states(x.device))
+            if y.requires_grad and idle:
+                gradients = torch.autograd.grad(y.sum(), list(idle.values()), allow_unused=True)
+                idle = {name: p for (name, p), g in zip(idle.items(), gradients, strict=True) if g is None}
+            if not moved or not idle:
+                break
     return frozenset(idle)
