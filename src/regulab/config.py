@@ -28,6 +28,7 @@ from pydantic import (
 
 from regulab.errors import UserError
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
@@ -50,12 +51,24 @@ class Data(Part):
     ``train_images``: so many of the training part, stratified by class, the same for every seed; null takes all.
     ``normalize``: to mean 0 and deviation 1 over the training part, per channel (``dataset``) or per pixel and channel
     (``pixel``), or not at all.
+    ``range``: for a folder of grey images of 16 or 32 bits, the levels that become 0 and 255; null takes the least and
+    the greatest level of the training part.
     """
 
     name: str = "digits"
     train_images: Count | None = None
     normalize: Literal["dataset", "pixel", "none"] = "dataset"
     augment: dict[str, Any] = {}
+    range: tuple[Finite, Finite] | None = None
+
+    @field_validator("range")
+    @classmethod
+    def _from_low_to_high(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError("from a lower level to a higher one, such as [0, 4095]")
+        if value is not None and not math.isfinite(value[1] - value[0]):
+            raise ValueError("too wide")
+        return value
 
 
 class Protocol(Part):

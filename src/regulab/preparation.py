@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regulab import models, techniques
 from regulab.config import Study
+from regulab.data.copies import digests
 from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
+from regulab.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
+from regulab.records import Mistakes
 from regulab.store import RunDirectory
 from regulab.training.batches import ImageTensors, images_per_epoch
 from regulab.training.checks import bytes_per_image
@@ -17,10 +24,13 @@ from regulab.training.crew import Material
 from regulab.training.machine import choose_machine, keep_freed_memory
 
 FIXED = {
+    "class_names": "the names of the classes or their order",
     "model_hash": "the model: its code or its initialization",
-    "data_hash": "the training images",
+    "data_hash": "the training images or their labels",
     "split_hash": "which images train and validate",
+    "test_hash": "the test images or their labels",
 }
+COUNTED = {"data_hash": ("train", "validation"), "test_hash": ("test",)}  # whose numbers of images say more
 
 
 def prepare(study: Study, splits: Splits, device: str) -> Material:
@@ -37,6 +47,8 @@ def prepare(study: Study, splits: Splits, device: str) -> Material:
 
 def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]:
     """What goes into the resolved study file: names for the report, and hashes of what must stay the same."""
+    seal, classes = splits.seal, len(splits.class_names)
+    assert seal is not None, "splits come from `load`"
     return {
         "class_names": list(splits.class_names),
         "legends": techniques.legends(study),
@@ -44,16 +56,75 @@ def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
         "images_per_epoch": images_per_epoch(len(splits.train), study.train.batch_size),
+        "test_hash": seal.content_hash,
+        "class_counts": {
+            "train": _counts(splits.train.labels, classes),
+            "validation": _counts(splits.validation.labels, classes),
+            "test": _counts(seal.labels, classes),
+        },
     }
 
 
-def refuse_changes(store: RunDirectory, found: Mapping[str, Any]) -> None:
-    """Raises `UserError` where model, data or split are not those that the run directory was begun with."""
-    begun = store.study.resolved or {}
-    changed = [what for key, what in FIXED.items() if begun.get(key, found[key]) != found[key]]
+def refuse_changes(directory: Path, found: Mapping[str, Any], splits: Splits) -> None:
+    """Raises `UserError` where model, data or split are not those that the run directory was begun with.
+
+    A directory that was begun before test splits were hashed is held to the labels and images that it recorded. Writes
+    nothing, and passes where there is no study yet.
+    """
+    if not (directory / STUDY).exists():
+        return
+    study = read_study(directory)
+    begun = study.resolved or {}
+    changed = [_change(key, begun, found) for key in FIXED if begun.get(key, found[key]) != found[key]]
+    if not changed and not _recorded_same_test(directory, study, splits, images="test_hash" not in begun):
+        changed = [FIXED["test_hash"]]
     if changed:
         raise UserError(
             f"changed since this study was begun: {'; '.join(changed)}",
             expected="the same as then, another --out, or --fresh to start over",
-            where=str(store.path),
+            where=str(directory),
         )
+
+
+def complete(store: RunDirectory, found: Mapping[str, Any]) -> None:
+    """Adds to an older run directory what it does not say yet, such as the hash of the test split."""
+    begun = store.study.resolved or {}
+    missing = {key: value for key, value in found.items() if key not in begun}
+    if missing:
+        store.write_study(store.study.model_copy(update={"resolved": {**begun, **missing}}))
+
+
+def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
+    counts: list[int] = np.bincount(labels, minlength=classes).tolist()
+    return counts
+
+
+def _change(key: str, begun: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """What changed, with the numbers of images where they say how."""
+    then, now = (
+        [sum(content["class_counts"][part]) for part in COUNTED.get(key, ())]
+        if "class_counts" in content
+        else []
+        for content in (begun, found)
+    )
+    if not then:
+        return FIXED[key]
+    if sum(then) != sum(now):
+        return f"{FIXED[key]} ({sum(then):,} then, {sum(now):,} now)"
+    return f"{FIXED[key]} ({sum(now):,} as before, but not the same)"
+
+
+def _recorded_same_test(directory: Path, study: Study, splits: Splits, *, images: bool) -> bool:
+    """Whether what runs recorded of the test split fits it: labels, and with ``images`` those that were wrong."""
+    seal = splits.seal
+    assert seal is not None, "splits come from `load`"
+    for arm in study.arms:
+        for seed in study.seeds:
+            predictions = read_predictions(directory, arm, seed)
+            if predictions is not None and not np.array_equal(predictions.labels, seal.labels):
+                return False
+    if not images or not (directory / MISTAKES).exists():
+        return True
+    mistakes = read_npz(directory / MISTAKES, Mistakes)
+    known = [seal.digests[index] for index in mistakes.indices if index < len(seal.digests)]
+    return list(digests(mistakes.images)) == known

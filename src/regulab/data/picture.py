@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from regulab.data.decoding import opened
 from regulab.errors import UserError
 
-# Formats that Pillow decodes itself; left to choose, it would start Ghostscript for a PostScript file.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-MOST_PIXELS = 50_000_000  # 200 MB as 32-bit levels
 LONGEST = 1200  # pixels a side that are kept: what a page shows of it
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,37 +34,23 @@ def load_picture(path: Path, longest: int = LONGEST) -> Picture:
     levels, v/65535. Transparent pixels are laid on white; of an animation the first frame counts; CMYK and palettes
     become RGB. A side longer than ``longest`` pixels is brought below by averaging squares of k × k pixels.
 
-    Raises `UserError` for what is not there, not a picture, damaged, of more than ``MOST_PIXELS`` pixels (before any of
-    them is decoded), or of levels without a known range.
+    Raises `UserError` for what is not there, not a picture, damaged, of more than `decoding.MOST_PIXELS` pixels
+    (before any of them is decoded), or of levels without a known range.
     """
+    _require_file(path)
+    with opened(path, "picture") as image:
+        image.load()
+        return _picture(image, longest, path)
+
+
+def _require_file(path: Path) -> None:
+    """Says plainly what is wrong most often; what else is wrong, `opened` says."""
     try:
-        if not path.is_file():
-            problem = "not a file" if path.exists() else "no such file"
-            raise UserError(problem, expected="a picture", where=str(path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of doubtful metadata and of size, which is looked at here
-            with Image.open(path, formats=FORMATS) as image:
-                _refuse_huge(image.size, path)
-                image.load()
-                return _picture(image, longest, path)
-    except Image.DecompressionBombError as error:
-        raise _too_large("several times as many", path) from error
-    except Image.UnidentifiedImageError as error:
-        raise UserError("not a picture", expected=f"one of {', '.join(FORMATS)}", where=str(path)) from error
-    # Pillow's decoders raise these for damaged files, by format and by the place of the damage.
-    except DAMAGE as error:
-        raise UserError(f"unreadable picture ({error})", where=str(path)) from error
-
-
-def _refuse_huge(size: tuple[int, int], path: Path) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
-        raise _too_large(f"{size[0]:,} × {size[1]:,} pixels", path)
-
-
-def _too_large(got: str, path: Path) -> UserError:
-    return UserError(
-        "the picture is too large", got=got, expected=f"at most {MOST_PIXELS:,} pixels", where=str(path)
-    )
+        path.stat()
+    except FileNotFoundError:
+        raise UserError("no such file", expected="a picture", where=str(path)) from None
+    except (OSError, ValueError):
+        return
 
 
 def _picture(image: Image.Image, longest: int, path: Path) -> Picture:
