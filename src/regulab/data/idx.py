@@ -23,6 +23,12 @@ from regulab.data.regular_file import most_bytes, open_regular, reason
 from regulab.errors import UserError
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x00000803, 0x00000801
+MNIST_BYTES = {  # decompressed, of MNIST and its replacements
+    "train-images-idx3-ubyte.gz": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte.gz": 8 + 60_000,
+    "t10k-images-idx3-ubyte.gz": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte.gz": 8 + 10_000,
+}
 MOST_DEFLATED = 1100  # bytes from one byte of a gzip stream; deflate gives 1,032 at most
 
 
@@ -30,8 +36,8 @@ def read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     """The array in an IDX file, gzipped where the name ends in .gz; the magic's last byte counts its axes.
 
     No more is decompressed than the header declares, and the header may declare no more than the memory and the size of
-    the file allow. Raises `UserError`, naming the file, for a wrong magic number, a size that differs from what the header
-    declares, a damaged gzip stream, and a file that cannot be read.
+    the file allow. Raises `UserError`, naming the file, for a wrong magic number, a size that differs from what the
+    header declares, a damaged gzip stream, and a file that cannot be read.
     """
     try:
         with open_regular(path) as file:
