@@ -6,6 +6,7 @@ raise almost any exception for damaged bytes; and a few kilobytes can declare gi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from regulab.errors import UserError
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 MOST_PIXELS = 50_000_000  # 200 MB as 32-bit levels
 MOST_FILE_BYTES = 2**30  # some decoders read the whole file before they look at it
+COUNTED = 100  # directories of a TIFF
 
 
 @functools.cache
@@ -70,6 +72,27 @@ def opened(path: Path, noun: str = "image") -> Iterator[Image.Image]:
     except Exception as error:
         text = visible(str(error)) or type(error).__name__
         raise UserError(f"unreadable {noun} ({text})", where=str(path)) from error
+
+
+def has_more_frames(image: Image.Image) -> bool:
+    """Whether the file holds more than its first frame; previews beside a camera's photo (MPO) do not count."""
+    if image.format == "TIFF":
+        # Pillow would walk all of its directories, in quadratic time.
+        return bool(getattr(image, "tag_v2").next)  # noqa: B009
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+
+
+def count_frames(image: Image.Image) -> int:
+    """How many frames the file holds, as `has_more_frames` counts; of a TIFF up to `COUNTED`. Before ``load()``."""
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1) if has_more_frames(image) else 1
+    found = 1
+    with contextlib.suppress(Exception):  # EOFError after the last one, others where a later one is damaged
+        while found < COUNTED:
+            image.seek(found)
+            found += 1
+    image.seek(0)
+    return found
 
 
 def _refuse_large_file(path: Path, size: int, noun: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import stat
@@ -83,9 +84,10 @@ class _Transfer:
         try:
             response = self._open(offset)
         except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 416 and offset:
-                    return self._out_of_range(error.headers.get("Content-Range"), offset)
+            with contextlib.suppress(Exception):  # a refused redirect has closed its answer before
+                error.close()
+            if error.code == 416 and offset:
+                return self._out_of_range(error.headers.get("Content-Range"), offset)
             kind = _BrokenOffError if error.code in PASSING else TransferError
             raise kind(f"HTTP {error.code} {_said(error.reason)}") from error
         with response:

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from regulab.data.decoding import opened
+from regulab.data.decoding import has_more_frames, opened
 from regulab.errors import UserError
 
 EIGHT = "8-bit levels"
 DEEP = "grey levels of 16 or 32 bits"
 DEEP_COLOUR = "colours of 16 bits"
 FLOATING = "floating-point levels"
-WHITE_IS_ZERO, PHOTOMETRIC = 0, 262  # of TIFF
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, WHITE_IS_ZERO = 258, 262, 339, 0  # of TIFF
+COLOURS_ONLY = ("WEBP", "AVIF")  # have no grey, so it is told by equal channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,12 @@ def read_levels(path: Path, size: tuple[int, int] | None, example: Path | None) 
         if size is not None and sorted(image.size) != sorted(size):
             raise other_size((height, width), size, path, example)
         depth = _depth(image, path)
-        # An MPO is a camera's photo with previews, or the other eye's view.
-        several = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
-        image.seek(0)
+        several = has_more_frames(image)
         image.load()
         cmyk = image.mode == "CMYK"
-        array = _array(ImageOps.exif_transpose(image), depth, path)
+        array = _array(ImageOps.exif_transpose(image), depth, image.format, path)
+        if _is_unsigned(image):
+            array = array.view(np.uint32)
         found = Levels(array, depth, several, cmyk)
         if size is not None and found.size != size:
             raise other_size(found.size, size, path, example)
@@ -89,10 +90,16 @@ def _stored_modes(image: Image.Image) -> list[str]:
     return [value for value in firsts if isinstance(value, str)]
 
 
-def _array(image: Image.Image, depth: str, path: Path) -> NDArray[Any]:
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether these are the unsigned 32-bit levels of a TIFF, which Pillow takes for signed ones."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
+
+
+def _array(image: Image.Image, depth: str, kind: str | None, path: Path) -> NDArray[Any]:
     if depth in (DEEP, FLOATING):
         return _deep(image, path)
-    has_palette = image.mode in ("P", "PA")
+    stored_as_colours = image.mode in ("P", "PA") or kind in COLOURS_ONLY
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
         if image.getchannel("A").getextrema()[0] != 255:
@@ -100,7 +107,7 @@ def _array(image: Image.Image, depth: str, path: Path) -> NDArray[Any]:
     if image.mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"))
     rgb = np.asarray(image.convert("RGB"))
-    if has_palette and (rgb == rgb[..., :1]).all():
+    if stored_as_colours and (rgb == rgb[..., :1]).all():
         return rgb[..., 0]
     return rgb
 

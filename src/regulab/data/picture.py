@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from regulab.data.decoding import opened
+from regulab.data.decoding import COUNTED, count_frames, opened
 from regulab.errors import UserError
 
 LONGEST = 1200  # pixels a side that are kept: what a page shows of it
@@ -39,8 +39,9 @@ def load_picture(path: Path, longest: int = LONGEST) -> Picture:
     """
     _require_file(path)
     with opened(path, "picture") as image:
+        frames = count_frames(image)
         image.load()
-        return _picture(image, longest, path)
+        return _picture(image, frames, longest, path)
 
 
 def _require_file(path: Path) -> None:
@@ -53,11 +54,10 @@ def _require_file(path: Path) -> None:
         return
 
 
-def _picture(image: Image.Image, longest: int, path: Path) -> Picture:
+def _picture(image: Image.Image, frames: int, longest: int, path: Path) -> Picture:
     notes = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # a camera's MPO holds previews or the other eye's view
-        notes.append(f"the first of {frames} frames")
+    if frames > 1:
+        notes.append(f"the first of {frames}{' or more' if frames == COUNTED else ''} frames")
     upright = ImageOps.exif_transpose(image)
     if upright.size != image.size or image.getexif().get(0x0112, 1) != 1:
         notes.append("turned as its EXIF orientation says")
