@@ -68,8 +68,9 @@ def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]
 def refuse_changes(directory: Path, found: Mapping[str, Any], splits: Splits) -> None:
     """Raises `UserError` where model, data or split are not those that the run directory was begun with.
 
-    A directory that was begun before test splits were hashed is held to the labels and images that it recorded. Writes
-    nothing, and passes where there is no study yet.
+    What is known of the test split comes from its seal: nothing of it reaches training. A directory that was begun
+    before test splits were hashed is held to the labels and images that it recorded. Writes nothing, and passes where
+    there is no study yet.
     """
     if not (directory / STUDY).exists():
         return
@@ -101,17 +102,20 @@ def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
 
 def _change(key: str, begun: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """What changed, with the numbers of images where they say how."""
-    then, now = (
-        [sum(content["class_counts"][part]) for part in COUNTED.get(key, ())]
-        if "class_counts" in content
-        else []
-        for content in (begun, found)
-    )
-    if not then:
+    then, now = (_images(content, key) for content in (begun, found))
+    if then is None:
         return FIXED[key]
-    if sum(then) != sum(now):
-        return f"{FIXED[key]} ({sum(then):,} then, {sum(now):,} now)"
-    return f"{FIXED[key]} ({sum(now):,} as before, but not the same)"
+    if then != now:
+        return f"{FIXED[key]} ({then:,} then, {now:,} now)"
+    return f"{FIXED[key]} ({now:,} as before, but not the same)"
+
+
+def _images(content: Mapping[str, Any], key: str) -> int | None:
+    """How many images a hash covers, where that was recorded."""
+    try:
+        return sum(sum(map(int, content["class_counts"][part])) for part in COUNTED[key])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _recorded_same_test(directory: Path, study: Study, splits: Splits, *, images: bool) -> bool:

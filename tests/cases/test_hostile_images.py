@@ -350,6 +350,26 @@ def test_an_empty_class(tmp_path, part):
         read(tmp_path)
 
 
+def test_paths_that_cannot_be(tmp_path):
+    for path, said in (
+        ("x" * 300, "cannot read the folder .File name too long"),
+        ("~nobody-of-this-name/photos", "no home folder for this path"),
+        ("a\0b", "no such folder"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load(Data(name=f"folder:{path}"), Protocol(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"P5 0 5 255\n", b"P5 5 0 255\n", png_that_declares(0, 5), png_that_declares(5, 0)]
+)
+def test_images_without_pixels(tmp_path, content):
+    path = with_splits(tmp_path) / "train" / "cat" / "00.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"00\.png"):
+        read(tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------ permissions
 
 

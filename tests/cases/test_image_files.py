@@ -103,6 +103,17 @@ def test_exif_orientation(tmp_path, suffix, orientation):
     same(pixels_of(tmp_path, Image.fromarray(stored), suffix, exif=exif, **options), turned[orientation])
 
 
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_orientation_of_photos(tmp_path, orientation):
+    """As cameras write it; JPEG is exact to a few levels where an image is smooth."""
+    stored = np.add.outer(np.arange(16) * 9, np.arange(24) * 4).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = pixels_of(tmp_path, Image.fromarray(stored), "jpg", exif=exif, quality=98)
+    expected = {3: stored[::-1, ::-1], 6: stored.T[:, ::-1], 8: stored.T[::-1]}[orientation]
+    assert np.abs(found[..., 0].astype(int) - expected).max() <= 4
+
+
 def test_orientation_of_deep_images(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

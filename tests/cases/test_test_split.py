@@ -137,6 +137,18 @@ def test_an_unchanged_one_is_extended(begun):
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize("counts", [5, {"train": "many"}, {"test": [None]}, [], {"test": {"a": 1}}])
+def test_counts_that_lie_are_not_printed(begun, counts):
+    """What a stranger's file says of counts is used for the message only, where it makes sense."""
+    path = begun / "run" / "study.yaml"
+    recorded = build_study(parse_yaml(path.read_text(), ""))
+    resolved = {**recorded.resolved, "class_counts": counts}
+    path.write_text(recorded.model_copy(update={"resolved": resolved}).to_yaml())
+    CHANGES["moved"](begun / "images" / "test")
+    with pytest.raises(UserError, match="begun: the test images or their labels; expected"):
+        extend(begun)
+
+
 def test_what_a_study_fixes_is_recorded(begun):
     resolved = read_records(begun / "run").study["resolved"]
     splits = load(Data(name=f"folder:{begun / 'images'}"), Protocol(), begun)

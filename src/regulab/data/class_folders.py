@@ -67,6 +67,14 @@ class LeftOut:
         return tuple(found)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; raises `UserError` where that cannot be seen."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UserError(f"cannot read the folder ({reason(error)})", where=str(path)) from error
+
+
 def visible_folders(path: Path, left_out: LeftOut | None = None) -> list[Path]:
     """The folders in ``path`` that are not hidden, by name; what else lies there is noted."""
     folders = []

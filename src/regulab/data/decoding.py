@@ -52,7 +52,7 @@ def opened(path: Path, noun: str = "image") -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")  # of doubtful metadata and of size, which is looked at here
             _refuse_large_file(path, file.seek(0, 2), noun)
             with Image.open(file, formats=formats()) as image:
-                _refuse_huge(image.size, path, noun)
+                _refuse_size(image.size, path, noun)
                 yield image
     except UserError:
         raise
@@ -105,7 +105,9 @@ def _refuse_large_file(path: Path, size: int, noun: str) -> None:
         )
 
 
-def _refuse_huge(size: tuple[int, int], path: Path, noun: str) -> None:
+def _refuse_size(size: tuple[int, int], path: Path, noun: str) -> None:
+    if 0 in size:
+        raise UserError(f"the {noun} has no pixels", got=f"{size[0]} × {size[1]} pixels", where=str(path))
     if size[0] * size[1] > MOST_PIXELS:
         raise _too_large(f"{size[0]:,} × {size[1]:,} pixels", path, noun)
 

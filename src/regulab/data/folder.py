@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.class_folders import LAYOUT, ImageFiles, LeftOut, list_images, visible_folders
+from regulab.data.class_folders import LAYOUT, ImageFiles, LeftOut, is_folder, list_images, visible_folders
 from regulab.data.dataset import Dataset, DatasetContent
 from regulab.data.image_files import read_test, read_training
 from regulab.data.names import visible_list
+from regulab.data.roots import expanded
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
 
@@ -40,15 +41,15 @@ def folder_dataset(name: str, levels: tuple[float, float] | None = None) -> Data
         name=name,
         summary=f"the images in {path}",
         source=path,
-        load=partial(_load, name, Path(path).expanduser(), levels),
+        load=partial(_load, name, expanded(path, "data.name"), levels),
     )
 
 
 def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path) -> DatasetContent:
-    if not path.is_dir():
+    if not is_folder(path):
         raise UserError("no such folder", got=str(path), expected=LAYOUT, where="data.name")
     left_out = LeftOut(path)
-    has_splits = (path / "train").is_dir() and (path / "test").is_dir()
+    has_splits = is_folder(path / "train") and is_folder(path / "test")
     files, validation, test = (_given_splits if has_splits else _cut_splits)(path, left_out)
     everything = np.arange(len(files))
     training = everything if validation is None else np.setdiff1d(everything, validation)
@@ -77,7 +78,7 @@ def _given_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np
         )
     train, test = list_images(path / "train", left_out), list_images(path / "test", left_out)
     _require_same_classes(train, path / "train", test, path / "test")
-    if not (path / "val").is_dir():
+    if not is_folder(path / "val"):
         return train, None, test
     val = list_images(path / "val", left_out)
     _require_same_classes(train, path / "train", val, path / "val")

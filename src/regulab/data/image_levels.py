@@ -49,9 +49,14 @@ def read_levels(path: Path, size: tuple[int, int] | None, example: Path | None) 
             raise other_size((height, width), size, path, example)
         depth = _depth(image, path)
         several = has_more_frames(image)
+        greys_as_colours = (
+            image.mode in ("P", "PA")
+            or image.format in COLOURS_ONLY
+            or any(stored.startswith("LA;") for stored in _stored_modes(image))
+        )
         image.load()
         cmyk = image.mode == "CMYK"
-        array = _array(ImageOps.exif_transpose(image), depth, image.format, path)
+        array = _array(ImageOps.exif_transpose(image), depth, greys_as_colours, path)
         if _is_unsigned(image):
             array = array.view(np.uint32)
         found = Levels(array, depth, several, cmyk)
@@ -96,10 +101,9 @@ def _is_unsigned(image: Image.Image) -> bool:
     return image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
 
 
-def _array(image: Image.Image, depth: str, kind: str | None, path: Path) -> NDArray[Any]:
+def _array(image: Image.Image, depth: str, greys_as_colours: bool, path: Path) -> NDArray[Any]:
     if depth in (DEEP, FLOATING):
         return _deep(image, path)
-    stored_as_colours = image.mode in ("P", "PA") or kind in COLOURS_ONLY
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
         if image.getchannel("A").getextrema()[0] != 255:
@@ -107,7 +111,7 @@ def _array(image: Image.Image, depth: str, kind: str | None, path: Path) -> NDAr
     if image.mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"))
     rgb = np.asarray(image.convert("RGB"))
-    if stored_as_colours and (rgb == rgb[..., :1]).all():
+    if greys_as_colours and (rgb == rgb[..., :1]).all():
         return rgb[..., 0]
     return rgb
 
