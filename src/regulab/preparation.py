@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from regulab import models, techniques
 from regulab.config import Study
 from regulab.data.copies import digests
+from regulab.data.names import visible
 from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
@@ -31,6 +32,7 @@ FIXED = {
     "test_hash": "the test images or their labels",
 }
 COUNTED = {"data_hash": ("train", "validation"), "test_hash": ("test",)}  # whose numbers of images say more
+SHOWN = 4  # classes in a message
 
 
 def prepare(study: Study, splits: Splits, device: str) -> Material:
@@ -101,19 +103,26 @@ def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
 
 
 def _change(key: str, begun: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """What changed, with the numbers of images where they say how."""
-    then, now = (_images(content, key) for content in (begun, found))
-    if then is None:
+    """What changed, with the numbers of images in the classes where they say how."""
+    then, now = _images_of_classes(begun, key), _images_of_classes(found, key)
+    if then is None or now is None or len(then) != len(now):
         return FIXED[key]
-    if then != now:
-        return f"{FIXED[key]} ({then:,} then, {now:,} now)"
-    return f"{FIXED[key]} ({now:,} as before, but not the same)"
+    names = [visible(str(name)) for name in found["class_names"]]
+    moved = [
+        f"{name} {before:,} then, {after:,} now"
+        for name, before, after in zip(names, then, now, strict=True)
+        if before != after
+    ]
+    more = f"; {len(moved) - SHOWN:,} classes more" if len(moved) > SHOWN else ""
+    same = f"{sum(now):,} as before, as many in each class, but not the same"
+    return f"{FIXED[key]} ({'; '.join(moved[:SHOWN]) + more or same})"
 
 
-def _images(content: Mapping[str, Any], key: str) -> int | None:
-    """How many images a hash covers, where that was recorded."""
+def _images_of_classes(content: Mapping[str, Any], key: str) -> list[int] | None:
+    """How many images of each class a hash covers, where that was recorded."""
     try:
-        return sum(sum(map(int, content["class_counts"][part])) for part in COUNTED[key])
+        parts = [content["class_counts"][part] for part in COUNTED[key]]
+        return [sum(map(int, counts)) for counts in zip(*parts, strict=True)]
     except (KeyError, TypeError, ValueError):
         return None
 

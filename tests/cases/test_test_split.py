@@ -124,9 +124,19 @@ def test_the_message_counts_and_the_exit_code_is_2(begun):
     file.write_text(study(begun / "images", 2).to_yaml())
     answer = CliRunner().invoke(app, ["run", str(file), "--out", str(begun / "run")])
     assert answer.exit_code == 2
-    assert "the test images or their labels (12 then, 10 now)" in answer.stderr
+    assert "the test images or their labels (cat 6 then, 4 now)" in answer.stderr
     assert str(begun / "run") in answer.stderr
     assert "Traceback" not in answer.output
+
+
+def test_the_message_says_between_which_classes_files_moved(begun):
+    CHANGES["moved"](begun / "images" / "test")
+    with pytest.raises(UserError, match=r"labels \(cat 6 then, 5 now; dog 6 then, 7 now\)"):
+        extend(begun)
+    CHANGES["edited"](begun / "images" / "test")
+    (begun / "images" / "test" / "dog" / "moved.png").unlink()
+    with pytest.raises(UserError, match=r"labels \(12 as before, as many in each class, but not the same\)"):
+        extend(begun)
 
 
 def test_an_unchanged_one_is_extended(begun):
@@ -161,7 +171,7 @@ def test_what_a_study_fixes_is_recorded(begun):
 
 def test_training_images_and_names_of_classes_are_fixed_too(begun):
     (begun / "images" / "train" / "cat" / "07.png").unlink()
-    with pytest.raises(UserError, match=r"the training images or their labels \(16 then, 15 now\)"):
+    with pytest.raises(UserError, match=r"the training images or their labels \(cat 8 then, 7 now\)"):
         extend(begun)
 
 
