@@ -23,6 +23,7 @@ import regulab.study
 from regulab.config import Study, build_study
 from regulab.data import load
 from regulab.data.dataset import Images
+from regulab.data.sealing import sealed
 from regulab.errors import UserError
 from regulab.progress import Silent
 from regulab.store import RunDirectory
@@ -75,12 +76,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def load_few(*arguments: Any) -> Any:
     splits = load(*arguments)
     test = first(splits.open_test(), 50)
-    return replace(
+    few = replace(
         splits,
         train=first(splits.train, 70),
         validation=first(splits.validation, 30),
         open_test=lambda: test,
     )
+    return sealed(few)
 
 
 def first(images: Images, count: int) -> Images:

@@ -39,7 +39,7 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     batch = images_per_step(len(material.train), study.train.batch_size)
     bytes_each = max(bytes_per_image(material, module) for module in material.examples())
     memory = len(largest.runs) * batch * bytes_each + splits.train.pixels.nbytes
-    said = [*material.machine.notes, *remarks(fleets), *notes(material)]
+    said = [*splits.notes, *material.machine.notes, *remarks(fleets), *notes(material)]
     steps = steps_per_epoch(len(material.train), study.train.batch_size) * study.train.epochs
     share = sum(len(fleet.runs) for fleet in fleets) / len(largest.runs)
     seconds = _seconds_per_step(replace(material, train=_first(material.train, 4 * batch)), largest, arms)

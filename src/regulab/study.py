@@ -13,7 +13,7 @@ from regulab.data import load
 from regulab.data.splits import Splits
 from regulab.evaluation.recording import record
 from regulab.evaluation.testing import test
-from regulab.preparation import findings, prepare, refuse_changes
+from regulab.preparation import complete, findings, prepare, refuse_changes
 from regulab.progress import Progress, Silent
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
@@ -58,12 +58,17 @@ def run(
     if max_seeds is not None:
         deciding.check_limit(study, max_seeds)
     splits = load(study.data, study.protocol, data_root)
+    for note in splits.notes:
+        progress.message(note)
     material = prepare(study, splits, device)
     found = findings(study, splits, material)
     if (start := start_of_paths((study.data.name, study.model.name), directory)) is not None:
         found[PATHS_FROM] = start
+    if not fresh:
+        refuse_changes(directory, found, splits)  # before anything is written there
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
-        refuse_changes(store, found)
+        refuse_changes(directory, found, splits)  # what another process may have begun since
+        complete(store, found)
         trained, batch = 0, max(1, runs_per_fleet(material, material.examples()[0], len(arms)) // len(arms))
         try:
             for _ in deciding.rounds(store, max_seeds, batch, progress):

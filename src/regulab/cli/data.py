@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ def fetch(name: Name, data_root: Root = None) -> None:
 
     dataset, root = find_dataset(name), data_root or found_root()
     with _transfers() as progress:
-        paths = fetch_files(dataset, root, progress)
+        paths = fetch_files(dataset, root, progress, tell=lambda text: print(text, file=sys.stderr))
     for path in paths:
         print(path)
 

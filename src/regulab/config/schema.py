@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from regulab.config.documents import dump_yaml
-from regulab.config.parts import MOST_SEEDS, Count, DropoutRate, Part, Place, Positive, Refusal, Seed, Text
+from regulab.config.parts import (
+    MOST_SEEDS,
+    Count,
+    DropoutRate,
+    Finite,
+    Part,
+    Place,
+    Positive,
+    Refusal,
+    Seed,
+    Text,
+)
 from regulab.config.training import RECORDED, Train
 from regulab.errors import did_you_mean
 
@@ -42,6 +54,24 @@ class Data(Part):
         default={},
         description="How training images change at random in every arm that says nothing of its own.",
     )
+    range: tuple[Finite, Finite] | None = Field(
+        default=None,
+        description="For a folder of grey images of 16 or 32 bits, the levels that become 0 and 255; null takes the "
+        "least and the greatest level of the training part.",
+    )
+
+    @field_validator("range")
+    @classmethod
+    def _from_low_to_high(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise Refusal(
+                "from a higher level to a lower one",
+                got=list(value),
+                expected="a lower and a higher one: [0, 4095]",
+            )
+        if value is not None and not math.isfinite(value[1] - value[0]):
+            raise Refusal("too wide", got=list(value), expected="levels of images, such as [0, 4095]")
+        return value
 
 
 class Protocol(Part):

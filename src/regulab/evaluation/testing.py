@@ -1,4 +1,4 @@
-"""Testing: the only reader of the test split, once, after training."""
+"""Testing: opens the test split once, after training; before, it was read only to fix what it is."""
 
 from __future__ import annotations
 

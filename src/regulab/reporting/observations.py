@@ -34,6 +34,11 @@ def observe(records: StudyRecords, comparison: Comparison) -> list[Observation]:
     return [_Writer(records, comparison, arm).observation() for arm in comparison.arms]
 
 
+def _noted(note: str) -> str:
+    """A note of ``environment.json`` as a sentence; those on the files begin with ``data: ``."""
+    return f"{note[0].upper()}{note[1:]}." if note.startswith("data: ") else f"Training: {note}."
+
+
 def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
     """What holds for every arm: how far a verdict reaches, pairing, protocol, and how to read the norms."""
     found = [
@@ -43,7 +48,7 @@ def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
     ]
     if comparison.note:
         found.append(f"{comparison.note[0].upper()}{comparison.note[1:]}.")
-    found += [f"Training: {note}." for note in records.environment.get("notes", ())]
+    found += [_noted(note) for note in records.environment.get("notes", ())]
     if comparison.protocol == "course":
         found.append(
             "Protocol course: the test split served as validation split, as the assignment does it. Whatever "
