@@ -175,9 +175,12 @@ class Train(Part):
 
 
 class Endpoint(Part):
-    """The number that decides, and the margin (in its units) under which a difference does not matter."""
+    """The number that decides, and the margin (in its units) under which a difference does not matter.
 
-    metric: Literal["test_accuracy", "test_loss"] = "test_accuracy"
+    ``balanced_accuracy`` is the mean over classes of the share of the class's test images that are right.
+    """
+
+    metric: Literal["test_accuracy", "balanced_accuracy", "test_loss"] = "test_accuracy"
     epoch: Literal["final", "best_val"] = "final"
     margin: Positive = 0.1
 
