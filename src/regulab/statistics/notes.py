@@ -37,7 +37,8 @@ def unfinished(missing: int, planned: int) -> str:
 
 def lacking(runs: int, metric: str) -> str:
     """Where completed runs do not have the metric: whatever hides them may have to do with how they came out."""
-    return f"not judged: {runs} completed runs have no {metric} in the records"
+    who = "a completed run has" if runs == 1 else f"{runs} completed runs have"
+    return f"not judged: {who} no {metric} in the records"
 
 
 def one_seed(arm: str, baseline: str, single: McNemar | None) -> str:
