@@ -212,9 +212,10 @@ Nominal: 5 for one kind of error under one rule; 10 for a fixed look and e-value
         text += f"\n## {question[0].upper()}{question[1:]}\n\n{table(found)}"
     text += f"\n## A false difference: looks at {EAGER[0]} seeds and after every one up to {EAGER[-1]}\n\n"
     return f"""{text}{table(content["eager"])}
-The last two kinds of noise break what both rules assume, that d is symmetric about its centre: where the baseline \
-alone is skewed, all arms lean the same way; where 5 % of an arm's runs lose two points (its mean difference is as \
-given), the few seeds of a study often have no lost run among them, and no test can know of it.
+The last two kinds of noise break what both rules assume, that d is symmetric about its centre. Where the baseline \
+alone is skewed, all arms lean the same way. Where 5 % of an arm's runs lose two points (its mean difference is as \
+given), the few seeds of a study often have no lost run among them, and no test can know of it; e-values then find, \
+rightly, that the median differs, which is not what was asked.
 """
 
 

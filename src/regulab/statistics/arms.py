@@ -172,8 +172,8 @@ class Comparer:
         return replace(
             self._plain(arm),
             difference=float(d.mean()) if len(d) else None,
-            median=float(np.median(d)) if len(d) else None,
-            differences=dict(pairs.by_seed),
+            median=float(np.median(list(pairs.shown().values()))) if len(d) else None,
+            differences=pairs.shown(),
             pairs=len(d),
             spread=float(d.std(ddof=1)) if len(d) > 1 else None,
             gain=pairing_gain(

@@ -32,6 +32,12 @@ class Pairs:
     def d(self) -> NDArray[np.float64]:
         return np.array(list(self.by_seed.values()), dtype=np.float64)
 
+    def shown(self) -> dict[int, float]:
+        """The differences by seed; counted ones as their nearest float, −0.05 rather than −0.04999999999999716."""
+        if self.images is None or self.unit is None:
+            return dict(self.by_seed)
+        return {seed: float(count * self.unit) for seed, count in self.images.items()}
+
     def exact(self, seeds: Iterable[int] | None = None) -> Differences:
         """The differences of these seeds (all, if None) that are there, for a test: whole numbers where possible."""
         chosen = [seed for seed in (self.by_seed if seeds is None else seeds) if seed in self.by_seed]
