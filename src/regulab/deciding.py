@@ -50,7 +50,16 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
     Without, there is one turn and one look. Stopped at any moment and begun again it goes on with the same looks: seeds
     are recorded before they are trained, a look once all of them are.
     """
+    if len(store.study.arms) < 2:  # no verdict, hence nothing to look at
+        yield
+        return
     remember_earlier_verdict(store)
+    before = store.read_looks()
+    if before and before[-1].rule == FIXED and before[-1].seeds != store.study.seeds:
+        progress.message(
+            f"a verdict was given at {len(before[-1].seeds)} seeds: with more, sign e-values judge all of them "
+            "(docs/verdicts.md)"
+        )
     if most is not None:
         if store.read_looks() is None:
             store.write_looks([])

@@ -51,10 +51,19 @@ class Stopped(BaseException):
     """Ctrl-C, or the end of the process."""
 
 
+class Told(Silent):
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
 def command(directory, seeds, *, most=None, accuracy=by_point_two, stop_before=None, arms=("none", "l1")):
-    """What ``regulab run`` does, with training and report cut down to what looks depend on."""
+    """What ``regulab run`` does, with training and report cut down to what looks depend on; what it told."""
+    told = Told()
     with RunDirectory.open(directory, study_of(seeds, arms), fresh=False) as store:
-        for _ in rounds(store, most, 1, Silent()):
+        for _ in rounds(store, most, 1, told):
             store.write_environment({})
             if not store.history_length():
                 store.append_history([epoch_record(arm="none", seed=0)])
@@ -67,6 +76,7 @@ def command(directory, seeds, *, most=None, accuracy=by_point_two, stop_before=N
                 store.write_results(done.values())
         statistics = json_bytes(compare(read_records(directory)).to_json())
         write_whole(directory / "statistics.json", statistics)
+    return told.messages
 
 
 def looks_of(directory):
@@ -96,8 +106,10 @@ def test_one_look_is_judged_by_the_fixed_rule_however_often_it_is_seen(tmp_path)
 
 
 def test_extended_after_its_verdict_a_study_is_judged_by_e_values_over_all_pairs(tmp_path):
-    command(tmp_path, 7)
-    command(tmp_path, 10)
+    assert command(tmp_path, 7) == []
+    before, after = command(tmp_path, 10)
+    assert before.startswith("a verdict was given at 7 seeds: with more, sign e-values judge all of them")
+    assert after == "look 2, 10 seeds: l1 undecided"
     command(tmp_path, 14)
     assert looks_of(tmp_path) == [(first(7), "fixed"), (first(10), "sequential"), (first(14), "sequential")]
     content = seen(tmp_path)
@@ -142,6 +154,22 @@ def test_a_study_that_waits_for_runs_shows_no_verdict_and_so_no_look(tmp_path):
     assert (one.verdict, one.p, one.p_holm, one.equivalence_p_holm) == ("undecided", None, None, None)
     assert one.note.startswith("not judged yet: 4 of 20 runs are missing")
     assert not (tmp_path / "looks.json").exists()
+
+
+def test_a_report_on_the_way_is_no_look_either(tmp_path):
+    with pytest.raises(Stopped):
+        command(tmp_path, 10, stop_before=8)
+    shown = compare(about_to_show(tmp_path)).to_json()
+    (tmp_path / "statistics.json").write_bytes(json_bytes(shown))  # as `report` leaves it
+    command(tmp_path, 12)
+    assert looks_of(tmp_path) == [(first(12), "fixed")]
+
+
+def test_a_single_arm_has_no_verdict_to_look_at(tmp_path):
+    for seeds in (2, 4):
+        command(tmp_path, seeds, arms=("none",))
+    assert not (tmp_path / "looks.json").exists()
+    assert seen(tmp_path)["arms"]["none"]["ci95"] is not None
 
 
 def test_an_extension_under_way_knows_its_first_look_alone(tmp_path):
