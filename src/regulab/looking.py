@@ -21,6 +21,7 @@ from regulab.statistics import Comparison, compare
 from regulab.store import RunDirectory
 
 STATISTICS = "statistics.json"
+LARGEST = 2**26  # bytes of it that are read; 10,000 seeds of ten arms take 4 MB
 
 
 def about_to_show(path: Path) -> StudyRecords:
@@ -77,6 +78,8 @@ def remember_earlier_verdict(store: RunDirectory) -> None:
     if store.read_looks() is not None or not path.is_file():
         return
     try:
+        if path.stat().st_size > LARGEST:
+            return
         content = json.loads(path.read_bytes())
         shown, rule, waiting = content["seeds"], content["rule"], content.get("unfinished", 0)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
