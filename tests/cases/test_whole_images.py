@@ -175,6 +175,29 @@ def test_what_is_no_share_of_images_is_not_counted():
     assert [float(k * unit) for k in found] == [99.2, 99.25]
 
 
+@pytest.mark.parametrize("margin", [1e300, 1e308, 1e-300, 3.001])
+@pytest.mark.parametrize("whole", [True, False])
+def test_margins_of_any_size(margin, whole):
+    """A huge one is passed by whatever there is, a tiny one by nothing but ties, and no number overflows."""
+    d = np.array([3, 1, -2, 0, 3, 1, 2])
+    p = equivalence_p(d if whole else d.astype(float), margin, UNUSED)
+    if whole or margin > 3:  # real numbers take what lies 1e-300 apart for equal, which is a larger p
+        assert p == brute_margin(d, margin)
+    assert p == 1 / 2**7 if margin > 3 else p > 0.5
+    assert equivalence_p(0 * d if whole else 0.0 * d, margin, UNUSED) == 1 / 2**7
+
+
+def brute_margin(d, margin):
+    exact = Fraction(margin)
+    return max(brute_force([side * int(k) + exact for k in d])[0] for side in (1, -1))
+
+
+def test_a_single_test_image_has_no_noise_to_split_and_no_crash():
+    one = compare(study({"none": [0] * 8, "l1": [1, 0] * 4}, 1)).arms
+    assert (one["none"].noise, one["l1"].noise) == (None, None)
+    assert one["l1"].verdict == "undecided"
+
+
 def test_looks_too_compare_with_the_margin_exactly():
     on, inside = np.full(12, -10), np.full(12, -9)
     assert tally(on, Fraction(10)).log_e_equivalent == tally(np.empty(0), 0.1).log_e_equivalent

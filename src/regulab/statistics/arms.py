@@ -240,13 +240,16 @@ class Comparer:
             for seed in self.values[arm]
             if (arm, seed) in self.predictions
         ]
-        if self.metric != "test_accuracy" or len(right) < 2 or len({len(one) for one in right}) > 1:
+        images = {len(one) for one in right}
+        if self.metric != "test_accuracy" or len(right) < 2 or len(images) > 1 or images == {1}:
             return None
         return noise_split(np.stack(right))
 
     def _mcnemar(self, arm: str, seed: int) -> McNemar | None:
         pair = [self.predictions.get((name, seed)) for name in (arm, self.baseline)]
         if pair[0] is None or pair[1] is None or not self.metric.startswith("test_"):
+            return None
+        if len(pair[0].labels) != len(pair[1].labels):
             return None
         return mcnemar(_right(pair[0]), _right(pair[1]))
 

@@ -27,6 +27,8 @@ def equivalence_p(d: Differences, margin: float | Fraction, generator: np.random
     """
     if not 0 < margin < float("inf"):
         raise UserError("not a margin", got=float(margin), expected="a positive number", where="margin")
+    # No k ≥ 1 pairs have a sum beyond that, so every larger margin gives the same p, and no number overflows.
+    margin = min(margin, 2 * int(np.ceil(np.abs(d).sum())) + 1) if np.isfinite(d).all() else margin
     if is_whole(d):
         near = with_few_parts(Fraction(margin), len(d))
         parts = d.astype(np.int64) * near.denominator
