@@ -323,7 +323,13 @@ def test_more_seeds_extend_a_study_as_if_asked_for_at_once(tmp_path, small):
 
     assert run(make_study(seeds=[0, 1]), tmp_path / "extended").trained == 3
 
-    same(trace(tmp_path / "extended"), trace(tmp_path / "at once"))
+    extended, at_once = trace(tmp_path / "extended"), trace(tmp_path / "at once")
+    looks = [json.loads(records.pop("looks.json")) for records in (extended, at_once)]
+    same(extended, at_once)
+    assert [[(one["seeds"], one["rule"]) for one in seen] for seen in looks] == [
+        [([0], "fixed"), ([0, 1], "sequential")],
+        [([0, 1], "fixed")],
+    ]
 
 
 def test_a_study_extended_after_its_report_ends_with_the_same_counts_of_weights(tmp_path, monkeypatch):

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 COMPLETED, DIVERGED = "completed", "diverged"
+Rule = Literal["fixed", "sequential"]
+FIXED: Rule = "fixed"
+SEQUENTIAL: Rule = "sequential"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +94,16 @@ class Mistakes:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One look at a study whose seeds are added until it is decided: an entry of ``looks.json``.
+    """One look at the verdicts of a study: an entry of ``looks.json``.
 
     ``seeds`` are all that were trained by then, in the order in which they were added; ``arms`` says what was seen,
-    for the reader: the statistics recompute it from the results.
+    for the reader: the statistics recompute it from the results. ``rule`` says how it was judged: a study of a
+    fixed number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``.
     """
 
     seeds: tuple[int, ...]
     arms: Mapping[str, Mapping[str, Any]]
+    rule: Rule = SEQUENTIAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,7 @@ class StudyRecords:
 
     ``study`` is the resolved study file as a mapping; its ``resolved`` key holds what regulab found
     out: ``class_names`` (a list) and ``legends`` (arm -> text with the strengths). ``looks`` is None for a
-    study whose number of seeds was fixed; ``orders`` hold a digest of the order of the images for every epoch
+    study that nobody has looked at; ``orders`` hold a digest of the order of the images for every epoch
     that a run trained (nothing for runs recorded without).
     """
 

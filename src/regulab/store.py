@@ -140,7 +140,7 @@ class RunDirectory:
         return read_json(path) if path.exists() else []
 
     def write_looks(self, looks: Sequence[Look]) -> None:
-        """``looks.json``, all looks; once it is there, even empty, the study is judged by the sequential rule."""
+        """``looks.json``, all looks; empty, it says that seeds are added until decided, and nobody has looked yet."""
         write_whole(self.path / LOOKS, json_bytes([asdict(look) for look in looks]))
 
     def read_looks(self) -> tuple[Look, ...] | None:

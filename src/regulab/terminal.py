@@ -176,6 +176,12 @@ class LiveProgress:
         return Group(table, self._bar)
 
 
+ASSUMED = (
+    "sign flips take differences for symmetric about 0 (about the margin either way for equivalence); a false "
+    "difference is held at 5 % over all arms, and so is a false equivalence, each by itself"
+)
+
+
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     """The mapping of ``compare --json`` for people: an arm a row, what remains to be said below."""
     arms, baseline, metric = comparison["arms"], comparison["baseline"], comparison["metric"]
@@ -237,8 +243,18 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         ):
             if note:
                 sharing.setdefault(note, []).append(name)
-    own = [comparison["note"]] if comparison["note"] else []
-    if comparison["rule"] == "sequential":
+    sequential = comparison["rule"] == "sequential"
+    own = (
+        []
+        if sequential or not any(arm["p_holm"] is not None for arm in comparison["arms"].values())
+        else [ASSUMED]
+    )
+    own += [comparison["note"]] if comparison["note"] else []
+    first = comparison.get("first_look")
+    if first:
+        verdicts = ", ".join(f"{name} {verdict or '–'}" for name, verdict in first["verdicts"].items())
+        own.append(f"the look at {number_ranges(sorted(first['seeds']), 'seed')} said: {verdicts}")
+    if sequential:
         own.append(
             "judged by sign e-values of the median difference, which may be looked at while seeds are added "
             f"(looks so far: {comparison['looks']}); p and intervals would not hold"

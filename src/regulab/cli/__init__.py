@@ -141,10 +141,10 @@ def run(
 @guarded
 def report(run_dir: RunFolder) -> None:
     """Rebuild every figure, gallery and page of a run directory from its records."""
+    from regulab.looking import about_to_show
     from regulab.reporting import write_report
-    from regulab.store import read_records
 
-    write_report(read_records(run_dir), run_dir)
+    write_report(about_to_show(run_dir), run_dir)
     print(f"report: {run_dir / 'report.html'}")
 
 
@@ -160,19 +160,19 @@ def compare(
     if not as_json:
         _print_comparison(run_dir, baseline, metric)
         return
+    from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.store import read_records
 
-    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
+    comparison = compared(about_to_show(run_dir), baseline=baseline, metric=metric)
     print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
+    from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.store import read_records
     from regulab.terminal import output, print_comparison
 
-    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
+    comparison = compared(about_to_show(run_dir), baseline=baseline, metric=metric)
     print_comparison(comparison.to_json(), output())
 
 

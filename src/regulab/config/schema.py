@@ -148,8 +148,10 @@ class Model(Part):
 class Endpoint(Part):
     """The number that decides, declared beforehand."""
 
-    metric: Literal["test_accuracy", "test_loss"] = Field(
-        default="test_accuracy", description="What is compared."
+    metric: Literal["test_accuracy", "balanced_accuracy", "test_loss"] = Field(
+        default="test_accuracy",
+        description="What is compared. `balanced_accuracy` is the mean over classes of the share of a class's test "
+        "images that are right.",
     )
     epoch: Literal["final", "best_val"] = Field(
         default="final", description="Of the final weights, or of those of the best epoch on validation."

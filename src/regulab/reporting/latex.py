@@ -29,7 +29,7 @@ def latex_text(text: object) -> str:
 
 def latex_table(rows: Sequence[Row], comparison: Comparison, columns: Sequence[str]) -> bytes:
     """The rows of the table of verdicts as a ``tabular``; what judges and how stands in a comment above it."""
-    rule = "added until decided" if comparison.rule == "sequential" else "fixed beforehand"
+    rule = "added after looks" if comparison.rule == "sequential" else "fixed beforehand"
     comment = (
         f"% {metric_name(comparison.metric)}; number of seeds {rule}; "
         f"intervals are 95 % t intervals, differences paired by seed\n"

@@ -201,7 +201,7 @@ def _explanation(comparison: Comparison) -> str:
     margin = "" if comparison.margin is None else f"{comparison.margin:.3g}{measured}"
     rule = (
         "sign e-values of the median difference, at a threshold that holds over all arms and looks, as seeds were "
-        "added until decided; p and intervals do not hold under such looking and are left out"
+        "added after looks; p and intervals do not hold under such looking and are left out"
         if comparison.rule == "sequential"
         else "sign-flip permutation tests, Holm-adjusted over the arms, at 5 %"
     )
