@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from regulab.reporting.mistakes import percent
+from regulab.wording import one_line, visible
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")  # what means something in the middle of a line
 _START = re.compile(r"^(\d*)([-+.)])")  # what would make a list of a paragraph
@@ -29,6 +30,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_finalize,
     )
     found.filters |= {
         "md": markdown_text,
@@ -38,6 +40,11 @@ def environment() -> Environment:
         "cell": table_cell,
     }
     return found
+
+
+def _finalize(value: object) -> object:
+    """Every text that a page prints, but markup of our own, shows what is not seen instead of hiding it."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def source(name: str) -> Markup:
@@ -50,10 +57,6 @@ def source(name: str) -> Markup:
 def script_hash(script: str) -> str:
     """What a Content-Security-Policy calls exactly this script, and no other: ``'sha256-…'``."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def one_line(text: object) -> str:
-    return " ".join(str(text).split())
 
 
 def table_cell(text: object) -> str:
