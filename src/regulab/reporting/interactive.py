@@ -41,8 +41,8 @@ class NoChartsError(Exception):
 def bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script that asks nobody for anything (BSD-3-Clause).
 
-    Raises `NoChartsError` for whatever the converter fails with: it is compiled, and where threads, descriptors or memory
-    are short it panics, with an exception that is none of Python's own (a ``BaseException``).
+    Raises `NoChartsError` for whatever the converter fails with: it is compiled, and where threads, descriptors or
+    memory are short it panics, with an exception that is none of Python's own (a ``BaseException``).
     """
     try:
         import vl_convert
