@@ -5,7 +5,7 @@ import pytest
 from regulab.lessons import lessons
 from regulab.lessons.lesson import Answer, Measured
 from regulab.lessons.page import _prose, github_equations
-from regulab.lessons.telling import Told
+from regulab.lessons.telling import Occasion, Told
 
 
 def test_equations_in_the_syntax_that_github_takes_as_it_stands():
@@ -40,7 +40,6 @@ def test_the_tally_counts_claims(answers, words):
         measured=measured,
         answers=[meaning[a] for a in answers],
         pictures=[],
-        seconds=1,
-        measured_on="",
+        occasion=Occasion(seconds=1, measured=""),
     )
     assert told.tally == words

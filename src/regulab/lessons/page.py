@@ -73,14 +73,14 @@ def _footer(told: Sequence[Told]) -> str:
     """When and on what the numbers were measured; lessons measured alike share a sentence."""
     alike: dict[str, list[Told]] = {}
     for one in told:
-        alike.setdefault(one.measured_on, []).append(one)
+        alike.setdefault(one.occasion.measured, []).append(one)
     common = max(alike, key=lambda where: len(alike[where]))
     sentences = []
     for where, lessons in sorted(alike.items(), key=lambda pair: pair[0] != common):
         which = (
             "Measured" if where == common else f"{', '.join(one.lesson.name for one in lessons)}: measured"
         )
-        seconds = [one.seconds for one in lessons if one.seconds is not None]
+        seconds = [one.occasion.seconds for one in lessons if one.occasion.seconds is not None]
         took = f", in {sum(seconds):.0f} s, figures included" if len(seconds) == len(lessons) else ""
         sentences.append(f"{which} {where}{took}.")
     return " ".join(sentences)

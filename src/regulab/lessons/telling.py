@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -18,7 +21,7 @@ from regulab.errors import UserError
 from regulab.files import json_bytes, write_whole
 from regulab.lessons.laboratory import Laboratory
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, overall
-from regulab.reading import read_json_as
+from regulab.reading import read_json_as, read_text
 from regulab.reporting.figures import render, with_palette
 from regulab.reporting.theme import THEMES
 from regulab.training.environment import processor
@@ -48,6 +51,14 @@ class KeptNumber:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Caption:
+    """What stands below a figure, and what it shows for those who cannot see it."""
+
+    caption: str
+    alternative: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kept:
     """What ``<name>.json`` holds of a lesson beside its claims and answers, which follow from it."""
 
@@ -55,12 +66,22 @@ class Kept:
     tables: tuple[Table, ...]
     findings: str
     conditions: str
-    figures: tuple[Shown, ...]
-    seconds: float | None  # None where they were not kept
-    measured: str
+    figures: tuple[dict[str, str], ...]
+    captions: tuple[Caption, ...]
 
 
 KEPT_ADAPTER = TypeAdapter(Kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """When, on what and how fast a lesson was measured: what may differ where the numbers are the same."""
+
+    seconds: float | None
+    measured: str  # date, versions and machine
+
+
+OCCASIONS = "measured.csv"  # beside the lessons' JSON, whose bytes are the same whenever the numbers are
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,8 +92,7 @@ class Told:
     measured: Measured
     answers: list[Answer]
     pictures: list[Shown]
-    seconds: float | None
-    measured_on: str  # date, versions and machine
+    occasion: Occasion
 
     @property
     def answer(self) -> Answer:
@@ -107,9 +127,10 @@ class Told:
             "tables": [asdict(table) for table in self.measured.tables],
             "findings": self.measured.findings,
             "conditions": self.measured.conditions,
-            "figures": [asdict(shown) for shown in self.pictures],
-            "seconds": self.seconds,
-            "measured": self.measured_on,
+            "figures": [shown.files for shown in self.pictures],
+            "captions": [
+                {"caption": shown.caption, "alternative": shown.alternative} for shown in self.pictures
+            ],
         }
 
 
@@ -123,10 +144,10 @@ def tell(lesson: Lesson, laboratory: Laboratory, out: Path) -> Told:
         measured=measured,
         answers=lesson.answers(measured.values),
         pictures=pictures,
-        seconds=time.perf_counter() - start,
-        measured_on=here_and_now(),
+        occasion=Occasion(seconds=time.perf_counter() - start, measured=here_and_now()),
     )
     write_whole(out / f"{lesson.name}.json", json_bytes(told.to_json()))
+    write_occasions(out, read_occasions(out) | {lesson.name: told.occasion})
     return told
 
 
@@ -157,12 +178,40 @@ def retell(lesson: Lesson, out: Path) -> Told:
         lesson=lesson,
         measured=measured,
         answers=answers,
-        pictures=list(kept.figures),
-        seconds=kept.seconds,
-        measured_on=kept.measured,
+        pictures=[
+            Shown(files=files, caption=one.caption, alternative=one.alternative)
+            for files, one in zip(kept.figures, kept.captions, strict=True)
+        ],
+        occasion=read_occasions(out).get(lesson.name, Occasion(seconds=None, measured="on another occasion")),
     )
     write_whole(path, json_bytes(told.to_json()))
     return told
+
+
+def read_occasions(out: Path) -> dict[str, Occasion]:
+    """Lesson -> when and on what it was measured; nothing where that was not kept."""
+    path = out / OCCASIONS
+    if not path.exists():
+        return {}
+    rows = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        return {
+            row["lesson"]: Occasion(
+                seconds=float(row["seconds"]) if row["seconds"] else None, measured=row["measured"]
+            )
+            for row in rows
+        }
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"damaged: {error!r}", expected="lesson,seconds,measured", where=str(path)) from error
+
+
+def write_occasions(out: Path, occasions: Mapping[str, Occasion]) -> None:
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("lesson", "seconds", "measured"))
+    for name, one in sorted(occasions.items()):
+        table.writerow((name, "" if one.seconds is None else f"{one.seconds:.1f}", one.measured))
+    write_whole(out / OCCASIONS, text.getvalue().encode())
 
 
 def here_and_now() -> str:
