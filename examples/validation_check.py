@@ -19,7 +19,6 @@ from regulab.records import StudyRecords
 from regulab.reporting import measures
 from regulab.reporting.tables import interval, number
 from regulab.statistics import compare
-from regulab.statistics.intervals import mean_interval
 from regulab.terminal import output, print_comparison
 from regulab.wording import quoted
 

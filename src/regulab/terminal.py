@@ -120,7 +120,7 @@ class PlainProgress:
         return ", ".join(texts) or "no finite number"
 
     def message(self, text: str) -> None:
-        self._write(visible(text))
+        self._write(visible(text, isolates=True))
 
     def finished(self) -> None: ...
 
@@ -170,7 +170,7 @@ class LiveProgress:
         self._bar.advance(self._bar.task_ids[0], len(records))
 
     def message(self, text: str) -> None:
-        self._console.print(visible(text), markup=False, highlight=False)
+        self._console.print(visible(text, isolates=True), markup=False, highlight=False)
 
     def finished(self) -> None:
         self._live.stop()
@@ -201,7 +201,8 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     columns = ["arm", "mean", *numbers, "verdict"]
     rows = [_cells(comparison, name, sequential=sequential) for name in comparison["arms"]]
     table = _table(columns, rows)
-    if Measurement.get(console, console.options, table).minimum <= console.width:
+    unlimited = console.options.update(max_width=10_000)
+    if Measurement.get(console, unlimited, table).minimum <= console.width:
         table.title = Text(_headline(comparison))
         console.print(table)
     else:
@@ -293,7 +294,10 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
             "judged by sign e-values of the median difference, which may be looked at while seeds are added "
             f"(looks so far: {comparison['looks']}); p and intervals would not hold"
         )
-    return [visible(note) for note in own + [f"{listed(names)}: {note}" for note, names in sharing.items()]]
+    return [
+        visible(note, isolates=True)
+        for note in own + [f"{listed(names)}: {note}" for note, names in sharing.items()]
+    ]
 
 
 def _number(value: float | None, metric: str, sign: str = "") -> str:

@@ -17,7 +17,7 @@ from regulab.reporting.figures import FAINT, INK, verbatim
 from regulab.reporting.naming import PictureNames
 from regulab.reporting.palette import Look, looks
 from regulab.reporting.series import Band, Series, Values, band_kind, series
-from regulab.wording import one_line, quoted
+from regulab.wording import isolated, one_line, quoted
 
 Shown = Literal["val_accuracy", "val_loss"]
 
@@ -102,9 +102,12 @@ def label(records: StudyRecords, one: Series) -> str:
 
 def _counted(name: str, one: Series) -> str:
     legend = one_line(name, 72)
+    begin = (
+        "" if isolated(legend) == legend else "\u200e"
+    )  # else a name from right to left turns the line around
     if not one.runs:
-        return f"{legend} · no finite value"
-    return f"{legend} · n = {one.runs} seed{'s' if one.runs > 1 else ''}"
+        return f"{begin}{legend} · no finite value"
+    return f"{begin}{legend} · n = {one.runs} seed{'s' if one.runs > 1 else ''}"
 
 
 def _decorate(axes: Axes, measure: Shown, shown: Sequence[Series]) -> None:

@@ -79,15 +79,21 @@ class PictureNames:
         return line if drawable(line) else "".join(c if drawable(c) else f"[U+{ord(c):04X}]" for c in line)
 
     @property
-    def explanation(self) -> str:
-        """What the numbers in pictures stand for; empty where every name can be drawn."""
-        arms = [
-            f"{self._number(arm)} is {quoted(arm)}" for arm in self.records.arms if arm in self._missing_arms
-        ]
-        classes = [
-            f"class {k} is {quoted(self.records.class_names[k])}" for k in sorted(self._missing_classes)
-        ]
-        return _no_font(arms + classes)
+    def of_arms(self) -> str:
+        """What the numbers of arms in pictures stand for; empty where every name can be drawn."""
+        return _no_font(self._arms())
+
+    @property
+    def of_all(self) -> str:
+        """The same for arms and classes."""
+        names = self.records.class_names
+        return _no_font(
+            self._arms() + [f"class {k} is {quoted(names[k])}" for k in sorted(self._missing_classes)]
+        )
+
+    def _arms(self) -> list[str]:
+        missing = [arm for arm in self.records.arms if arm in self._missing_arms]
+        return [f"{self._number(arm)} is {quoted(arm)}" for arm in missing]
 
     def _number(self, arm: str) -> str:
         return f"arm {self.records.arms.index(arm) + 1}"

@@ -129,17 +129,18 @@ class Views:
         self, heading: str, images: NDArray[np.int64], arm: str, rule: str, chance: str | None = None
     ) -> View:
         """Tiles by the share of the arm's runs that are wrong, then by their mean confidence."""
+        beside = f"; {chance}" if chance else ""
         if not len(images):
-            return View(heading, f"{rule}: no image.", ())
+            return View(heading, f"{rule}: no image{beside}.", ())
         if self.records.mistakes is None:
-            return View(heading, f"{rule}: {len(images)}, but the images are not in the run directory.", ())
+            absent = f"{len(images)}, but the images are not in the run directory"
+            return View(heading, f"{rule}: {absent}{beside}.", ())
         found = [_summary(self.records, arm, int(index)) for index in images]
         ranked = [
             tile for _, tile in sorted(found, key=lambda one: (-one[0], -one[1].confidence, one[1].index))
         ]
         count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
         shown = f", {PLACES} of them shown" if len(images) > PLACES else ""
-        beside = f"; {chance}" if chance else ""
         return View(heading, f"{rule}: {count}{shown}{beside}.", tuple(ranked[:PLACES]))
 
 
