@@ -267,7 +267,7 @@ class TestRecorded:
     def test_compare_prints_a_table(self, run_dir):
         done = invoke("compare", run_dir)
         assert done.exit_code == 0
-        assert "− none" in done.stdout
+        assert "− “none”" in done.stdout
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
