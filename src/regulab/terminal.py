@@ -20,7 +20,7 @@ from rich.text import Text
 
 from regulab.progress import Progress, Silent
 from regulab.records import EpochRecord
-from regulab.wording import NAME_LIMIT, listed, named, one_line, quoted, visible
+from regulab.wording import NAME_LIMIT, NOTE_LIMIT, listed, named, one_line, quoted, visible
 
 PLAIN_WIDTH = 200  # columns of a table that goes into a file or a pipe
 PLAIN_INTERVAL = 3.0  # seconds between plain lines, at least
@@ -210,6 +210,13 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
         _print_stacked(columns, rows, console)
     for note in _notes(comparison):
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
+
+
+def print_training_notes(environment: Mapping[str, Any], console: Console) -> None:
+    """What was notable in training, as the pages say it: a line for each note."""
+    for note in environment.get("notes", ()):
+        line = f"training: {one_line(note, NOTE_LIMIT)}"
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _headline(comparison: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 # Format characters that scripts need: joiners, marks of direction (which end with the line), tags of flag emoji.
 _NEEDED = {0x200C, 0x200D, 0x200E, 0x200F, 0x061C, *range(0xE0020, 0xE0080)}
 NAME_LIMIT = 120  # characters of a name in a sentence or a cell
+NOTE_LIMIT = 600  # of a note from training, which may quote an exception
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 _ISOLATED = re.compile("\u2068[^\u2068\u2069]*\u2069")
 

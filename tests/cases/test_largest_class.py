@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from regulab.records import Predictions
 from regulab.reporting import page
 from regulab.reporting.balance import class_counts, images_words, majority, single_answers
 from regulab.reporting.observations import notes, observe
 from regulab.statistics import compare
+from regulab.terminal import print_training_notes
 from tests.cases.pages import context_of
 from tests.reporting.factory import make_records
 
@@ -96,7 +99,7 @@ def test_class_counts_stand_on_both_pages():
     assert '<th scope="row"><bdi>worse</bdi></th><td>35</td><td>3</td><td>0</td>' in html
 
 
-def test_all_notes_of_the_training_are_on_both_pages():
+def test_all_notes_of_the_training_are_on_both_pages_and_in_the_terminal():
     records = make_records(arms={"none": 0}, seeds=1, epochs=1, images=50)
     found = ["the plain loop trains: RuntimeError\x1b[31m in a layer", "arm “l1” trains alone"]
     records = replace(records, environment={**records.environment, "notes": found})
@@ -104,3 +107,8 @@ def test_all_notes_of_the_training_are_on_both_pages():
         assert "Training: the plain loop trains: RuntimeError" in text
         assert "Training: arm “l1” trains alone." in text
         assert "\x1b" not in text
+    console = Console(file=io.StringIO(), width=40)
+    print_training_notes(records.environment, console)
+    assert console.file.getvalue().splitlines() == [
+        "training: the plain loop trains: RuntimeError[U+001B][31m in a layer", "training: arm “l1” trains alone"
+    ]  # fmt: skip

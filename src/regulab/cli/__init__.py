@@ -168,10 +168,11 @@ def compare(
 def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
     from regulab.statistics import compare as compared
     from regulab.store import read_records
-    from regulab.terminal import output, print_comparison
+    from regulab.terminal import output, print_comparison, print_training_notes
 
-    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
-    print_comparison(comparison.to_json(), output())
+    records = read_records(run_dir)
+    print_comparison(compared(records, baseline=baseline, metric=metric).to_json(), output())
+    print_training_notes(records.environment, output())
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:

@@ -21,9 +21,7 @@ from regulab.reporting.naming import heading, quoted_legend
 from regulab.reporting.sides import changed
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
-from regulab.wording import named, one_line, quoted
-
-NOTE_LIMIT = 600  # characters of a note from training, which may quote an exception
+from regulab.wording import NOTE_LIMIT, named, one_line, quoted
 
 
 @dataclass(frozen=True)
