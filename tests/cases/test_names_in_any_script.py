@@ -67,7 +67,7 @@ def font_with_a_cat(tmp_path, _only_default):
 
 def records_with(names):
     return make_records(
-        arms={"none": 0, f"l2 {HAN}": 0}, seeds=1, epochs=2, images=90, base=70, classes=names
+        arms={"none": 0, f"l2 {HAN}": 0}, seeds=1, epochs=2, images=90, base=85, classes=names
     )
 
 
