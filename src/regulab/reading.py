@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from regulab.cells import unguarded
 from regulab.config import Study, build_study, parse_study
 from regulab.errors import UserError
 from regulab.files import file_name
@@ -159,7 +160,7 @@ def result_rows(where: Path) -> Iterator[Result | UserError]:
     for number, row in enumerate(table, start=2):
         try:
             yield RESULT_ADAPTER.validate_python(
-                {key: value if value else None for key, value in row.items()}
+                {key: unguarded(value) if value else None for key, value in row.items()}
             )
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]

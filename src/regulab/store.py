@@ -21,6 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_safetensors
 
+from regulab.cells import guarded
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.files import LOCK, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing, write_whole
@@ -318,4 +319,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return guarded(value)
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)

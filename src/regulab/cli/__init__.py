@@ -111,6 +111,7 @@ def run(
     from regulab.files import file_name
     from regulab.study import run as run_study
     from regulab.terminal import progress_for
+    from regulab.wording import named
 
     root = data_root or found_root()
     directory = out or Path("runs") / file_name(study.name)
@@ -132,7 +133,7 @@ def run(
     _print_comparison(outcome.directory)
     print(f"report: {outcome.report}")
     if outcome.diverged:
-        lost = ", ".join(f"{arm} seed {seed}" for arm, seed in outcome.diverged)
+        lost = ", ".join(f"{named(arm)} seed {seed}" for arm, seed in outcome.diverged)
         print(f"diverged: {lost}", file=sys.stderr)
         raise typer.Exit(FAILED_RUNS)
 
@@ -170,10 +171,11 @@ def compare(
 def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
     from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.terminal import output, print_comparison
+    from regulab.terminal import output, print_comparison, print_training_notes
 
-    comparison = compared(about_to_show(run_dir), baseline=baseline, metric=metric)
-    print_comparison(comparison.to_json(), output())
+    records = about_to_show(run_dir)
+    print_comparison(compared(records, baseline=baseline, metric=metric).to_json(), output())
+    print_training_notes(records.environment, output())
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:
@@ -190,10 +192,11 @@ def _print_plan(plan: Plan, directory: Path) -> None:
 
 
 def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
-    """``none, l1 × seeds 0–4`` where every arm has every seed, else one by one."""
+    """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one."""
     from regulab.terminal import number_ranges
+    from regulab.wording import listed, named
 
     arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})
     if len(runs) == len(arms) * len(seeds):
-        return f"{', '.join(arms)} × {number_ranges(seeds, 'seed')}"
-    return ", ".join(f"{arm} seed {seed}" for arm, seed in runs)
+        return f"{listed(arms)} × {number_ranges(seeds, 'seed')}"
+    return ", ".join(f"{named(arm)} seed {seed}" for arm, seed in runs)

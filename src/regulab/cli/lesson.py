@@ -30,6 +30,12 @@ def lesson(
         "runs/lessons"
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1 …")] = "auto",
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--judge-again", help="Train nothing: judge the numbers that lie in --out by today's rules."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
 ) -> None:
     """Run a lesson, or all of them: the claim, the measured numbers, the answer, the figure."""
@@ -38,13 +44,17 @@ def lesson(
     from regulab.lessons.laboratory import Laboratory
     from regulab.lessons.page import write_page
     from regulab.lessons.printing import print_lesson
-    from regulab.lessons.telling import tell
+    from regulab.lessons.telling import retell, tell
     from regulab.terminal import output, progress_for
 
     chosen = _chosen(lessons(), name, image)
     told = []
     with tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
         for one in chosen:
+            if again:
+                told.append(retell(one, out))
+                print_lesson(told[-1], output())
+                continue
             if not quiet:
                 print(f"lesson {one.name}", file=sys.stderr, flush=True)
             laboratory = Laboratory(
