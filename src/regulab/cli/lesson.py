@@ -11,6 +11,7 @@ import typer
 
 from regulab.cli.exits import guarded
 from regulab.errors import UserError
+from regulab.process import signals
 
 if TYPE_CHECKING:
     from regulab.lessons.lesson import Lesson
@@ -43,7 +44,7 @@ def lesson(
 
     chosen = _chosen(lessons(), name, image)
     told = []
-    with tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
+    with signals.unwinding(), tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
         for one in chosen:
             if not quiet:
                 print(f"lesson {one.name}", file=sys.stderr, flush=True)
@@ -57,7 +58,7 @@ def lesson(
             )
             told.append(tell(one, laboratory, out))
             print_lesson(told[-1], output())
-    page = write_page(told, out, "index" if name == ALL else name)
+        page = write_page(told, out, "index" if name == ALL else name)
     print(f"page: {page}")
 
 
