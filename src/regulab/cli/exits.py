@@ -28,7 +28,7 @@ P = ParamSpec("P")
 # What a person can put right, where nothing closer to it has said so.
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:

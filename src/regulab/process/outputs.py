@@ -15,10 +15,7 @@ from typing import Any
 
 
 class Steady(io.RawIOBase):
-    """Writes to ``raw`` until that fails; ``lost`` is then why, and whatever follows goes nowhere.
-
-    Closing it does nothing: a network's file that closes ``sys.stdout`` does not close ours.
-    """
+    """Writes to ``raw`` until that fails; ``lost`` is then why, and whatever follows goes nowhere."""
 
     def __init__(self, raw: io.RawIOBase | None) -> None:
         self.raw = raw
@@ -52,8 +49,12 @@ class Steady(io.RawIOBase):
             raise io.UnsupportedOperation("fileno")
         return self.raw.fileno()
 
+
+class Open(io.TextIOWrapper):
+    """Text that nobody closes: a network's file that tries ``sys.stdout.close()`` does not close what is ours."""
+
     def close(self) -> None:
-        """Nothing: see above."""
+        self.flush()
 
 
 def secure() -> Steady:
@@ -88,10 +89,8 @@ def _raw(stream: Any) -> io.RawIOBase | None:
     return raw
 
 
-def _text(steady: Steady, like: Any, *, lines: bool) -> io.TextIOWrapper:
+def _text(steady: Steady, like: Any, *, lines: bool) -> Open:
     """``like`` with another file below; lines go out as they end, or with the buffer."""
     encoding = "utf-8" if like is None else like.encoding
     lines = lines or bool(getattr(like, "write_through", False))  # python -u
-    return io.TextIOWrapper(
-        io.BufferedWriter(steady), encoding=encoding, errors="replace", line_buffering=lines
-    )
+    return Open(io.BufferedWriter(steady), encoding=encoding, errors="replace", line_buffering=lines)
