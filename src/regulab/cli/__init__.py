@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,10 @@ import typer
 from regulab import __version__
 from regulab.cli import data, lesson, show
 from regulab.cli.arguments import assembled
-from regulab.cli.exits import FAILED_RUNS, guarded
+from regulab.cli.exits import AGAIN, FAILED_RUNS, FAULT, failure, guarded
+from regulab.cli.watching import Watched
 from regulab.errors import UserError
+from regulab.process import outputs, signals
 
 if TYPE_CHECKING:
     from regulab.dry_run import Plan
@@ -36,13 +38,25 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run direct
 
 
 def main() -> None:
-    """The program ``regulab``."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # λ on a terminal that has none
+    """The program ``regulab``: exits with the code of its command, or 1 where results could not be written."""
+    signals.catch()
+    results = outputs.secure()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    # Shells start background jobs with SIGINT ignored; `kill -INT` is to save and stop there too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    app(prog_name="regulab")
+    code: object = 0
+    try:
+        app(prog_name="regulab")
+    except SystemExit as end:
+        code = end.code
+    outputs.flush()
+    signals.ignore()
+    if results.lost is not None and not code:
+        code = FAULT
+        if not isinstance(results.lost, BrokenPipeError):  # a reader that left, as `head` does, needs no word
+            print(
+                failure(f"the results could not be written: {results.lost.strerror}", "stdout"),
+                file=sys.stderr,
+            )
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 def _version(asked: bool) -> None:
@@ -119,14 +133,16 @@ def run(
         if most is not None:
             check_limit(study, most)
             study = study.model_copy(update={"seeds": first_seeds(study)})
-        with source.locating():
+        with source.locating(), signals.unwinding(), redirect_stdout(sys.stderr):
             planned = plan(study, data_root=root, device=device)
         _print_plan(planned, directory)
         if most is not None:
             print(f"then more seeds until every arm is decided, {most} at most")
         return
-    progress = progress_for(tuple(study.arms), study.train.epochs, quiet=quiet)
-    with source.locating():
+    begun = "give the same command again, without --fresh, to go on" if fresh else AGAIN
+    progress = Watched(progress_for(tuple(study.arms), study.train.epochs, quiet=quiet), advice=begun)
+    # What a person's network prints is a message, no result.
+    with source.locating(), signals.unwinding(AGAIN), redirect_stdout(sys.stderr):
         outcome = run_study(
             study, directory, data_root=root, device=device, fresh=fresh, max_seeds=most, progress=progress
         )
@@ -145,7 +161,8 @@ def report(run_dir: RunFolder) -> None:
     from regulab.looking import about_to_show
     from regulab.reporting import write_report
 
-    write_report(about_to_show(run_dir), run_dir)
+    with signals.unwinding("give the same command again"):
+        write_report(about_to_show(run_dir), run_dir)
     print(f"report: {run_dir / 'report.html'}")
 
 

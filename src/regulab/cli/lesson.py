@@ -11,6 +11,7 @@ import typer
 
 from regulab.cli.exits import guarded
 from regulab.errors import UserError
+from regulab.process import signals
 
 if TYPE_CHECKING:
     from regulab.lessons.lesson import Lesson
@@ -49,7 +50,7 @@ def lesson(
 
     chosen = _chosen(lessons(), name, image)
     told = []
-    with tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
+    with signals.unwinding(), tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
         for one in chosen:
             if again:
                 told.append(retell(one, out))
@@ -67,7 +68,7 @@ def lesson(
             )
             told.append(tell(one, laboratory, out))
             print_lesson(told[-1], output())
-    page = write_page(told, out, "index" if name == ALL else name)
+        page = write_page(told, out, "index" if name == ALL else name)
     print(f"page: {page}")
 
 
