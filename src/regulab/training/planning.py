@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
-from regulab.models import is_own
 from regulab.techniques import Technique
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
@@ -24,7 +22,6 @@ PIXELS_PER_STEP = (
 )  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
 PIXELS_PER_STEP_RESIDENT = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_SEEDS = 3
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -103,10 +100,8 @@ def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str
     machine = material.machine
     if material.study.train.engine == "plain":
         return "plain", "the study asks for it"
-    pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
-    x = material.preprocessing.to(CPU).normalize(material.preprocessing.to_unit(pixels))
-    alone = watch(modules[0], x.to(machine.parameters)).alone if is_own(material.study.model.name) else ""
-    if alone:
+    x = material.first_images(CHECKED_IMAGES)
+    if alone := watch(modules[0], x).alone:
         return "plain", alone
     try:
         check_stack(modules, x)
