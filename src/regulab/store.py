@@ -23,8 +23,8 @@ from regulab.config import Study
 from regulab.errors import UserError
 from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing
 from regulab.reading import environment_checksum, read_environment, read_records, read_study, study_text
-from regulab.records import RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result
-from regulab.run_directory.arrays import Array, read_npz
+from regulab.records import COMPLETED, RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result
+from regulab.run_directory.arrays import Array, has_whole_weights, read_npz
 from regulab.run_directory.checkpoints import checkpoint_bytes, dense, read_checkpoint
 from regulab.run_directory.checksums import SELF, Checksums, checksums_json, read_checksums
 from regulab.run_directory.names import (
@@ -273,6 +273,21 @@ class RunDirectory:
     def read_predictions(self, arm: str, seed: int) -> Predictions | None:
         """What `write_predictions` wrote; None where it never did."""
         return read_npz(predictions_path(self.path, arm, seed), Predictions)
+
+    def missing_files(self, results: Iterable[Result]) -> dict[tuple[str, int], Path]:
+        """Of completed runs whose predictions or weights are not there: the first that is missing.
+
+        Raises `UserError` for one that is damaged.
+        """
+        missing: dict[tuple[str, int], Path] = {}
+        for result in results:
+            run = (result.arm, result.seed)
+            if result.status == COMPLETED:
+                if self.read_predictions(*run) is None:
+                    missing[run] = predictions_path(self.path, *run)
+                elif not has_whole_weights(weights_path(self.path, *run)):
+                    missing[run] = weights_path(self.path, *run)
+        return missing
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
         self.write(MISTAKES, npz_bytes(vars(mistakes)))

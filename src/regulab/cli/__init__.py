@@ -139,9 +139,10 @@ def run(
 def report(run_dir: RunFolder) -> None:
     """Rebuild every figure, gallery and page of a run directory from its records."""
     from regulab.reporting import write_report
-    from regulab.store import read_records
+    from regulab.store import RunDirectory, read_records
 
-    write_report(read_records(run_dir), run_dir)
+    with RunDirectory.reopen(run_dir):  # else an older report could replace that of a run which just ended
+        write_report(read_records(run_dir), run_dir)
     print(f"report: {run_dir / 'report.html'}")
 
 

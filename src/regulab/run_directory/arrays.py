@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_safetensors
 
 from regulab.errors import UserError
 from regulab.records import Mistakes, Predictions
-from regulab.run_directory.places import read_file
+from regulab.run_directory.places import read_file, status_of
 from regulab.run_directory.text import cut
 
 Array = np.ndarray[Any, Any]
@@ -136,6 +137,19 @@ def read_weights(path: Path) -> dict[str, Array] | None:
     """The arrays of a run's ``.safetensors``; None where there is none. Raises `UserError` where it is damaged."""
     content = read_file(path, MOST_FILE)
     return None if content is None else parse_safetensors(content, path, "damaged weights")
+
+
+def has_whole_weights(path: Path) -> bool:
+    """Whether there are weights, of the length that they claim; raises `UserError` where they are cut or damaged."""
+    found = status_of(path)
+    if found is None:
+        return False
+    try:
+        with safe_open(path, framework="numpy"):
+            return True
+    except (SafetensorError, OSError) as error:
+        cure = "the weights as they were; delete this file to train its fleet again"
+        raise UserError(f"damaged weights ({cut(str(error))})", expected=cure, where=str(path)) from error
 
 
 def parse_safetensors(content: bytes, path: Path, problem: str) -> dict[str, Array]:

@@ -1,6 +1,6 @@
 """Checkpoints: safetensors with a checksum over every byte of the file, as training would go on from any number.
 
-The metadata's one entry begins with the SHA-256 of the file with zeros in its place, and goes on with the state as JSON.
+The metadata's one entry begins with the SHA-256 of the file with zeros in its place, then the state as JSON.
 (One entry: safetensors writes several in any order, and the same content is to be the same bytes.)
 """
 
