@@ -139,8 +139,12 @@ class Lock:
         self._path = folder / LOCK
         with refusing(self._path):
             self._descriptor = self._acquire()
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, _holder().encode(errors="replace"))
+            try:
+                os.ftruncate(self._descriptor, 0)
+                os.write(self._descriptor, _holder().encode(errors="replace"))
+            except BaseException:
+                os.close(self._descriptor)
+                raise
 
     def _acquire(self) -> int:
         import fcntl  # POSIX only; reading records must work without

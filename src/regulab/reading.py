@@ -20,6 +20,7 @@ from regulab.run_directory.checking import checked
 from regulab.run_directory.checksums import SELF, Checksums, read_checksums
 from regulab.run_directory.names import (
     CHECKPOINTS,
+    CHECKSUMS,
     EMPTYING,
     ENVIRONMENT,
     FLEETS,
@@ -173,8 +174,8 @@ def read_environment(path: Path) -> dict[str, Any]:
         Environment.model_validate(content)
     except ValidationError as error:
         raise wrong_value(error, str(where)) from error
-    recorded = content.pop(SELF, None)
-    if recorded is not None and recorded != environment_checksum(content):
+    recorded, summed = content.pop(SELF, None), status_of(path / CHECKSUMS) is not None
+    if (recorded is not None or summed) and recorded != environment_checksum(content):
         warn_of([f"{where}: {CHANGED}"])
     printable: dict[str, Any] = all_printable(content)
     return printable

@@ -178,8 +178,8 @@ def _result(row: dict[str, Any], where: str, asked: Asked) -> Result | UserError
     elif result.status == COMPLETED and len(there) < len(MEASURES):
         lacking = ", ".join(name for name in MEASURES if name not in there)
         problem = f"completed, and without {lacking}"
-    elif result.status != COMPLETED and there:
-        problem = f"{result.status}, and with {', '.join(there)}"
+    elif result.status != COMPLETED and result.test_accuracy is not None:
+        problem = f"{result.status}, and tested"
     return result if problem is None else UserError(problem, where=where)
 
 
