@@ -67,7 +67,8 @@ def outcome(path: Path, name: str, reference: dict[str, Any]) -> str:
             return "refused" if str(path) in str(error) else "refused without a file's name"
     if any(Path(name).name in str(one.message) for one in heard):
         return "warned"
-    assert found == reference, f"{name}: other numbers, and not a word"
+    changed = [key for key in reference if found[key] != reference[key]]
+    assert not changed, f"{name}: other {', '.join(changed)}, and not a word"
     return "same"
 
 

@@ -97,10 +97,18 @@ def _orders(records: StudyRecords, path: Path, known: Checksums) -> Orders:
     results = {(result.arm, result.seed): result for result in records.results}
     orders, problems = dict(records.orders), []
     for run, digests in records.orders.items():
-        wrong = run in known and known[run].orders != sums.of_orders(digests)
-        if run in results and (wrong or not _shared(digests, results[run].data_order_hash)):
-            problems.append(f"{path / ORDERS}: the orders of {_named(run)} are not those of {RESULTS}")
+        wrong = (
+            f"recorded ({CHECKSUMS})"
+            if run in known and known[run].orders != sums.of_orders(digests)
+            else None
+        )
+        if wrong is None and run in results and not _shared(digests, results[run].data_order_hash):
+            wrong = f"of {RESULTS}"
+        if wrong:
+            problems.append(f"{path / ORDERS}: the orders of {_named(run)} are not those {wrong}")
             del orders[run]
+    missing = [run for run in known if run not in records.orders]
+    problems += [f"{path / ORDERS}: the orders of {_named(run)} are missing" for run in missing]
     warn_of(problems)
     return orders
 
