@@ -17,7 +17,16 @@ from regulab.errors import UserError
 from regulab.records import COMPLETED, EpochRecord, Mistakes, Predictions, Result, StudyRecords
 from regulab.run_directory import checksums as sums
 from regulab.run_directory.checksums import Checksums
-from regulab.run_directory.names import CHECKSUMS, HISTORY, MISTAKES, ORDERS, RESULTS, predictions_path
+from regulab.run_directory.names import (
+    CHECKPOINTS,
+    CHECKSUMS,
+    HISTORY,
+    MISTAKES,
+    ORDERS,
+    RESULTS,
+    predictions_path,
+)
+from regulab.run_directory.places import entries
 from regulab.run_directory.rows import Orders, warn_of
 from regulab.run_directory.text import cut
 
@@ -28,6 +37,11 @@ TOLERANCE = 1e-6  # relative, of sums in another order
 def checked(records: StudyRecords, path: Path, checksums: Checksums) -> StudyRecords:
     """The records without what contradicts the rest of them. Raises `UserError` where test sets differ."""
     asked = {(result.arm, result.seed) for result in records.results}
+    if not entries(path / CHECKPOINTS):  # else a fleet may be about to write its rows
+        lost = [run for run in checksums if run not in asked]
+        warn_of(
+            [f"{path / RESULTS}: no row of {_named(run)}, which was recorded ({CHECKSUMS})" for run in lost]
+        )
     known = {run: one for run, one in checksums.items() if run in asked}
     predictions = _predictions(records, path, known)
     results, orders = _results(records, path, known, predictions), _orders(records, path, known)
