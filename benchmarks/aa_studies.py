@@ -92,7 +92,7 @@ def judged(study: Study, measured: Mapping[tuple[str, int], Measured]) -> dict[s
         for (arm, seed), one in measured.items()
     ]
     records = StudyRecords(
-        study=study.model_dump(mode="json"),
+        study=study.model_dump(mode="json") | {"seeds": sorted({seed for _, seed in measured})},
         environment={},
         history=(),
         results=tuple(results),

@@ -150,7 +150,8 @@ NEXT_TEXT = """
 
     Change a strength or add an arm, such as `"l1 strong": {"l1": 1e-3}` or `"dropout": {"dropout": 0.3}`,
     under another study name; `regulab show techniques` lists what there is. Raise `seeds` and run again: the
-    study is extended, and what has been trained is kept.
+    study is extended, what has been trained is kept, and as its verdict has been seen, all its seeds are judged by
+    the rule that allows for such looks.
 """
 
 

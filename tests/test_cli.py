@@ -157,7 +157,7 @@ class TestRun:
         trained.diverged = [("l1", 0), ("l1+l2", 4)]
         done = invoke("run")
         assert done.exit_code == 3
-        assert "diverged: l1 seed 0, l1+l2 seed 4" in done.stderr
+        assert "diverged: arm “l1” seed 0, arm “l1+l2” seed 4" in done.stderr
         assert "report: runs/l1-l2/report.html" in done.stdout
 
     @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ class TestRun:
         done = invoke("run", "--dry-run", "--seeds", "2", "--arms", "none,l1", "--epochs", "1")
         assert done.exit_code == 0, done.stderr
         assert done.stdout.startswith(
-            "4 runs in 1 fleet, into runs/l1-l2\nfleet 0 (fleet): none, l1 × seeds 0–1\n"
+            "4 runs in 1 fleet, into runs/l1-l2\nfleet 0 (fleet): arms “none”, “l1” × seeds 0–1\n"
         )
         assert not Path("runs").exists()
 
@@ -267,7 +267,7 @@ class TestRecorded:
     def test_compare_prints_a_table(self, run_dir):
         done = invoke("compare", run_dir)
         assert done.exit_code == 0
-        assert "− none" in done.stdout
+        assert "− “none”" in done.stdout
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -23,6 +23,7 @@ import regulab.study
 from regulab.config import Study, build_study
 from regulab.data import load
 from regulab.data.dataset import Images
+from regulab.data.sealing import sealed
 from regulab.errors import UserError
 from regulab.progress import Silent
 from regulab.store import RunDirectory
@@ -75,12 +76,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def load_few(*arguments: Any) -> Any:
     splits = load(*arguments)
     test = first(splits.open_test(), 50)
-    return replace(
+    few = replace(
         splits,
         train=first(splits.train, 70),
         validation=first(splits.validation, 30),
         open_test=lambda: test,
     )
+    return sealed(few)
 
 
 def first(images: Images, count: int) -> Images:
@@ -321,7 +323,13 @@ def test_more_seeds_extend_a_study_as_if_asked_for_at_once(tmp_path, small):
 
     assert run(make_study(seeds=[0, 1]), tmp_path / "extended").trained == 3
 
-    same(trace(tmp_path / "extended"), trace(tmp_path / "at once"))
+    extended, at_once = trace(tmp_path / "extended"), trace(tmp_path / "at once")
+    looks = [json.loads(records.pop("looks.json")) for records in (extended, at_once)]
+    same(extended, at_once)
+    assert [[(one["seeds"], one["rule"]) for one in seen] for seen in looks] == [
+        [([0], "fixed"), ([0, 1], "sequential")],
+        [([0, 1], "fixed")],
+    ]
 
 
 def test_a_study_extended_after_its_report_ends_with_the_same_counts_of_weights(tmp_path, monkeypatch):

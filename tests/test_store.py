@@ -16,7 +16,7 @@ from regulab.records import RESULT_COLUMNS, Mistakes
 from regulab.store import RunDirectory, file_name, read_records
 from tests.samples import STUDY, diverged, epoch_record, finished_run, predictions, result
 
-HOSTILE = ("../x", "a/b", "CON", "🦉 owl", "x" * 100, 'quo"te,comma', "<script>")
+HOSTILE = ("../x", "a/b", "CON", "🦉 owl", "x" * 100, 'quo"te,comma; line', "<script>")
 
 
 @pytest.fixture

@@ -211,7 +211,7 @@ def test_the_test_split_is_opened_only_after_training(tmp_path, monkeypatch):
     [
         ({"arms": {"none": {}, "odd": {"l7": 1}}}, "l7"),
         ({"arms": {"none": {"l1": -1e-4}}}, "arms.none.l1"),
-        ({"arms": {"none": {"l1": {"strength": 1e-4, "method": "magic"}}}}, "arms.none.l1: method"),
+        ({"arms": {"none": {"l1": {"strength": 1e-4, "method": "magic"}}}}, "arms.none.l1.method"),
         ({"data": "emnist"}, "emnist"),
         ({"data": "mnist"}, "data fetch mnist"),
         ({"data": "folder:/not/there"}, "/not/there"),

@@ -102,8 +102,8 @@ def test_plain_progress_says_where_the_study_is_and_how_long_it_takes():
     progress.epoch([record(arm, seed, epoch=2, accuracy=92.0) for arm, seed in runs])
     assert lines == [
         "training 80 epochs of runs, 40 of them done before",
-        "epoch 1/10 of seeds 0–1; validation accuracy: none 90.50 %, l1 90.50 %; 55 % of the study",
-        "epoch 2/10 of seeds 0–1; validation accuracy: none 92.00 %, l1 92.00 %; "
+        "epoch 1/10 of seeds 0–1; validation accuracy: “none” 90.50 %, “l1” 90.50 %; 55 % of the study",
+        "epoch 2/10 of seeds 0–1; validation accuracy: “none” 92.00 %, “l1” 92.00 %; "
         "60 % of the study, 0:32 left",
     ]
 
@@ -136,7 +136,7 @@ def test_plain_progress_shows_no_accuracy_of_a_diverged_arm():
     progress = PlainProgress(("none", "l1"), 1, lines.append, Clock())
     progress.started(total=2, done=0)
     progress.epoch([record("none"), record("l1", accuracy=None)])
-    assert "validation accuracy: none 90.00 %; 100 %" in lines[-1]
+    assert "validation accuracy: “none” 90.00 %; 100 %" in lines[-1]
 
 
 def test_live_progress_draws_every_arm_and_stops_twice_without_harm():
@@ -195,8 +195,8 @@ def test_the_table_has_a_row_an_arm_with_interval_difference_and_verdict():
     assert " ".join(rows["[red]x"]) == "[red]x – – – – – diverged"
     assert lines[-3:] == [
         "the margin is one test image",
-        "l1, l2: few",
-        "l2: 31 seeds would find a true difference of one margin 4 times in 5",
+        "arms “l1”, “l2”: few",
+        "arm “l2”: 31 seeds would find a true difference of one margin 4 times in 5",
     ]
 
 

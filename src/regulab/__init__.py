@@ -7,8 +7,11 @@ From Python::
     comparison = regulab.compare(regulab.read_records(outcome.directory))
 """
 
-from importlib import import_module
-from typing import Any
+TYPE_CHECKING = (
+    False  # `typing` and `importlib` take longer to import than all else that the program does first
+)
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
@@ -25,8 +28,10 @@ _PUBLIC = {
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """The public names, imported when first asked for: ``import regulab`` alone loads neither torch nor matplotlib."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'regulab' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_PUBLIC[name]), name)

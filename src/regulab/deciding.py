@@ -1,7 +1,9 @@
-"""Adding seeds until every arm is decided: ``regulab run --until-decided``.
+"""Adding seeds, and looking: ``regulab run``, with or without ``--until-decided``.
 
-Looking again and again is allowed here, since a study that was looked at is judged by sign e-values
-(`regulab.statistics.sequential`). Which seeds come next is fixed beforehand, and each look is recorded.
+A study of a fixed number of seeds is looked at once, by p-values. Looking again and again is allowed where a study is
+judged by sign e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, else from
+the second, which is the first after the study was extended. Which seeds come next is fixed beforehand, and each look
+is recorded before anybody sees what it says.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from dataclasses import replace
 
 from regulab.config import Study
 from regulab.errors import UserError
+from regulab.looking import remember_earlier_verdict, seen
 from regulab.progress import Progress
-from regulab.records import Look
+from regulab.records import FIXED, SEQUENTIAL, Look
 from regulab.statistics import Comparison, compare
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.verdicts import ALPHA
@@ -44,18 +47,26 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
 
     With ``most``, looks after every turn and adds seeds until every arm is decided or there are ``most``: ``batch`` of
     them, what fills a fleet, but no more than half of those that are there.
-    Without, there is one turn, followed by a look if the study was ever looked at. Stopped at any moment and begun
-    again it goes on with the same looks: seeds are recorded before they are trained, a look once all of them are.
+    Without, there is one turn and one look. Stopped at any moment and begun again it goes on with the same looks: seeds
+    are recorded before they are trained, a look once all of them are.
     """
+    if len(store.study.arms) < 2:  # no verdict, hence nothing to look at
+        yield
+        return
+    remember_earlier_verdict(store)
+    before = store.read_looks()
+    if before and before[-1].rule == FIXED and before[-1].seeds != store.study.seeds:
+        progress.message(
+            f"a verdict was given at {len(before[-1].seeds)} seeds: with more, sign e-values judge all of them "
+            "(docs/verdicts.md)"
+        )
     if most is not None:
         if store.read_looks() is None:
             store.write_looks([])
         _set_seeds(store, first_seeds(store.study))
     while True:
         yield
-        if store.read_looks() is None:
-            return
-        comparison = look(store, progress)
+        comparison = look(store, progress, until_decided=most is not None)
         seeds = store.study.seeds
         if most is None or len(seeds) >= most or decided(comparison):
             return
@@ -65,22 +76,26 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
         _set_seeds(store, _extended(seeds, min(most, len(seeds) + more)))
 
 
-def look(store: RunDirectory, progress: Progress) -> Comparison:
-    """Judges the study with all its seeds, and records that it was looked at."""
-    looks, seeds = store.read_looks() or (), store.study.seeds
-    if not looks or looks[-1].seeds != seeds:
-        looks = (*looks, Look(seeds=seeds, arms={}))
+def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Comparison:
+    """Judges the study with all its seeds, and records that it was looked at.
+
+    The first look at a study whose number of seeds was fixed is by the rule for that; the same seeds are looked at
+    again only where ``until_decided`` changes the rule.
+    """
+    recorded, seeds = store.read_looks(), store.study.seeds
+    looks = recorded or ()
+    if recorded is None:
+        looks = (Look(seeds=seeds, arms={}, rule=FIXED),)
+    elif not looks or looks[-1].seeds != seeds or (until_decided and looks[-1].rule == FIXED):
+        looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL))
     comparison = compare(replace(read_records(store.path), looks=looks))
-    seen = {
-        name: {"verdict": arm.verdict, "e": arm.e, "e_equivalent": arm.e_equivalent, "pairs": arm.looked_at}
-        for name, arm in comparison.arms.items()
-        if name != comparison.baseline
-    }
-    looks = (*looks[:-1], Look(seeds=seeds, arms=looks[-1].arms or seen))
-    if looks != store.read_looks():
+    verdicts = seen(comparison)
+    looks = (*looks[:-1], replace(looks[-1], arms=looks[-1].arms or verdicts))
+    if looks != recorded:
         store.write_looks(looks)
-    verdicts = ", ".join(f"{name} {arm['verdict']}" for name, arm in seen.items())
-    progress.message(f"look {len(looks)}, {len(seeds)} seeds: {verdicts}")
+    if comparison.rule == SEQUENTIAL:
+        said = ", ".join(f"{name} {arm['verdict']}" for name, arm in verdicts.items())
+        progress.message(f"look {len(looks)}, {len(seeds)} seeds: {said}")
     return comparison
 
 

@@ -11,9 +11,10 @@ from regulab.config import Study
 from regulab.data import load
 from regulab.preparation import prepare
 from regulab.training.batches import ImageTensors, images_per_step, steps_per_epoch
-from regulab.training.checks import bytes_per_image, check_model
+from regulab.training.checks import bytes_per_image
 from regulab.training.crew import Material
 from regulab.training.loop import make_crew
+from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, crew_runs, plan_fleets, remarks
 
 
@@ -33,17 +34,16 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     arms = techniques.arms_of(study)
     splits = load(study.data, study.protocol, data_root)
     material = prepare(study, splits, device)
-    check_model(material, arms)
     fleets = plan_fleets(material, arms, study.seeds, [])
     largest = max(fleets, key=lambda fleet: len(fleet.runs))
     batch = images_per_step(len(material.train), study.train.batch_size)
     bytes_each = max(bytes_per_image(material, module) for module in material.examples())
     memory = len(largest.runs) * batch * bytes_each + splits.train.pixels.nbytes
-    notes = [*material.machine.notes, *remarks(fleets)]
+    said = [*splits.notes, *material.machine.notes, *remarks(fleets), *notes(material)]
     steps = steps_per_epoch(len(material.train), study.train.batch_size) * study.train.epochs
     share = sum(len(fleet.runs) for fleet in fleets) / len(largest.runs)
     seconds = _seconds_per_step(replace(material, train=_first(material.train, 4 * batch)), largest, arms)
-    return Plan(sum(len(fleet.runs) for fleet in fleets), fleets, memory, seconds * steps * share, notes)
+    return Plan(sum(len(fleet.runs) for fleet in fleets), fleets, memory, seconds * steps * share, said)
 
 
 def _seconds_per_step(

@@ -1,18 +1,92 @@
-"""The one exception for what a person got wrong: a command, a study file, a dataset."""
+"""The one exception for what a person got wrong: a command, a study file, a dataset. And how messages show values."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+import unicodedata
+from collections.abc import Iterable
+
+LONGEST_VALUE, LONGEST_TEXT = 200, 1000  # characters of what was got, and of any other part of a message
+MOST_DIGITS = 40
+JOINERS = "\u200c\u200d"  # invisible, but spelling needs them: Persian, Hindi, emoji
 
 
 class UserError(Exception):
     """Wrong input from a person. The command line prints it as one message and exits with 2.
 
     ``got`` and ``expected`` say what was found and what would have been right, ``where`` names
-    the file and the key. Errors of the program itself are assertions, never this.
+    the file and the key, ``cure`` what to do. The message is one line without control characters, and long
+    values are cut in it. Errors of the program itself are assertions, never this.
     """
 
-    def __init__(self, problem: str, *, got: object = None, expected: str = "", where: str = "") -> None:
-        self.problem, self.got, self.expected, self.where = problem, got, expected, where
-        parts = [f"{where}: {problem}" if where else problem]
+    def __init__(
+        self, problem: str, *, got: object = None, expected: str = "", where: str = "", cure: str = ""
+    ) -> None:
+        self.problem, self.got, self.expected, self.where, self.cure = problem, got, expected, where, cure
+        parts = [f"{printable(where)}: {printable(problem)}" if where else printable(problem)]
         if got is not None:
-            parts.append(f"got {got!r}" if isinstance(got, str) else f"got {got}")
+            parts.append(f"got {shown(got)}")
         if expected:
-            parts.append(f"expected {expected}")
+            parts.append(f"expected {printable(expected)}")
+        if cure:
+            parts.append(printable(cure))
         super().__init__("; ".join(parts))
+
+
+def printable(text: str, longest: int = LONGEST_TEXT) -> str:
+    """One line that moves no cursor and hides nothing: unseen characters as escapes, the end cut where it is long."""
+    line = re.sub(r"\s*[\r\n]\s*", " ", text[: longest + 1].strip())
+    escaped = "".join(
+        character.encode("unicode_escape").decode() if _unseen(character) else character for character in line
+    )
+    return escaped if len(text) <= longest else f"{escaped[:longest]}… ({len(text)} characters)"
+
+
+def shown(value: object) -> str:
+    """A value of any kind and size in at most some two hundred characters: texts in quotes, containers in part."""
+    if isinstance(value, str):
+        more = f"… ({len(value)} characters)" if len(value) > LONGEST_VALUE else ""
+        return f"{value[:LONGEST_VALUE]!r}{more}"
+    if isinstance(value, int | list | tuple | dict | set | frozenset):
+        return printable(_SHORT.repr(value), LONGEST_VALUE)
+    return printable(str(value), LONGEST_VALUE)
+
+
+class _Short(reprlib.Repr):
+    """`repr` that visits a bounded part of a value, however deep it is, or however often it holds itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxtuple, self.maxdict = 3, 12, 12, 6
+        self.maxstring = self.maxother = LONGEST_VALUE
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write more than 4,300 digits; nobody reads more than forty."""
+        digits = int(x.bit_length() * 0.30103) + 1
+        return repr(x) if digits <= MOST_DIGITS else f"an integer of about {digits} digits"
+
+
+_SHORT = _Short()
+
+
+def unseen_characters(text: str) -> str:
+    """The characters of a text that a reader does not see or that reorder what is read, escaped; empty: there are none.
+
+    Control characters, surrogates, line separators, and format characters (right-to-left override, zero-width space).
+    """
+    return " ".join(dict.fromkeys(c.encode("unicode_escape").decode() for c in text if _unseen(c)))
+
+
+def _unseen(character: str) -> bool:
+    return character not in JOINERS and unicodedata.category(character) in ("Cc", "Cs", "Cf", "Zl", "Zp")
+
+
+def did_you_mean(got: object, options: Iterable[str]) -> str:
+    """``did you mean epochs?`` where something close was meant, else an empty text."""
+    if not isinstance(got, str) or len(got) > 100:
+        return ""
+    known = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(got.lower(), list(known), n=1)
+    return f"did you mean {known[close[0]]}?" if close else ""

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regulab import models, techniques
 from regulab.config import Study
+from regulab.data.copies import digests
+from regulab.data.names import visible
 from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
+from regulab.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
+from regulab.records import Mistakes
+from regulab.run_directory.places import refuse_links, status_of
 from regulab.store import RunDirectory
-from regulab.training.batches import ImageTensors
-from regulab.training.checks import bytes_per_image
-from regulab.training.crew import Material
+from regulab.training.batches import ImageTensors, images_per_epoch
+from regulab.training.checks import check_model
+from regulab.training.crew import Material, Run, trained_weight_names
 from regulab.training.machine import choose_machine, keep_freed_memory
 
 FIXED = {
+    "class_names": "the names of the classes or their order",
     "model_hash": "the model: its code or its initialization",
-    "data_hash": "the training images",
+    "buffers_hash": "the model: its buffers at the start",
+    "data_hash": "the training images or their labels",
     "split_hash": "which images train and validate",
+    "test_hash": "the test images or their labels",
 }
+COUNTED = {"data_hash": ("train", "validation"), "test_hash": ("test",)}  # whose numbers of images say more
+SHOWN = 4  # classes in a message
 
 
 def prepare(study: Study, splits: Splits, device: str) -> Material:
@@ -30,29 +46,134 @@ def prepare(study: Study, splits: Splits, device: str) -> Material:
     train = ImageTensors.of(splits.train, machine.device)
     preprocessing = fit(splits.train, study.data.normalize)
     material = Material(study, train, preprocessing, len(splits.class_names), machine)
-    for module in material.examples():
-        bytes_per_image(material, module)
-    return material
+    if models.is_own(study.model.name):
+        models.refresh(study.model.name)
+    notes = check_model(material, techniques.arms_of(study))
+    return replace(material, machine=replace(machine, notes=(*machine.notes, *notes)))
 
 
 def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]:
     """What goes into the resolved study file: names for the report, and hashes of what must stay the same."""
+    seal, classes = splits.seal, len(splits.class_names)
+    assert seal is not None, "splits come from `load`"
     return {
         "class_names": list(splits.class_names),
         "legends": techniques.legends(study),
         "model_hash": models.fingerprint(study.model, material.examples()),
+        **_own_network(study, material),
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
+        "images_per_epoch": images_per_epoch(len(splits.train), study.train.batch_size),
+        "test_hash": seal.content_hash,
+        "class_counts": {
+            "train": _counts(splits.train.labels, classes),
+            "validation": _counts(splits.validation.labels, classes),
+            "test": _counts(seal.labels, classes),
+        },
     }
 
 
-def refuse_changes(store: RunDirectory, found: Mapping[str, Any]) -> None:
-    """Raises `UserError` where model, data or split are not those that the run directory was begun with."""
-    begun = store.study.resolved or {}
-    changed = [what for key, what in FIXED.items() if begun.get(key, found[key]) != found[key]]
+def _own_network(study: Study, material: Material) -> dict[str, Any]:
+    """A person's network: its files, its buffers at the start, and for each arm the weights that norms are taken of."""
+    if not models.is_own(study.model.name):
+        return {}
+    arms = techniques.arms_of(study)
+    weights: dict[str, list[str]] = {}
+    for group in material.architectures:
+        run = Run(group[0], study.seeds[0], arms[group[0]])
+        names = sorted(trained_weight_names(material.module(run), material.idle(run)))
+        weights |= dict.fromkeys(group, names)
+    buffers = "".join(models.buffers_hash(module) for module in material.examples())
+    return {
+        "model_files": models.file_hashes(study.model),
+        "buffers_hash": hashlib.sha256(buffers.encode()).hexdigest(),
+        "weight_names": weights,
+    }
+
+
+def refuse_changes(directory: Path, found: Mapping[str, Any], splits: Splits) -> None:
+    """Raises `UserError` where model, data or split are not those that the run directory was begun with.
+
+    What is known of the test split comes from its seal: nothing of it reaches training. A directory that was begun
+    before test splits were hashed is held to the labels and images that it recorded. Writes nothing, and passes where
+    there is no study yet.
+    """
+    if status_of(directory / STUDY) is None:
+        return
+    refuse_links(directory)
+    study = read_study(directory)
+    begun = study.resolved or {}
+    fixed = [key for key in FIXED if key in found]
+    changed = [_change(key, begun, found) for key in fixed if begun.get(key, found[key]) != found[key]]
+    files = changed_files(begun, found)
+    if files:
+        changed.append(f"files of the network: {', '.join(files)}")
+    if not changed and not _recorded_same_test(directory, study, splits, images="test_hash" not in begun):
+        changed = [FIXED["test_hash"]]
     if changed:
         raise UserError(
             f"changed since this study was begun: {'; '.join(changed)}",
             expected="the same as then, another --out, or --fresh to start over",
-            where=str(store.path),
+            where=str(directory),
         )
+
+
+def changed_files(begun: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Which files of a person's network are other than they were, or came, or went."""
+    now = found.get("model_files", {})
+    then = begun.get("model_files", now)
+    return [path for path in {**then, **now} if then.get(path) != now.get(path)]
+
+
+def complete(store: RunDirectory, found: Mapping[str, Any]) -> None:
+    """Adds to an older run directory what it does not say yet, such as the hash of the test split."""
+    begun = store.study.resolved or {}
+    missing = {key: value for key, value in found.items() if key not in begun}
+    if missing:
+        store.write_study(store.study.model_copy(update={"resolved": {**begun, **missing}}))
+
+
+def _counts(labels: NDArray[np.int64], classes: int) -> list[int]:
+    counts: list[int] = np.bincount(labels, minlength=classes).tolist()
+    return counts
+
+
+def _change(key: str, begun: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """What changed, with the numbers of images in the classes where they say how."""
+    then, now = _images_of_classes(begun, key), _images_of_classes(found, key)
+    if then is None or now is None or len(then) != len(now):
+        return FIXED[key]
+    names = [visible(str(name)) for name in found["class_names"]]
+    moved = [
+        f"{name} {before:,} then, {after:,} now"
+        for name, before, after in zip(names, then, now, strict=True)
+        if before != after
+    ]
+    more = f"; {len(moved) - SHOWN:,} classes more" if len(moved) > SHOWN else ""
+    same = f"{sum(now):,} as before, as many in each class, but not the same"
+    return f"{FIXED[key]} ({'; '.join(moved[:SHOWN]) + more or same})"
+
+
+def _images_of_classes(content: Mapping[str, Any], key: str) -> list[int] | None:
+    """How many images of each class a hash covers, where that was recorded."""
+    try:
+        parts = [content["class_counts"][part] for part in COUNTED[key]]
+        return [sum(map(int, counts)) for counts in zip(*parts, strict=True)]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _recorded_same_test(directory: Path, study: Study, splits: Splits, *, images: bool) -> bool:
+    """Whether what runs recorded of the test split fits it: labels, and with ``images`` those that were wrong."""
+    seal = splits.seal
+    assert seal is not None, "splits come from `load`"
+    for arm in study.arms:
+        for seed in study.seeds:
+            predictions = read_predictions(directory, arm, seed)
+            if predictions is not None and not np.array_equal(predictions.labels, seal.labels):
+                return False
+    mistakes = read_npz(directory / MISTAKES, Mistakes) if images else None
+    if mistakes is None:
+        return True
+    known = [seal.digests[index] for index in mistakes.indices if index < len(seal.digests)]
+    return list(digests(mistakes.images)) == known

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from regulab.config import Study, build_study, parse_yaml
+from regulab.config import Study, build_study, parse_study
 from regulab.errors import UserError
-from regulab.records import Mistakes, Name, Predictions, StudyRecords
+from regulab.records import Mistakes, Name, Number, Predictions, StudyRecords
 from regulab.run_directory import checksums as sums
 from regulab.run_directory.arrays import Array, parse_safetensors, read_npz
 from regulab.run_directory.checking import checked
@@ -67,8 +67,11 @@ __all__ = [
     "read_environment",
     "read_json",
     "read_json_as",
+    "read_npz",
+    "read_predictions",
     "read_records",
     "read_study",
+    "read_text",
     "read_weights",
     "study_text",
 ]
@@ -86,6 +89,15 @@ class Resolved(BaseModel):
 
     class_names: Annotated[list[Name], Field(min_length=1, max_length=100_000)]
     legends: dict[Name, Annotated[str, Field(max_length=2000)]]
+    weight_names: dict[Name, list[Annotated[str, Field(max_length=1000)]]] = {}
+    class_counts: dict[Name, list[Number]] = {}
+    images_per_epoch: Number = 0
+    model_files: dict[str, Name] = {}
+    model_hash: Name = ""
+    buffers_hash: Name = ""
+    data_hash: Name = ""
+    split_hash: Name = ""
+    test_hash: Name = ""
 
 
 class Environment(BaseModel):
@@ -111,7 +123,7 @@ def read_records(path: Path) -> StudyRecords:
     if study.resolved is None:
         raise UserError("nothing was recorded here yet; run the study first", where=str(path))
     results = readable_results(path, study)
-    found = {(r.arm, r.seed): read_npz(predictions_path(path, r.arm, r.seed), Predictions) for r in results}
+    found = {(r.arm, r.seed): read_predictions(path, r.arm, r.seed) for r in results}
     records = StudyRecords(
         study=study.model_dump(mode="json"),
         environment=read_environment(path),
@@ -133,11 +145,16 @@ def read_study(path: Path, *, strict: bool = False) -> Study:
     text = read_text(where)
     _check_study_text(text, where, strict=strict)
     try:
-        study = build_study(parse_yaml(text, str(where)), str(where))
+        study = build_study(*parse_study(text, str(where)))
     except (RecursionError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"not a study ({type(error).__name__})", where=str(where)) from error
     refuse_controls((study.name, *study.arms), str(where))
     return study if study.resolved is None else _with_resolved(study, where)
+
+
+def read_predictions(path: Path, arm: str, seed: int) -> Predictions | None:
+    """What a run said of the test split; None where it left nothing."""
+    return read_npz(predictions_path(path, arm, seed), Predictions)
 
 
 def study_text(study: Study) -> str:

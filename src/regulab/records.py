@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ Share = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
 Number = Annotated[int, Field(ge=0, lt=2**63)]
 Ordinal = Annotated[int, Field(ge=1, lt=2**31)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Rule = Literal["fixed", "sequential"]
+FIXED: Rule = "fixed"
+SEQUENTIAL: Rule = "sequential"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +103,16 @@ class Mistakes:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One look at a study whose seeds are added until it is decided: an entry of ``looks.json``.
+    """One look at the verdicts of a study: an entry of ``looks.json``.
 
     ``seeds`` are all that were trained by then, in the order in which they were added; ``arms`` says what was seen,
-    for the reader: the statistics recompute it from the results.
+    for the reader: the statistics recompute it from the results. ``rule`` says how it was judged: a study of a
+    fixed number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``.
     """
 
     seeds: tuple[Number, ...]
     arms: Mapping[str, Mapping[str, Any]]
+    rule: Rule = SEQUENTIAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +121,7 @@ class StudyRecords:
 
     ``study`` is the resolved study file as a mapping; its ``resolved`` key holds what regulab found
     out: ``class_names`` (a list) and ``legends`` (arm -> text with the strengths). ``looks`` is None for a
-    study whose number of seeds was fixed; ``orders`` hold a digest of the order of the images for every epoch
+    study that nobody has looked at; ``orders`` hold a digest of the order of the images for every epoch
     that a run trained (nothing for runs recorded without).
     """
 

@@ -10,7 +10,7 @@ import inspect
 import pkgutil
 from typing import Any
 
-from regulab.errors import UserError
+from regulab.errors import UserError, did_you_mean
 
 
 def catalogue(package: str, kind: type) -> dict[str, Any]:
@@ -38,5 +38,11 @@ def catalogue(package: str, kind: type) -> dict[str, Any]:
 def lookup(found: dict[str, Any], name: str, what: str, where: str = "") -> Any:
     """The entry called ``name``; raises `UserError` that lists what there is."""
     if name not in found:
-        raise UserError(f"unknown {what}", got=name, expected="one of " + ", ".join(found), where=where)
+        raise UserError(
+            f"unknown {what}",
+            got=name,
+            expected="one of " + ", ".join(found),
+            where=where,
+            cure=did_you_mean(name, found),
+        )
     return found[name]

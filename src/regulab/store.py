@@ -19,12 +19,20 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors.numpy import save as save_safetensors
 
+from regulab.cells import guarded
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing
-from regulab.reading import environment_checksum, read_environment, read_records, read_study, study_text
+from regulab.reading import (
+    environment_checksum,
+    read_environment,
+    read_predictions,
+    read_records,
+    read_study,
+    study_text,
+)
 from regulab.records import COMPLETED, RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result
-from regulab.run_directory.arrays import Array, has_whole_weights, read_npz
+from regulab.run_directory.arrays import Array, has_whole_weights
 from regulab.run_directory.checkpoints import checkpoint_bytes, dense, read_checkpoint
 from regulab.run_directory.checksums import SELF, Checksums, checksums_json, read_checksums
 from regulab.run_directory.names import (
@@ -171,7 +179,7 @@ class RunDirectory:
         return read_fleets(self.path, self.study)
 
     def write_looks(self, looks: Sequence[Look]) -> None:
-        """``looks.json``, all looks; once it is there, even empty, the study is judged by the sequential rule."""
+        """``looks.json``, all looks; empty, it says that seeds are added until decided, and nobody has looked yet."""
         self.write(LOOKS, json_bytes([asdict(look) for look in looks]))
 
     def read_looks(self) -> tuple[Look, ...] | None:
@@ -272,7 +280,7 @@ class RunDirectory:
 
     def read_predictions(self, arm: str, seed: int) -> Predictions | None:
         """What `write_predictions` wrote; None where it never did."""
-        return read_npz(predictions_path(self.path, arm, seed), Predictions)
+        return read_predictions(self.path, arm, seed)
 
     def missing_files(self, results: Iterable[Result]) -> dict[tuple[str, int], Path]:
         """Of completed runs whose predictions or weights are not there: the first that is missing.
@@ -381,9 +389,7 @@ def _merge(path: Path, study: Study) -> Study:
         return study
     recorded = read_study(path, strict=True)
     if recorded.identity() != study.identity():
-        here, asked = (
-            _flat(s.model_dump(mode="json", exclude={"seeds", "resolved"})) for s in (recorded, study)
-        )
+        here, asked = (_flat(s.identity_content()) for s in (recorded, study))
         keys = [key for key in {**here, **asked} if here.get(key, "absent") != asked.get(key, "absent")]
         differences = ", ".join(
             f"{key} ({here.get(key, 'absent')} here, {asked.get(key, 'absent')} asked for)" for key in keys
@@ -405,4 +411,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return guarded(value)
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)

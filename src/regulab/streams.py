@@ -1,5 +1,7 @@
 """Every random number: a stream of its own for each (study, seed, purpose, name, epoch).
 
+The study stands in the key by its `Study.stream_key`: its ``key``, or its name where a study file gives none.
+
 Arms of a seed share its streams: they are paired. A study with ``pairing: none`` puts the arm into the key as well.
 
 One global generator would tie the order of the data to whether an arm has dropout. Keyed streams do

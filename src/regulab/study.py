@@ -8,23 +8,24 @@ from pathlib import Path
 
 from regulab import deciding, techniques
 from regulab.config import Study
+from regulab.config.paths import PATHS_FROM, start_of_paths
 from regulab.data import load
 from regulab.data.splits import Splits
 from regulab.evaluation.recording import record
 from regulab.evaluation.testing import test
-from regulab.preparation import findings, prepare, refuse_changes
+from regulab.preparation import complete, findings, prepare, refuse_changes
 from regulab.progress import Progress, Silent
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import work
 from regulab.store import RunDirectory, read_records
 from regulab.training.batches import ImageTensors
-from regulab.training.checks import check_model
 from regulab.training.conditions import condition_remarks, with_earlier
 from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, announce
 from regulab.training.machine import Machine, choose_machine, threads
+from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, crew_runs, remarks, runs_per_fleet
 
 
@@ -59,11 +60,17 @@ def run(
     if max_seeds is not None:
         deciding.check_limit(study, max_seeds)
     splits = load(study.data, study.protocol, data_root)
+    for note in splits.notes:
+        progress.message(note)
     material = prepare(study, splits, device)
-    check_model(material, arms)
     found = findings(study, splits, material)
+    if (start := start_of_paths((study.data.name, study.model.name), directory)) is not None:
+        found[PATHS_FROM] = start
+    if not fresh:
+        refuse_changes(directory, found, splits)  # before anything is written there
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
-        refuse_changes(store, found)
+        refuse_changes(directory, found, splits)  # what another process may have begun since
+        complete(store, found)
         trained, batch = 0, max(1, runs_per_fleet(material, material.examples()[0], len(arms)) // len(arms))
         try:
             for _ in deciding.rounds(store, max_seeds, batch, progress):
@@ -91,10 +98,14 @@ def train_missing(
     todo = work(store, material, arms, machine_of, progress)
     if todo.pending:
         store.write_fleets([fleet.to_json() for fleet in todo.fleets])
-        told = [*remarks(todo.fleets), *condition_remarks(todo.fleets)]
+        told = [*remarks(todo.fleets), *notes(material), *condition_remarks(todo.fleets)]
         environment = describe(material.machine, splits, told)
         store.write_environment(with_earlier(environment, store.read_environment()))
+        for note in material.machine.notes:
+            progress.message(note)
         announce(progress, material.study, todo.fleets, todo.pending, store)
+        for note in notes(material):
+            progress.message(note)
     for fleet in todo.pending:
         aboard = replace(material, machine=machine_of(fleet))
         validation = ImageTensors.of(splits.validation, aboard.machine.device)

@@ -6,11 +6,13 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
@@ -18,6 +20,7 @@ from rich.text import Text
 
 from regulab.progress import Progress, Silent
 from regulab.records import EpochRecord
+from regulab.wording import NAME_LIMIT, NOTE_LIMIT, listed, named, one_line, quoted, visible
 
 PLAIN_WIDTH = 200  # columns of a table that goes into a file or a pipe
 PLAIN_INTERVAL = 3.0  # seconds between plain lines, at least
@@ -45,26 +48,28 @@ def progress_for(arms: Sequence[str], epochs: int, *, quiet: bool) -> Progress:
     return PlainProgress(arms, epochs, lambda line: print(line, file=sys.stderr, flush=True))
 
 
+@dataclass(frozen=True)
 class Standing:
-    """The latest epoch of every run of the study that trained in this process."""
+    """How far an arm is: its runs of ``seeds`` after ``epoch``, and the mean of their validation accuracies, in %."""
 
-    def __init__(self, arms: Sequence[str]) -> None:
-        self.arms = tuple(arms)
-        self._latest: dict[tuple[str, int], EpochRecord] = {}
+    arm: str
+    seeds: tuple[int, ...]
+    epoch: int
+    accuracy: float | None
 
-    def update(self, records: Sequence[EpochRecord]) -> None:
-        self._latest.update({(record.arm, record.seed): record for record in records})
+    @staticmethod
+    def of(arm: str, records: Sequence[EpochRecord]) -> Standing | None:
+        """Of the records at the arm's newest epoch that have an accuracy; None where the arm has no record at all.
 
-    def of(self, arm: str) -> list[EpochRecord]:
-        """The latest records of an arm, those of the fleet that advanced last."""
-        records = [record for (name, _), record in self._latest.items() if name == arm]
-        newest = max((record.fleet for record in records), default=0)
-        return [record for record in records if record.fleet == newest]
-
-    def accuracy(self, arm: str) -> float | None:
-        """Mean validation accuracy of the arm's runs, in percent; None before the first epoch."""
-        values = [record.val_accuracy for record in self.of(arm) if record.val_accuracy is not None]
-        return sum(values) / len(values) if values else None
+        A run that stopped early or diverged is left behind at an older epoch, or has none: its seed is not named.
+        """
+        own = [record for record in records if record.arm == arm]
+        if not own:
+            return None
+        newest = max(record.epoch for record in own)
+        counted = {r.seed: r.val_accuracy for r in own if r.epoch == newest and r.val_accuracy is not None}
+        mean = sum(counted.values()) / len(counted) if counted else None
+        return Standing(arm, tuple(sorted(counted)), newest, mean)
 
 
 class PlainProgress:
@@ -77,7 +82,7 @@ class PlainProgress:
         write: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._standing, self._epochs, self._write, self._clock = Standing(arms), epochs, write, clock
+        self._arms, self._epochs, self._write, self._clock = tuple(arms), epochs, write, clock
         self._total = self._done = 0
         self._mark = (clock(), 0)  # a time, and the units done at that time, from which the rate is taken
         self._written, self._warm = -math.inf, False
@@ -89,27 +94,33 @@ class PlainProgress:
         self._write(f"training {total} epochs of runs{rest}")
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
-        self._standing.update(records)
         self._done += len(records)
         now, epoch = self._clock(), records[0].epoch
         left = self._left(now)
         if now - self._written < PLAIN_INTERVAL and epoch < self._epochs:
             return
         self._written = now
-        seeds = sorted({record.seed for record in records})
-        accuracies = ", ".join(
-            f"{arm} {accuracy:.2f} %"
-            for arm in self._standing.arms
-            if (accuracy := self._standing.accuracy(arm)) is not None
-        )
+        seeds = tuple(sorted({record.seed for record in records}))
         self._write(
             f"epoch {epoch}/{self._epochs} of {number_ranges(seeds, 'seed')}; "
-            f"validation accuracy: {accuracies}; {100 * self._done / self._total:.0f} % of the study"
+            f"validation accuracy: {self._accuracies(records, seeds)}; "
+            f"{100 * self._done / self._total:.0f} % of the study"
             + ("" if left is None else f", {duration(left)} left")
         )
 
+    def _accuracies(self, records: Sequence[EpochRecord], seeds: tuple[int, ...]) -> str:
+        """Of the arms that just advanced; which seeds a number is of stands beside it where it is not of all."""
+        found = [one for arm in self._arms if (one := Standing.of(arm, records)) is not None]
+        texts = [
+            f"{quoted(one.arm)} {one.accuracy:.2f} %"
+            + ("" if one.seeds == seeds else f" ({number_ranges(one.seeds, 'seed')})")
+            for one in found
+            if one.accuracy is not None
+        ]
+        return ", ".join(texts) or "no finite number"
+
     def message(self, text: str) -> None:
-        self._write(text)
+        self._write(visible(text, isolates=True))
 
     def finished(self) -> None: ...
 
@@ -129,7 +140,9 @@ class LiveProgress:
     """A bar with the time left for the whole study, over a table with a row for each arm."""
 
     def __init__(self, arms: Sequence[str], epochs: int, console: Console) -> None:
-        self._standing, self._epochs, self._console = Standing(arms), epochs, console
+        self._arms, self._epochs, self._console = tuple(arms), epochs, console
+        self._latest: dict[tuple[str, int], EpochRecord] = {}
+        self._seeds: frozenset[int] = frozenset()  # of the fleet that advanced last
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -152,11 +165,12 @@ class LiveProgress:
         self._live.start()
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
-        self._standing.update(records)
+        self._latest.update({(record.arm, record.seed): record for record in records})
+        self._seeds = frozenset(record.seed for record in records)
         self._bar.advance(self._bar.task_ids[0], len(records))
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(visible(text, isolates=True), markup=False, highlight=False)
 
     def finished(self) -> None:
         self._live.stop()
@@ -165,46 +179,91 @@ class LiveProgress:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in ("arm", "seeds", "epoch", "validation accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right")
-        for arm in self._standing.arms:
-            records, accuracy = self._standing.of(arm), self._standing.accuracy(arm)
+        shown = [record for (_, seed), record in self._latest.items() if seed in self._seeds]
+        for arm in self._arms:
+            one = Standing.of(arm, shown)  # of the same seeds in every row, so that rows may be compared
             table.add_row(
-                Text(arm),
-                number_ranges(sorted(record.seed for record in records)) if records else "–",
-                f"{max((record.epoch for record in records), default=0)}/{self._epochs}",
-                "–" if accuracy is None else f"{accuracy:.2f} %",
+                Text(one_line(arm, NAME_LIMIT)),
+                number_ranges(one.seeds) if one and one.seeds else "–",
+                f"{one.epoch if one else 0}/{self._epochs}",
+                "–" if one is None or one.accuracy is None else f"{one.accuracy:.2f} %",
             )
         return Group(table, self._bar)
 
 
+ASSUMED = (
+    "sign flips take differences for symmetric about 0 (about the margin either way for equivalence); a false "
+    "difference is held at 5 % over all arms, and so is a false equivalence, each by itself"
+)
+
+
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
-    """The mapping of ``compare --json`` for people: an arm a row, what remains to be said below."""
-    arms, baseline, metric = comparison["arms"], comparison["baseline"], comparison["metric"]
-    seeds = number_ranges(comparison["seeds"], "seed") if comparison["seeds"] else "no seeds yet"
-    unit = " in %" if metric.endswith("accuracy") else ""
-    said = (f"{metric}{unit}", f"{comparison['epoch']} epoch", comparison["protocol"], seeds)
-    table = Table(
-        title=Text(", ".join(said)), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    """The mapping of ``compare --json`` for people: an arm a row, what remains to be said below.
+
+    Where the columns do not fit the console, an arm's numbers stand under its name instead: none is cut off.
+    """
     sequential = comparison["rule"] == "sequential"
-    numbers = _sequential_columns(comparison) if sequential else _fixed_columns(baseline)
-    for column in ("arm", "mean", *numbers, "verdict"):
-        justify: Literal["left", "right"] = "left" if column in ("arm", "verdict") else "right"
-        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (Holm)", "verdict"))
-    for name, arm in arms.items():
-        verdict = "baseline" if name == baseline else arm["verdict"] or "–"
-        own, against = _sequential_cells(arm, metric) if sequential else _fixed_cells(arm, metric)
-        if name == baseline:
-            against = [""] * len(against)
-        style = VERDICT_STYLES.get(verdict, "")
-        cells = (_number(arm["mean"], metric), *own, *against)
-        table.add_row(Text(name), *cells, Text(verdict, style=style))
-    console.print(table)
+    numbers = _sequential_columns(comparison) if sequential else _fixed_columns(comparison["baseline"])
+    columns = ["arm", "mean", *numbers, "verdict"]
+    rows = [_cells(comparison, name, sequential=sequential) for name in comparison["arms"]]
+    table = _table(columns, rows)
+    unlimited = console.options.update(max_width=10_000)
+    if Measurement.get(console, unlimited, table).minimum <= console.width:
+        table.title = Text(_headline(comparison))
+        console.print(table)
+    else:
+        console.print(Text(_headline(comparison)))
+        _print_stacked(columns, rows, console)
     for note in _notes(comparison):
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
 
 
+def print_training_notes(environment: Mapping[str, Any], console: Console) -> None:
+    """What was notable in training, as the pages say it: a line for each note."""
+    for note in environment.get("notes", ()):
+        line = f"training: {one_line(note, NOTE_LIMIT)}"
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _headline(comparison: Mapping[str, Any]) -> str:
+    """What is compared: ``test_accuracy in %, final epoch, holdout, seeds 0–2``."""
+    metric = comparison["metric"]
+    seeds = number_ranges(comparison["seeds"], "seed") if comparison["seeds"] else "no seeds yet"
+    unit = " in %" if metric.endswith("accuracy") else ""
+    return ", ".join((f"{metric}{unit}", f"{comparison['epoch']} epoch", comparison["protocol"], seeds))
+
+
+def _cells(comparison: Mapping[str, Any], name: str, *, sequential: bool) -> list[str]:
+    """An arm's cells, in the order of the columns."""
+    arm, metric, baseline = comparison["arms"][name], comparison["metric"], comparison["baseline"]
+    own, against = _sequential_cells(arm, metric) if sequential else _fixed_cells(arm, metric)
+    if name == baseline:
+        against = [""] * len(against)
+    verdict = "baseline" if name == baseline else arm["verdict"] or "–"
+    return [one_line(name, NAME_LIMIT), _number(arm["mean"], metric), *own, *against, verdict]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        justify: Literal["left", "right"] = "left" if column in ("arm", "verdict") else "right"
+        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (Holm)", "verdict"))
+    for name, *cells, verdict in rows:
+        table.add_row(Text(name), *cells, Text(verdict, style=VERDICT_STYLES.get(verdict, "")))
+    return table
+
+
+def _print_stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    """An arm a paragraph: its name and verdict, and a line for each number."""
+    for name, *cells, verdict in rows:
+        console.print(Text.assemble("\n", named(name), ": ", (verdict, VERDICT_STYLES.get(verdict, ""))))
+        for column, cell in zip(columns[1:-1], cells, strict=True):
+            if cell:
+                console.print(Text(f"  {column}: {cell}"))
+
+
 def _fixed_columns(baseline: str) -> list[str]:
-    return ["95 % interval", f"− {baseline}", "95 % interval", "p (Holm)"]
+    return ["95 % interval", f"− {quoted(baseline)}", "95 % interval", "p (Holm)"]
 
 
 def _fixed_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[str]]:
@@ -217,7 +276,12 @@ def _fixed_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[s
 def _sequential_columns(comparison: Mapping[str, Any]) -> list[str]:
     """e-values stand against their threshold, which is the same for all arms."""
     threshold = f"{comparison['e_threshold']:.4g}"
-    return [f"− {comparison['baseline']}", "pairs", f"e differs (≥ {threshold})", f"e equal (≥ {threshold})"]
+    return [
+        f"− {quoted(comparison['baseline'])}",
+        "pairs",
+        f"e differs (≥ {threshold})",
+        f"e equal (≥ {threshold})",
+    ]
 
 
 def _sequential_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[str]]:
@@ -237,13 +301,26 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         ):
             if note:
                 sharing.setdefault(note, []).append(name)
-    own = [comparison["note"]] if comparison["note"] else []
-    if comparison["rule"] == "sequential":
+    sequential = comparison["rule"] == "sequential"
+    own = (
+        []
+        if sequential or not any(arm["p_holm"] is not None for arm in comparison["arms"].values())
+        else [ASSUMED]
+    )
+    own += [comparison["note"]] if comparison["note"] else []
+    first = comparison.get("first_look")
+    if first:
+        verdicts = ", ".join(f"{name} {verdict or '–'}" for name, verdict in first["verdicts"].items())
+        own.append(f"the look at {number_ranges(sorted(first['seeds']), 'seed')} said: {verdicts}")
+    if sequential:
         own.append(
             "judged by sign e-values of the median difference, which may be looked at while seeds are added "
             f"(looks so far: {comparison['looks']}); p and intervals would not hold"
         )
-    return own + [f"{', '.join(names)}: {note}" for note, names in sharing.items()]
+    return [
+        visible(note, isolates=True)
+        for note in own + [f"{listed(names)}: {note}" for note, names in sharing.items()]
+    ]
 
 
 def _number(value: float | None, metric: str, sign: str = "") -> str:

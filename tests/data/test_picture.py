@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regulab.data.picture import MOST_PIXELS, load_picture
+from regulab.data.decoding import MOST_PIXELS
+from regulab.data.picture import load_picture
 from regulab.errors import UserError
 
 RANDOM = np.random.default_rng(4)

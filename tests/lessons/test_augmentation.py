@@ -12,6 +12,7 @@ from regulab.training.crew import input_plan
 from tests.training.material import material_of, runs_of, study_of
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 WORDS = {
     "gap_change_rotate": "lower",
     "gap_change_both": "lower",
@@ -27,11 +28,14 @@ WORDS = {
     [
         ({}, [HOLDS, HOLDS, HOLDS, HOLDS]),
         ({"gap_change_rotate": "undecided"}, [IN_PART, HOLDS, HOLDS, HOLDS]),
-        ({"gap_change_rotate": "higher", "gap_change_both": "undecided"}, [NOT_HERE, HOLDS, HOLDS, HOLDS]),
+        ({"gap_change_rotate": "higher", "gap_change_both": "undecided"}, [NOT_SHOWN, HOLDS, HOLDS, HOLDS]),
+        ({"gap_change_rotate": "higher", "gap_change_both": "higher"}, [NOT_HERE, HOLDS, HOLDS, HOLDS]),
         ({"verdict_both": "undecided"}, [HOLDS, IN_PART, HOLDS, HOLDS]),
         ({"verdict_rotate": "worse", "verdict_both": "equivalent"}, [HOLDS, NOT_HERE, HOLDS, HOLDS]),
-        ({"more_images": "undecided"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
-        ({"verdict_any": "undecided"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
+        ({"more_images": "undecided"}, [HOLDS, HOLDS, NOT_SHOWN, HOLDS]),
+        ({"more_images": "lower"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
+        ({"verdict_any": "undecided"}, [HOLDS, HOLDS, HOLDS, NOT_SHOWN]),
+        ({"verdict_any": "better"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
     ],
 )
 def test_the_words_decide(changed, answers):

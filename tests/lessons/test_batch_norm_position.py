@@ -11,6 +11,7 @@ from regulab.models.block import Block
 from regulab.models.norms.batch import BATCH
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 NUMBERS = {"verdict": "better", "active_before": 50.0, "active_after": 70.0}
 
 
@@ -19,7 +20,7 @@ NUMBERS = {"verdict": "better", "active_before": 50.0, "active_after": 70.0}
     [
         ({}, [HOLDS, HOLDS]),
         ({"verdict": "equivalent"}, [IN_PART, HOLDS]),
-        ({"verdict": "undecided"}, [NOT_HERE, HOLDS]),
+        ({"verdict": "undecided"}, [NOT_SHOWN, HOLDS]),
         ({"verdict": "worse"}, [NOT_HERE, HOLDS]),
         ({"active_before": 35.0}, [HOLDS, IN_PART]),
         ({"active_before": 25.0}, [HOLDS, NOT_HERE]),

@@ -35,9 +35,10 @@ def test_the_numbers_decide(changed, answers):
     assert LESSON.answers({**NUMBERS, **changed}) == answers
 
 
-def test_epochs_to_a_target_are_counted_from_one():
-    history = np.array([[96.0, 10.0, 10.0], [97.0, 95.0, np.nan], [20.0, 99.0, 94.9]])
-    assert epochs_to(95.0, history).tolist() == [1, 2, EPOCHS + 1]
+def test_epochs_to_a_target_are_counted_from_one_and_for_good():
+    history = np.array([[96.0, 10.0, 10.0, 96.0], [97.0, 95.0, np.nan, 20.0], [96.0, 99.0, 94.9, 95.0]])
+    assert epochs_to(95.0, history).tolist() == [1, 2, EPOCHS + 1, 3]
+    assert epochs_to(95.0, history[:2]).tolist() == [1, 2, EPOCHS + 1, EPOCHS + 1], "given up below it"
 
 
 def test_a_rate_is_usable_only_if_every_seed_arrives():

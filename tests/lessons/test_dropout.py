@@ -21,6 +21,7 @@ from regulab.models.norms.batch import BatchNorm
 from regulab.streams import Streams
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 NUMBERS = {
     "layer_off": 3.1,
     "logits_strayed": 0.3,
@@ -40,16 +41,17 @@ NUMBERS = {
         ({"deletion_words": "0.1 undecided, 0.5 lower"}, [HOLDS, IN_PART, HOLDS, HOLDS]),
         (
             {"deletion_words": "0.1 higher, 0.5 undecided", "correlation_words": "0.1 undecided, 0.5 higher"},
-            [HOLDS, NOT_HERE, HOLDS, HOLDS],
+            [HOLDS, NOT_SHOWN, HOLDS, HOLDS],
         ),
         ({"gap_words": "0.1 lower, 0.5 undecided"}, [HOLDS, HOLDS, IN_PART, HOLDS]),
-        ({"gap_words": "0.1 higher, 0.5 undecided"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
+        ({"gap_words": "0.1 higher, 0.5 undecided"}, [HOLDS, HOLDS, NOT_SHOWN, HOLDS]),
+        ({"gap_words": "0.1 higher, 0.5 higher"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
         (
             {"verdicts": "0.1 better, 0.5 worse", "gap_words": "0.1 lower, 0.5 higher"},
             [HOLDS, HOLDS, HOLDS, IN_PART],
         ),
-        ({"verdicts": "0.1 undecided, 0.5 equivalent"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
-        ({"verdicts": "0.1 worse, 0.5 diverged"}, [HOLDS, NOT_HERE, NOT_HERE, NOT_HERE]),
+        ({"verdicts": "0.1 undecided, 0.5 equivalent"}, [HOLDS, HOLDS, HOLDS, NOT_SHOWN]),
+        ({"verdicts": "0.1 worse, 0.5 diverged"}, [HOLDS, NOT_SHOWN, NOT_SHOWN, NOT_HERE]),
     ],
 )
 def test_the_numbers_decide(changed, answers):

@@ -14,6 +14,7 @@ from regulab.training.planning import FleetPlan
 from tests.training.material import material_of, runs_of, study_of, validation_of
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 NUMBERS = {
     "restored": 1e-7,
     "otherwise": 0,
@@ -29,11 +30,13 @@ NUMBERS = {
         ({}, [HOLDS, HOLDS, HOLDS, HOLDS]),
         ({"otherwise": 1}, [IN_PART, HOLDS, HOLDS, HOLDS]),
         ({"restored": 1e-3}, [NOT_HERE, HOLDS, HOLDS, HOLDS]),
-        ({"cost_word": "undecided"}, [HOLDS, NOT_HERE, HOLDS, HOLDS]),
+        ({"cost_word": "undecided"}, [HOLDS, NOT_SHOWN, HOLDS, HOLDS]),
         ({"cost_word": "lower"}, [HOLDS, NOT_HERE, HOLDS, HOLDS]),
         ({"verdict": "equivalent"}, [HOLDS, HOLDS, IN_PART, HOLDS]),
-        ({"verdict": "undecided"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
-        ({"val_word": "undecided"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
+        ({"verdict": "undecided"}, [HOLDS, HOLDS, NOT_SHOWN, HOLDS]),
+        ({"verdict": "worse"}, [HOLDS, HOLDS, NOT_HERE, HOLDS]),
+        ({"val_word": "undecided"}, [HOLDS, HOLDS, HOLDS, NOT_SHOWN]),
+        ({"val_word": "higher"}, [HOLDS, HOLDS, HOLDS, NOT_HERE]),
     ],
 )
 def test_the_numbers_decide(changed, answers):

@@ -7,6 +7,7 @@ from regulab.lessons.lesson import Answer
 from regulab.lessons.network_surface import COMPARED, LESSON, LINE, PLANE, SEEDS, compare, rise
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 NUMBERS = {
     "verdict_train_no_norm": "sharper",
     "verdict_train_no_norm_batch": "sharper",
@@ -25,10 +26,10 @@ NUMBERS = {
         ({"verdict_train_no_norm_batch": "flatter"}, [IN_PART, HOLDS, HOLDS]),
         (
             {"verdict_train_no_norm": "flatter", "verdict_train_no_norm_batch": "undecided"},
-            [NOT_HERE, HOLDS, HOLDS],
+            [NOT_SHOWN, HOLDS, HOLDS],
         ),
         ({"verdict_validation_l2": "undecided"}, [HOLDS, IN_PART, HOLDS]),
-        ({"verdict_train_l2": "sharper", "verdict_validation_l2": "undecided"}, [HOLDS, NOT_HERE, HOLDS]),
+        ({"verdict_train_l2": "sharper", "verdict_validation_l2": "undecided"}, [HOLDS, NOT_SHOWN, HOLDS]),
         ({"verdict_train_l1": "sharper"}, [HOLDS, HOLDS, IN_PART]),
         ({"verdict_train_l1": "sharper", "verdict_validation_l1": "sharper"}, [HOLDS, HOLDS, NOT_HERE]),
     ],

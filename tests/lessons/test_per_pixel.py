@@ -14,6 +14,7 @@ from regulab.statistics import compare
 from tests.reporting.factory import make_records
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 NUMBERS = {
     "white_least": 50.0,
     "white_most": 1.5,
@@ -41,10 +42,11 @@ NUMBERS = {
         ({"constant": 0}, 2, NOT_HERE),
         ({}, 3, HOLDS),
         ({"verdict": "equivalent"}, 3, HOLDS),
-        ({"verdict": "undecided"}, 3, IN_PART),
+        ({"verdict": "undecided"}, 3, NOT_SHOWN),
         ({"verdict": "better"}, 3, NOT_HERE),
         ({}, 4, HOLDS),
-        ({"lost_p": 0.06}, 4, IN_PART),
+        ({"lost_p": 0.06}, 4, NOT_SHOWN),
+        ({"lost_p": 0.06, "lost_pixel": 0.5}, 4, NOT_SHOWN),
         ({"lost_pixel": 0.5}, 4, NOT_HERE),
     ],
 )

@@ -17,6 +17,7 @@ from regulab.models import build
 from regulab.streams import Streams
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
+NOT_SHOWN = Answer.NOT_SHOWN
 NUMBERS = {
     **{f"{arm} {fraction}": "worse" for arm in ("none", "l1", "l2") for fraction in ("25%", "50%")},
     "l1 over none": "better",
@@ -33,7 +34,7 @@ NUMBERS = {
         ({"l2 50%": "equivalent"}, [IN_PART, HOLDS, HOLDS]),
         ({"l1 25%": "equivalent"}, [HOLDS, HOLDS, HOLDS]),
         ({"none 25%": "better"}, [HOLDS, HOLDS, HOLDS]),
-        ({"l1 25%": "undecided", "l1 50%": "undecided"}, [NOT_HERE, HOLDS, HOLDS]),
+        ({"l1 25%": "undecided", "l1 50%": "undecided"}, [NOT_SHOWN, HOLDS, HOLDS]),
         ({"l1 over l2": "undecided"}, [NOT_HERE, IN_PART, HOLDS]),
         ({"l1 over l2": "worse", "l1 over none": "equivalent"}, [NOT_HERE, NOT_HERE, HOLDS]),
         ({"l1_arithmetic": 100.0}, [NOT_HERE, HOLDS, IN_PART]),

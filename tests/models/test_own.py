@@ -157,12 +157,6 @@ class Prepared(nn.Module):
         return self.head(self.dropout(self.norm(self.conv(x))).mean((2, 3)))
 
 
-class Idle(Prepared):
-    def __init__(self, in_channels, classes):
-        super().__init__(in_channels, classes)
-        self.unused = nn.Linear(3, 3)
-
-
 class Tied(nn.Module):
     """One convolution used twice, and torch's own random numbers: the plain loop trains it."""
 
@@ -212,11 +206,6 @@ def test_frozen_parameters_stay_frozen_in_both_engines(own):
         for name, value in plain.weights().items():
             torch.testing.assert_close(fleet.weights()[name][position], value[0])
     assert "norm.weight" not in weight_names(material.examples()[0]), "γ of a layer norm is no weight"
-
-
-def test_unused_parameters_are_refused(own, tmp_path):
-    with pytest.raises(UserError, match="unused"):
-        main_path.run(study_with(f"{own}:Idle"), tmp_path / "run", data_root=Path())
 
 
 def test_dropout_zero_turns_a_nets_own_dropout_off(own):

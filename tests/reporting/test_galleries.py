@@ -5,8 +5,8 @@ import pytest
 
 from regulab.records import Mistakes, Predictions
 from regulab.reporting import galleries
-from regulab.reporting.figures import one_line
 from regulab.reporting.mistakes import caption, percent, select, title
+from regulab.wording import one_line
 from tests.reporting.factory import make_records
 
 
@@ -92,5 +92,5 @@ def test_confidence_is_never_rounded_up_to_certainty():
 
 def test_long_names_keep_both_ends():
     assert one_line("a very long class name, first", 13) == "a very…first"
-    assert one_line("two\nlines\x07", 20) == "two lines"
+    assert one_line("two\nlines\x07", 20) == "two lines[U+0007]"
     assert len(one_line("x" * 500, 21)) == 21

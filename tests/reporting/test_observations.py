@@ -63,17 +63,16 @@ def test_what_changed_sides_is_counted_and_not_judged():
     won = int(((base.labels != base.predicted) & (mine.labels == mine.predicted)).sum())
     text = paragraphs(records)["l1"]
     assert (
-        f"Of 500 test images, {lost} that none gets right are wrong here, and {won} the other way round."
-        in text
+        f"Of 500 test images, {lost} that arm “none” gets right are wrong here, and {won} the other way round: two "
+        "runs of one arm differ in such images too, and one seed cannot say in how many." in text
     )
-    assert "Class by class the difference reaches from −" in text
-    assert "these are picked as the extremes" in text
+    assert "Class by class" not in text, "extremes without a chance level are left out"
     assert "the other way round" not in paragraphs(records)["none"]
 
 
 def test_every_arm_names_its_strength_seeds_and_uncertainty():
     for arm, text in paragraphs(make_records(seeds=3)).items():
-        assert text.startswith(f"{arm} (strength of {arm}): mean test accuracy ")
+        assert text.startswith(f"“{arm}” (strength of {arm}): mean test accuracy ")
         assert "over 3 seeds (95 % t interval " in text
 
 
@@ -81,7 +80,7 @@ def test_numbers_in_words_are_those_of_the_comparison():
     records = make_records(seeds=8, images=10_000)
     one, text = compare(records).arms["l1"], paragraphs(records)["l1"]
     assert f"{one.mean:.2f} %" in text
-    assert f"Against none {one.difference:+.2f} points".replace("-", "−") in text
+    assert f"Against arm “none” {one.difference:+.2f} points".replace("-", "−") in text
     assert "8 paired seeds" in text
 
 
@@ -93,7 +92,7 @@ def test_one_seed_claims_no_spread():
 
 def test_zeros_and_what_makes_them():
     texts = paragraphs(make_records(seeds=2))
-    assert "40.00 % are exactly zero (none: 0 %)" in texts["l1"]
+    assert "40.00 % are exactly zero (arm “none”: 0 %)" in texts["l1"]
     assert "L1's proximal step" in texts["l1"]
     assert "L2 pulls a weight in proportion to its size" in texts["l2"]
     records = make_records(seeds=2)
@@ -111,7 +110,7 @@ def test_the_gap_compares_like_with_like_only():
 def test_speed_counts_the_runs_that_got_there():
     records = with_stopped(make_records(seeds=3), "l1", 0, 2)
     text = paragraphs(records)["l1"]
-    assert "reached by 2 of 3 runs" in text
+    assert "reached for good by 2 of 3 runs" in text
     assert "1 of 3 runs stopped early, after 2.0 epochs on average" in text
 
 

@@ -47,9 +47,10 @@ def test_only_here_everywhere_and_changed():
     wrong = mostly_wrong(records)
     assert [only_here(wrong, arm).tolist() for arm in wrong] == [[1], [2], []]
     assert everywhere(wrong).tolist() == [0]
-    sides = changed(wrong, "l1", "none")
+    sides = changed(records, "l1", "none")
     assert (sides.lost.tolist(), sides.won.tolist()) == ([2], [1])
-    assert changed(wrong, "l1", "gone") is None
+    assert sides.chance is None, "one seed has no chance level"
+    assert changed(records, "l1", "gone") is None
 
 
 def test_one_arm_has_one_view_and_nothing_that_changed():

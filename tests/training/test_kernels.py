@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -361,20 +359,5 @@ def test_without_a_place_to_keep_them_they_are_compiled_all_the_same(monkeypatch
         x, gamma, beta, _ = material(SHAPES[0], torch.float32, seed=8)
         y, _, _ = Between.apply(x, gamma, beta, kernel, 3, 2, EPS, None)
         torch.testing.assert_close(y, reference(x, gamma, beta, 2, 1.0), rtol=1e-4, atol=1e-5)
-    finally:
-        library.cache_clear()
-
-
-def test_a_kernel_that_cannot_be_loaded_is_no_error(monkeypatch, tmp_path):
-    def build(command, **_):
-        if "--version" not in command:
-            Path(command[command.index("-o") + 1]).write_bytes(b"no library")
-        return SimpleNamespace(returncode=0, stdout=b"gcc of the test")
-
-    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path))
-    monkeypatch.setattr(building.subprocess, "run", build)
-    library.cache_clear()
-    try:
-        assert library(torch.float32) is None
     finally:
         library.cache_clear()

@@ -10,7 +10,8 @@ EPOCHS, STEPS = 7, 11
 
 
 def rates(schedule):
-    train = Train(epochs=EPOCHS, optimizer=SGD(lr=0.2), schedule=schedule)
+    lr = getattr(schedule, "max_lr", 0.2)
+    train = Train(epochs=EPOCHS, optimizer=SGD(lr=lr), schedule=schedule)
     return [learning_rate(train, step, STEPS) for step in range(EPOCHS * STEPS)]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +14,11 @@ import typer
 
 from regulab import __version__
 from regulab.cli import data, lesson, show
-from regulab.cli.arguments import assembled_study
-from regulab.cli.exits import FAILED_RUNS, guarded
+from regulab.cli.arguments import assembled
+from regulab.cli.exits import AGAIN, FAILED_RUNS, FAULT, failure, guarded
+from regulab.cli.watching import Watched
 from regulab.errors import UserError
+from regulab.process import outputs, signals
 
 if TYPE_CHECKING:
     from regulab.dry_run import Plan
@@ -36,13 +38,25 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run direct
 
 
 def main() -> None:
-    """The program ``regulab``."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # λ on a terminal that has none
+    """The program ``regulab``: exits with the code of its command, or 1 where results could not be written."""
+    signals.catch()
+    results = outputs.secure()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    # Shells start background jobs with SIGINT ignored; `kill -INT` is to save and stop there too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    app(prog_name="regulab")
+    code: object = 0
+    try:
+        app(prog_name="regulab")
+    except SystemExit as end:
+        code = end.code
+    outputs.flush()
+    signals.ignore()
+    if results.lost is not None and not code:
+        code = FAULT
+        if not isinstance(results.lost, BrokenPipeError):  # a reader that left, as `head` does, needs no word
+            print(
+                failure(f"the results could not be written: {results.lost.strerror}", "stdout"),
+                file=sys.stderr,
+            )
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 def _version(asked: bool) -> None:
@@ -101,7 +115,7 @@ def run(
             "a limit of seeds to add, but none are added", expected="--until-decided", where="--max-seeds"
         )
     most = (max_seeds or MAX_SEEDS) if until_decided else None
-    study = assembled_study(
+    study, source = assembled(
         arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
     )
 
@@ -111,6 +125,7 @@ def run(
     from regulab.files import file_name
     from regulab.study import run as run_study
     from regulab.terminal import progress_for
+    from regulab.wording import named
 
     root = data_root or found_root()
     directory = out or Path("runs") / file_name(study.name)
@@ -118,18 +133,23 @@ def run(
         if most is not None:
             check_limit(study, most)
             study = study.model_copy(update={"seeds": first_seeds(study)})
-        _print_plan(plan(study, data_root=root, device=device), directory)
+        with source.locating(), signals.unwinding(), redirect_stdout(sys.stderr):
+            planned = plan(study, data_root=root, device=device)
+        _print_plan(planned, directory)
         if most is not None:
             print(f"then more seeds until every arm is decided, {most} at most")
         return
-    progress = progress_for(tuple(study.arms), study.train.epochs, quiet=quiet)
-    outcome = run_study(
-        study, directory, data_root=root, device=device, fresh=fresh, max_seeds=most, progress=progress
-    )
+    begun = "give the same command again, without --fresh, to go on" if fresh else AGAIN
+    progress = Watched(progress_for(tuple(study.arms), study.train.epochs, quiet=quiet), advice=begun)
+    # What a person's network prints is a message, no result.
+    with source.locating(), signals.unwinding(AGAIN), redirect_stdout(sys.stderr):
+        outcome = run_study(
+            study, directory, data_root=root, device=device, fresh=fresh, max_seeds=most, progress=progress
+        )
     _print_comparison(outcome.directory)
     print(f"report: {outcome.report}")
     if outcome.diverged:
-        lost = ", ".join(f"{arm} seed {seed}" for arm, seed in outcome.diverged)
+        lost = ", ".join(f"{named(arm)} seed {seed}" for arm, seed in outcome.diverged)
         print(f"diverged: {lost}", file=sys.stderr)
         raise typer.Exit(FAILED_RUNS)
 
@@ -138,11 +158,13 @@ def run(
 @guarded
 def report(run_dir: RunFolder) -> None:
     """Rebuild every figure, gallery and page of a run directory from its records."""
+    from regulab.looking import record_first_look
     from regulab.reporting import write_report
     from regulab.store import RunDirectory, read_records
 
-    with RunDirectory.reopen(run_dir):  # else an older report could replace that of a run which just ended
-        write_report(read_records(run_dir), run_dir)
+    with signals.unwinding("give the same command again"), RunDirectory.reopen(run_dir):
+        # Locked, else an older report could replace that of a run which just ended.
+        write_report(record_first_look(run_dir, read_records(run_dir)), run_dir)
     print(f"report: {run_dir / 'report.html'}")
 
 
@@ -158,20 +180,21 @@ def compare(
     if not as_json:
         _print_comparison(run_dir, baseline, metric)
         return
+    from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.store import read_records
 
-    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
+    comparison = compared(about_to_show(run_dir), baseline=baseline, metric=metric)
     print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
+    from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.store import read_records
-    from regulab.terminal import output, print_comparison
+    from regulab.terminal import output, print_comparison, print_training_notes
 
-    comparison = compared(read_records(run_dir), baseline=baseline, metric=metric)
-    print_comparison(comparison.to_json(), output())
+    records = about_to_show(run_dir)
+    print_comparison(compared(records, baseline=baseline, metric=metric).to_json(), output())
+    print_training_notes(records.environment, output())
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:
@@ -188,10 +211,11 @@ def _print_plan(plan: Plan, directory: Path) -> None:
 
 
 def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
-    """``none, l1 × seeds 0–4`` where every arm has every seed, else one by one."""
+    """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one."""
     from regulab.terminal import number_ranges
+    from regulab.wording import listed, named
 
     arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})
     if len(runs) == len(arms) * len(seeds):
-        return f"{', '.join(arms)} × {number_ranges(seeds, 'seed')}"
-    return ", ".join(f"{arm} seed {seed}" for arm, seed in runs)
+        return f"{listed(arms)} × {number_ranges(seeds, 'seed')}"
+    return ", ".join(f"{named(arm)} seed {seed}" for arm, seed in runs)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regulab.config import Data, Study, build_study, load_mapping, override
-from regulab.errors import UserError
+from regulab.config import MOST_SEEDS, Data, Source, Study, build_study, load_mapping, override
+from regulab.config.effects import settle
+from regulab.config.loading import is_file, put
+from regulab.errors import UserError, did_you_mean
 
 DEFAULT_STUDY = "l1-l2"
 
@@ -22,33 +24,57 @@ def assembled_study(
     seeds: str | None = None,
     arms: str | None = None,
 ) -> Study:
-    """The study file, changed by KEY=VALUE overrides in their order, then by the options.
+    """The study of `assembled`, for who does not ask where its values came from."""
+    return assembled(arguments, data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms)[0]
+
+
+def assembled(
+    arguments: Sequence[str],
+    *,
+    data: str | None = None,
+    protocol: str | None = None,
+    epochs: int | None = None,
+    seeds: str | None = None,
+    arms: str | None = None,
+) -> tuple[Study, Source]:
+    """The study file, changed by KEY=VALUE overrides in their order, then by the options; and where each value is from.
 
     A dataset other than the study's own joins the study's name (``l1-l2-mnist``), unless an override
     names the study: so each dataset gets a run directory of its own. Raises `UserError`.
     """
-    studies, overrides = _sorted(arguments)
+    studies, overrides = _sorted([decoded(argument) for argument in arguments])
     if len(studies) > 1:
         raise UserError("one study at a time", got=" ".join(studies), expected="[STUDY] [KEY=VALUE …]")
-    content, where = load_mapping(studies[0] if studies else DEFAULT_STUDY)
+    content, source = load_mapping(studies[0] if studies else DEFAULT_STUDY)
     content.pop("resolved", None)
     own_data = _data_name(content)
     for assignment in overrides:
-        override(content, assignment)
+        override(content, assignment, source)
     if data is not None:
-        _set(content, "data.name", data)
+        data = decoded(data)
+        put(content, "data.name", data, source, "--data")
         if data != own_data and not any(assignment.partition("=")[0] == "name" for assignment in overrides):
             label = Path(data.removeprefix("folder:")).name if data.startswith("folder:") else data
             content["name"] = f"{content.get('name', DEFAULT_STUDY)}-{label}"
     if protocol is not None:
-        _set(content, "protocol.kind", protocol)
+        put(content, "protocol.kind", protocol, source, "--protocol")
     if epochs is not None:
-        _set(content, "train.epochs", epochs)
+        put(content, "train.epochs", epochs, source, "--epochs")
     if seeds is not None:
-        content["seeds"] = parsed_seeds(seeds)
+        put(content, "seeds", parsed_seeds(seeds), source, "--seeds")
     if arms is not None:
-        content["arms"] = _chosen_arms(content, arms, where)
-    return build_study(content, where)
+        content["arms"] = _chosen_arms(content, decoded(arms), source)
+    return build_study(settle(content, source), source), source
+
+
+def decoded(argument: str) -> str:
+    """An argument as UTF-8, whatever the locale: Python hands over bytes that a C locale cannot read as surrogates."""
+    if not any("\ud800" <= character <= "\udfff" for character in argument):
+        return argument
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeError:
+        raise UserError("an argument that is no UTF-8 text", got=argument) from None
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -56,29 +82,39 @@ def _sorted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     studies: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
-        (overrides if "=" in argument and not Path(argument).is_file() else studies).append(argument)
+        (overrides if "=" in argument and not is_file(argument) else studies).append(argument)
     return studies, overrides
 
 
 def parsed_seeds(text: str) -> int | list[int]:
     """``5`` is a count; ``0,3,7`` and ``5,`` are lists."""
+    expected = "a count such as 5 or a list such as 0,3,7"
     try:
         if "," in text:
-            return [int(part) for part in text.removesuffix(",").split(",")]
+            parts = text.removesuffix(",").split(",")
+            if len(parts) > MOST_SEEDS:
+                raise UserError(
+                    "too many seeds", got=len(parts), expected=f"at most {MOST_SEEDS}", where="--seeds"
+                )
+            return [int(part) for part in parts]
         return int(text)
     except ValueError:
-        raise UserError(
-            "not seeds", got=text, expected="a count such as 5 or a list such as 0,3,7", where="--seeds"
-        ) from None
+        raise UserError("not seeds", got=text, expected=expected, where="--seeds") from None
 
 
-def _chosen_arms(content: dict[str, Any], text: str, where: str) -> dict[str, Any]:
+def _chosen_arms(content: dict[str, Any], text: str, source: Source) -> Any:
     arms = content.get("arms", Study().arms)
+    if not isinstance(arms, dict):
+        return arms  # refused for what it is
     chosen = [name.strip() for name in text.split(",")]
     for name in chosen:
         if name not in arms:
             raise UserError(
-                "unknown arm", got=name, expected=f"some of {', '.join(arms)}", where=f"{where}: --arms"
+                "unknown arm",
+                got=name,
+                expected=f"some of {', '.join(arms)}",
+                where=f"{source}: --arms",
+                cure=did_you_mean(name, arms),
             )
     baseline = content.get("baseline", Study().baseline)
     if baseline not in chosen:
@@ -86,7 +122,7 @@ def _chosen_arms(content: dict[str, Any], text: str, where: str) -> dict[str, An
             "the baseline must be among the arms",
             got=text,
             expected=f"{baseline},{text}",
-            where=f"{where}: --arms",
+            where=f"{source}: --arms",
         )
     return {name: arms[name] for name in chosen}
 
@@ -94,7 +130,3 @@ def _chosen_arms(content: dict[str, Any], text: str, where: str) -> dict[str, An
 def _data_name(content: dict[str, Any]) -> Any:
     data = content.get("data", {})
     return data.get("name", Data().name) if isinstance(data, dict) else data
-
-
-def _set(content: dict[str, Any], key: str, value: str | int) -> None:
-    override(content, f"{key}={json.dumps(value, ensure_ascii=False)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from regulab.cli.exits import guarded
 from regulab.errors import UserError
+from regulab.process import signals
 
 app = typer.Typer(help="Download a dataset, or check its files.", no_args_is_help=True)
 
@@ -29,8 +31,8 @@ def fetch(name: Name, data_root: Root = None) -> None:
     from regulab.data.fetch import fetch as fetch_files
 
     dataset, root = find_dataset(name), data_root or found_root()
-    with _transfers() as progress:
-        paths = fetch_files(dataset, root, progress)
+    with signals.unwinding("give the same command again to go on"), _transfers() as progress:
+        paths = fetch_files(dataset, root, progress, tell=lambda text: print(text, file=sys.stderr))
     for path in paths:
         print(path)
 

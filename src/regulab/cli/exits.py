@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec
 
 import typer
 
+import regulab
 from regulab.errors import UserError
+from regulab.process import signals
 
-FAULT, USER_ERROR, FAILED_RUNS, INTERRUPTED = 1, 2, 3, 130
+FAULT, USER_ERROR, FAILED_RUNS = 1, 2, 3
+AGAIN = "give the same command again to go on"
+DEBUG = "REGULAB_DEBUG=1 shows where"
+MOST_CHARACTERS = 2000  # of a message
+PACKAGE = Path(regulab.__file__).parent
 P = ParamSpec("P")
+
+# What a person can put right, where nothing closer to it has said so.
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -26,22 +41,47 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-            sys.stdout.flush()
-        except KeyboardInterrupt:
-            _leave("interrupted; give the same command again to go on", INTERRUPTED)
+            signals.check()
         except (typer.Exit, typer.Abort):
             raise
-        except BrokenPipeError:
-            _close_stdout()
-            raise typer.Exit(FAULT) from None
-        except Exception as error:
+        except BaseException as error:  # the chart converter's panics are no `Exception`
+            stopped = signals.received()
+            if stopped is not None or isinstance(error, KeyboardInterrupt):
+                number = stopped or signal.SIGINT
+                _leave(signals.farewell(number), signals.exit_code(number))
             if os.environ.get("REGULAB_DEBUG") == "1":
                 raise
-            if isinstance(error, UserError):
-                _leave(f"error: {error}", USER_ERROR)
-            _leave(f"error: {_one_line(error)} (REGULAB_DEBUG=1 shows where)", FAULT)
+            _leave(*explained(error))
 
     return wrapper
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """The message for an exception, and the exit code: 2 where a person can put it right, 1 elsewhere."""
+    if isinstance(error, UserError):
+        return failure(str(error)), USER_ERROR
+    if isinstance(error, OSError):
+        return _of_system(error)
+    if _out_of_memory(error):
+        cure = "fewer arms or a smaller train.batch_size need less"
+        return failure(f"out of memory{_where(error)}: {_first_line(error)}; {cure} ({DEBUG})"), FAULT
+    if isinstance(error, SystemExit):
+        return failure(f"something that was called ended the program{_where(error)} ({DEBUG})"), FAULT
+    text = _first_line(error)
+    name = type(error).__name__
+    return failure(f"{name}: {text} ({DEBUG})" if text else f"{name}{_where(error)} ({DEBUG})"), FAULT
+
+
+def failure(problem: str, where: str = "") -> str:
+    """An error as a person reads it, whatever stands in it: control characters as escapes, and not without end."""
+    text = f"error: {where}: {problem}" if where else f"error: {problem}"
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]} … ({len(text)} characters)"
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def _leave(message: str, code: int) -> None:
@@ -49,14 +89,39 @@ def _leave(message: str, code: int) -> None:
     raise typer.Exit(code) from None
 
 
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError):
-        text = error.strerror or "; ".join(line.strip() for line in str(error).splitlines())
-        return f"{error.filename}: {text}" if error.filename else text
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _of_system(error: OSError) -> tuple[str, int]:
+    text = (
+        error.strerror or "; ".join(line.strip() for line in str(error).splitlines()) or type(error).__name__
+    )
+    places = [os.fsdecode(p) for p in (error.filename, error.filename2) if isinstance(p, str | bytes)]
+    where = " → ".join(places)
+    if where and error.errno in FORBIDDEN:
+        return failure(f"{text}; expected permission to read and write here", where), USER_ERROR
+    if where and error.errno in MISPLACED:
+        return failure(text, where), USER_ERROR
+    if error.errno in FULL:
+        return failure(f"{text}; make room, then {AGAIN}", where), FAULT
+    return failure(f"{text} ({DEBUG})", where), FAULT
 
 
-def _close_stdout() -> None:
-    """Nobody reads stdout any more: what is still buffered must not complain when Python exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _out_of_memory(error: BaseException) -> bool:
+    """Python's and numpy's own, torch's for a device, and what torch says of a processor's."""
+    said = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _where(error: BaseException) -> str:
+    """`` in training/fleet.py, line 12``: the last place in regulab that an exception came through."""
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(PACKAGE)
+    ]
+    inner = [f for f in frames if not Path(f.filename).is_relative_to(PACKAGE / "cli")]
+    if not inner:
+        return ""
+    return f" in {Path(inner[-1].filename).relative_to(PACKAGE)}, line {inner[-1].lineno}"

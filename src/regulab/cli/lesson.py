@@ -11,6 +11,7 @@ import typer
 
 from regulab.cli.exits import guarded
 from regulab.errors import UserError
+from regulab.process import signals
 
 if TYPE_CHECKING:
     from regulab.lessons.lesson import Lesson
@@ -30,6 +31,12 @@ def lesson(
         "runs/lessons"
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1 …")] = "auto",
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--judge-again", help="Train nothing: judge the numbers that lie in --out by today's rules."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
 ) -> None:
     """Run a lesson, or all of them: the claim, the measured numbers, the answer, the figure."""
@@ -38,13 +45,17 @@ def lesson(
     from regulab.lessons.laboratory import Laboratory
     from regulab.lessons.page import write_page
     from regulab.lessons.printing import print_lesson
-    from regulab.lessons.telling import tell
+    from regulab.lessons.telling import retell, tell
     from regulab.terminal import output, progress_for
 
     chosen = _chosen(lessons(), name, image)
     told = []
-    with tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
+    with signals.unwinding(), tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
         for one in chosen:
+            if again:
+                told.append(retell(one, out))
+                print_lesson(told[-1], output())
+                continue
             if not quiet:
                 print(f"lesson {one.name}", file=sys.stderr, flush=True)
             laboratory = Laboratory(
@@ -57,7 +68,7 @@ def lesson(
             )
             told.append(tell(one, laboratory, out))
             print_lesson(told[-1], output())
-    page = write_page(told, out, "index" if name == ALL else name)
+        page = write_page(told, out, "index" if name == ALL else name)
     print(f"page: {page}")
 
 

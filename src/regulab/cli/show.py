@@ -7,14 +7,17 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import BaseModel
 
 from regulab.cli.arguments import DEFAULT_STUDY
 from regulab.cli.exits import guarded
 from regulab.config import build_study, builtin_studies, load_mapping, parse_yaml
-from regulab.errors import UserError
+from regulab.config.describing import properties, rule
+from regulab.config.effects import settle
+from regulab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from regulab.data import Dataset
@@ -33,6 +36,9 @@ class Kind(StrEnum):
     datasets = "datasets"
     studies = "studies"
     lessons = "lessons"
+    optimizers = "optimizers"
+    schedules = "schedules"
+    keys = "keys"
 
 
 @guarded
@@ -40,12 +46,18 @@ def show(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=", ".join(Kind))],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="One of them, in full; for arms a study, built-in or a file."),
+        typer.Argument(
+            metavar="NAME",
+            help="One of them, in full; for arms a study, built-in or a file; for keys also a section.",
+        ),
     ] = None,
 ) -> None:
     """Show what there is, or with NAME all about one: equation, parameters, source."""
     if kind is Kind.arms:
         print("\n".join(_arms(name or DEFAULT_STUDY)))
+        return
+    if kind is Kind.keys:
+        print("\n".join(_keys(name)))
         return
     entries = CATALOGUES[kind]()
     if name is None:
@@ -55,7 +67,8 @@ def show(
     elif name not in entries:
         listed = ", ".join(entries)
         expected = f"one of {listed}" if entries else f"nothing: there are no {kind.value} yet"
-        raise UserError("no such name", got=name, expected=expected, where=f"show {kind.value}")
+        cure = did_you_mean(name, entries)
+        raise UserError("no such name", got=name, expected=expected, where=f"show {kind.value}", cure=cure)
     else:
         print(entries[name][1]())
 
@@ -66,8 +79,45 @@ Entries = Mapping[str, tuple[str, Callable[[], str]]]  # name -> one line, and t
 def _arms(study: str) -> list[str]:
     from regulab.techniques import legends
 
-    content, where = load_mapping(study)
-    return list(legends(build_study(content, where)).values())
+    content, source = load_mapping(study)
+    with source.locating():
+        return list(legends(build_study(settle(content, source), source)).values())
+
+
+def _keys(chosen: str | None) -> list[str]:
+    """All keys of the study file, or one of them and what stands below it."""
+    from regulab.cli.reference import lines, study_keys
+
+    keys = study_keys()
+    found = [key for key in keys if chosen is None or f"{key.name}.".startswith(f"{chosen}.")]
+    if not found:
+        last = [key.name for key in keys if key.name.rpartition(".")[2] == chosen]
+        cure = f"did you mean {last[0]}?" if last else did_you_mean(chosen, [key.name for key in keys])
+        raise UserError(
+            "no such key", got=chosen, where="show keys", cure=cure, expected="one of `regulab show keys`"
+        )
+    return lines(found)
+
+
+def _optimizers() -> Entries:
+    from regulab.cli.reference import OPTIMIZERS
+
+    return _settings(OPTIMIZERS)
+
+
+def _schedules() -> Entries:
+    from regulab.cli.reference import SCHEDULES
+
+    return _settings(SCHEDULES)
+
+
+def _settings(found: Mapping[str, type[BaseModel]]) -> Entries:
+    from regulab.cli.reference import whole
+
+    return {
+        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(whole, kind))
+        for name, kind in found.items()
+    }
 
 
 def _techniques() -> Entries:
@@ -81,27 +131,13 @@ def _techniques() -> Entries:
 
 def _technique(kind: type[Technique]) -> str:
     """The docstring, and each parameter with its type, range and default as they are checked."""
-    schema = kind.model_json_schema()
-    required = schema.get("required", [])
     lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:"]
-    for field, rule in schema["properties"].items():
-        default = "required" if field in required else f"default {rule.get('default')}"
-        lines.append(f"  {field}: {_rule(rule)}; {default}")
+    for name, schema in properties(kind).items():
+        field = kind.model_fields[name]
+        default = "required" if field.is_required() else f"default {field.default}"
+        lines.append(f"  {name}: {rule(schema)}; {default}")
     lines.append(f"  {kind.name}: NUMBER is short for {kind.name}: {{{kind.scalar}: NUMBER}}")
     return "\n".join(lines)
-
-
-BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-
-
-def _rule(rule: Mapping[str, Any]) -> str:
-    """What a JSON schema allows, in words: ``number ≥ 0``, ``prox or subgradient``."""
-    if "anyOf" in rule:
-        return " or ".join(_rule(option) for option in rule["anyOf"])
-    if "enum" in rule:
-        return " or ".join(map(str, rule["enum"]))
-    bounds = [f"{sign} {rule[bound]:g}" for bound, sign in BOUNDS.items() if bound in rule]
-    return " ".join([rule.get("type", "any"), ", ".join(bounds)]).strip()
 
 
 def _description(part: Net | Norm) -> str:
@@ -169,6 +205,8 @@ CATALOGUES: dict[Kind, Callable[[], Entries]] = {
     Kind.datasets: _datasets,
     Kind.studies: _studies,
     Kind.lessons: _lessons,
+    Kind.optimizers: _optimizers,
+    Kind.schedules: _schedules,
 }
 
 

@@ -21,10 +21,12 @@ DRAWS = 5
 class AugmentSettings(Part):
     """How far images may be changed; everything off by default."""
 
-    rotate: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)] = 0.0  # degrees, either way
-    translate: NonNegative = 0.0  # pixels, either way, along each axis
-    scale: Fraction = 0.0  # enlarged or reduced by up to this fraction
-    flip: bool = False  # left to right, every second image on average
+    rotate: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)] = Field(
+        default=0.0, description="Degrees, either way."
+    )
+    translate: NonNegative = Field(default=0.0, description="Pixels, either way, along each axis.")
+    scale: Fraction = Field(default=0.0, description="Enlarged or reduced by up to this fraction.")
+    flip: bool = Field(default=False, description="Left to right, every second image on average.")
 
     @property
     def active(self) -> bool:

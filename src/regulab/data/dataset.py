@@ -19,6 +19,7 @@ class Images:
 
     pixels: NDArray[np.uint8]  # (N, H, W, C), C is 1 or 3
     labels: NDArray[np.int64]  # (N,)
+    notes: tuple[str, ...] = ()  # what was done to the files that a person should know
 
     def __post_init__(self) -> None:
         assert self.pixels.dtype == np.uint8
@@ -43,7 +44,10 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DatasetContent:
-    """A loaded dataset. Nothing of its test split is read before ``open_test`` is called."""
+    """A loaded dataset. Nothing of its test split is read before ``open_test`` is called.
+
+    ``open_test`` raises `UserError` where test files are damaged or differ in size or mode from the training images.
+    """
 
     name: str = ""
     class_names: tuple[str, ...]
@@ -51,6 +55,7 @@ class DatasetContent:
     validation_indices: NDArray[np.int64] | None  # the dataset's own validation part of ``train``, ascending
     open_test: Callable[[], Images]
     content_hash: str  # of ``train``
+    notes: tuple[str, ...] = ()  # what a person should know of the files: what was left out
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,62 +8,94 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.dataset import DatasetContent, Images
+from regulab.data.regular_file import most_bytes, open_regular, reason
 from regulab.errors import UserError
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x00000803, 0x00000801
+MNIST_BYTES = {  # decompressed, of MNIST and its replacements
+    "train-images-idx3-ubyte.gz": 16 + 60_000 * 28 * 28,
+    "train-labels-idx1-ubyte.gz": 8 + 60_000,
+    "t10k-images-idx3-ubyte.gz": 16 + 10_000 * 28 * 28,
+    "t10k-labels-idx1-ubyte.gz": 8 + 10_000,
+}
+MOST_DEFLATED = 1100  # bytes from one byte of a gzip stream; deflate gives 1,032 at most
 
 
 def read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     """The array in an IDX file, gzipped where the name ends in .gz; the magic's last byte counts its axes.
 
-    Raises `UserError`, naming the file, for a wrong magic number, a size that differs from what the
-    header declares, and a damaged gzip stream.
+    No more is decompressed than the header declares, and the header may declare no more than the memory and the size of
+    the file allow. Raises `UserError`, naming the file, for a wrong magic number, a size that differs from what the
+    header declares, a damaged gzip stream, and a file that cannot be read.
     """
-    content = _decompressed(path)
-    dimensions = magic & 0xFF
-    header = 4 * (1 + dimensions)
-    if len(content) < header:
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if path.suffix != ".gz":
+                return _array(file, magic, path, size)
+            with gzip.GzipFile(fileobj=file) as content:
+                return _array(cast(BinaryIO, content), magic, path, MOST_DEFLATED * size)
+    except UserError:
+        raise
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"damaged gzip file ({error})", where=str(path)) from error
+    except OSError as error:
+        raise UserError(f"cannot read the file ({reason(error)})", where=str(path)) from error
+
+
+def _array(content: BinaryIO, magic: int, path: Path, possible: int) -> NDArray[np.uint8]:
+    """The array in a stream that can hold ``possible`` bytes at most."""
+    header = 4 * (1 + (magic & 0xFF))
+    start = content.read(header)
+    if len(start) < header:
         raise UserError(
             "truncated IDX file",
-            got=f"{len(content)} bytes",
+            got=f"{len(start)} bytes",
             expected=f"a header of {header} bytes",
             where=str(path),
         )
-    found, *shape = (int(value) for value in np.frombuffer(content, ">u4", 1 + dimensions))
+    found, *shape = (int(value) for value in np.frombuffer(start, ">u4"))
     if found != magic:
         raise UserError(
             "wrong magic number", got=f"0x{found:08x}", expected=f"0x{magic:08x}", where=str(path)
         )
-    declared = header + math.prod(shape)
-    if len(content) != declared:
+    size, sizes = math.prod(shape), " × ".join(map(str, shape))
+    if size == 0:
+        raise UserError("the IDX file is empty", got=sizes, where=str(path))
+    if size > most_bytes():
         raise UserError(
-            "truncated IDX file" if len(content) < declared else "bytes after the end of the IDX data",
-            got=f"{len(content)} bytes",
-            expected=f"{declared} for sizes {' × '.join(map(str, shape))}",
+            "more data than there is memory for",
+            got=f"sizes {sizes}",
+            expected=f"at most {most_bytes():,} bytes, half of this machine's memory",
             where=str(path),
         )
-    if declared == header:
-        raise UserError("the IDX file is empty", got=" × ".join(map(str, shape)), where=str(path))
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _decompressed(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"damaged gzip file ({error})", where=str(path)) from error
+    if size > possible:
+        raise UserError(
+            "truncated IDX file",
+            got="a file too small for them",
+            expected=f"{header + size} bytes for sizes {sizes}",
+            where=str(path),
+        )
+    body = content.read(size + 1)
+    if len(body) != size:
+        raise UserError(
+            "truncated IDX file" if len(body) < size else "bytes after the end of the IDX data",
+            got=f"{header + len(body)} bytes" if len(body) < size else f"more than {header + size} bytes",
+            expected=f"{header + size} for sizes {sizes}",
+            where=str(path),
+        )
+    return np.frombuffer(body, np.uint8).reshape(shape)
 
 
 def idx_loader(name: str, folder: str, class_names: tuple[str, ...]) -> Callable[[Path], DatasetContent]:
@@ -109,8 +141,11 @@ def _load(name: str, folder: str, class_names: tuple[str, ...], root: Path) -> D
 def _locate(raw: Path, stem: str, name: str, root: Path) -> Path:
     """The gzip file, else the unpacked one: the order in which `regulab data verify` looks too."""
     for path in (raw / f"{stem}.gz", raw / stem):
-        if path.is_file():
-            return path
+        try:
+            if path.exists():
+                return path
+        except OSError as error:
+            raise UserError(f"cannot look for the file ({reason(error)})", where=str(path)) from error
     raise UserError(
         f"missing data file (looked in the data root {root})",
         expected=f"this file, with or without .gz; download it with `regulab data fetch {name}`,"

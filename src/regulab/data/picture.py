@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from regulab.data.decoding import COUNTED, count_frames, opened
 from regulab.errors import UserError
 
-# Formats that Pillow decodes itself; left to choose, it would start Ghostscript for a PostScript file.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-MOST_PIXELS = 50_000_000  # 200 MB as 32-bit levels
 LONGEST = 1200  # pixels a side that are kept: what a page shows of it
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,44 +34,30 @@ def load_picture(path: Path, longest: int = LONGEST) -> Picture:
     levels, v/65535. Transparent pixels are laid on white; of an animation the first frame counts; CMYK and palettes
     become RGB. A side longer than ``longest`` pixels is brought below by averaging squares of k × k pixels.
 
-    Raises `UserError` for what is not there, not a picture, damaged, of more than ``MOST_PIXELS`` pixels (before any of
-    them is decoded), or of levels without a known range.
+    Raises `UserError` for what is not there, not a picture, damaged, of more than `decoding.MOST_PIXELS` pixels
+    (before any of them is decoded), or of levels without a known range.
     """
+    _require_file(path)
+    with opened(path, "picture") as image:
+        frames = count_frames(image)
+        image.load()
+        return _picture(image, frames, longest, path)
+
+
+def _require_file(path: Path) -> None:
+    """Says plainly what is wrong most often; what else is wrong, `opened` says."""
     try:
-        if not path.is_file():
-            problem = "not a file" if path.exists() else "no such file"
-            raise UserError(problem, expected="a picture", where=str(path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of doubtful metadata and of size, which is looked at here
-            with Image.open(path, formats=FORMATS) as image:
-                _refuse_huge(image.size, path)
-                image.load()
-                return _picture(image, longest, path)
-    except Image.DecompressionBombError as error:
-        raise _too_large("several times as many", path) from error
-    except Image.UnidentifiedImageError as error:
-        raise UserError("not a picture", expected=f"one of {', '.join(FORMATS)}", where=str(path)) from error
-    # Pillow's decoders raise these for damaged files, by format and by the place of the damage.
-    except DAMAGE as error:
-        raise UserError(f"unreadable picture ({error})", where=str(path)) from error
+        path.stat()
+    except FileNotFoundError:
+        raise UserError("no such file", expected="a picture", where=str(path)) from None
+    except (OSError, ValueError):
+        return
 
 
-def _refuse_huge(size: tuple[int, int], path: Path) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
-        raise _too_large(f"{size[0]:,} × {size[1]:,} pixels", path)
-
-
-def _too_large(got: str, path: Path) -> UserError:
-    return UserError(
-        "the picture is too large", got=got, expected=f"at most {MOST_PIXELS:,} pixels", where=str(path)
-    )
-
-
-def _picture(image: Image.Image, longest: int, path: Path) -> Picture:
+def _picture(image: Image.Image, frames: int, longest: int, path: Path) -> Picture:
     notes = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # a camera's MPO holds previews or the other eye's view
-        notes.append(f"the first of {frames} frames")
+    if frames > 1:
+        notes.append(f"the first of {frames}{' or more' if frames == COUNTED else ''} frames")
     upright = ImageOps.exif_transpose(image)
     if upright.size != image.size or image.getexif().get(0x0112, 1) != 1:
         notes.append("turned as its EXIF orientation says")

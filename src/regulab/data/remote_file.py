@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHUNK = 1 << 20
+WRAPPER = 1 << 16  # bytes for a gzip header with a name and a comment
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
     """One gzip file of a dataset, kept in ``ROOT/folder/name``.
 
+    ``content_bytes`` is the size of the decompressed file, beyond which nothing is downloaded or decompressed.
     Exactly one digest is known: ``sha256`` of the decompressed bytes, which any gzip wrapper around the
     right content satisfies, or the ``md5`` that was published for the gzip file itself.
     """
@@ -22,12 +24,18 @@ class RemoteFile:
     name: str  # ends in .gz
     folder: str  # below the data root, such as MNIST/raw
     mirrors: tuple[str, ...]  # addresses that ``name`` is appended to, tried in this order
+    content_bytes: int
     sha256: str | None = None
     md5: str | None = None
 
     def __post_init__(self) -> None:
         assert self.name.endswith(".gz")
         assert (self.sha256 is None) != (self.md5 is None), f"{self.name}: one digest, of one kind"
+
+    @property
+    def most_bytes(self) -> int:
+        """The largest gzip file that can be right: what deflate cannot shrink grows by 5 bytes in 16,000."""
+        return self.content_bytes + self.content_bytes // 1000 + WRAPPER
 
     def path(self, root: Path) -> Path:
         return root / self.folder / self.name
@@ -44,10 +52,14 @@ class RemoteFile:
                 return None
             return f"MD5 of the gzip file is {found}, expected {self.md5} (compressing anew changes it, too)"
         try:
-            found = _digest_of_content(path)
+            content = _digest_of_content(path, self.content_bytes)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             return f"not a whole gzip file ({error})"
-        return None if found == self.sha256 else f"SHA-256 of the content is {found}, expected {self.sha256}"
+        if content is None:
+            return f"more than the {self.content_bytes:,} bytes of the content"
+        return (
+            None if content == self.sha256 else f"SHA-256 of the content is {content}, expected {self.sha256}"
+        )
 
     def problem_unpacked(self, path: Path) -> str | None:
         """As `problem`, for the decompressed file; asks for ``sha256``."""
@@ -61,9 +73,13 @@ def _digest_of_file(path: Path, kind: str) -> str:
         return hashlib.file_digest(file, kind).hexdigest()
 
 
-def _digest_of_content(path: Path) -> str:
-    digest = hashlib.sha256()
+def _digest_of_content(path: Path, most: int) -> str | None:
+    """SHA-256 of the decompressed bytes; None as soon as there are more than ``most``: few bytes can hold gigabytes."""
+    digest, size = hashlib.sha256(), 0
     with gzip.open(path, "rb") as file:
         while chunk := file.read(CHUNK):
+            size += len(chunk)
+            if size > most:
+                return None
             digest.update(chunk)
     return digest.hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.dataset import DatasetContent, Images
+from regulab.data.sealing import Seal
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Splits:
-    """The three parts of a study. The test split is read when ``open_test`` is called, after training."""
+    """The three parts of a study. The test split is opened by ``open_test``, once, after training.
+
+    `loading.load` reads it once before, to fix what it is (see `sealing`); of that, training sees nothing.
+    """
 
     train: Images
     validation: Images
@@ -29,6 +33,8 @@ class Splits:
     index_hash: str  # SHA-256 over the training and validation indices
     content_hash: str  # of the dataset's whole training split
     dataset: str
+    seal: Seal | None = None  # of the test split; None before `sealing.sealed`
+    notes: tuple[str, ...] = ()  # what a person should know of the files
 
 
 def split(content: DatasetContent, protocol: Protocol, train_images: int | None = None) -> Splits:
@@ -73,6 +79,7 @@ def _splits(
         index_hash=index_hash,
         content_hash=content.content_hash,
         dataset=content.name,
+        notes=(*content.notes, *content.train.notes),
     )
 
 

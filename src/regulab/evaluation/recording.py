@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from regulab.data.dataset import Images
+from regulab.errors import UserError
 from regulab.evaluation.misclassified import collect_mistakes
 from regulab.evaluation.testing import Tested, with_shared_orders
+from regulab.reading import predictions_path
 from regulab.run_directory.checksums import (
     RunChecksums,
     of_bytes,
@@ -43,7 +47,14 @@ def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], imag
             predictions=predictions_sum,
             weights=weights_sum,
         )
-    predictions = (store.read_predictions(result.arm, result.seed) for result in results)
+    predictions = [store.read_predictions(result.arm, result.seed) for result in results]
+    for result, found in zip(results, predictions, strict=True):
+        if found is not None and not np.array_equal(found.labels, images.labels):
+            raise UserError(
+                "these predictions are of another test split",
+                expected="one test split for all runs of a study",
+                where=str(predictions_path(store.path, result.arm, result.seed)),
+            )
     store.write_mistakes(collect_mistakes((p for p in predictions if p is not None), images))
     store.write_orders(orders)
     store.write_checksums(checksums)

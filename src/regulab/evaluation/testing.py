@@ -1,4 +1,4 @@
-"""Testing: the only reader of the test split, once, after training."""
+"""Testing: opens the test split once, after training; before, it was read only to fix what it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from regulab.data.dataset import Images
 from regulab.evaluation.sparsity import weight_measures
@@ -72,15 +73,26 @@ def _test_crew(
             test_accuracy=float(test_accuracy[row]),
             train_loss=float(train_loss[row]),
             train_accuracy=float(train_accuracy[row]),
-            **weight_measures(weights, initial),
+            **weight_measures(weights, initial, material.idle(run)),
         )
         predictions = Predictions(
             labels=images.labels,
             predicted=predicted[:, row].cpu().numpy(),
             confidence=confidence[:, row].float().cpu().numpy(),
         )
-        tested.append(Tested(result, tuple(trained.logs[position].orders), predictions, weights))
+        shared = with_shared_names(weights, initial)
+        tested.append(Tested(result, tuple(trained.logs[position].orders), predictions, shared))
     return tested
+
+
+def with_shared_names(weights: Arrays, module: nn.Module) -> Arrays:
+    """The weights under every name that the network has for them: what two layers share has two."""
+    first = {id(tensor): name for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    every = (
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    )
+    return {**weights, **{name: weights[first[id(tensor)]] for name, tensor in every}}
 
 
 def untested(trained: Trained, position: int, material: Material) -> Result:

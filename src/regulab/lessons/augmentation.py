@@ -334,12 +334,12 @@ def _gap_row(
 
 def _narrower(values: Values) -> Answer:
     changes = [values["gap_change_rotate"], values["gap_change_both"]]
-    return graded(changes == ["lower"] * 2, in_part="lower" in changes)
+    return graded(changes == ["lower"] * 2, in_part="lower" in changes, tests=changes)
 
 
 def _better(values: Values) -> Answer:
     verdicts = [values["verdict_rotate"], values["verdict_both"]]
-    return graded(verdicts == ["better"] * 2, in_part="better" in verdicts)
+    return graded(verdicts == ["better"] * 2, in_part="better" in verdicts, tests=verdicts)
 
 
 LESSON = Lesson(
@@ -351,15 +351,16 @@ LESSON = Lesson(
             statement="Augmentation narrows the gap between training and test accuracy of an overfitting network.",
             rule=(
                 f"holds if the gap is lower than without augmentation for {ROTATE} and for {BOTH} (paired sign-flip"
-                " tests over the seeds, Holm-adjusted p below 0.05); in part if for one of them; else it does not"
+                " tests over the seeds, Holm-adjusted p below 0.05); in part if for one of them; not shown if for"
+                " neither and one is undecided; else it does not"
             ),
             judge=_narrower,
         ),
         Claim(
             statement="Augmentation raises the test accuracy of an overfitting network.",
             rule=(
-                f"holds if the verdicts on {ROTATE} and on {BOTH} are both `better`; in part if one is; else it does"
-                " not"
+                f"holds if the verdicts on {ROTATE} and on {BOTH} are both `better`; in part if one is; not shown if"
+                " neither is and one is `undecided`; else it does not"
             ),
             judge=_better,
         ),
@@ -367,14 +368,14 @@ LESSON = Lesson(
             statement="An overfitting network performs better when it processes more training data.",
             rule=(
                 f"holds if {TIMES} times the images, in as many steps, give a higher test accuracy (sign-flip test over"
-                " the seeds, p below 0.05); else it does not"
+                " the seeds, p below 0.05); not shown if p is larger; does not hold if it is lower"
             ),
-            judge=lambda values: graded(values["more_images"] == "higher"),
+            judge=lambda values: graded(values["more_images"] == "higher", tests=[values["more_images"]]),
         ),
         Claim(
             statement="An augmentation that does not keep the class, turning by any angle, costs test accuracy.",
-            rule=f"holds if the verdict on {ANY} is `worse`; else it does not",
-            judge=lambda values: graded(values["verdict_any"] == "worse"),
+            rule=f"holds if the verdict on {ANY} is `worse`; not shown if it is `undecided`; else it does not",
+            judge=lambda values: graded(values["verdict_any"] == "worse", tests=[values["verdict_any"]]),
         ),
     ],
     text=TEXT,

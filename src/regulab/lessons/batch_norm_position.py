@@ -281,11 +281,13 @@ LESSON = Lesson(
             statement="Batch normalization before ReLU gives a better test accuracy than after it.",
             rule=(
                 "holds if the verdict on before against after is `better`; holds in part if it is `equivalent`"
-                " (nothing is lost by following the custom); does not hold here if it is `worse`, or `undecided`: a"
-                " difference that these seeds do not show"
+                " (nothing is lost by following the custom); not shown here if it is `undecided`; does not hold here if"
+                " it is `worse`"
             ),
             judge=lambda values: graded(
-                values["verdict"] == "better", in_part=values["verdict"] == "equivalent"
+                values["verdict"] == "better",
+                in_part=values["verdict"] == "equivalent",
+                tests=[values["verdict"]],
             ),
         ),
         Claim(

@@ -158,7 +158,7 @@ def _one_seed(
 ) -> dict[str, NDArray[np.float64]]:
     module, x = trial.module("batch norm", seed), versions[0]
     batch = batch_mode(module)
-    generator = Streams(trial.study.name, seed).generator("test order")
+    generator = Streams(trial.study.stream_key, seed).generator("test order")
     order = generator.permutation(len(labels))
     by_class = order[np.argsort(labels.numpy()[order], kind="stable")]
     sizes = [size for size in SIZES if size <= len(labels)]

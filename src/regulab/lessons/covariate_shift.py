@@ -16,6 +16,7 @@ from regulab.lessons.budget import few_images
 from regulab.lessons.channel_scales import NETWORKS, PLACES, SCALES, Scales, measure_scales
 from regulab.lessons.laboratory import Aboard, Laboratory
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Picture, Table, Values, graded
+from regulab.lessons.passages import reached_for_good
 from regulab.lessons.probing import outputs
 from regulab.reporting.theme import Theme
 
@@ -50,9 +51,9 @@ noise behind each norm that changes in every step, $z = s_t\,\mathrm{BN}(x) + m_
 every channel and step (here $s_t$ from 0.5 to 1.5 and $m_t$ from −0.5 to 0.5, uniform). That brings the shift back by
 force. If less shift were the reason for fast training, these nets should be as slow as those without a norm. Their
 explanation is another: batch norm makes the loss smoother, so that gradients stay right over longer steps. Each net
-is given the better of two learning rates here, and *steps* are those to a training loss of 1
-and to one of 0.2, noise included. The
-part of the advantage that stays is
+is given the better of two learning rates here, and *steps* are those after which
+the training loss stays at 1 or below, and at 0.2 or below, to the end, noise included. The part of the advantage that
+stays is
 
 $$\mathrm{kept} = \frac{\mathrm{steps}_{\mathrm{none}} - \mathrm{steps}_{\mathrm{noise}}}
 {\mathrm{steps}_{\mathrm{none}} - \mathrm{steps}_{\mathrm{batch\ norm}}} .$$
@@ -141,8 +142,7 @@ def _watch(laboratory: Laboratory, norm: str, rate: float) -> tuple[Watched, int
     parts = [_watch_crew(_aboard(laboratory, norm, rate, group)) for group in groups]
     loss, quantiles, deviation = (np.concatenate([part[k] for part in parts]) for k in range(3))
     per_epoch = parts[0][3]
-    reached = loss <= np.array(TARGETS)[:, None, None]
-    epochs = np.where(reached.any(-1), reached.argmax(-1) + 1.0, EPOCHS + 1.0)
+    epochs = reached_for_good(loss <= np.array(TARGETS)[:, None, None])
     return Watched(loss, quantiles, deviation, epochs * per_epoch), per_epoch
 
 

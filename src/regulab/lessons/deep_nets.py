@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from regulab.lessons.budget import few_images
 from regulab.lessons.laboratory import Laboratory
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Picture, Table, Values, graded
+from regulab.lessons.passages import reached_for_good
 from regulab.reporting.theme import Theme
 
 DEPTHS = (2, 4, 8, 12)
@@ -40,7 +41,8 @@ $$\mathrm{BN}(\alpha w * a) = \mathrm{BN}(w * a), \qquad
 so a step that is too long makes the weights larger, and with larger weights the next gradient is smaller. That is why
 larger learning rates are thought to be safe with it.
 
-A learning rate is called **usable** here if every seed reaches a training accuracy of 95 % within the epochs allowed.
+A learning rate is called **usable** here if every seed reaches a training accuracy of 95 % for good within the epochs
+allowed: from some epoch on it never falls below again, to the last. The first epoch there would flatter noisy curves.
 Every net is trained at every rate of the grid; *epochs to 95 %* are those at the net's own best rate, so neither kind
 is held back by a rate that was chosen for the other.
 """
@@ -50,7 +52,8 @@ is held back by a rate that was chosen for the other.
 class Grid:
     """What the nets of one kind did: ``epochs`` and ``accuracy`` ``(depths, rates, S)``.
 
-    ``epochs`` to the target, EPOCHS + 1 where it was not reached; ``accuracy`` is the highest of an epoch, in percent.
+    ``epochs`` to the target for good, EPOCHS + 1 where it was not reached; ``accuracy`` is the highest of an epoch, in
+    percent.
     """
 
     epochs: NDArray[np.float64]
@@ -104,7 +107,7 @@ def _measure(laboratory: Laboratory) -> Measured:
             f" SGD with momentum 0.9 and a constant rate, {seeds} seed{'s' if seeds > 1 else ''}, at"
             f" most {EPOCHS} epochs. Accuracy is the mean over the batches of an epoch as they are trained on. Runs"
             f" still below {GIVEN_UP_BELOW:g} % in epoch {GIVEN_UP_AT} are given up; what does not reach {TARGET:g} %"
-            f" counts as {EPOCHS + 1} epochs."
+            f" for good counts as {EPOCHS + 1} epochs."
         ),
         tables=[_table(grids)],
     )
@@ -144,16 +147,15 @@ def _train(
     history = np.zeros((0, seeds))
     for epoch in range(1, EPOCHS + 1):
         history = np.vstack([history, crew.train_epoch(epoch).accuracy.cpu().numpy()])
-        highest = history.max(0)
-        if np.all((highest >= TARGET) | (epoch >= GIVEN_UP_AT) & (highest < GIVEN_UP_BELOW)):
+        if epoch >= GIVEN_UP_AT and np.all(history.max(0) < GIVEN_UP_BELOW):
             break
     return epochs_to(TARGET, history), history.max(0)
 
 
 def epochs_to(target: float, history: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The first epoch, from 1, in which each run of ``history`` ``(epochs, S)`` is at ``target``; else EPOCHS + 1."""
-    reached = history >= target
-    return np.where(reached.any(0), reached.argmax(0) + 1.0, EPOCHS + 1.0)
+    """The epoch from which each run of ``history`` ``(epochs, S)`` stays at ``target`` or above; else EPOCHS + 1."""
+    epochs = reached_for_good(history.transpose() >= target)
+    return np.where(epochs <= len(history), epochs, EPOCHS + 1.0)
 
 
 def _faster(values: Values) -> list[bool]:
@@ -308,7 +310,8 @@ LESSON = Lesson(
         Claim(
             statement=f"Plain nets reach {TARGET:g} % training accuracy in fewer epochs with batch normalization.",
             rule=(
-                f"holds if, at the best rate of the grid, the mean number of epochs is lower with it at every depth"
+                f"holds if, at the best rate of the grid, the mean number of epochs until accuracy never falls below"
+                f" that again is lower with it at every depth"
                 f" ({', '.join(map(str, DEPTHS))}); in part if at some; else it does not hold"
             ),
             judge=lambda values: graded(all(_faster(values)), in_part=any(_faster(values))),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from regulab.lessons.dropout_figures import DRAWS_SHOWN, Evidence, Expectation, Masks, draw
 from regulab.lessons.laboratory import Laboratory, Trial
-from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, Values, graded
+from regulab.lessons.lesson import UNDECIDED, Answer, Claim, Lesson, Measured, Number, Table, Values, graded
 from regulab.lessons.pairs import interval_text, words
 from regulab.models.dropout import Dropout, DropoutDraws
 from regulab.models.norms.batch import BatchNorm
@@ -408,18 +408,18 @@ def _expectation_kept(values: Values) -> Answer:
 def _less_adapted(values: Values) -> Answer:
     found = _words_at_useful(values)
     both = found["deletion"] + found["correlation"]
-    return graded(set(both) == {"lower"}, in_part="lower" in both)
+    return graded(set(both) == {"lower"}, in_part="lower" in both, tests=both or [UNDECIDED])
 
 
 def _narrower(values: Values) -> Answer:
     found = _words_at_useful(values)["gap"]
-    return graded(set(found) == {"lower"}, in_part="lower" in found)
+    return graded(set(found) == {"lower"}, in_part="lower" in found, tests=found or [UNDECIDED])
 
 
 def _better(values: Values) -> Answer:
     verdicts = list(_by_rate(values["verdicts"]).values())
     better, worse = "better" in verdicts, "worse" in verdicts or "diverged" in verdicts
-    return graded(better and not worse, in_part=better)
+    return graded(better and not worse, in_part=better, tests=verdicts)
 
 
 LESSON = Lesson(
@@ -442,7 +442,8 @@ LESSON = Lesson(
             rule=(
                 "holds if, at every rate whose verdict on test accuracy is not `worse`, deleting a channel costs less"
                 " accuracy and channels correlate less than at rate 0 (paired sign-flip tests over the seeds,"
-                " Holm-adjusted p below 0.05); in part if one of these; else it does not"
+                " Holm-adjusted p below 0.05); in part if one of these; not shown if none of them but one is undecided,"
+                " or every rate is `worse`; else it does not"
             ),
             judge=_less_adapted,
         ),
@@ -450,8 +451,8 @@ LESSON = Lesson(
             statement="Dropout narrows the gap between training and test accuracy.",
             rule=(
                 "holds if, at every rate whose verdict on test accuracy is not `worse`, the gap is lower than at rate 0"
-                " (paired sign-flip tests over the seeds, Holm-adjusted p below 0.05); in part if at some; else it does"
-                " not"
+                " (paired sign-flip tests over the seeds, Holm-adjusted p below 0.05); in part if at some; not shown"
+                " if at none but one is undecided, or every rate is `worse`; else it does not"
             ),
             judge=_narrower,
         ),
@@ -459,7 +460,7 @@ LESSON = Lesson(
             statement="Dropout raises the test accuracy of an overfitting network.",
             rule=(
                 "holds if the verdict is `better` for some rate and for none `worse` or `diverged`; in part if there is"
-                " one `better` beside these; else it does not"
+                " one `better` beside these; not shown if there is none but one is `undecided`; else it does not"
             ),
             judge=_better,
         ),

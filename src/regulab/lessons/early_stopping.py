@@ -362,27 +362,30 @@ LESSON = Lesson(
             statement="Going on past the stop costs: the loss on unseen images rises.",
             rule=(
                 "holds if the test loss at the end is higher than that of the stopped network (paired sign-flip test"
-                " over the seeds, p below 0.05); else it does not"
+                " over the seeds, p below 0.05); not shown if p is larger; does not hold if it is lower"
             ),
-            judge=lambda values: graded(values["cost_word"] == "higher"),
+            judge=lambda values: graded(values["cost_word"] == "higher", tests=[values["cost_word"]]),
         ),
         Claim(
             statement="Early stopping combats overfitting: it raises test accuracy.",
             rule=(
                 f"holds if the verdict on {STOPPED} against training {END} is `better`; in part if it is `equivalent`,"
-                " the same accuracy in fewer epochs; else it does not"
+                " the same accuracy in fewer epochs; not shown if it is `undecided`; else it does not"
             ),
             judge=lambda values: graded(
-                values["verdict"] == "better", in_part=values["verdict"] == "equivalent"
+                values["verdict"] == "better",
+                in_part=values["verdict"] == "equivalent",
+                tests=[values["verdict"]],
             ),
         ),
         Claim(
             statement="Where the validation loss rises, validation accuracy falls.",
             rule=(
                 "holds if, in runs that go on, validation accuracy at the end is lower than at the epoch of the lowest"
-                " validation loss (paired sign-flip test over the seeds, p below 0.05); else it does not"
+                " validation loss (paired sign-flip test over the seeds, p below 0.05); not shown if p is larger; does"
+                " not hold if it is higher"
             ),
-            judge=lambda values: graded(values["val_word"] == "lower"),
+            judge=lambda values: graded(values["val_word"] == "lower", tests=[values["val_word"]]),
         ),
     ],
     text=TEXT,

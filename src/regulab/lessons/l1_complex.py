@@ -248,9 +248,10 @@ def _table(fits: Mapping[str, Fits], linear: Mapping[str, Array], verdicts: Mapp
 
 
 def _cannot_learn(values: Values) -> Answer:
-    worse = [values[f"verdict: {name}"] == "worse" for name in COMPLEX]
+    verdicts = [values[f"verdict: {name}"] for name in COMPLEX]
+    worse = [verdict == "worse" for verdict in verdicts]
     fails = [values[f"L1: {name}"] < LEARNED <= values[f"L2: {name}"] for name in COMPLEX]
-    return graded(all(worse) and all(fails), in_part=any(worse))
+    return graded(all(worse) and all(fails), in_part=any(worse), tests=verdicts)
 
 
 def _readable(values: Values) -> Answer:
@@ -278,7 +279,8 @@ LESSON = Lesson(
             rule=(
                 f"holds if on both complex targets the L1 network is worse than the L2 network (paired tests, margin"
                 f" {MARGIN:g} point) and explains under {LEARNED:g} % of the variance where L2 explains that or more;"
-                " in part if it is worse on any of them; else it does not hold"
+                " in part if it is worse on any of them; not shown if on none but a test is undecided; else it does not"
+                " hold"
             ),
             judge=_cannot_learn,
         ),

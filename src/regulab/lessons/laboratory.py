@@ -28,7 +28,6 @@ from regulab.statistics import Comparison, compare
 from regulab.store import RunDirectory
 from regulab.study import train_missing
 from regulab.training.batches import ImageTensors
-from regulab.training.checks import check_model
 from regulab.training.crew import Crew, Material, Run
 from regulab.training.loop import make_crew
 from regulab.training.planning import choose_engine
@@ -81,7 +80,6 @@ class Laboratory:
         )
         splits = load(study.data, study.protocol, self.data_root)
         material = prepare(study, splits, self.device)
-        check_model(material, arms)
         directory = self.scratch / file_name(study.name)
         resolved = study.model_copy(update={"resolved": findings(study, splits, material)})
         with RunDirectory.open(directory, resolved, fresh=True) as store:

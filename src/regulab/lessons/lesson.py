@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ class Answer(StrEnum):
     HOLDS = "holds"
     IN_PART = "holds in part"
     NOT_HERE = "does not hold here"
+    NOT_SHOWN = "not shown here"  # a test that the answer rests on is undecided
 
 
 Values = Mapping[str, Any]  # the measured numbers by key: floats, or words such as a verdict
@@ -28,8 +29,8 @@ Values = Mapping[str, Any]  # the measured numbers by key: floats, or words such
 class Claim:
     """One sentence that numbers can contradict.
 
-    ``rule`` says in words, with every threshold, when it holds, holds in part, or does not; ``judge`` is that rule
-    as a function of the numbers alone.
+    ``rule`` says in words, with every threshold, when it holds, holds in part, or does not, and where it rests on a
+    test, when it is not shown; ``judge`` is that rule as a function of the numbers alone.
     """
 
     statement: str
@@ -124,10 +125,24 @@ class Lesson:
 
 
 def overall(answers: Sequence[Answer]) -> Answer:
-    """The answer to a lesson: that of its claims where they agree, else ``holds in part``."""
-    return answers[0] if len(set(answers)) == 1 else Answer.IN_PART
+    """The answer to a lesson: that of its claims where they agree; ``holds in part`` where any of them does.
+
+    Of claims that partly do not hold and partly are not shown, the weaker: ``not shown here``.
+    """
+    if len(set(answers)) == 1:
+        return answers[0]
+    return Answer.NOT_SHOWN if set(answers) == {Answer.NOT_HERE, Answer.NOT_SHOWN} else Answer.IN_PART
 
 
-def graded(holds: bool, in_part: bool = False) -> Answer:
-    """The commonest judge: ``holds``, else perhaps ``holds in part``, else ``does not hold here``."""
-    return Answer.HOLDS if holds else Answer.IN_PART if in_part else Answer.NOT_HERE
+UNDECIDED = "undecided"  # what a test says that shows neither a difference nor that there is none
+
+
+def graded(holds: bool, in_part: bool = False, *, tests: Iterable[str] = ()) -> Answer:
+    """The commonest judge: ``holds``, else perhaps ``holds in part``, else ``does not hold here``.
+
+    ``tests`` are the words of the tests that the answer rests on. If any of them is undecided, the claim that neither
+    holds nor holds in part is not refuted but ``not shown here``.
+    """
+    if holds or in_part:
+        return Answer.HOLDS if holds else Answer.IN_PART
+    return Answer.NOT_SHOWN if UNDECIDED in tests else Answer.NOT_HERE

@@ -139,7 +139,7 @@ def _measure(laboratory: Laboratory) -> Measured:
 
 
 def _directions(trial: Trial, arm: str, seed: int) -> list[dict[str, Any]]:
-    streams = Streams(trial.study.name, seed)
+    streams = Streams(trial.study.stream_key, seed)
     module = trial.module(arm, seed)
     return [
         filter_normalized_direction(module, partial(streams.generator, "direction", epoch=which))
@@ -311,17 +311,18 @@ def _planes(evidence: Evidence, theme: Theme) -> Figure:
 
 def _flatter(key: str, v: Values) -> Answer:
     verdicts = [v[f"verdict_{part}_{key}"] for part in PARTS]
-    return graded(verdicts == ["flatter"] * 2, in_part="flatter" in verdicts)
+    return graded(verdicts == ["flatter"] * 2, in_part="flatter" in verdicts, tests=verdicts)
 
 
 def _wider(v: Values) -> Answer:
     verdicts = [v["verdict_train_no_norm"], v["verdict_train_no_norm_batch"]]
-    return graded(verdicts == ["sharper"] * 2, in_part="sharper" in verdicts)
+    return graded(verdicts == ["sharper"] * 2, in_part="sharper" in verdicts, tests=verdicts)
 
 
 RULE = (
     f"holds if the arm's rise is less (sign-flip test over seeds, Holm-adjusted p under {ALPHA:g}) by"
-    " training and by validation loss; in part if by one of them; else it does not"
+    " training and by validation loss; in part if by one of them; not shown if by none and a test is undecided; else it"
+    " does not"
 )
 LESSON = Lesson(
     name="network-surface",
@@ -333,7 +334,8 @@ LESSON = Lesson(
             rule=(
                 "holds if no norm's rise of the training loss is more (sign-flip test over seeds,"
                 f" Holm-adjusted p under {ALPHA:g}) than batch norm's with running averages, and than"
-                " batch norm's with batch statistics; in part if than one of them; else it does not"
+                " batch norm's with batch statistics; in part if than one of them; not shown if than none and"
+                " a test is undecided; else it does not"
             ),
             judge=_wider,
         ),

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Sequence
-from datetime import date
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-import torch
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-import regulab
 from regulab.files import write_whole
 from regulab.lessons.telling import Told
 from regulab.reporting.templating import environment, source
-from regulab.training.environment import processor
 
 
 def markdown(told: Sequence[Told], footer: str) -> bytes:
@@ -76,9 +70,17 @@ def write_page(told: Sequence[Told], out: Path, name: str) -> Path:
 
 
 def _footer(told: Sequence[Told]) -> str:
-    seconds = sum(one.seconds for one in told)
-    return (
-        f"Measured on {date.today().isoformat()} in {seconds:.0f} s, figures included, with regulab"
-        f" {regulab.__version__}, torch {torch.__version__}, numpy {np.__version__}, Python"
-        f" {platform.python_version()}, on {processor()}, {torch.get_num_threads()} threads."
-    )
+    """When and on what the numbers were measured; lessons measured alike share a sentence."""
+    alike: dict[str, list[Told]] = {}
+    for one in told:
+        alike.setdefault(one.occasion.measured, []).append(one)
+    common = max(alike, key=lambda where: len(alike[where]))
+    sentences = []
+    for where, lessons in sorted(alike.items(), key=lambda pair: pair[0] != common):
+        which = (
+            "Measured" if where == common else f"{', '.join(one.lesson.name for one in lessons)}: measured"
+        )
+        seconds = [one.occasion.seconds for one in lessons if one.occasion.seconds is not None]
+        took = f", in {sum(seconds):.0f} s, figures included" if len(seconds) == len(lessons) else ""
+        sentences.append(f"{which} {where}{took}.")
+    return " ".join(sentences)

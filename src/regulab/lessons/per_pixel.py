@@ -13,7 +13,7 @@ from torch import Tensor
 from regulab.data.dataset import Images
 from regulab.data.preprocessing import Preprocessing
 from regulab.lessons.laboratory import Laboratory, Trial
-from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Values, graded
+from regulab.lessons.lesson import UNDECIDED, Answer, Claim, Lesson, Measured, Number, Values, graded
 from regulab.lessons.per_pixel_figures import CHANNEL, NORMALIZE, PIXEL, Evidence, Maps, draw
 from regulab.records import StudyRecords
 from regulab.statistics import Comparison, compare
@@ -247,12 +247,13 @@ def _border(values: Values) -> Answer:
 
 
 def _no_gain(values: Values) -> Answer:
-    return graded(values["verdict"] in ("worse", "equivalent"), in_part=values["verdict"] == "undecided")
+    return graded(values["verdict"] in ("worse", "equivalent"), tests=[values["verdict"]])
 
 
 def _fragile(values: Values) -> Answer:
+    decided = values["lost_p"] < ALPHA
     more = values["lost_pixel"] > values["lost_channel"]
-    return graded(more and values["lost_p"] < ALPHA, in_part=more)
+    return graded(decided and more, tests=[] if decided else [UNDECIDED])
 
 
 LESSON = Lesson(
@@ -284,7 +285,7 @@ LESSON = Lesson(
         Claim(
             statement="Constants per pixel make no better network than constants per channel.",
             rule=(
-                "holds if the verdict on test accuracy is worse or equivalent; in part if undecided; does not hold if"
+                "holds if the verdict on test accuracy is worse or equivalent; not shown if undecided; does not hold if"
                 " better"
             ),
             judge=_no_gain,
@@ -292,8 +293,8 @@ LESSON = Lesson(
         Claim(
             statement="A stray white pixel costs a network with constants per pixel more accuracy.",
             rule=(
-                f"holds if the mean loss is larger and the paired sign-flip test gives p < {ALPHA:g}; in part if only"
-                " larger; else it does not"
+                f"holds if the mean loss is larger and the paired sign-flip test gives p < {ALPHA:g}; not shown if p is"
+                " larger; does not hold if the mean loss is smaller at such a p"
             ),
             judge=_fragile,
         ),

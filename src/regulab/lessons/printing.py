@@ -12,7 +12,7 @@ from rich.text import Text
 from regulab.lessons.lesson import Answer
 from regulab.lessons.telling import Told
 
-STYLES = {Answer.HOLDS: "green", Answer.IN_PART: "cyan", Answer.NOT_HERE: "red"}
+STYLES = {Answer.HOLDS: "green", Answer.IN_PART: "cyan", Answer.NOT_HERE: "red", Answer.NOT_SHOWN: "yellow"}
 
 
 def print_lesson(told: Told, console: Console) -> None:

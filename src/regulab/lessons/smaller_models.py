@@ -279,12 +279,14 @@ def _maintained(values: Values) -> Answer:
     def any_at(fraction: str) -> bool:
         return any(values[f"{arm} {fraction}"] in MAINTAINED for arm in NAMES)
 
-    return graded(any_at("25%"), in_part=any_at("50%"))
+    tests = [values[f"{arm} {fraction}"] for arm in NAMES for fraction in ("25%", "50%")]
+    return graded(any_at("25%"), in_part=any_at("50%"), tests=tests)
 
 
 def _l1_prepares(values: Values) -> Answer:
-    better = [values[f"l1 over {arm}"] == "better" for arm in ("none", "l2")]
-    return graded(all(better), in_part=any(better))
+    verdicts = [values[f"l1 over {arm}"] for arm in ("none", "l2")]
+    better = [verdict == "better" for verdict in verdicts]
+    return graded(all(better), in_part=any(better), tests=verdicts)
 
 
 LESSON = Lesson(
@@ -297,7 +299,7 @@ LESSON = Lesson(
             rule=(
                 "holds if with 25 % of the weights kept some arm (none, L1 or L2) is equivalent to or better than the"
                 f" unpruned network without a penalty (paired tests, margin {MARGIN:g} point); in part if only with"
-                " 50 %; else it does not hold"
+                " 50 %; not shown if with neither and a test is undecided; else it does not hold"
             ),
             judge=_maintained,
         ),
@@ -305,7 +307,7 @@ LESSON = Lesson(
             statement="L1 prepares a network for this better than L2, or than no penalty.",
             rule=(
                 "holds if with 25 % of the weights kept L1 is better than both (paired tests); in part if than one of"
-                " them; else it does not hold"
+                " them; not shown if than neither and a test is undecided; else it does not hold"
             ),
             judge=_l1_prepares,
         ),

@@ -6,26 +6,53 @@ import hashlib
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models.dropout import adopt
-from regulab.models.own import is_own, own_net, own_source
+from regulab.models.generators import keyed_generators
+from regulab.models.own import (
+    REPEATABLE,
+    WHERE,
+    is_own,
+    lazy,
+    materialize,
+    own_net,
+    own_sources,
+    refresh,
+    refuse_tensors,
+    starts,
+)
 from regulab.models.parts import Net, Norm
 from regulab.registry import catalogue, lookup
 from regulab.streams import Streams
+
+__all__ = [
+    "NETS",
+    "NORMS",
+    "WHERE",
+    "build",
+    "file_hashes",
+    "fingerprint",
+    "is_own",
+    "refresh",
+    "weights_hash",
+]
 
 NETS: dict[str, Net] = catalogue("regulab.models.nets", Net)
 NORMS: dict[str, Norm] = catalogue("regulab.models.norms", Norm)
 
 
-def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.Module:
+def build(
+    model: Model, in_channels: int, classes: int, streams: Streams, images: Tensor | None = None
+) -> nn.Module:
     """The network of a study with the initial weights of a seed.
 
     Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
     of its ``reset_parameters``; so a layer that a model adds changes no other layer's weights. A person's own
-    network keeps what its constructor made, under one stream for the whole of it.
+    network keeps what its constructor made, under one stream for the whole of it, from which Python's, numpy's and
+    torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``.
     """
     net = own_net(model.name) if is_own(model.name) else lookup(NETS, model.name, "model", "model.name")
     norm = lookup(NORMS, model.norm, "norm", "model.norm")
@@ -33,14 +60,37 @@ def build(model: Model, in_channels: int, classes: int, streams: Streams) -> nn.
         chosen = getattr(model, choice)
         if choice not in net.takes and chosen != Model.model_fields[choice].default:
             raise UserError(f"{model.name} leaves no choice of this", got=chosen, where=f"model.{choice}")
-    with torch.random.fork_rng(devices=[]):
-        _seed_torch(streams, "construction")
-        module = adopt(net.build(in_channels, classes, norm, model))
+    with keyed_generators(streams, "initial weights", "construction"):
+        module = net.build(in_channels, classes, norm, model)
+        if model.name not in NETS:
+            return _own(module, model, images, streams, (in_channels, classes))
+        module = adopt(module)
         for name, layer in module.named_modules():
-            if model.name in NETS and hasattr(layer, "reset_parameters"):
+            if hasattr(layer, "reset_parameters"):
                 _seed_torch(streams, name)
                 layer.reset_parameters()
     return module
+
+
+def _own(
+    module: nn.Module, model: Model, images: Tensor | None, streams: Streams, sizes: tuple[int, int]
+) -> nn.Module:
+    """A person's network with sizes and ours in the place of torch's dropout.
+
+    Raises `UserError` where it starts elsewhere than when this process built it before.
+    """
+    if images is not None:
+        materialize(module, model.name, images)
+    refuse_tensors(module, model.name)
+    if not lazy(module):
+        found, shape = weights_hash(module), () if images is None else images.shape
+        if starts(model.name).setdefault((model, streams, *sizes, *shape), found) != found:
+            raise UserError(
+                f"{model.name} built twice for seed {streams.seed} has other initial weights the second time",
+                expected=REPEATABLE,
+                where=WHERE,
+            )
+    return adopt(module)
 
 
 def _seed_torch(streams: Streams, name: str) -> None:
@@ -48,13 +98,32 @@ def _seed_torch(streams: Streams, name: str) -> None:
 
 
 def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
-    """SHA-256 over the initial weights and, for a person's own network, its file: what a study must not change.
+    """SHA-256 over the initial weights and, for a person's own network, its files: what a study must not change.
 
     ``modules`` are a network of each architecture that the study's arms have.
     """
-    source = own_source(model.name) if is_own(model.name) else b""
-    weights = "".join(weights_hash(module) for module in modules)
-    return hashlib.sha256(weights.encode() + source).hexdigest()
+    digest = hashlib.sha256("".join(weights_hash(module) for module in modules).encode())
+    if is_own(model.name):
+        own, *imported = own_sources(model.name).items()
+        digest.update(own[1])
+        for path, content in imported:
+            digest.update(f"\x1f{path}\x1f{hashlib.sha256(content).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def file_hashes(model: Model) -> dict[str, str]:
+    """SHA-256 of each file that a person's own network is made of, by path relative to its folder."""
+    files = own_sources(model.name) if is_own(model.name) else {}
+    return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+
+
+def buffers_hash(module: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and values of the buffers."""
+    digest = hashlib.sha256()
+    for name, buffer in module.named_buffers():
+        digest.update(f"{name}{buffer.dtype}{tuple(buffer.shape)}".encode())
+        digest.update(_bytes(buffer))
+    return digest.hexdigest()
 
 
 def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str:
@@ -67,5 +136,10 @@ def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str
         if names is not None and name not in names:
             continue
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(_bytes(parameter))
     return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    """The values in row-major order, of any type."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

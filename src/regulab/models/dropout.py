@@ -1,9 +1,11 @@
-"""Dropout whose draws come from outside, so that all arms of a seed can share them."""
+"""Dropout of every kind that torch has, with draws from outside, so that all arms of a seed can share them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,26 +28,95 @@ def inverse_keep(rate: float) -> float:
     return LEVELS / (LEVELS - round(rate * LEVELS))
 
 
-class Dropout(nn.Module):
+class Rated(nn.Module):
+    """What the dropout layers have in common. ``draw`` is bound from outside; ``inplace`` writes the output into x."""
+
+    def __init__(self, rate: float, inplace: bool = False) -> None:
+        super().__init__()
+        assert 0 <= rate < 1, f"a dropout rate lies in [0, 1), got {rate}"
+        self.rate, self.inplace = rate, inplace
+        self.draw: Callable[[torch.Size], Tensor] | None = None
+
+    @property
+    def p(self) -> float:
+        """The rate, by the name that torch's layers have for it."""
+        return self.rate
+
+    @p.setter
+    def p(self, rate: float) -> None:
+        self.rate = rate
+
+
+class Dropout(Rated):
     """Inverted dropout (Srivastava et al. 2014): y = x·m/(1 − p) with m ~ Bernoulli(1 − p), element by element.
 
     Training: E[y] = x. Inference: y = x. ``draw(shape)`` supplies one int16 for each element of the
     activation, uniform over all 65,536 values; `DropoutDraws` binds it to the streams of a seed.
     """
 
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        assert 0 <= rate < 1, f"a dropout rate lies in [0, 1), got {rate}"
-        self.rate = rate
-        self.draw: Callable[[torch.Size], Tensor] | None = None
-
     def forward(self, x: Tensor) -> Tensor:
         """``x`` of any shape ``(B, …)`` to the same shape."""
         if not self.training or self.rate == 0:
             return x
-        assert self.draw is not None, "a Dropout layer trains with the draws of a seed: see DropoutDraws"
-        dropped = self.draw(x.shape).to(x.device) < threshold(self.rate)
-        return (x * inverse_keep(self.rate)).masked_fill(dropped, 0)
+        return _dropped(x, self.draw, x.shape, self.rate, self.inplace)
+
+
+class ChannelDropout(Rated):
+    """Dropout of whole channels: y = x·m/(1 − p), one m for all places of a channel. Inference: y = x.
+
+    ``dimensions`` is that of torch's layer (Tompson et al. 2015, arXiv 1411.4280): 1, 2 or 3 for ``(B, C, L)``,
+    ``(B, C, H, W)``, ``(B, C, D, H, W)``. As there, input with one dimension less is one image ``(C, …)``, but for 2.
+    """
+
+    def __init__(self, rate: float, dimensions: int = 2, inplace: bool = False) -> None:
+        super().__init__(rate, inplace)
+        self.dimensions = dimensions
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` of shape ``(B, C, …)`` to the same shape; one draw for each image and channel, ``(B, C, 1, …)``."""
+        if not self.training or self.rate == 0:
+            return x
+        single = self.dimensions != 2 and x.ndim == self.dimensions + 1
+        shape = torch.Size((*x.shape[: 1 if single else 2], *[1] * (x.ndim - (1 if single else 2))))
+        return _dropped(x, self.draw, shape, self.rate, self.inplace)
+
+
+class AlphaDropout(Rated):
+    """Dropout for SELU networks: dropped activations become α′ = −1.758, and mean and variance are restored.
+
+    With q = 1 − p: y = a·(x·m + α′·(1 − m)) + b, a = (q + α′²·q·p)^(−1/2), b = −a·p·α′. ``channelwise``: one m for all
+    places of a channel. Inference: y = x. Source: Klambauer et al. 2017 (arXiv 1706.02515).
+    """
+
+    def __init__(self, rate: float, channelwise: bool = False, inplace: bool = False) -> None:
+        super().__init__(rate, inplace)
+        self.channelwise = channelwise
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` of shape ``(B, …)`` to the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        assert self.draw is not None, UNBOUND
+        shape = torch.Size((*x.shape[:2], *[1] * (x.ndim - 2))) if self.channelwise else x.shape
+        dropped = self.draw(shape).to(x.device) < threshold(self.rate)
+        p = round(self.rate * LEVELS) / LEVELS
+        a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
+        y = torch.where(dropped, ALPHA, x) * a - a * p * ALPHA
+        return x.copy_(y) if self.inplace else y.to(x.dtype)
+
+
+ALPHA = -1.7580993408473766  # −λα of SELU
+UNBOUND = "a dropout layer trains with the draws of a seed: see DropoutDraws"
+
+
+def _dropped(
+    x: Tensor, draw: Callable[[torch.Size], Tensor] | None, shape: torch.Size, rate: float, inplace: bool
+) -> Tensor:
+    assert draw is not None, UNBOUND
+    dropped = draw(shape).to(x.device) < threshold(rate)
+    if inplace:
+        return x.mul_(inverse_keep(rate)).masked_fill_(dropped, 0)
+    return (x * inverse_keep(rate)).masked_fill(dropped, 0)
 
 
 class DropoutDraws:
@@ -77,9 +148,9 @@ class DropoutDraws:
         return draws.view(shape)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every `Dropout` layer of a module draw from here, under its own qualified name."""
+        """Lets every dropout layer of a module draw from here, under its own qualified name."""
         for name, layer in module.named_modules():
-            if isinstance(layer, Dropout):
+            if isinstance(layer, Rated):
                 layer.draw = partial(self.draw, name)
 
 
@@ -98,15 +169,54 @@ class SeedDraws:
         return [draws.draw(layer, shape) for draws in self._each]
 
 
+OURS: dict[type[nn.Module], tuple[type[nn.Module], dict[str, Any]]] = {
+    nn.Dropout: (Dropout, {}),
+    nn.Dropout1d: (ChannelDropout, {"dimensions": 1}),
+    nn.Dropout2d: (ChannelDropout, {"dimensions": 2}),
+    nn.Dropout3d: (ChannelDropout, {"dimensions": 3}),
+    nn.AlphaDropout: (AlphaDropout, {"channelwise": False}),
+    nn.FeatureAlphaDropout: (AlphaDropout, {"channelwise": True}),
+}
+
+
 def adopt(module: nn.Module) -> nn.Module:
-    """Replaces torch's element-wise dropout layers inside ``module`` by ours, rate and name kept."""
-    for name, layer in module.named_children():
-        if type(layer) is nn.Dropout:
-            if layer.p > LARGEST_RATE:
-                raise UserError(
-                    "a dropout layer that keeps nothing", got=layer.p, expected="a rate below 1", where=name
-                )
-            setattr(module, name, Dropout(layer.p))
-        else:
-            adopt(layer)
+    """Makes torch's dropout layers inside ``module`` ours, with their rates.
+
+    They stay the objects that they were, as a layer may be used in two places. A subclass with methods of its own is
+    left alone.
+    """
+    for name, layer in module.named_modules():
+        kind = next((base for base in OURS if isinstance(layer, base)), None)
+        if kind is None or any(callable(own) for own in _own(type(layer), kind)):
+            continue
+        p = vars(layer).pop("p")
+        if not 0 <= p <= LARGEST_RATE:
+            raise UserError(
+                "a dropout layer that keeps nothing", got=p, expected="a rate below 1", where=f"layer {name}"
+            )
+        ours, fields = OURS[kind]
+        layer.__class__ = ours
+        vars(layer).update(rate=float(p), draw=None, **fields)
     return module
+
+
+def _own(kind: type, base: type) -> list[Any]:
+    """What a class adds to a base of it, but for constructors."""
+    classes = kind.__mro__[: kind.__mro__.index(base)]
+    return [value for one in classes for name, value in vars(one).items() if name != "__init__"]
+
+
+def set_rate(module: nn.Module, rate: float) -> None:
+    """Gives all dropout inside ``module`` that a rate can be set of this one: layers, and what torch's layers hold."""
+    for layer in module.modules():
+        if isinstance(layer, Rated):
+            layer.rate = rate
+    for holder in holders(module):
+        holder.dropout = rate
+
+
+def holders(module: nn.Module) -> Iterator[nn.MultiheadAttention | nn.RNNBase]:
+    """Layers of torch's that drop out by a rate of their own, with draws of torch's generator."""
+    for layer in module.modules():
+        if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
+            yield layer

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regulab.models.dropout import Dropout
+from regulab.models.dropout import Rated
 from regulab.streams import Streams
 
 MASK64 = 2**64 - 1
@@ -79,10 +79,10 @@ class HashedDraws:
         return draws.contiguous().movedim(-1, 2)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every `Dropout` layer of one seed's module draw from here, under its own qualified name."""
+        """Lets every dropout layer of one seed's module draw from here, under its own qualified name."""
         assert len(self._streams) == 1, "a module has one seed"
         for name, layer in module.named_modules():
-            if isinstance(layer, Dropout):
+            if isinstance(layer, Rated):
                 layer.draw = partial(self._alone, name)
 
     def _alone(self, layer: str, shape: torch.Size) -> Tensor:

@@ -7,16 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from regulab.records import StudyRecords
-from regulab.reporting.classes import ClassAccuracy, class_accuracies, commonest, confusion
+from regulab.reporting.balance import HEADINGS, class_counts
+from regulab.reporting.chance import by_chance
+from regulab.reporting.classes import (
+    ClassAccuracy,
+    ClassTests,
+    class_accuracies,
+    class_tests,
+    commonest,
+    confusion,
+)
 from regulab.reporting.curves import label
 from regulab.reporting.interactive import dash_lengths
 from regulab.reporting.mistakes import Selection
+from regulab.reporting.naming import heading
 from regulab.reporting.palette import Look, looks
 from regulab.reporting.series import series
 from regulab.reporting.sides import Changed
 from regulab.reporting.tables import NOTHING, interval, number
 from regulab.reporting.tiles import View, Views
 from regulab.reporting.weights import Histogram
+from regulab.statistics import Comparison
+from regulab.statistics.verdicts import ALPHA
+from regulab.wording import named
 
 LARGEST_MATRIX = 20  # classes; beyond, a list of the commonest confusions says more than a wall of cells
 LISTED, NAMED = 25, 5
@@ -48,6 +61,15 @@ class Chapter:
     histogram: Histogram | None
 
     @property
+    def words(self) -> str:
+        return named(self.arm)
+
+    @property
+    def changed_words(self) -> str:
+        """How many images changed sides, and how many do by chance."""
+        return _capital(by_chance(self.changed[0])) if self.changed else ""
+
+    @property
     def dashes(self) -> str:
         return " ".join(f"{length:g}" for length in dash_lengths(self.look))
 
@@ -74,7 +96,7 @@ def chapters(
             Chapter(
                 number=place,
                 arm=arm,
-                legend=records.legends.get(arm, arm),
+                legend=heading(records, arm),
                 label=labels[arm],
                 look=looks(records)[arm],
                 runs=selection.runs,
@@ -90,32 +112,76 @@ def chapters(
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: a cell per arm, and whether it is text for a table."""
+    """One class: how many images of each part it has, and a cell per arm; text for a table."""
 
     number: int
+    counts: list[str]
     cells: list[str]
 
 
-def class_rows(records: StudyRecords, baseline: str) -> list[ClassRow]:
-    """Per class the mean accuracy of every arm, and behind it the paired difference with its t interval."""
-    accuracies = class_accuracies(records, baseline)
+@dataclass(frozen=True)
+class ClassTable:
+    """All classes with images or accuracies; ``parts`` heads the counts, ``words`` explains marks and brackets."""
+
+    parts: list[str]
+    rows: list[ClassRow]
+    words: str
+
+
+def class_table(records: StudyRecords, comparison: Comparison) -> ClassTable:
+    """Per class its images and the mean accuracy of every arm, behind it the paired difference with its t interval."""
+    baseline = comparison.baseline
+    tests = class_tests(records, baseline) if comparison.rule == "fixed" else None
+    accuracies, counts = class_accuracies(records, baseline), class_counts(records)
     by_class: Mapping[str, Mapping[int, ClassAccuracy]] = {
         arm: {one.number: one for one in found} for arm, found in accuracies.items()
     }
-    numbers = sorted({one.number for found in accuracies.values() for one in found})
-    return [
-        ClassRow(name, [_class_cell(by_class[arm].get(name)) for arm in records.arms]) for name in numbers
+    numbers = {one.number for found in accuracies.values() for one in found}
+    numbers |= {number for part in counts.values() for number, images in enumerate(part) if images}
+    rows = [
+        ClassRow(
+            number,
+            [f"{part[number]:,}" for part in counts.values()],
+            [_class_cell(by_class[arm].get(number), tests, arm) for arm in records.arms],
+        )
+        for number in sorted(numbers)
     ]
+    return ClassTable([HEADINGS[part] for part in counts], rows, _class_words(baseline, tests))
 
 
-def _class_cell(one: ClassAccuracy | None) -> str:
+def _class_words(baseline: str, tests: ClassTests | None) -> str:
+    described = (
+        f"Mean test accuracy (%) over seeds. In brackets: paired difference to {named(baseline)} in points, and its "
+        "95 % t interval where there are two seeds or more, each for itself."
+    )
+    if tests is None:
+        return f"{described} Differences by class are described, not tested."
+    if not tests.can_tell:
+        return f"{described} So few seeds can tell no class from chance (the least p is {tests.fewest:.2g})."
+    return (
+        f"{described} An asterisk marks what differs when all {tests.tests} differences are tested together (max-T "
+        f"over sign flips, p < {ALPHA:g}); of so many intervals about {_amount(0.05 * tests.tests)} leave 0 out by "
+        "chance."
+    )
+
+
+def _amount(number: float) -> str:
+    return f"{number:.1f}" if number < 10 else f"{number:.0f}"
+
+
+def _class_cell(one: ClassAccuracy | None, tests: ClassTests | None, arm: str) -> str:
     if one is None:
         return NOTHING
     if one.difference is None:
         return number(one.mean, 2)
     apart = number(one.difference.mean, 2, sign=True)
     around = one.difference.interval
-    return f"{number(one.mean, 2)} ({apart}{f'; {interval(around, 2, sign=True)}' if around else ''})"
+    mark = "*" if tests is not None and tests.differs(arm, one.number) else ""
+    return f"{number(one.mean, 2)} ({apart}{mark}{f'; {interval(around, 2, sign=True)}' if around else ''})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _matrix(counts: list[list[int]]) -> list[list[Cell]]:

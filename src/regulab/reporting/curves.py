@@ -13,9 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from regulab.records import StudyRecords
-from regulab.reporting.figures import FAINT, INK, one_line, verbatim
+from regulab.reporting.figures import FAINT, INK, verbatim
+from regulab.reporting.naming import PictureNames
 from regulab.reporting.palette import Look, looks
 from regulab.reporting.series import Band, Series, Values, band_kind, series
+from regulab.wording import isolated, one_line, quoted
 
 Shown = Literal["val_accuracy", "val_loss"]
 
@@ -43,7 +45,8 @@ def draw(records: StudyRecords, measure: Shown) -> Figure:
     """
     shown = series(records, measure)
     appearance, band = dict(looks(records)), band_kind(shown)
-    labels = [label(records, one) for one in shown]
+    names = PictureNames(records)
+    labels = [_counted(names.of_legend(one.arm), one) for one in shown]
     columns = 2 if len(labels) > 1 and max(map(len, labels), default=0) <= BESIDE else 1
     rows = -(-(len(labels) + len(_marks(shown))) // columns)
     figure = Figure(figsize=(10, 4.6 + 0.26 * rows), layout="constrained", facecolor="white")
@@ -61,8 +64,8 @@ def draw(records: StudyRecords, measure: Shown) -> Figure:
     whole.set_title("all epochs", fontsize=12, color=INK)
     if epochs:
         late.set_title(f"epochs {first} to {epochs}", fontsize=12, color=INK)
-        _zoom(late, shown, first, epochs, measure)
-    dataset = one_line(str(records.study["data"]["name"]), 50)
+        _zoom(late, shown, first, epochs, measure, names)
+    dataset = one_line(names.text(records.study["data"]["name"]), 50)
     verbatim(figure.suptitle(f"{TITLES[measure]} on {dataset}", fontsize=15, color=INK))
     _legend(figure, shown, labels, appearance, band, columns)
     return figure
@@ -71,11 +74,11 @@ def draw(records: StudyRecords, measure: Shown) -> Figure:
 def alternative(records: StudyRecords, measure: Shown) -> str:
     """What the figure shows, for those who cannot see it: each arm's mean at its last epoch."""
     ends = [
-        f"{one.arm} ends at {one.mean[-1]:.4g} {UNITS[measure]}"
+        f"{quoted(one.arm)} ends at {one.mean[-1]:.4g} {UNITS[measure]}"
         for one in series(records, measure)
         if one.runs and np.isfinite(one.mean[-1])
     ]
-    dataset = records.study["data"]["name"]
+    dataset = quoted(records.study["data"]["name"])
     return f"{TITLES[measure]} on {dataset} by epoch, one curve per arm; mean over seeds: {'; '.join(ends)}."
 
 
@@ -94,10 +97,17 @@ def milestones(records: StudyRecords, measure: Shown) -> tuple[list[int], list[t
 
 def label(records: StudyRecords, one: Series) -> str:
     """The arm's legend and how many runs its curve is the mean of."""
-    legend = one_line(records.legends.get(one.arm, one.arm), 72)
+    return _counted(records.legends.get(one.arm, one.arm), one)
+
+
+def _counted(name: str, one: Series) -> str:
+    legend = one_line(name, 72)
+    begin = (
+        "" if isolated(legend) == legend else "\u200e"
+    )  # else a name from right to left turns the line around
     if not one.runs:
-        return f"{legend} · no finite value"
-    return f"{legend} · n = {one.runs} seed{'s' if one.runs > 1 else ''}"
+        return f"{begin}{legend} · no finite value"
+    return f"{begin}{legend} · n = {one.runs} seed{'s' if one.runs > 1 else ''}"
 
 
 def _decorate(axes: Axes, measure: Shown, shown: Sequence[Series]) -> None:
@@ -150,7 +160,9 @@ def _plot(axes: Axes, one: Series, look: Look, band: Band, order: int) -> None:
         )
 
 
-def _zoom(axes: Axes, shown: Sequence[Series], first: int, last: int, measure: Shown) -> None:
+def _zoom(
+    axes: Axes, shown: Sequence[Series], first: int, last: int, measure: Shown, names: PictureNames
+) -> None:
     """Fits the axes to the late epochs of the arms that lie close together, and names those outside."""
     higher = measure == "val_accuracy"
     late = {one.arm: one.mean[first - 1 : last] for one in shown if one.runs}
@@ -162,7 +174,7 @@ def _zoom(axes: Axes, shown: Sequence[Series], first: int, last: int, measure: S
     outside = [arm for arm, mean in late.items() if mean.max() < low or mean.min() > high]
     if outside:
         where, y, side = ("below", 0.02, "bottom") if higher else ("above", 0.98, "top")
-        text = f"{where}: {one_line(', '.join(outside), 46)}"
+        text = f"{where}: {one_line(', '.join(f'“{names.of_arm(arm)}”' for arm in outside), 46)}"
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
         verbatim(
             axes.text(0.98, y, text, va=side, ha="right", transform=axes.transAxes, fontsize=10.5, color=INK,
@@ -208,4 +220,5 @@ def _legend(
         fontsize=11, handlelength=3.4, title=BANDS[band], title_fontsize=10.5,
     )  # fmt: skip
     for entry, label in zip(legend.get_texts(), labels, strict=True):
-        verbatim(entry).set_text(label)  # set afterwards: a label that begins with _ would be left out
+        entry.set_text(label)  # set afterwards: a label that begins with _ would be left out
+        verbatim(entry)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from regulab.records import StudyRecords
+from regulab.reporting.naming import legend
 from regulab.reporting.tables import decimals, number, unit
 from regulab.statistics import Comparison
 from regulab.statistics.pairing import PairingGain
@@ -43,7 +44,7 @@ def pairing_lines(records: StudyRecords, comparison: Comparison) -> list[Line]:
             number(independent, places),
             number(gain.independent_seeds, 1),
         )
-        lines.append(Line(records.legends.get(arm, arm), cells))
+        lines.append(Line(legend(records, arm), cells))
     return lines
 
 
@@ -77,7 +78,7 @@ def noise_lines(records: StudyRecords, comparison: Comparison) -> list[Line]:
             number(math.sqrt(split.test_set), 3),
             number(math.sqrt(real), 3) if real >= 0 else "not seen",
         )
-        lines.append(Line(records.legends.get(arm, arm), cells))
+        lines.append(Line(legend(records, arm), cells))
     return lines
 
 

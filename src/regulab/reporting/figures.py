@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import unicodedata
-import warnings
 from typing import Any, Literal
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+
+from regulab.reporting.fonts import DEFAULT, families
 
 DOTS_PER_INCH = 160  # ten inches wide, shown in the 800 pixels of a README: two dots a pixel
 MOST_SHADES = 4096
@@ -19,7 +19,7 @@ INK, FAINT = "#1f2328", "#d0d7de"
 _SETTINGS: Any = {
     "svg.hashsalt": "regulab",
     "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same on every machine
+    "font.family": DEFAULT,
     "path.simplify": True,
 }
 
@@ -28,8 +28,7 @@ def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     """The figure as a file's content, without date or program version: same records, same bytes."""
     buffer = io.BytesIO()
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with matplotlib.rc_context(_SETTINGS):
         figure.savefig(buffer, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)
     return buffer.getvalue()
 
@@ -49,20 +48,8 @@ def with_palette(png: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def one_line(text: str, limit: int) -> str:
-    """``text`` without line breaks and control characters, cut in the middle to ``limit`` characters.
-
-    The middle goes because long names of one family tend to share their beginning.
-    """
-    visible = "".join(" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
-    visible = " ".join(visible.split())
-    if len(visible) <= limit:
-        return visible
-    head = limit // 2
-    return f"{visible[:head].rstrip()}…{visible[len(visible) - (limit - 1 - head) :].lstrip()}"
-
-
 def verbatim(text: Text) -> Text:
-    """Keeps matplotlib from reading ``$…$`` as mathematics."""
+    """Keeps matplotlib from reading ``$…$`` as mathematics, and gives it the fonts that have the text's glyphs."""
     text.set_parse_math(False)
+    text.set_fontfamily(list(families(text.get_text()) or (DEFAULT,)))
     return text

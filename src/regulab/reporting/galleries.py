@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from regulab.records import StudyRecords
-from regulab.reporting.figures import FAINT, INK, one_line, verbatim
+from regulab.reporting.figures import FAINT, INK, verbatim
 from regulab.reporting.mistakes import Mistake, Selection, caption, percent, title
+from regulab.reporting.naming import PictureNames
+from regulab.wording import named, one_line, quoted
 
 COLUMNS = 5
 WIDTH, HEADER, CELL = 8.0, 1.05, 1.58  # inches; the header has three lines
@@ -24,7 +26,8 @@ def draw(records: StudyRecords, selection: Selection) -> Figure:
     rows = -(-len(selection.chosen) // COLUMNS)
     height = HEADER + CELL_HEIGHT * rows + 0.05
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    legend = one_line(records.legends.get(selection.arm, selection.arm), 64)
+    names = PictureNames(records)
+    legend = one_line(f"arm {names.of_legend(selection.arm)}", 64)
     verbatim(figure.text(0.5, 1 - 0.28 / height, legend, ha="center", va="center", fontsize=14, color=INK))
     figure.text(0.5, 1 - 0.58 / height, title(selection), ha="center", va="center", fontsize=12, color=INK)
     verbatim(
@@ -37,20 +40,22 @@ def draw(records: StudyRecords, selection: Selection) -> Figure:
     axes.set_xlim(-margin, WIDTH - margin)
     axes.set_ylim(height - HEADER, -HEADER)
     for place, mistake in enumerate(selection.chosen):
-        _tile(axes, mistake, place, records.class_names)
+        _tile(axes, mistake, place, names)
     return figure
 
 
 def alternative(selection: Selection, names: tuple[str, ...]) -> str:
     """The gallery in words: its first five mistakes."""
     first = [
-        f"{names[m.actual]} taken for {names[m.predicted]} with {percent(m.confidence)}"
+        f"{quoted(names[m.actual])} taken for {quoted(names[m.predicted])} with {percent(m.confidence)}"
         for m in selection.chosen[:COLUMNS]
     ]
-    return f"Arm {selection.arm}: {title(selection)}" + (f", first: {'; '.join(first)}." if first else ".")
+    return f"{_capital(named(selection.arm))}: {title(selection)}" + (
+        f", first: {'; '.join(first)}." if first else "."
+    )
 
 
-def _tile(axes: Axes, mistake: Mistake, place: int, names: tuple[str, ...]) -> None:
+def _tile(axes: Axes, mistake: Mistake, place: int, names: PictureNames) -> None:
     middle, top = (place % COLUMNS + 0.5) * CELL, place // COLUMNS * CELL_HEIGHT
     rows, columns = mistake.image.shape[:2]
     wide, high = TILE * columns / max(rows, columns), TILE * rows / max(rows, columns)
@@ -60,13 +65,17 @@ def _tile(axes: Axes, mistake: Mistake, place: int, names: tuple[str, ...]) -> N
     frame = ([left, right, right, left, left], [upper, upper, lower, lower, upper])
     axes.plot(*frame, color=FAINT, linewidth=0.8)
     lines = (
-        (f"actual: {one_line(names[mistake.actual], NAME_LENGTH)}", INK),
-        (f"predicted: {one_line(names[mistake.predicted], NAME_LENGTH)}", WRONG),
+        (f"actual: {one_line(names.of_class(mistake.actual), NAME_LENGTH)}", INK),
+        (f"predicted: {one_line(names.of_class(mistake.predicted), NAME_LENGTH)}", WRONG),
         (percent(mistake.confidence), INK),
     )
     for line, (text, colour) in enumerate(lines):
         y, size = lower + 0.12 + 0.165 * line, min(9.5, 9.5 * LINE_LENGTH / len(text))
         verbatim(axes.text(middle, y, text, ha="center", va="center", fontsize=size, color=colour))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,14 +9,13 @@ from typing import Any
 
 import altair
 import numpy as np
-import vl_convert
 from markupsafe import Markup
 
 from regulab.records import StudyRecords
 from regulab.reporting.curves import AXES, Shown
-from regulab.reporting.figures import one_line
 from regulab.reporting.palette import Look, looks
 from regulab.reporting.series import Band, Measure, Series, Values, band_kind, series
+from regulab.wording import one_line
 
 TRAINING: dict[Shown, Measure] = {"val_accuracy": "train_accuracy", "val_loss": "train_loss"}
 HEIGHT = 320
@@ -34,10 +33,25 @@ _THEME: dict[str, Any] = {
 _SHOWN = "indexof(hidden, datum.arm) < 0 && datum.epoch >= from"
 
 
+class NoChartsError(Exception):
+    """The script that draws the charts could not be made; the text says why."""
+
+
 @cache
 def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script that asks nobody for anything (BSD-3-Clause)."""
-    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    """Vega, Vega-Lite and vega-embed as one script that asks nobody for anything (BSD-3-Clause).
+
+    Raises `NoChartsError` for whatever the converter fails with: it is compiled, and where threads, descriptors or
+    memory are short it panics, with an exception that is none of Python's own (a ``BaseException``).
+    """
+    try:
+        import vl_convert
+
+        script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise NoChartsError(one_line(f"{type(error).__name__}: {error}", 300)) from error
     return script.replace("</script", "<\\/script")
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from regulab.reporting.tables import Row, metric_name
 from regulab.statistics import Comparison
+from regulab.wording import one_line
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
     "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "-": r"{-}", "`": r"\textasciigrave{}",
     "λ": r"$\lambda$", "₁": r"$_1$", "₂": r"$_2$", "−": r"$-$", "–": r"--", "±": r"$\pm$", "°": r"$^\circ$",
-    "×": r"$\times$",
+    "×": r"$\times$", "“": "``", "”": "''", "…": r"\ldots{}",
 }  # fmt: skip
 _HEAD = """\
 % Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}; names beyond Latin letters need LuaLaTeX or XeLaTeX.
@@ -23,13 +24,13 @@ _HEAD = """\
 
 def latex_text(text: object) -> str:
     """Text that LaTeX prints as it stands, on one line."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    line = "".join(c for c in one_line(text) if c.isprintable())
     return "".join(_ESCAPES.get(character, character) for character in line)
 
 
 def latex_table(rows: Sequence[Row], comparison: Comparison, columns: Sequence[str]) -> bytes:
     """The rows of the table of verdicts as a ``tabular``; what judges and how stands in a comment above it."""
-    rule = "added until decided" if comparison.rule == "sequential" else "fixed beforehand"
+    rule = "added after looks" if comparison.rule == "sequential" else "fixed beforehand"
     comment = (
         f"% {metric_name(comparison.metric)}; number of seeds {rule}; "
         f"intervals are 95 % t intervals, differences paired by seed\n"

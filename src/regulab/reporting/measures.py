@@ -53,14 +53,20 @@ def target_accuracy(records: StudyRecords, baseline: str) -> float | None:
 
 
 def epochs_to(records: StudyRecords, arm: str, target: float) -> BySeed:
-    """The first epoch whose validation accuracy reaches ``target``, for the completed runs that reach it."""
+    """The epoch from which validation accuracy never falls below ``target`` again, for the runs that stay there.
+
+    Of completed runs, to their last epoch. The *first* epoch at the target would flatter noisy curves: one lucky epoch
+    counts, however far the next ones fall. An epoch without a finite value counts as below.
+    """
     completed = column(records, arm, "epochs")
-    first: dict[int, float] = {}
+    below: dict[int, int] = dict.fromkeys(completed, 0)
+    last: dict[int, int] = {}
     for line in records.history:
-        reached = line.val_accuracy is not None and line.val_accuracy >= target
-        if line.arm == arm and line.seed in completed and reached:
-            first[line.seed] = min(line.epoch, first.get(line.seed, line.epoch))
-    return first
+        if line.arm == arm and line.seed in completed:
+            last[line.seed] = max(line.epoch, last.get(line.seed, 0))
+            if line.val_accuracy is None or line.val_accuracy < target:
+                below[line.seed] = max(line.epoch, below[line.seed])
+    return {seed: float(below[seed] + 1) for seed in last if below[seed] < last[seed]}
 
 
 def mean(values: BySeed) -> float:

@@ -13,11 +13,15 @@ from typing import Any
 
 from regulab.records import DIVERGED, StudyRecords
 from regulab.reporting import measures
-from regulab.reporting.classes import class_accuracies
+from regulab.reporting.balance import largest_class_words, majority, single_answers
+from regulab.reporting.chance import changed_classes, changed_images
+from regulab.reporting.classes import ClassTests, class_tests
 from regulab.reporting.measures import BySeed, Difference
-from regulab.reporting.sides import changed, mostly_wrong
+from regulab.reporting.naming import heading, quoted_legend
+from regulab.reporting.sides import changed
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
+from regulab.wording import NOTE_LIMIT, named, one_line, quoted
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,29 @@ class Observation:
 
 def observe(records: StudyRecords, comparison: Comparison) -> list[Observation]:
     """A paragraph an arm, in the order of the study."""
-    return [_Writer(records, comparison, arm).observation() for arm in comparison.arms]
+    tests = class_tests(records, comparison.baseline)
+    return [_Writer(records, comparison, arm, tests).observation() for arm in comparison.arms]
+
+
+def _noted(note: str) -> str:
+    """A note of ``environment.json`` as a sentence; those on the files begin with ``data: ``."""
+    return f"{note[0].upper()}{note[1:]}." if note.startswith("data: ") else f"Training: {note}."
 
 
 def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
     """What holds for every arm: how far a verdict reaches, pairing, protocol, and how to read the norms."""
     found = [
         "A verdict holds for this model, training, split and test set, and for the strengths given; another "
-        "strength is another arm. Differences other than that of the endpoint are described, not tested.",
+        "strength is another arm. Differences other than that of the endpoint are described; of those, only "
+        "classes are tested, all together.",
         _pairing_note(comparison),
     ]
     if comparison.note:
         found.append(f"{comparison.note[0].upper()}{comparison.note[1:]}.")
-    found += [f"Training: {note}." for note in records.environment.get("notes", ())]
+    found += [_noted(one_line(note, NOTE_LIMIT)) for note in records.environment.get("notes", ())]
+    uneven = largest_class_words(records)
+    if uneven:
+        found.append(f"{uneven}; an accuracy says something only beside that number.")
     if comparison.protocol == "course":
         found.append(
             "Protocol course: the test split served as validation split, as the assignment does it. Whatever "
@@ -71,8 +85,10 @@ def _pairing_note(comparison: Comparison) -> str:
 class _Writer:
     """The sentences of one arm."""
 
-    def __init__(self, records: StudyRecords, comparison: Comparison, arm: str) -> None:
-        self.records, self.comparison, self.arm = records, comparison, arm
+    def __init__(
+        self, records: StudyRecords, comparison: Comparison, arm: str, tests: ClassTests | None
+    ) -> None:
+        self.records, self.comparison, self.arm, self.tests = records, comparison, arm, tests
         self.one: ArmComparison = comparison.arms[arm]
         self.baseline = comparison.baseline
         self.is_baseline = arm == comparison.baseline
@@ -81,6 +97,7 @@ class _Writer:
     def observation(self) -> Observation:
         sentences = (
             self.endpoint(),
+            single_answers(self.records, self.arm),
             None if self.is_baseline else self.verdict(),
             self.gap(),
             self.zeros(),
@@ -90,8 +107,9 @@ class _Writer:
             self.changed_classes(),
             self.stopped(),
         )
-        heading = self.records.legends.get(self.arm, self.arm)
-        return Observation(self.arm, heading, tuple(s for s in sentences if s is not None))
+        return Observation(
+            self.arm, heading(self.records, self.arm), tuple(s for s in sentences if s is not None)
+        )
 
     def column(self, name: str) -> tuple[BySeed, BySeed]:
         """A results column of this arm and of the baseline."""
@@ -102,17 +120,24 @@ class _Writer:
 
     def endpoint(self) -> str:
         one, places, measured = self.one, decimals(self.comparison), unit(self.comparison.metric)
-        name, legend = metric_name(self.comparison.metric), self.records.legends.get(self.arm, self.arm)
+        name, legend = metric_name(self.comparison.metric), quoted_legend(self.records, self.arm)
         if one.mean is None:
             return f"{legend}: no completed run, hence no {name}."
         epoch = "" if self.comparison.epoch == "final" else " at the epoch of the lowest validation loss"
-        value = f"{number(one.mean, places)}{measured}{epoch}"
+        value = f"{number(one.mean, places)}{measured}{epoch}{self.beside()}"
         if one.ci95 is None and one.n > 1:
             return f"{legend}: mean {name} {value} over {one.n} seeds."
         if one.ci95 is None:
             return f"{legend}: {name} {value} in a single run, which says nothing of the spread over seeds."
         around = f"{interval(one.ci95, places)}{measured}"
         return f"{legend}: mean {name} {value} over {one.n} seeds (95 % t interval {around})."
+
+    def beside(self) -> str:
+        """What always answering the largest class would give, where classes are uneven and accuracy is the metric."""
+        found = majority(self.records)
+        if found is None or not found.uneven or self.comparison.metric != "test_accuracy":
+            return ""
+        return f" (always answering {quoted(self.records.class_names[found.number])}: {found.accuracy:.2f} %)"
 
     def verdict(self) -> str:
         one = self.one
@@ -122,7 +147,7 @@ class _Writer:
             return f"Undecided: {remark(one)}."
         if self.comparison.rule == "sequential":
             return self.sequential_verdict()
-        against, p = f"Against {self.baseline} {self.signed_difference()}", p_text(one.p_holm)
+        against, p = f"Against {named(self.baseline)} {self.signed_difference()}", p_text(one.p_holm)
         if one.verdict in ("better", "worse"):
             return f"{against}: {one.verdict} (paired sign-flip test, Holm-adjusted {p})."
         if one.verdict == "equivalent":
@@ -137,7 +162,7 @@ class _Writer:
 
     def sequential_verdict(self) -> str:
         """The verdict where seeds were added until decided: it speaks of the median difference."""
-        one, against = self.one, f"Against {self.baseline} {self.signed_difference()}"
+        one, against = self.one, f"Against {named(self.baseline)} {self.signed_difference()}"
         how = f"sign e-values of the median difference, {one.looked_at} paired seeds looked at"
         if one.verdict == "equivalent":
             margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
@@ -177,7 +202,7 @@ class _Writer:
             return None
         text = f"Of the penalized weights {_percent(measures.mean(mine))} are exactly zero"
         if not self.is_baseline and base:
-            text += f" ({self.baseline}: {_percent(measures.mean(base))})"
+            text += f" ({named(self.baseline)}: {_percent(measures.mean(base))})"
         text += f" and {_percent(measures.mean(near))} lie under a thousandth of their layer's initial scale."
         return text + self.why_zeros()
 
@@ -204,7 +229,7 @@ class _Writer:
         if not self.is_baseline and base1 and base2:
             ratios = [100 * a / b for a, b in ((one, measures.mean(base1)), (two, measures.mean(base2))) if b]
             shares = " and ".join(f"{ratio:.0f} %" for ratio in ratios)
-            text += f", {shares} of {self.baseline}'s" if ratios else ""
+            text += f", {shares} of those of {named(self.baseline)}" if ratios else ""
         return text + "."
 
     def speed(self) -> str | None:
@@ -214,53 +239,32 @@ class _Writer:
             return None
         mine = measures.epochs_to(self.records, self.arm, target)
         base = measures.epochs_to(self.records, self.baseline, target)
-        what = f"{target:.1f} % validation accuracy (one point under the final mean of {self.baseline})"
+        what = (
+            f"{target:.1f} % validation accuracy (one point under the final mean of {named(self.baseline)})"
+        )
         if not mine:
-            return f"No run reached {what}."
+            return f"No run reached {what} for good, that is, without falling below it again."
         who = "all" if len(mine) == len(runs) else f"{len(mine)} of {len(runs)}"
         average = number(measures.mean(mine), 1)
-        text = f"{what} was reached by {who} runs, after {average} epochs on average"
+        text = (
+            f"{what} was reached for good by {who} runs, in epoch {average} on average (the first from which the "
+            "curve never falls below it again)"
+        )
         return f"{text}{self.compared(mine, base, 1, ' epochs', 'number')}."
 
     def changed_images(self) -> str | None:
         """How many images changed sides against the baseline; a description, as runs of one arm differ too."""
         if self.is_baseline:
             return None
-        sides = changed(mostly_wrong(self.records), self.arm, self.baseline)
-        if sides is None:
-            return None
-        images = len(next(iter(self.records.predictions.values())).labels)
-        runs = max(
-            sum(name == arm for name, _ in self.records.predictions) for arm in (self.arm, self.baseline)
-        )
-        how = (
-            " (counting an image as wrong where more than half of an arm's runs get it wrong)"
-            if runs > 1
-            else ""
-        )
-        return (
-            f"Of {images:,} test images, {len(sides.lost)} that {self.baseline} gets right are wrong here, and "
-            f"{len(sides.won)} the other way round{how}."
-        )
+        sides = changed(self.records, self.arm, self.baseline)
+        return None if sides is None else changed_images(self.records, sides, self.baseline)
 
     def changed_classes(self) -> str | None:
-        """The classes whose accuracy rose and fell most, with their intervals."""
-        found = [
-            (one.difference.mean, one.number, one.difference)
-            for one in class_accuracies(self.records, self.baseline)[self.arm]
-            if one.difference is not None and abs(one.difference.mean) >= 0.005  # else printed as 0.00
-        ]
-        if not found or len(self.records.class_names) < 2:
+        """The classes whose accuracy rose and fell most, beside their chance level."""
+        if self.is_baseline:
             return None
-        ends = [min(found), max(found)] if len(found) > 1 else found
-        texts = [
-            f"{number(apart.mean, 2, sign=True)} points for class {self.records.class_names[place]}"
-            f"{_behind(apart, 2, 'accuracy')}"
-            for _, place, apart in ends
-        ]
-        if len(texts) == 1:
-            return f"One class alone differs in accuracy: {texts[0]}."
-        return f"Class by class the difference reaches from {' to '.join(texts)}; these are picked as the extremes."
+        tested = self.comparison.rule == "fixed"
+        return changed_classes(self.records, self.arm, self.baseline, self.tests, tested=tested)
 
     def stopped(self) -> str | None:
         planned = int(self.records.study["train"]["epochs"])
@@ -277,7 +281,7 @@ class _Writer:
         if apart is None:
             return ""
         return (
-            f"; {self.baseline} {number(measures.mean(base), places)}, paired difference "
+            f"; {named(self.baseline)} {number(measures.mean(base), places)}, paired difference "
             f"{number(apart.mean, places, sign=True)}{measured}{_behind(apart, places, what)}"
         )
 

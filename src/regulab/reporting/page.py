@@ -12,15 +12,18 @@ from markupsafe import Markup
 
 from regulab.records import StudyRecords
 from regulab.reporting import evidence, tiles, weights
-from regulab.reporting.chapters import chapters, class_rows
+from regulab.reporting.balance import images_words, largest_class_words
+from regulab.reporting.chapters import chapters, class_table
 from regulab.reporting.curves import BANDS, TITLES, Shown, milestones
-from regulab.reporting.interactive import bundle, script_json, specification
+from regulab.reporting.interactive import NoChartsError, bundle, script_json, specification
 from regulab.reporting.mistakes import Selection, caption, title
+from regulab.reporting.naming import PictureNames, class_names, quoted_legend
 from regulab.reporting.observations import notes, observe
 from regulab.reporting.series import band_kind, series
 from regulab.reporting.tables import MEASURES, further, metric_name, rows, unit
 from regulab.reporting.templating import environment, script_hash, source
 from regulab.statistics import Comparison
+from regulab.wording import named, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +72,19 @@ class Chart:
 
 
 def html(context: Mapping[str, Any]) -> bytes:
-    scripts = (bundle(), str(source("page.js")))
-    hashes = " ".join(map(script_hash, scripts))
+    """The page; where the script of the charts cannot be made, with still pictures in their place, which it says."""
+    try:
+        scripts, failure = [bundle(), str(source("page.js"))], ""
+    except NoChartsError as error:
+        scripts, failure = [], str(error)
+    hashes = " ".join(map(script_hash, scripts)) or "'none'"
     template = environment().get_template("report.html")
     page = template.render(
-        context, scripts=list(map(Markup, scripts)), hashes=hashes, style=source("style.css")
+        context,
+        scripts=list(map(Markup, scripts)),
+        hashes=hashes,
+        style=source("style.css"),
+        no_charts=failure,
     )
     return page.encode()
 
@@ -100,7 +111,7 @@ def context(
         "comparison": comparison,
         "summary": _summary(records),
         "columns": verdict_columns(comparison),
-        "explanation": _explanation(comparison),
+        "explanation": _explanation(comparison) + _beside(records, comparison),
         "rows": rows(records, comparison),
         "curves": curves,
         "charts": charts,
@@ -115,9 +126,12 @@ def context(
         "notes": notes(records, comparison),
         "measures": [heading for _, heading, _, _ in MEASURES],
         "further": further(records),
-        "class_names": records.class_names,
-        "class_rows": class_rows(records, comparison.baseline),
-        "legends": [records.legends.get(arm, arm) for arm in records.arms],
+        "class_names": class_names(records),
+        "class_table": class_table(records, comparison),
+        "legends": [quoted_legend(records, arm) for arm in records.arms],
+        "baseline_words": named(comparison.baseline),
+        "arm_numbers": PictureNames(records).of_arms,
+        "picture_numbers": PictureNames(records).of_all,
         "study_yaml": _yaml(records.study),
         "environment_yaml": _yaml(records.environment),
         "data_hash": records.environment.get("data_hash"),
@@ -172,11 +186,12 @@ def _summary(records: StudyRecords) -> str:
     planned = len(study["arms"]) * len(study["seeds"])
     return " · ".join(
         (
-            f"data {study['data']['name']}",
-            f"model {study['model']['name']}{parameters}",
+            f"data {quoted(study['data']['name'])}",
+            f"model {quoted(study['model']['name'])}{parameters}",
             f"{len(study['arms'])} arms × {len(study['seeds'])} seeds × {study['train']['epochs']} epochs",
             f"{len(results)} of {planned} runs finished",
             f"protocol {study['protocol']['kind']}",
+            *([words] if (words := images_words(records)) else []),
         )
     )
 
@@ -184,7 +199,7 @@ def _summary(records: StudyRecords) -> str:
 def verdict_columns(comparison: Comparison) -> list[str]:
     """The headings of the table of verdicts."""
     measured = f"{metric_name(comparison.metric)}{_in(unit(comparison.metric))}"
-    return ["arm", "seeds", measured, "95 % t interval", f"difference to {comparison.baseline}",
+    return ["arm", "seeds", measured, "95 % t interval", f"difference to {named(comparison.baseline)}",
             "95 % t interval", "p (Holm)", "verdict"]  # fmt: skip
 
 
@@ -201,7 +216,7 @@ def _explanation(comparison: Comparison) -> str:
     margin = "" if comparison.margin is None else f"{comparison.margin:.3g}{measured}"
     rule = (
         "sign e-values of the median difference, at a threshold that holds over all arms and looks, as seeds were "
-        "added until decided; p and intervals do not hold under such looking and are left out"
+        "added after looks; p and intervals do not hold under such looking and are left out"
         if comparison.rule == "sequential"
         else "sign-flip permutation tests, Holm-adjusted over the arms, at 5 %"
     )
@@ -211,6 +226,12 @@ def _explanation(comparison: Comparison) -> str:
         f"paired by seed. Verdicts: {rule}; {equivalent if margin else ''}undecided that neither a difference nor "
         "equivalence could be shown."
     )
+
+
+def _beside(records: StudyRecords, comparison: Comparison) -> str:
+    """What stands beside accuracies where classes are uneven."""
+    words = largest_class_words(records) if comparison.metric == "test_accuracy" else None
+    return f" {words}." if words else ""
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

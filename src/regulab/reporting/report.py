@@ -9,7 +9,7 @@ from typing import get_args
 from regulab.files import file_name, json_bytes
 from regulab.reading import WEIGHT_COUNTS
 from regulab.records import StudyRecords
-from regulab.reporting import curves, galleries, page, weights
+from regulab.reporting import curves, galleries, naming, page, weights
 from regulab.reporting.figures import render
 from regulab.reporting.latex import latex_table
 from regulab.reporting.mistakes import select
@@ -53,15 +53,14 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
                 alternative=curves.alternative(records, measure),
             )
         )
-    shown = []
+    shown, names = [], naming.class_names(records)
     for arm in records.arms:
         selection, path = select(records, arm), f"misclassified/{file_name(arm)}.png"
         image = render(galleries.draw(records, selection), "png")
         put(path, image)
-        alternative = galleries.alternative(selection, records.class_names)
+        alternative = galleries.alternative(selection, names)
         picture = page.Picture(path=path, raster=path, content=image, alternative=alternative)
-        legend = records.legends.get(arm, arm)
-        shown.append(page.Gallery(heading=legend, picture=picture, selection=selection))
+        shown.append(page.Gallery(heading=naming.heading(records, arm), picture=picture, selection=selection))
     put("statistics.json", json_bytes(comparison.to_json()))
     content = page.context(records, comparison, pictures, shown, weights.histograms(records, counts))
     put("table.tex", latex_table(rows(records, comparison), comparison, page.verdict_columns(comparison)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from regulab.records import StudyRecords
 from regulab.reporting import measures
+from regulab.reporting.naming import legend
 from regulab.statistics import ArmComparison, Comparison
 
 NOTHING = "–"
@@ -101,7 +102,7 @@ def further(records: StudyRecords) -> list[Measures]:
         cells = tuple(
             number(by * measures.mean(values) if values else None, places) for values, places, by in columns
         )
-        table.append(Measures(arm=records.legends.get(arm, arm), cells=cells))
+        table.append(Measures(arm=legend(records, arm), cells=cells))
     return table
 
 
@@ -111,7 +112,7 @@ def rows(records: StudyRecords, comparison: Comparison) -> list[Row]:
     return [
         Row(
             arm=arm,
-            legend=records.legends.get(arm, arm),
+            legend=legend(records, arm),
             is_baseline=arm == comparison.baseline,
             seeds=one.n,
             mean=number(one.mean, places),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import unicodedata
 from functools import cache
 from urllib.parse import quote
 
@@ -13,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from regulab.reporting.mistakes import percent
+from regulab.wording import isolated, one_line, visible
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")  # what means something in the middle of a line
 _START = re.compile(r"^(\d*)([-+.)])")  # what would make a list of a paragraph
-_RIGHT_TO_LEFT = {"R", "AL", "RLE", "RLO", "RLI", "AN"}
 
 
 @cache
@@ -29,6 +28,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_finalize,
     )
     found.filters |= {
         "md": markdown_text,
@@ -38,6 +38,13 @@ def environment() -> Environment:
         "cell": table_cell,
     }
     return found
+
+
+def _finalize(value: object) -> object:
+    """Every text that a page prints, but markup of our own, shows what is not seen instead of hiding it."""
+    return (
+        visible(value, isolates=True) if isinstance(value, str) and not isinstance(value, Markup) else value
+    )
 
 
 def source(name: str) -> Markup:
@@ -52,10 +59,6 @@ def script_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def one_line(text: object) -> str:
-    return " ".join(str(text).split())
-
-
 def table_cell(text: object) -> str:
     """Markdown of ours on one line, with the bars that would end a table's cell escaped."""
     return one_line(text).replace("|", "\\|")
@@ -63,9 +66,7 @@ def table_cell(text: object) -> str:
 
 def markdown_text(text: object) -> Markup:
     """Text that GitHub's Markdown prints as it stands, in tables too."""
-    line = one_line(text)
-    if any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in line):
-        line = f"\u2068{line}\u2069"  # isolated, so that it does not turn its neighbours around
+    line = isolated(one_line(text, isolates=True))
     escaped = _MARKDOWN.sub(r"\\\1", str(escape(line)).replace("&#", "&\0"))
     escaped = _START.sub(r"\1\\\2", escaped)
     return Markup(escaped.replace("&\0", "&#").replace("@", "&#64;").replace("://", "&#58;//"))

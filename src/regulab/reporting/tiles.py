@@ -14,7 +14,16 @@ from PIL import Image
 
 from regulab.records import Mistakes, StudyRecords
 from regulab.reporting.mistakes import PLACES, Selection, caption, title
-from regulab.reporting.sides import Changed, changed, everywhere, mostly_wrong, only_here
+from regulab.reporting.sides import (
+    Changed,
+    changed,
+    compared,
+    everywhere,
+    mostly,
+    only_here,
+    only_here_by_chance,
+)
+from regulab.wording import named
 
 COLUMNS = 20  # of the shared picture
 LARGEST = 64  # pixels of an image's longer side; larger ones are reduced
@@ -67,7 +76,10 @@ class Views:
 
     def __init__(self, records: StudyRecords, baseline: str) -> None:
         self.records, self.baseline = records, baseline
-        self.wrong = mostly_wrong(records)
+        runs = compared(records)
+        self.wrong = {arm: mostly(one) for arm, one in runs.items()}
+        self.seeds = len(next(iter(runs.values()))) if runs else 0
+        self.alone = only_here_by_chance(records)
 
     def mistakes(self, selection: Selection) -> list[View]:
         """The most confident mistakes; what only this arm gets wrong; what every arm gets wrong."""
@@ -79,44 +91,57 @@ class Views:
         arm = selection.arm
         if len(self.wrong) > 1 and arm in self.wrong:
             only, all_of_them = only_here(self.wrong, arm), everywhere(self.wrong)
+            chance = (
+                "one seed gives no chance level for this number"
+                if self.alone is None
+                else f"if arms did nothing (their labels shuffled within seeds), {self.alone:.1f} on average"
+            )
             views += [
-                self._view("What only this arm gets wrong", only, arm, self._rule(arm, "and no other arm does")),
-                self._view("What every arm gets wrong", all_of_them, arm, self._rule(arm, "and every other arm too")),
-            ]  # fmt: skip
+                self._view(
+                    "What this arm alone gets wrong", only, arm, self._rule("and no other arm does"), chance
+                ),
+                self._view(
+                    "What every arm gets wrong", all_of_them, arm, self._rule("and every other arm too")
+                ),
+            ]
         return views
 
     def changed(self, arm: str) -> tuple[Changed, list[View]] | None:
         """What changed sides against the baseline, each way; None for the baseline and without runs."""
-        sides = None if arm == self.baseline else changed(self.wrong, arm, self.baseline)
+        sides = None if arm == self.baseline else changed(self.records, arm, self.baseline)
         if sides is None:
             return None
-        won = f"Wrong with {self.baseline}, right here; the tiles say what {self.baseline} took them for"
+        base = named(self.baseline)
+        won = f"Wrong with {base}, right here; the tiles say what {base} took them for"
         return sides, [
-            self._view("Lost", sides.lost, arm, f"Right with {self.baseline}, wrong here"),
+            self._view("Lost", sides.lost, arm, f"Right with {base}, wrong here"),
             self._view("Won", sides.won, self.baseline, won),
         ]
 
-    def _rule(self, arm: str, others: str) -> str:
-        runs = sum(name == arm for name, _ in self.records.predictions)
+    def _rule(self, others: str) -> str:
         return (
-            f"Wrong in more than half of this arm's {runs} runs, {others}"
-            if runs > 1
+            f"Wrong in more than half of this arm's runs, {others} (over the {self.seeds} seeds that all arms share)"
+            if self.seeds > 1
             else f"Wrong here, {others}"
         )
 
-    def _view(self, heading: str, images: NDArray[np.int64], arm: str, rule: str) -> View:
+    def _view(
+        self, heading: str, images: NDArray[np.int64], arm: str, rule: str, chance: str | None = None
+    ) -> View:
         """Tiles by the share of the arm's runs that are wrong, then by their mean confidence."""
+        beside = f"; {chance}" if chance else ""
         if not len(images):
-            return View(heading, f"{rule}: no image.", ())
+            return View(heading, f"{rule}: no image{beside}.", ())
         if self.records.mistakes is None:
-            return View(heading, f"{rule}: {len(images)}, but the images are not in the run directory.", ())
+            absent = f"{len(images)}, but the images are not in the run directory"
+            return View(heading, f"{rule}: {absent}{beside}.", ())
         found = [_summary(self.records, arm, int(index)) for index in images]
         ranked = [
             tile for _, tile in sorted(found, key=lambda one: (-one[0], -one[1].confidence, one[1].index))
         ]
         count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
         shown = f", {PLACES} of them shown" if len(images) > PLACES else ""
-        return View(heading, f"{rule}: {count}{shown}.", tuple(ranked[:PLACES]))
+        return View(heading, f"{rule}: {count}{shown}{beside}.", tuple(ranked[:PLACES]))
 
 
 def sprite(mistakes: Mistakes | None, views: Iterable[View]) -> Sprite | None:

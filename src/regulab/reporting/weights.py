@@ -29,7 +29,7 @@ WIDTH, HEIGHT = 320, 110  # of the drawing, in its own units
 class Counts:
     """The weights of one run: how many are exactly zero, and how many of the others each bin holds.
 
-    Weights are the arrays of two dimensions or more (convolutions and linear layers). What is smaller than
+    Weights are the trained arrays of two dimensions or more (convolutions and linear layers). What is smaller than
     10⁻⁸ or larger than 10 stands in the outer bins.
     """
 
@@ -80,7 +80,7 @@ def count(records: StudyRecords, directory: Path) -> dict[tuple[str, int], Count
         if (result.arm, result.seed) not in counts:
             arrays = read_weights(directory, result.arm, result.seed, checksums)
             if arrays is not None:
-                counts[result.arm, result.seed] = _count(_weights(arrays))
+                counts[result.arm, result.seed] = _count(_weights(arrays, _names(records, result.arm)))
     return counts
 
 
@@ -148,6 +148,17 @@ def _count(weights: NDArray[np.float32]) -> Counts:
     return Counts(len(weights) - len(sizes), tuple(np.histogram(logs, EDGES)[0].tolist()))
 
 
-def _weights(arrays: Mapping[str, Array]) -> NDArray[np.float32]:
-    parts = [array.astype(np.float32).ravel() for _, array in sorted(arrays.items()) if array.ndim > 1]
+def _names(records: StudyRecords, arm: str) -> list[str] | None:
+    """The trained weights of a person's own network, which has frozen and unused ones too; None for regulab's own."""
+    found: list[str] | None = records.study["resolved"].get("weight_names", {}).get(arm)
+    return found
+
+
+def _weights(arrays: Mapping[str, Array], names: list[str] | None) -> NDArray[np.float32]:
+    chosen = [
+        array
+        for name, array in sorted(arrays.items())
+        if (array.ndim > 1 if names is None else name in names)
+    ]
+    parts = [array.astype(np.float32).ravel() for array in chosen]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from regulab.cells import unguarded
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.records import COMPLETED, RESULT_COLUMNS, EpochRecord, Look, Name, Number, Result
@@ -162,7 +163,7 @@ def result_rows(where: Path, study: Study) -> Iterator[Result | UserError]:
 
 
 def _result(row: dict[str, Any], where: str, asked: Asked) -> Result | UserError:
-    cells = {column: row[column] or None for column in RESULT_COLUMNS}
+    cells = {column: unguarded(row[column]) if row[column] else None for column in RESULT_COLUMNS}
     if "" in row:
         return UserError("more cells than columns", where=where)
     try:

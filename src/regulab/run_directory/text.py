@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from regulab.errors import UserError
 from regulab.run_directory.places import read_file
+from regulab.wording import one_line, visible
 
 Content = TypeVar("Content")
 MEGABYTE = 2**20
@@ -20,8 +20,6 @@ MEGABYTE = 2**20
 MOST_BYTES = {".yaml": MEGABYTE, ".json": 256 * MEGABYTE, ".csv": 256 * MEGABYTE, ".jsonl": 2048 * MEGABYTE}
 MOST_DIGITS, MOST_DEPTH = 20, 32
 SHOWN = 80  # characters of a wrong value in a message
-CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
-DIRECTIONS = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def read_optional_bytes(path: Path) -> bytes | None:
@@ -127,30 +125,20 @@ def wrong_value(error: ValidationError, where: str) -> UserError:
 
 def cut(text: str) -> str:
     """A text from a file as it may be printed: on one line, without control characters, not too long."""
-    shown = printable(text[: SHOWN + 1])
-    return shown if len(text) <= SHOWN else f"{shown[:SHOWN]}…"
-
-
-def printable(text: str) -> str:
-    """Control characters and marks that turn the direction of writing, written out as escapes."""
-    return "".join(c.encode("unicode_escape").decode() if _controls(c) else c for c in text)
-
-
-def _controls(character: str) -> bool:
-    return character in DIRECTIONS or unicodedata.category(character) in CONTROLS
+    return one_line(text[: 20 * SHOWN], SHOWN)
 
 
 def refuse_controls(names: Iterable[str], where: str) -> None:
     """Raises `UserError` for a name that would move a terminal's cursor or turn its line around."""
     for name in names:
-        if any(map(_controls, name)):
+        if visible(name) != name or set(name) & set("\t\n\u2028\u2029"):
             raise UserError("control characters in a name", got=cut(name), where=where)
 
 
 def all_printable(value: Any) -> Any:
     """A value from JSON or YAML with the control characters of every text in it written out."""
     if isinstance(value, str):
-        return printable(value)
+        return visible(value)
     if isinstance(value, dict):
         return {all_printable(key): all_printable(one) for key, one in value.items()}
     return [all_printable(one) for one in value] if isinstance(value, list) else value

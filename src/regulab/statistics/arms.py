@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.records import DIVERGED, Look, Predictions, Result, StudyRecords
-from regulab.statistics.equivalence import equivalence_p
+from regulab.records import DIVERGED, FIXED, Look, Predictions, StudyRecords
+from regulab.statistics import notes
+from regulab.statistics.differences import Pairs, pairs_of
 from regulab.statistics.holm import holm
 from regulab.statistics.intervals import Interval, mean_interval
+from regulab.statistics.looks import rule_of
 from regulab.statistics.mcnemar import McNemar, mcnemar
 from regulab.statistics.noise import NoiseSplit, noise_split
 from regulab.statistics.pairing import PairingGain, pairing_gain
 from regulab.statistics.power import seeds_needed
-from regulab.statistics.sequential import Tally, deciding_tally, e_threshold, fewest_pairs, tally
-from regulab.statistics.sign_flip import least_pairs, smallest_p, two_sided_p
+from regulab.statistics.sequential import deciding_tally, e_threshold
+from regulab.statistics.sign_flip import smallest_p
+from regulab.statistics.values import by_arm, test_images
 from regulab.statistics.verdicts import (
     ALPHA,
     Evidence,
@@ -36,7 +40,8 @@ class ArmComparison:
     """One arm against the baseline, in the unit of the metric. What was not computed is None.
 
     ``n`` counts the arm's runs that have the metric, ``pairs`` the seeds that the baseline has too;
-    ``difference`` is the mean of arm − baseline over the pairs, ``spread`` their standard deviation.
+    ``differences`` are arm − baseline seed by seed, ``difference`` their mean, ``median`` their median, ``spread``
+    their standard deviation.
 
     Under the sequential rule p and intervals are None; ``e`` is the evidence of a difference and ``e_equivalent`` the
     smaller one of the two that the difference lies within the margin, both at the look that decided, else at the last,
@@ -64,6 +69,8 @@ class ArmComparison:
     gain: PairingGain | None = None
     noise: NoiseSplit | None = None
     note: str | None = None
+    median: float | None = None
+    differences: Mapping[int, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: _plain_json(getattr(self, field.name)) for field in fields(self)}
@@ -72,143 +79,150 @@ class ArmComparison:
 def _plain_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): one for key, one in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
-class _Pairs:
-    """Paired differences of an arm by seed, with the p-values that could be computed from them."""
+class _Tested:
+    """The p-values of an arm; None where one was not computed."""
 
-    by_seed: dict[int, float]
     p: float | None = None
-    equivalence: float | None = None
-
-    @property
-    def d(self) -> NDArray[np.float64]:
-        return np.array(list(self.by_seed.values()))
+    p_holm: float | None = None
+    equivalence_p_holm: float | None = None
 
 
 class Comparer:
     """All arms of a study against one baseline, on one metric, with one margin."""
 
-    def __init__(self, records: StudyRecords, baseline: str, metric: str, margin: float | None) -> None:
-        self.study, self.baseline, self.metric, self.margin = records.study["name"], baseline, metric, margin
-        self.predictions, self.looks = records.predictions, records.looks
-        self.runs: dict[str, list[Result]] = {arm: [] for arm in records.arms}
-        for result in records.results:
-            self.runs[result.arm].append(result)
+    def __init__(self, records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> None:
+        self.baseline, self.metric, self.margin = baseline, metric, margin
+        self.key = records.study.get("key") or records.study["name"]
+        self.predictions = records.predictions
+        self.looks = None if rule_of(records) == FIXED else records.looks
+        self.values = by_arm(records, metric)
+        self.diverged: dict[str, list[int]] = {arm: [] for arm in records.arms}
+        self.runs = dict.fromkeys(records.arms, 0)
+        for result in sorted(records.results, key=lambda result: result.seed):
+            self.runs[result.arm] += 1
+            if result.status == DIVERGED:
+                self.diverged[result.arm].append(result.seed)
         self.tests = len(self.runs) - 1
-
-    def arms(self) -> dict[str, ArmComparison]:
-        others = [arm for arm in self.runs if arm != self.baseline]
-        pairs = {arm: self._pairs(arm) for arm in others}
-        if self.looks is not None:
-            return {
-                arm: self._plain(arm)
-                if arm == self.baseline
-                else self._sequentially(arm, pairs[arm].by_seed, self.looks)
-                for arm in self.runs
-            }
-        corrected = dict(zip(others, holm([_or_one(pairs[arm].p) for arm in others]), strict=True))
-        equivalence = dict(
-            zip(others, holm([_or_one(pairs[arm].equivalence) for arm in others]), strict=True)
-        )
-        return {
-            arm: self._plain(arm)
-            if arm == self.baseline
-            else self._against(arm, pairs[arm], corrected[arm], equivalence[arm])
+        self.planned = len(records.arms) * len(records.study["seeds"])
+        self.missing = missing_runs(records)
+        self.lacking = sum(r.status != DIVERGED and r.seed not in self.values[r.arm] for r in records.results)
+        images = test_images(records) if metric == "test_accuracy" else None
+        counted = metric in ("test_accuracy", "train_accuracy")
+        self.pairs = {
+            arm: pairs_of(self.values[arm], self.values[baseline], accuracy=counted, images=images)
+            if not self.diverged[arm] and not self.diverged[baseline]
+            else Pairs({})
             for arm in self.runs
+            if arm != baseline
         }
 
-    def _values(self, arm: str) -> dict[int, float]:
-        """Seed -> value over the runs that completed and have the metric."""
-        found = {r.seed: getattr(r, self.metric) for r in self.runs[arm] if r.status != DIVERGED}
-        return {seed: float(value) for seed, value in sorted(found.items()) if value is not None}
+    def arms(self) -> dict[str, ArmComparison]:
+        if self.looks is not None:
+            against = {arm: self._sequentially(arm, self.looks) for arm in self.pairs}
+        else:
+            tested = self._tested()
+            against = {arm: self._against(arm, tested[arm]) for arm in self.pairs}
+        return {arm: against[arm] if arm in against else self._plain(arm) for arm in self.runs}
 
-    def _diverged(self, arm: str) -> list[int]:
-        return sorted(result.seed for result in self.runs[arm] if result.status == DIVERGED)
+    def _tested(self) -> dict[str, _Tested]:
+        """Sign-flip tests of every arm for which p can pass under α, Holm-adjusted over all arms of the study."""
+        if self.missing or self.lacking:
+            return {arm: _Tested() for arm in self.pairs}
+        p: dict[str, float | None] = dict.fromkeys(self.pairs)
+        equivalence: dict[str, float | None] = dict.fromkeys(self.pairs)
+        different, equal = self._can_pass(sides=2), self._can_pass(sides=1)
+        for arm, pairs in self.pairs.items():
+            generator = Streams(self.key, 0).generator("sign_flip", arm)
+            if different[arm]:
+                p[arm] = pairs.two_sided(generator)
+            if equal[arm] and self.margin is not None:
+                equivalence[arm] = pairs.equivalence(self.margin, generator)
+        p_holm, equivalence_holm = _holm(p), _holm(equivalence)
+        return {arm: _Tested(p[arm], p_holm[arm], equivalence_holm[arm]) for arm in self.pairs}
 
-    def _pairs(self, arm: str) -> _Pairs:
-        """Without p under the sequential rule, where p does not hold."""
-        mine, base = self._values(arm), self._values(self.baseline)
-        if self._diverged(arm) or self._diverged(self.baseline):
-            return _Pairs({})
-        pairs = _Pairs({seed: mine[seed] - base[seed] for seed in mine if seed in base})
-        d = pairs.d
-        if self.looks is not None or len(d) == 0 or smallest_p(len(d)) * self.tests >= ALPHA:
-            return pairs
-        generator = Streams(self.study, 0).generator("sign_flip", arm)
-        p = two_sided_p(d, generator)
-        return _Pairs(
-            pairs.by_seed, p, None if self.margin is None else equivalence_p(d, self.margin, generator)
-        )
+    def _can_pass(self, *, sides: int) -> dict[str, bool]:
+        """Whether Holm's adjusted p could fall under α if every arm had the least p that its pairs can give."""
+        floors = [
+            smallest_p(len(pairs.by_seed), sides=sides) if pairs.by_seed else 1.0
+            for pairs in self.pairs.values()
+        ]
+        return {arm: p < ALPHA for arm, p in zip(self.pairs, holm(floors), strict=True)}
 
     def _plain(self, arm: str) -> ArmComparison:
-        values = np.array(list(self._values(arm).values()))
+        values = np.array(list(self.values[arm].values()))
         return ArmComparison(
             mean=float(values.mean()) if len(values) else None,
             ci95=mean_interval(values) if self.looks is None else None,
             n=len(values),
             noise=self._noise(arm),
-            note=self._divergence_note(arm) or (None if len(values) else "no finished run"),
+            note=notes.divergence(self.diverged[arm], self.runs[arm])
+            or (None if len(values) else "no finished run"),
         )
 
-    def _described(self, arm: str, d: NDArray[np.float64], seeds: Sequence[int]) -> ArmComparison:
+    def _described(self, arm: str) -> ArmComparison:
         """The arm and its differences, before anything is inferred from them."""
-        mine, base = self._values(arm), self._values(self.baseline)
+        mine, base, pairs = self.values[arm], self.values[self.baseline], self.pairs[arm]
+        d = pairs.d
         return replace(
             self._plain(arm),
             difference=float(d.mean()) if len(d) else None,
+            median=float(np.median(list(pairs.shown().values()))) if len(d) else None,
+            differences=pairs.shown(),
             pairs=len(d),
             spread=float(d.std(ddof=1)) if len(d) > 1 else None,
-            gain=pairing_gain(np.array([mine[s] for s in seeds]), np.array([base[s] for s in seeds])),
+            gain=pairing_gain(
+                np.array([mine[s] for s in pairs.by_seed]), np.array([base[s] for s in pairs.by_seed])
+            ),
         )
 
-    def _against(self, arm: str, pairs: _Pairs, p_holm: float, equivalence: float) -> ArmComparison:
+    def _against(self, arm: str, tested: _Tested) -> ArmComparison:
         """By the rule of a fixed number of seeds."""
-        d = pairs.d
-        described = self._described(arm, d, list(pairs.by_seed))
-        evidence = Evidence(
-            arm_diverged=bool(self._diverged(arm)),
-            baseline_diverged=bool(self._diverged(self.baseline)),
-            direction=direction(self.metric),
-            difference=described.difference,
-            p_holm=None if pairs.p is None else p_holm,
-            equivalence_p_holm=None if pairs.equivalence is None else equivalence,
+        pairs, described = self.pairs[arm], self._described(arm)
+        verdict = decide(
+            Evidence(
+                arm_diverged=bool(self.diverged[arm]),
+                baseline_diverged=bool(self.diverged[self.baseline]),
+                direction=direction(self.metric),
+                difference=described.difference,
+                p_holm=tested.p_holm,
+                equivalence_p_holm=tested.equivalence_p_holm,
+            )
         )
-        verdict = decide(evidence)
-        single = self._mcnemar(arm, next(iter(pairs.by_seed))) if len(d) == 1 else None
+        single = self._mcnemar(arm, next(iter(pairs.by_seed))) if len(pairs.by_seed) == 1 else None
         return replace(
             described,
-            difference_ci95=mean_interval(d),
-            p=pairs.p,
-            p_holm=evidence.p_holm,
-            equivalence_p_holm=evidence.equivalence_p_holm,
+            difference_ci95=mean_interval(pairs.d),
+            p=tested.p,
+            p_holm=tested.p_holm,
+            equivalence_p_holm=tested.equivalence_p_holm,
             verdict=verdict,
-            seeds_needed=self._seeds_needed(d) if verdict == "undecided" else None,
+            seeds_needed=self._seeds_needed(pairs) if verdict == "undecided" else None,
             mcnemar=single,
-            note=described.note or self._note(arm, len(d), pairs.p, verdict, single),
+            note=described.note or self._note(arm, tested, verdict, single),
         )
 
-    def _sequentially(self, arm: str, by_seed: dict[int, float], looks: Sequence[Look]) -> ArmComparison:
+    def _sequentially(self, arm: str, looks: Sequence[Look]) -> ArmComparison:
         """By the rule of seeds added until decided: from the recorded looks alone, whatever was trained since."""
-        described = self._described(arm, np.array(list(by_seed.values())), list(by_seed))
-        seen: list[tuple[Tally, int]] = []
-        for seeds in ((), *(look.seeds for look in looks)):
-            d = np.array([by_seed[seed] for seed in seeds if seed in by_seed])
-            seen.append((tally(d, self.margin), len(d)))
-        tallies = [one for one, _ in seen]
+        pairs, described = self.pairs[arm], self._described(arm)
+        tallies = [pairs.tally(seeds, self.margin) for seeds in ((), *(look.seeds for look in looks))]
         decided = deciding_tally(tallies, self.tests, ALPHA)
         verdict = decide_sequentially(
             SequentialEvidence(
-                arm_diverged=bool(self._diverged(arm)),
-                baseline_diverged=bool(self._diverged(self.baseline)),
+                arm_diverged=bool(self.diverged[arm]),
+                baseline_diverged=bool(self.diverged[self.baseline]),
                 direction=direction(self.metric),
                 looks=tallies,
                 tests=self.tests,
             )
         )
-        looked_at = next(n for one, n in seen if one is decided)
+        seen = next((look.seeds for one, look in zip(tallies[1:], looks, strict=True) if one is decided), ())
+        looked_at = decided.wins + decided.losses + decided.ties
         return replace(
             described,
             e=decided.e,
@@ -216,83 +230,80 @@ class Comparer:
             e_threshold=e_threshold(self.tests, ALPHA),
             looked_at=looked_at,
             verdict=verdict,
-            note=described.note or self._sequential_note(described.pairs, looked_at, verdict),
+            note=described.note or self._sequential_note(arm, looked_at, len(set(seen)) - looked_at, verdict),
         )
 
     def _noise(self, arm: str) -> NoiseSplit | None:
         """Of test accuracy, over the arm's completed runs that have predictions."""
-        seeds = [seed for seed in self._values(arm) if (arm, seed) in self.predictions]
-        if self.metric != "test_accuracy" or len(seeds) < 2:
+        right = [
+            _right(self.predictions[arm, seed])
+            for seed in self.values[arm]
+            if (arm, seed) in self.predictions
+        ]
+        images = {len(one) for one in right}
+        if self.metric != "test_accuracy" or len(right) < 2 or len(images) > 1 or images == {1}:
             return None
-        return noise_split(np.stack([_right(self.predictions[arm, seed]) for seed in seeds]))
+        return noise_split(np.stack(right))
 
     def _mcnemar(self, arm: str, seed: int) -> McNemar | None:
         pair = [self.predictions.get((name, seed)) for name in (arm, self.baseline)]
         if pair[0] is None or pair[1] is None or not self.metric.startswith("test_"):
             return None
+        if len(pair[0].labels) != len(pair[1].labels):
+            return None
         return mcnemar(_right(pair[0]), _right(pair[1]))
 
-    def _seeds_needed(self, d: NDArray[np.float64]) -> int | None:
-        if len(d) < 2 or self.margin is None:
+    def _seeds_needed(self, pairs: Pairs) -> int | None:
+        if len(pairs.d) < 2 or self.margin is None:
             return None
-        return seeds_needed(float(d.std(ddof=1)), self.margin, self.tests)
+        spread = 0.0 if pairs.all_equal() else float(pairs.d.std(ddof=1))
+        return seeds_needed(spread, float(self.margin), self.tests)
 
-    def _divergence_note(self, arm: str) -> str | None:
-        seeds = self._diverged(arm)
-        if not seeds:
-            return None
-        text = f"{len(seeds)} of {len(self.runs[arm])} runs diverged (seed {', '.join(map(str, seeds))})"
-        return f"{text}; the mean is of the others" if len(seeds) < len(self.runs[arm]) else text
+    def _note(self, arm: str, tested: _Tested, verdict: Verdict | None, single: McNemar | None) -> str | None:
+        """Why there is no p, or no verdict, and what may be wrong with the numbers."""
+        pairs = self.pairs[arm]
+        n = len(pairs.by_seed)
+        nothing = notes.no_pairs(n, baseline_diverged=bool(self.diverged[self.baseline]))
+        if nothing:
+            return nothing
+        if self.missing:
+            reason: str | None = notes.unfinished(self.missing, self.planned)
+        elif self.lacking:
+            reason = notes.lacking(self.lacking, self.metric)
+        elif n == 1:
+            reason = notes.one_seed(arm, self.baseline, single)
+        elif tested.p is None:
+            reason = notes.floor(n, self.tests, equivalence=self.margin is not None)
+        else:
+            reason = notes.no_direction(self.metric, verdict)
+        return notes.joined(reason, notes.stands_apart(pairs), notes.no_width(pairs))
 
-    def _no_pairs_note(self, n: int) -> str | None:
-        if self._diverged(self.baseline):
-            return "the baseline diverged: there is nothing sound to compare with"
-        return "no seed in common with the baseline" if n == 0 else None
-
-    def _note(
-        self, arm: str, n: int, p: float | None, verdict: Verdict | None, single: McNemar | None
-    ) -> str | None:
-        """Why there is no p, or no verdict."""
-        if self._no_pairs_note(n):
-            return self._no_pairs_note(n)
-        if n == 1:
-            return "one seed allows no test over seeds" + self._mcnemar_note(arm, single)
-        if p is None:
-            return self._floor_note(n)
-        return self._direction_note(verdict)
-
-    def _sequential_note(self, n: int, looked_at: int, verdict: Verdict | None) -> str | None:
-        fewest = fewest_pairs(self.tests, ALPHA, equivalence=True)
-        if verdict == "undecided" and not self._no_pairs_note(n) and looked_at < fewest:
-            return f"looked at with {looked_at} pairs; {fewest} are the fewest that can decide"
-        return self._no_pairs_note(n) or self._direction_note(verdict)
-
-    def _direction_note(self, verdict: Verdict | None) -> str | None:
-        if verdict is not None:
-            return None
-        return f"the difference is significant, but {self.metric} has no better direction"
-
-    def _mcnemar_note(self, arm: str, single: McNemar | None) -> str:
-        if single is None:
-            return ""
-        return (
-            f"; McNemar's exact test on this pair of models: {single.only_arm_right} test images only {arm} gets "
-            f"right, {single.only_baseline_right} only {self.baseline}, p = {single.p:.3g}. It speaks of these two "
-            "trained models, not of their arms: two seeds of one arm differ as well"
+    def _sequential_note(self, arm: str, looked_at: int, lost: int, verdict: Verdict | None) -> str | None:
+        pairs = self.pairs[arm]
+        nothing = notes.no_pairs(len(pairs.by_seed), baseline_diverged=bool(self.diverged[self.baseline]))
+        if nothing:
+            return nothing
+        return notes.joined(
+            notes.too_few_looked_at(looked_at, self.tests) if verdict == "undecided" else None,
+            notes.lost_pairs(looked_at, lost),
+            notes.no_direction(self.metric, verdict),
+            notes.other_side(pairs, verdict),
+            notes.stands_apart(pairs),
         )
 
-    def _floor_note(self, n: int) -> str:
-        arms = "" if self.tests == 1 else f" times {self.tests} arms (Holm)"
-        return (
-            f"with {n} seeds p cannot fall under {ALPHA:g}: the smallest is {smallest_p(n):.3g}{arms}; "
-            f"{least_pairs(self.tests, ALPHA)} seeds are the fewest that can decide"
-        )
+
+def missing_runs(records: StudyRecords) -> int:
+    """How many runs the study has asked for that have no result yet."""
+    there = {(result.arm, result.seed) for result in records.results}
+    return sum((arm, seed) not in there for arm in records.arms for seed in records.study["seeds"])
+
+
+def _holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Adjusted over all arms, of which one without p counts as 1; None stays None."""
+    adjusted = holm([1.0 if one is None else one for one in p.values()])
+    return {arm: None if one is None else q for (arm, one), q in zip(p.items(), adjusted, strict=True)}
 
 
 def _right(predictions: Predictions) -> NDArray[np.bool_]:
     right: NDArray[np.bool_] = predictions.labels == predictions.predicted
     return right
-
-
-def _or_one(p: float | None) -> float:
-    return 1.0 if p is None else p

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import Any
 
 from regulab.errors import UserError
-from regulab.records import DIVERGED, RESULT_COLUMNS, StudyRecords
-from regulab.statistics.arms import ArmComparison, Comparer
+from regulab.records import DIVERGED, FIXED, StudyRecords
+from regulab.statistics import looks
+from regulab.statistics.arms import ArmComparison, Comparer, missing_runs
 from regulab.statistics.pairing import pairing
 from regulab.statistics.sequential import e_threshold
-from regulab.statistics.verdicts import ALPHA
+from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
+from regulab.statistics.verdicts import ALPHA, Verdict
 
-_NOT_NUMBERS = ("arm", "seed", "status", "initial_weights_hash", "data_order_hash")
-METRICS = tuple(column for column in RESULT_COLUMNS if column not in _NOT_NUMBERS)
+
+@dataclass(frozen=True, kw_only=True)
+class FirstLook:
+    """What the rule for a fixed number of seeds said before the study went on; for this metric and baseline."""
+
+    seeds: tuple[int, ...]
+    verdicts: dict[str, Verdict | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +34,13 @@ class Comparison:
     baseline: str
     seeds: tuple[int, ...]
     protocol: str
-    rule: str  # fixed, or sequential: the study was looked at while seeds were added
+    rule: str  # fixed, or sequential: seeds were added after a look
     e_threshold: float | None  # what e must reach under the sequential rule
-    looks: int | None
+    looks: int | None  # None under the fixed rule, which allows one
+    first_look: FirstLook | None  # by the fixed rule, before the study was extended
+    unfinished: (
+        int  # runs that the study asks for and that are not there; under the fixed rule it waits for them
+    )
     pairing: dict[str, bool]
     baseline_diverged: bool
     note: str | None
@@ -38,17 +50,29 @@ class Comparison:
         """The mapping of ``compare --json``; nothing but JSON's own types."""
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         arms = {name: arm.to_json() for name, arm in self.arms.items()}
-        return content | {"seeds": list(self.seeds), "pairing": dict(self.pairing), "arms": arms}
+        first = self.first_look and {
+            "seeds": list(self.first_look.seeds),
+            "verdicts": self.first_look.verdicts,
+        }
+        return content | {
+            "seeds": list(self.seeds),
+            "pairing": dict(self.pairing),
+            "first_look": first,
+            "arms": arms,
+        }
 
 
 def compare(records: StudyRecords, *, baseline: str | None = None, metric: str | None = None) -> Comparison:
     """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
     Pairs are the seeds that both arms have. The family for Holm's correction is every arm of the study
-    but the baseline. Monte Carlo tests (above 16 pairs) draw from the stream keyed by the study's name
-    and the arm, so that the same records give the same p. A study that was looked at while seeds were added
-    (``records.looks``) is judged by sign e-values at those looks, whoever adds seeds later. Raises `UserError` for an
-    unknown arm or metric.
+    but the baseline. Monte Carlo tests (of real numbers, above 16 pairs) draw from the stream keyed by the study's key
+    and the arm, so that the same records give the same p.
+
+    A study of a fixed number of seeds is judged once all its runs are there; before that it is described. One that was
+    looked at and then extended, or whose seeds are added until decided, is judged by sign e-values at its recorded
+    looks (``records.looks``), whoever adds seeds later. Raises `UserError` for an unknown arm or metric, for results
+    that are not finite or of no arm of the study, and for looks that no study can have had.
     """
     endpoint = records.study["endpoint"]
     baseline = records.study["baseline"] if baseline is None else baseline
@@ -57,46 +81,59 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         raise UserError("no such arm", got=baseline, expected=f"one of {', '.join(records.arms)}")
     if metric not in METRICS:
         raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
-    margin = _margin(records) if metric == endpoint["metric"] else None
-    looks = records.looks
+    looks.check(records)
+    margin, rule = margin_of(records, metric), looks.rule_of(records)
+    fixed = rule == FIXED
+    arms = Comparer(records, baseline, metric, margin).arms()
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
-        margin=margin,
+        margin=None if margin is None else float(margin),
         baseline=baseline,
         seeds=records.seeds,
         protocol=records.study["protocol"]["kind"],
-        rule="fixed" if looks is None else "sequential",
-        e_threshold=None if looks is None else e_threshold(max(1, len(records.arms) - 1), ALPHA),
-        looks=None if looks is None else len(looks),
+        rule=rule,
+        e_threshold=None if fixed else e_threshold(max(1, len(records.arms) - 1), ALPHA),
+        looks=None if fixed else len(records.looks or ()),
+        first_look=_first_look(records, baseline, metric),
+        unfinished=missing_runs(records),
         pairing=pairing(records.results, records.orders),
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
-        note=_note(records, metric, margin),
-        arms=Comparer(records, baseline, metric, margin).arms(),
+        note=_note(records, baseline, metric, margin),
+        arms=arms,
     )
 
 
-def _margin(records: StudyRecords) -> float:
-    """The study's margin, but never under one test image (100/N points) where accuracy decides."""
-    endpoint = records.study["endpoint"]
-    margin = float(endpoint["margin"])
-    if endpoint["metric"] != "test_accuracy" or not records.predictions:
-        return margin
-    return max(margin, 100 / min(len(p.labels) for p in records.predictions.values()))
+def _first_look(records: StudyRecords, baseline: str, metric: str) -> FirstLook | None:
+    look = looks.first_fixed_look(records)
+    if look is None:
+        return None
+    then = compare(looks.as_at(records, look), baseline=baseline, metric=metric)
+    verdicts = {arm: one.verdict for arm, one in then.arms.items() if arm != baseline}
+    return FirstLook(seeds=look.seeds, verdicts=verdicts)
 
 
-def _note(records: StudyRecords, metric: str, margin: float | None) -> str | None:
-    unpaired = "pairing: none, so every arm has streams of its own and a pair shares its seed in name alone"
+def _note(records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> str | None:
+    declared = records.study["baseline"]
     notes = [
         _margin_note(metric, margin, float(records.study["endpoint"]["margin"])),
-        unpaired if records.study.get("pairing") == "none" else None,
+        None
+        if baseline == declared
+        else f"compared with {baseline}, not with the declared baseline {declared}: explored, not confirmed",
+        "pairing: none, so every arm has streams of its own and a pair shares its seed in name alone"
+        if records.study.get("pairing") == "none"
+        else None,
+        looks.note_on_looks(records),
     ]
     return "; ".join(note for note in notes if note) or None
 
 
-def _margin_note(metric: str, margin: float | None, declared: float) -> str | None:
+def _margin_note(metric: str, margin: Fraction | None, declared: float) -> str | None:
     if margin is None:
-        return f"{metric} is not the endpoint of the study and has no margin: equivalence is not tested"
-    if margin > declared:
-        return f"the margin is one test image, {margin:.3g} points: the declared {declared:g} is less"
+        return (
+            f"{metric} is not the endpoint of the study and has no margin: equivalence is not tested, and what is "
+            "found here is explored, not confirmed"
+        )
+    if metric in ON_TEST_IMAGES and float(margin) > declared:
+        return f"the margin is one test image, {float(margin):.3g} points: the declared {declared:g} is less"
     return None

@@ -54,10 +54,14 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
+
+from regulab.statistics.equivalence import ROUNDING
+from regulab.statistics.sign_flip import Differences, is_whole
 
 Values = NDArray[np.float64]
 
@@ -131,8 +135,11 @@ class Tally:
         return e is not None and e >= math.log(e_threshold(tests, alpha))
 
 
-def tally(d: Values, margin: float | None) -> Tally:
-    """The signs and e-values of paired differences d = arm − baseline ``(n,)``, in the unit of ``margin``."""
+def tally(d: Differences, margin: float | Fraction | None) -> Tally:
+    """The signs and e-values of paired differences d = arm − baseline ``(n,)``, in the unit of ``margin``.
+
+    Whole numbers (differences in images) are compared with the margin exactly.
+    """
     wins, losses = _signs(d, 0.0)
     equivalent = None
     if margin is not None:
@@ -157,10 +164,11 @@ def deciding_tally(looks: Sequence[Tally], tests: int, alpha: float) -> Tally:
     return looks[-1]
 
 
-def _signs(d: Values, shift: float) -> tuple[int, int]:
-    """How many of d + shift lie above and below 0; what differs from 0 by rounding alone is a tie.
-
-    Accuracies are multiples of one image, so d = −margin happens: 99.2 − 99.3 + 0.1 is 6e-15.
-    """
-    x, rounding = d + shift, 1e-9 * shift
-    return int(np.count_nonzero(x > rounding)), int(np.count_nonzero(x < -rounding))
+def _signs(d: Differences, shift: float | Fraction) -> tuple[int, int]:
+    """How many of d + shift lie above and below 0; what differs from 0 by rounding alone is a tie."""
+    if is_whole(d):
+        parts = Fraction(shift)
+        x = [int(k) * parts.denominator + parts.numerator for k in d]
+        return sum(one > 0 for one in x), sum(one < 0 for one in x)
+    shifted, rounding = d + float(shift), ROUNDING * float(shift)
+    return int(np.count_nonzero(shifted > rounding)), int(np.count_nonzero(shifted < -rounding))

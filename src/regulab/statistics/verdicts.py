@@ -11,8 +11,13 @@ What passing means depends on how the number of seeds came about. Fixed beforeha
 mean, Holm-adjusted p under α. Added until decided (`decide_sequentially`): sign e-values of the median,
 at least m/α for m arms; the first look at which rule 2 or 3 matched is kept.
 
-Where the seeds are too few for p to reach α, nothing is tested and the arm is undecided. A metric
-that has no better direction (a norm, a share of zeros) gets no better or worse, hence no verdict.
+Where the seeds are too few for p to reach α, no p is given: 2/2ⁿ is the least that a difference can have, 1/2ⁿ an
+equivalence, so that five seeds of one arm can show an equivalence and six a difference. A metric that has no better
+direction (a norm, a share of zeros) gets no better or worse, hence no verdict.
+
+**What is held at α.** Each *kind* of false verdict over all arms: a difference where there is none, and an equivalence
+where the difference is a margin or more. A study with arms of both sorts can err in both ways, with a chance of up
+to 2α. Both tests take d for symmetric about its centre (0, or ±margin), which lost runs break.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ ALPHA = 0.05
 Verdict = Literal["better", "worse", "equivalent", "undecided", "diverged"]
 
 LOWER_IS_BETTER = ("test_loss", "train_loss", "seconds")
-HIGHER_IS_BETTER = ("test_accuracy", "train_accuracy")
+HIGHER_IS_BETTER = ("test_accuracy", "train_accuracy", "balanced_accuracy")
 
 
 def direction(metric: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from regulab.config import Model, Study, validate
+from regulab.config import Model, Source, Study, validate
 from regulab.errors import UserError
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
@@ -19,14 +19,20 @@ TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Techniq
 
 def parse(name: str, value: Any, where: str) -> Technique:
     """A technique from what a study file says of it: a strength, or a mapping of its parameters."""
-    kind: type[Technique] = lookup(TECHNIQUES, name, "technique", where)
-    place = f"{where}.{name}" if where else name
+    kind: type[Technique] = lookup(TECHNIQUES, name, "technique", f"{where}.{name}" if where else name)
+    place = Source(f"{where}.{name}" if where else name, is_key=True)
     if isinstance(value, Mapping):
         return validate(kind, value, place)
     number = kind.model_fields[kind.scalar].annotation is not str
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        problem = f"neither a {'number' if number else 'name'} nor a mapping"
-        raise UserError(problem, got=value, expected=f"{kind.scalar} or {{…}}", where=place)
+        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else "batch"
+        raise UserError(
+            f"neither a {'number' if number else 'name'} nor a mapping",
+            got=value,
+            expected=f"{kind.scalar} or {{…}}",
+            where=place.name,
+            cure=f"write `{{{name}: {example}}}`",
+        )
     return validate(kind, {kind.scalar: value}, place)
 
 
@@ -36,7 +42,8 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
     if study.model.dropout is not None:
         common[Dropout.name] = Dropout(rate=study.model.dropout)
     if study.data.augment:
-        common[Augmentation.name] = parse(Augmentation.name, study.data.augment, "data.augment")
+        place = Source("data.augment", is_key=True)
+        common[Augmentation.name] = validate(Augmentation, study.data.augment, place)
     arms = {}
     for arm, techniques in study.arms.items():
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
@@ -49,7 +56,8 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
     norm = next((t for t in techniques if isinstance(t, Normalization)), None)
     if norm is None:
         return study.model
-    return study.model.model_copy(update={"norm": norm.kind, "norm_position": norm.position})
+    position = norm.position or study.model.norm_position
+    return study.model.model_copy(update={"norm": norm.kind, "norm_position": position})
 
 
 def legends(study: Study) -> dict[str, str]:

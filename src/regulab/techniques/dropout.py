@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
+from pydantic import Field
+
 from regulab.config import DropoutRate
 from regulab.techniques.technique import Hooks, Technique
 
@@ -22,7 +24,7 @@ class Dropout(Technique):
 
     name: ClassVar[str] = "dropout"
     scalar: ClassVar[str] = "rate"
-    rate: DropoutRate
+    rate: DropoutRate = Field(description="The probability that an activation is dropped.")
 
     def legend(self) -> str:
         return f"dropout {self.rate:g}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
-from regulab.config import NonNegative
+from regulab.config import Epochs, NonNegative
 from regulab.techniques.technique import Hooks, Technique
 
 
@@ -23,8 +23,8 @@ class EarlyStopping(Technique):
 
     name: ClassVar[str] = "early_stopping"
     scalar: ClassVar[str] = "patience"
-    patience: Annotated[int, Field(ge=1)] = 5
-    min_delta: NonNegative = 0.0
+    patience: Epochs = Field(default=5, description="Epochs without improvement before the run ends.")
+    min_delta: NonNegative = Field(default=0.0, description="What counts as an improvement, in nats.")
 
     def legend(self) -> str:
         return f"early stopping, patience {self.patience}"

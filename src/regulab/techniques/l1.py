@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths, sum_per_run
@@ -27,7 +28,10 @@ class L1(Penalty):
     """
 
     name: ClassVar[str] = "l1"
-    method: Literal["prox", "subgradient"] = "prox"
+    method: Literal["prox", "subgradient"] = Field(
+        default="prox",
+        description="The proximal step, which makes exact zeros, or the subgradient, which makes none.",
+    )
 
     def legend(self) -> str:
         return f"L1 λ={self.strength:g}" + (" (subgradient)" if self.method == "subgradient" else "")

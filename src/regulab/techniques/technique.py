@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative, Part
@@ -89,8 +90,10 @@ class Penalty(Technique, ABC):
     """The fields that penalties on parameters share; λ multiplies the sum over the penalized parameters."""
 
     scalar: ClassVar[str] = "strength"
-    strength: NonNegative
-    include: Include = "weights"
+    strength: NonNegative = Field(description="λ, which multiplies the sum over the penalized parameters.")
+    include: Include = Field(
+        default="weights", description="Weights of convolutions and linear layers, or every parameter."
+    )
 
 
 class Strengths:

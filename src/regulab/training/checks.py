@@ -1,76 +1,84 @@
-"""Checks of one plain network before anything trains: what it takes, what it gives, and what in it takes part."""
+"""Checks of one plain network before anything trains: what it takes, what it gives, and what a person should know."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from regulab import models
 from regulab.errors import UserError
-from regulab.models.dropout import Dropout
+from regulab.models.dropout import Rated, holders
 from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
-from regulab.training.crew import Material
+from regulab.training.crew import Material, Run
+from regulab.training.own_checks import check_own, fails, scores
+from regulab.training.watching import Drop, bound
 
-CHECKED_IMAGES = 8
+
+def check_model(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> list[str]:
+    """What a person should know of the network of every architecture; nothing, for regulab's own.
+
+    Raises `UserError` where a network cannot take the images, cannot be trained or cannot be repeated, or where an arm
+    sets the rate of dropout that the network has not, or has in places that no rate reaches.
+    """
+    notes: list[str] = []
+    for group in material.architectures:
+        run = Run(group[0], material.study.seeds[0], arms[group[0]])
+        drops: Sequence[Drop] = ()
+        if models.is_own(material.study.model.name):
+            watched, told = check_own(material, run)
+            drops = watched.drops
+            notes += [note for note in told if note not in notes]
+        module = material.module(run)
+        bytes_per_image(material, module)
+        for arm in group:
+            _check_dropout(material, module, arm, arms[arm], drops)
+    return notes
+
+
+def _check_dropout(
+    material: Material, module: nn.Module, arm: str, techniques: Sequence[Technique], drops: Sequence[Drop]
+) -> None:
+    """``drops``: dropout that is no layer of ours; it does what an arm wants only if it has the arm's rate already."""
+    where = f"model {material.study.model.name}"
+    rate = next((t.rate for t in techniques if isinstance(t, DropoutTechnique)), None)
+    if rate is None:
+        return
+    missed = [str(drop) for drop in drops if drop.rate != rate]
+    if missed:
+        raise UserError(
+            f"arm {arm} has dropout {rate:g}, which cannot reach all dropout of the network",
+            got=", ".join(missed),
+            expected="nn.Dropout layers that the constructor makes (or one of torch's other dropout layers)",
+            where=where,
+        )
+    layers = any(isinstance(layer, Rated) for layer in module.modules()) or any(True for _ in holders(module))
+    if rate > 0 and not layers and not drops:
+        raise UserError(f"arm {arm} has dropout, and the model no dropout layer", where=where)
 
 
 def bytes_per_image(material: Material, module: nn.Module) -> int:
     """Memory of one image's activations in one run's training step: the outputs of all layers, and their gradients.
 
-    Raises `UserError` where the network cannot take images of this size.
+    Raises `UserError` where the network cannot take images of this size. Leaves ``module`` in inference mode.
     """
-    module, outputs, where = copy.deepcopy(module).eval(), [0], f"model {material.study.model.name}"
+    outputs, name = [0], material.study.model.name
 
     def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
             outputs[0] += output.numel()
 
-    for layer in module.modules():
-        if not any(True for _ in layer.children()):
-            layer.register_forward_hook(count)
-    x = material.preprocessing.normalize(material.preprocessing.to_unit(material.train.pixels[:1].cpu()))
+    leaves = [layer for layer in module.modules() if not any(True for _ in layer.children())]
+    hooks = [layer.register_forward_hook(count) for layer in leaves]
+    x = material.first_images(1)[:1].to(next(module.parameters()).device)
     try:
-        with torch.no_grad():
-            y = module(x)
-    except Exception as error:  # a person's forward pass may fail in any way
-        _, c, h, w = x.shape
-        raise UserError(
-            f"the model cannot take these images: {error}", got=f"{c}×{h}×{w}", where=where
-        ) from error
-    if not isinstance(y, torch.Tensor) or y.shape != (1, material.classes):
-        shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
-        raise UserError(
-            "wrong output for one image", got=str(shape), expected=f"(1, {material.classes})", where=where
-        )
+        with fails(name, "the model cannot take these images", x), torch.no_grad(), bound(module):
+            y = module.eval()(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    scores(y, 1, material.classes, name)
     return 2 * outputs[0] * material.machine.activations.itemsize
-
-
-def check_model(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> None:
-    """Raises `UserError` where an arm sets the rate of dropout layers that the network has not, or where a parameter
-
-    takes no part in the output, so that an optimizer has nothing to do with it.
-    """
-    for group, module in zip(material.architectures, material.examples(), strict=True):
-        _check_module(material, module.eval(), {arm: arms[arm] for arm in group})
-
-
-def _check_module(material: Material, module: nn.Module, arms: Mapping[str, tuple[Technique, ...]]) -> None:
-    where = f"model {material.study.model.name}"
-    has_dropout = any(isinstance(layer, Dropout) for layer in module.modules())
-    for arm, techniques in arms.items():
-        if not has_dropout and any(t.name == "dropout" and t != DropoutTechnique(rate=0) for t in techniques):
-            raise UserError(f"arm {arm} has dropout, and the model no dropout layer", where=where)
-    pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
-    module(material.preprocessing.normalize(material.preprocessing.to_unit(pixels))).sum().backward()
-    unused = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
-    if unused:
-        raise UserError(
-            "parameters that take no part in the output",
-            got=", ".join(unused),
-            expected="all used, or frozen with requires_grad_(False)",
-            where=where,
-        )

@@ -16,13 +16,16 @@ from regulab import models
 from regulab.config import Model, Study
 from regulab.data.augmentation import AugmentSettings
 from regulab.data.preprocessing import Preprocessing
+from regulab.models.guard import guarded
 from regulab.streams import Streams
 from regulab.techniques import Technique, arms_of, model_of
 from regulab.techniques.technique import Hooks
-from regulab.training.batches import ImageTensors, InputPlan
+from regulab.training.batches import ImageTensors, InputPlan, as_loaded
+from regulab.training.idle import idle_parameters
 from regulab.training.machine import Machine
 
 Arrays = dict[str, Tensor]
+CHECKED_IMAGES = 8
 EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}  # images × runs in one evaluation batch
 
 
@@ -47,13 +50,24 @@ class Material:
 
     def streams(self, seed: int, arm: str = "") -> Streams:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
-        return Streams(self.study.name, seed, arm if self.study.pairing == "none" else "")
+        return Streams(self.study.stream_key, seed, arm if self.study.pairing == "none" else "")
 
     def module(self, run: Run) -> nn.Module:
         """The plain network of a run with its initial weights."""
+        return self.built(run).to(self.machine.parameters)
+
+    def built(self, run: Run) -> nn.Module:
+        """The same with parameters of the types that a person's constructor chose."""
         model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
-        module = models.build(model, self.train.pixels.shape[-1], self.classes, streams)
-        return module.to(self.machine.parameters)
+        return models.build(model, self.train.pixels.shape[-1], self.classes, streams, self.first_images(2))
+
+    def first_images(self, count: int) -> Tensor:
+        """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
+        pixels = self.train.pixels[:count].cpu()
+        pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
+        preprocessing = self.preprocessing.to(torch.device("cpu"))
+        x = preprocessing.normalize(preprocessing.to_unit(pixels))
+        return as_loaded(x.to(self.machine.parameters))
 
     def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
         """The networks of several runs of one architecture; runs that share their streams get the same object."""
@@ -73,6 +87,20 @@ class Material:
         """A network of each architecture, with the initial weights of a seed."""
         arms = arms_of(self.study)
         return [self.module(Run(first, seed, arms[first])) for first, *_ in self.architectures]
+
+    @cached_property
+    def idle_parameters(self) -> Mapping[Model, frozenset[str]]:
+        """For each architecture the parameters that take no part in its output: no penalty, no norm, no update."""
+        x, arms, found = self.first_images(CHECKED_IMAGES), arms_of(self.study), {}
+        for first, *_ in self.architectures:
+            run = Run(first, 0, arms[first])
+            with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
+                found[model_of(self.study, run.techniques)] = idle_parameters(self.module(run), x)
+        return found
+
+    def idle(self, run: Run) -> frozenset[str]:
+        """Names of the parameters of a run's network that take no part in its output."""
+        return self.idle_parameters[model_of(self.study, run.techniques)]
 
     @cached_property
     def common_parameters(self) -> frozenset[str]:
@@ -135,14 +163,21 @@ NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn
 def weight_names(module: nn.Module) -> frozenset[str]:
     """Names of the parameters that are penalized by default: weights of convolutions, linear layers and the like.
 
-    Two dimensions or more, and not of a normalization layer; so biases, γ and β are left out.
+    Two dimensions or more, and not of a normalization layer; so biases, γ and β are left out. A weight that two layers
+    share has the name that `nn.Module.named_parameters` gives it.
     """
+    named = {id(parameter): name for name, parameter in module.named_parameters()}
     return frozenset(
-        f"{path}.{name}".lstrip(".")
-        for path, layer in module.named_modules()
-        for name, parameter in layer.named_parameters(recurse=False)
+        named[id(parameter)]
+        for layer in module.modules()
+        for parameter in layer.parameters(recurse=False)
         if parameter.ndim >= 2 and not isinstance(layer, NORMALIZATIONS)
     )
+
+
+def trained_weight_names(module: nn.Module, idle: frozenset[str]) -> frozenset[str]:
+    """Those of `weight_names` that are trained: neither frozen nor `Material.idle`."""
+    return frozenset(n for n in weight_names(module) - idle if module.get_parameter(n).requires_grad)
 
 
 def input_plan(material: Material, runs: Sequence[Run], techniques: Mapping[str, Hooks]) -> InputPlan:

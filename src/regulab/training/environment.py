@@ -37,9 +37,11 @@ def describe(machine: Machine, splits: Splits, remarks: Sequence[str] = ()) -> d
         "dataset": splits.dataset,
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
+        "test_hash": splits.seal.content_hash if splits.seal else None,
         "train_images": len(splits.train),
         "validation_images": len(splits.validation),
-        "notes": [*machine.notes, *remarks],
+        "test_images": len(splits.seal.labels) if splits.seal else None,
+        "notes": [*splits.notes, *machine.notes, *remarks],
     }
 
 

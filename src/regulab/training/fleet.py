@@ -54,7 +54,7 @@ class Fleet:
     def __init__(self, material: Material, runs: Sequence[Run]) -> None:
         self._material = material
         modules = material.modules(runs)
-        self._weight_names = weight_names(modules[0])
+        self._weight_names, self._idle = weight_names(modules[0]), material.idle(runs[0])
         self._stack = stack_modules(modules).to(material.machine.device)
         if material.machine.kernels:
             self._stack = fuse(self._stack, material.machine.activations)
@@ -114,8 +114,9 @@ class Fleet:
                 layer.set_rates([own if rate is None else rate for own, rate in pairs])
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """The parameters that are trained: frozen ones stay as the constructor made them."""
-        return [(name, p) for name, p in self._stack.named_parameters() if p.requires_grad]
+        """The parameters that are trained: frozen ones and idle ones stay as the constructor made them."""
+        named = self._stack.named_parameters()
+        return [(name, p) for name, p in named if p.requires_grad and name not in self._idle]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
         train, steps = self._material.study.train, self._batches.steps

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from regulab.models.block import Block
 from regulab.training.kernels.between import Between, Convolved, Drops, convolves, infer
 from regulab.training.kernels.build import library
-from regulab.training.stacking import StackedBatchNorm, StackedConv2d, StackedDropout
+from regulab.training.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FusedLayers:
             return _one_by_one(self.layers[1:], x)
         x = x.contiguous(memory_format=torch.channels_last)
         weight = self.conv.weight if joins else None
-        gamma, beta = norm.weight.flatten(), norm.bias.flatten()
+        gamma, beta = of_all_runs(norm.weight), of_all_runs(norm.bias)
         mean, variance = norm.running_mean.flatten(), norm.running_var.flatten()  # views, updated in place
         if not norm.training:
             return infer(x, weight, gamma, beta, (mean, variance), kernel, runs, self.pool, norm.eps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from regulab.errors import UserError
-from regulab.training.kernels.build import library
+from regulab.training.kernels.build import missing
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
 
@@ -46,10 +47,9 @@ def choose_machine(
     """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
     ``auto`` precision is bf16 where the processor multiplies it natively, else fp32; ``kernels`` asks for compiled
-    kernels where they can be had. Raises `UserError` for a device that is not there.
+    kernels where they can be had; where not, the notes say why. Raises `UserError` for a device that is not there.
     """
     chosen = _device(device)
-    kernels = kernels and chosen.type == "cpu" and library(torch.float32) is not None
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     torch.backends.cudnn.deterministic = True
     native = native_bf16(chosen)
@@ -58,12 +58,16 @@ def choose_machine(
         notes.append(f"precision bf16 without native support on {chosen.type}: right, but slower than fp32")
     if chosen.type == "cpu" and threads_asked() > cores():
         notes.append(f"{threads_asked()} threads asked for, {cores()} cores there: {cores()} train")
-    bf16 = precision == "bf16" or (native and precision != "fp32")
+    activations = torch.bfloat16 if precision == "bf16" or (native and precision != "fp32") else torch.float32
+    kernels = kernels and chosen.type == "cpu"
+    reason = missing(torch.float32) or missing(activations) if kernels else None
+    if reason is not None:
+        notes.append(f"no compiled kernels, torch's layers do their work: {reason}")
     return Machine(
         chosen,
-        torch.bfloat16 if bf16 else torch.float32,
+        activations,
         tuple(notes),
-        kernels=kernels,
+        kernels=kernels and reason is None,
         resident=chosen.type != "cpu" if resident is None else resident,
         memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
     )
@@ -95,16 +99,27 @@ def _memory(device: torch.device) -> int:
 
 
 def _device(name: str) -> torch.device:
+    """The device of that name, if it holds numbers: ``meta`` has shapes alone, and a processor has no second one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-        torch.empty(1, dtype=torch.float64, device=device)  # sums over an epoch are float64
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise UserError(
-            "this device is not available", got=name, expected="auto, cpu or cuda", where="--device"
-        ) from error
-    return device
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that torch once knew
+            device = torch.device(name)
+            kept = torch.ones(2, dtype=torch.float64, device=device).sum().item()  # as epochs are summed
+    except Exception as error:  # a device that is not there fails in a way of its own
+        raise _no_device(name) from error
+    if kept != 2 or (device.type == "cpu" and device.index):
+        raise _no_device(name)
+    return torch.device("cpu") if device.type == "cpu" else device
+
+
+def _no_device(name: str) -> UserError:
+    there = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    expected = (
+        f"auto, cpu, cuda, or one of {', '.join(there)}" if there else "auto or cpu (there is no CUDA device)"
+    )
+    return UserError("this device is not available", got=name, expected=expected, where="--device")
 
 
 def native_bf16(device: torch.device) -> bool:

@@ -13,16 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.config import SGD
-from regulab.models.dropout import Dropout, DropoutDraws
+from regulab.models.attributes import Attributes
+from regulab.models.dropout import DropoutDraws, set_rate
 from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
-from regulab.training.batches import Batches, order_digest
+from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.schedules import learning_rate
 
 SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
+
+MEMORY = "attributes"  # the name of what `Attributes` keeps, among arrays named for parameters and buffers
 
 
 class PlainRun:
@@ -38,16 +41,15 @@ class PlainRun:
         self._module = material.module(self._run).to(device)
         self._hooks = stack_techniques([self._run.techniques])
         for hooks in self._hooks.values():
-            for layer in self._module.modules():
-                rate = hooks.rates[0] if hooks.rates is not None else None
-                if rate is not None and isinstance(layer, Dropout):
-                    layer.rate = rate
+            if hooks.rates is not None and hooks.rates[0] is not None:
+                set_rate(self._module, hooks.rates[0])
         plan = input_plan(material, runs, self._hooks)
         self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
         self._draws = (
             HashedDraws(plan.seeds, device) if material.machine.resident else DropoutDraws(*plan.seeds)
         )
         self._draws.bind(self._module)
+        self._attributes = Attributes(self._module)
         self._optimizer = self._torch_optimizer()
         self._averages: Arrays = {}
         if any(hooks.average for hooks in self._hooks.values()):
@@ -62,12 +64,15 @@ class PlainRun:
         return torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0)
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
-        """Each parameter that is trained, and the same seen as a stack of one run."""
-        weights = weight_names(self._module)
+        """Each parameter that is trained, and the same seen as a stack of one run.
+
+        Frozen ones and idle ones, to whose gradients torch's optimizers do nothing, stay as the constructor made them.
+        """
+        weights, idle = weight_names(self._module), self._material.idle(self._run)
         return [
             (p, Parameter(name, p.unsqueeze(0), name in weights))
             for name, p in self._module.named_parameters()
-            if p.requires_grad
+            if p.requires_grad and name not in idle
         ]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
@@ -103,7 +108,7 @@ class PlainRun:
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
         machine = self._material.machine
-        x = x.to(machine.parameters).contiguous()
+        x = as_loaded(x.to(machine.parameters))
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
             return self._module(x).to(machine.parameters)
 
@@ -116,15 +121,17 @@ class PlainRun:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.param_groups[0]["lr"] = lr
+        # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
+        moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
         with torch.no_grad():
-            for parameter, p in self._parameters():
+            for parameter, p in moved:
                 for hook in hooks:
                     decayed = hook.decay(p, lr) if hook.decay else None
                     if decayed is not None:
                         parameter.copy_(decayed[0])
         self._optimizer.step()
         with torch.no_grad():
-            for parameter, p in self._parameters():
+            for parameter, p in moved:
                 for hook in hooks:
                     if hook.proximal is not None:
                         self._proximal(parameter, p, hook.proximal, lr)
@@ -184,9 +191,20 @@ class PlainRun:
         }
 
     def weights(self) -> Arrays:
-        return {name: tensor[None] for name, tensor in {**self._tensors(), **self._averages}.items()}
+        tensors = {**self._tensors(), **self._averages, **self._memory()}
+        return {name: tensor[None] for name, tensor in tensors.items()}
+
+    def _memory(self) -> Arrays:
+        """What a person's network has changed of its attributes, which no parameter or buffer holds."""
+        changed = self._attributes.to_tensor()
+        return {} if changed is None else {MEMORY: changed}
+
+    def _remember(self, arrays: Arrays) -> None:
+        if MEMORY in arrays:
+            self._attributes.from_tensor(arrays[MEMORY][0])
 
     def load_weights(self, weights: Arrays) -> None:
+        self._remember(weights)
         self._averages = {}
         for name, tensor in self._tensors().items():
             tensor.copy_(weights[name][0])
@@ -199,6 +217,7 @@ class PlainRun:
             state |= {f"{n}.{name}": remembered[n][None] for n in names if remembered.get(n) is not None}
             if "step" in remembered:
                 state[f"step.{name}"] = remembered["step"][None]
+        state |= {name: tensor[None] for name, tensor in self._memory().items()}
         return {**state, **{f"average.{name}": a[None] for name, a in self._averages.items()}}
 
     def optional_state(self) -> Arrays:
@@ -211,6 +230,7 @@ class PlainRun:
 
     def load_state(self, state: Arrays) -> None:
         device = self._material.machine.device
+        self._remember(state)
         for name, tensor in self._tensors().items():
             tensor.copy_(state[f"module.{name}"][0])
         for name, p in self._module.named_parameters():

@@ -11,15 +11,17 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
 from regulab.errors import UserError
+from regulab.models import is_own
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
 from regulab.techniques import Technique
 from regulab.training.batches import images_per_step
-from regulab.training.checks import CHECKED_IMAGES, bytes_per_image
-from regulab.training.crew import Material, Run
+from regulab.training.checks import bytes_per_image
+from regulab.training.crew import CHECKED_IMAGES, Material, Run
 from regulab.training.machine import training_threads
 from regulab.training.stack_check import check_rounding, check_stack
 from regulab.training.stacking import Unstackable
+from regulab.training.watching import watch
 
 PIXELS_PER_STEP = (
     2**19
@@ -123,6 +125,9 @@ def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str
         return "plain", "the study asks for it"
     pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
     x = material.preprocessing.to(CPU).normalize(material.preprocessing.to_unit(pixels))
+    alone = watch(modules[0], x.to(machine.parameters)).alone if is_own(material.study.model.name) else ""
+    if alone:
+        return "plain", alone
     try:
         check_stack(modules, x)
         if machine.kernels or machine.activations != machine.parameters:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from regulab.records import COMPLETED, DIVERGED, Measure, Name, Number
 from regulab.run_directory.checkpoints import CURE
 from regulab.run_directory.text import cut, wrong_value
 from regulab.training.crew import Arrays, Crew
+from regulab.training.plain import MEMORY
 from regulab.training.planning import FleetPlan
 
 SAYS_NOTHING = ("reason", "conditions")  # of a plan, for the numbers
@@ -116,7 +118,7 @@ def check_crew(saved: Arrays, crew: Crew, where: Path) -> None:
     if missing:
         raise UserError(f"damaged checkpoint (no {cut(missing[0])})", expected=CURE, where=str(where))
     for name, tensor in saved.items():
-        like = present.get(name, optional.get(name))
+        like = present.get(name, optional.get(name)) if name != MEMORY else _bytes_like(tensor, 2)
         _check(name, tensor, like, where)
 
 
@@ -129,7 +131,14 @@ def check_kept(kept: Mapping[int, Arrays], weights: Arrays, runs: int, where: Pa
             )
         for name in {**weights, **arrays}:
             like = weights[name][0] if name in weights else None
+            if name == MEMORY and name in arrays:
+                like = _bytes_like(arrays[name], 1)
             _check(f"kept/{position}/{name}", arrays.get(name), like, where)
+
+
+def _bytes_like(tensor: Tensor, dimensions: int) -> Tensor:
+    """What a network keeps outside of its parameters is text of any length, for one run."""
+    return torch.zeros((1,) * (dimensions - 1) + tensor.shape[-1:], dtype=torch.uint8)
 
 
 def _check(name: str, tensor: Tensor | None, like: Tensor | None, where: Path) -> None:

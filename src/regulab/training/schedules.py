@@ -13,8 +13,9 @@ def learning_rate(train: Train, step: int, steps_per_epoch: int) -> float:
     constant:   lr
     step:       lr·factor^⌊epoch/every⌋
     cosine:     linear to lr over the warm-up, then final + (lr − final)·(1 + cos πt)/2, t from 0 towards 1
-    one_cycle:  cosine ramps from max_lr/initial_division up to max_lr over ``warmup_fraction`` of the steps, and down
-                to max_lr/(initial_division·final_division): torch's OneCycleLR with ``cycle_momentum=False``
+    one_cycle:  cosine ramps from lr/initial_division up to lr over ``warmup_fraction`` of the steps, and down
+                to lr/(initial_division·final_division): torch's OneCycleLR with ``cycle_momentum=False``; where a
+                study gives ``max_lr``, that is lr too
 
     Source: Smith & Topin 2018 (arXiv 1708.07120); Loshchilov & Hutter 2017 (arXiv 1608.03983).
     """
@@ -30,11 +31,11 @@ def learning_rate(train: Train, step: int, steps_per_epoch: int) -> float:
             if step < warmup:
                 return lr * (step + 1) / warmup
             return _cosine(lr, final, (step - warmup) / max(1, total - warmup))
-        case OneCycle(max_lr=top, warmup_fraction=fraction, initial_division=initial, final_division=final):
-            low, turn = top / initial, max(fraction * total - 1, 1e-12)
+        case OneCycle(warmup_fraction=fraction, initial_division=initial, final_division=final):
+            low, turn = lr / initial, max(fraction * total - 1, 1e-12)
             if step <= turn:
-                return _cosine(low, top, step / turn)
-            return _cosine(top, low / final, (step - turn) / max(1e-12, total - 1 - turn))
+                return _cosine(low, lr, step / turn)
+            return _cosine(lr, low / final, (step - turn) / max(1e-12, total - 1 - turn))
 
 
 def _cosine(start: float, end: float, t: float) -> float:

@@ -37,6 +37,15 @@ def _stack_parameters(target: nn.Module, layers: Sequence[nn.Module], names: Seq
             target.register_buffer(name, torch.stack(values))
 
 
+def of_all_runs(parameter: Tensor) -> Tensor:
+    """``(R, C)`` as ``(R·C,)`` in memory without gaps.
+
+    In a fleet a parameter is a part of a longer row. With C = 1 flattening leaves the gaps, and torch's batch norm then
+    takes γ of other parameters in its backward pass (2.13.0, on a processor, channels-last), as our kernels would.
+    """
+    return parameter.flatten().contiguous()
+
+
 class StackedConv2d(nn.Module):
     """R convolutions as one with ``groups=R·g``: ``(B, R·C, H, W) → (B, R·O, H', W')``."""
 
@@ -53,7 +62,7 @@ class StackedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         like, runs = self.like[0], self.weight.shape[0]
         weight = self.weight.flatten(0, 1).to(dtype=x.dtype, memory_format=torch.channels_last)
-        bias = None if self.bias is None else self.bias.flatten().to(x.dtype)
+        bias = None if self.bias is None else of_all_runs(self.bias).to(x.dtype)
         return F.conv2d(x, weight, bias, like.stride, like.padding, like.dilation, runs * like.groups)
 
 
@@ -81,8 +90,8 @@ class StackedBatchNorm(nn.Module):
         if self.counts and self.training:
             self.num_batches_tracked += 1
         mean, variance = self.running_mean.flatten(), self.running_var.flatten()  # views, updated in place
-        weight = None if self.weight is None else self.weight.flatten()
-        bias = None if self.bias is None else self.bias.flatten()
+        weight = None if self.weight is None else of_all_runs(self.weight)
+        bias = None if self.bias is None else of_all_runs(self.bias)
         return F.batch_norm(x, mean, variance, weight, bias, self.training, self.momentum, self.eps)
 
 

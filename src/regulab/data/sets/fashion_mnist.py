@@ -1,7 +1,7 @@
 """Fashion-MNIST: articles of clothing in MNIST's format."""
 
 from regulab.data.dataset import Dataset
-from regulab.data.idx import idx_loader
+from regulab.data.idx import MNIST_BYTES, idx_loader
 from regulab.data.remote_file import RemoteFile
 
 _MIRRORS = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
@@ -32,7 +32,9 @@ FASHION_MNIST = Dataset(
     licence="MIT",
     load=idx_loader("fashion_mnist", "FashionMNIST", _CLASSES),
     files=tuple(
-        RemoteFile(name=name, folder="FashionMNIST/raw", mirrors=_MIRRORS, md5=md5)
+        RemoteFile(
+            name=name, folder="FashionMNIST/raw", mirrors=_MIRRORS, md5=md5, content_bytes=MNIST_BYTES[name]
+        )
         for name, md5 in _MD5.items()
     ),
 )

@@ -1,7 +1,7 @@
 """Kuzushiji-MNIST: ten hiragana in classical Japanese handwriting, in MNIST's format."""
 
 from regulab.data.dataset import Dataset
-from regulab.data.idx import idx_loader
+from regulab.data.idx import MNIST_BYTES, idx_loader
 from regulab.data.remote_file import RemoteFile
 
 _MIRRORS = (
@@ -23,6 +23,7 @@ KMNIST = Dataset(
     licence="CC BY-SA 4.0",
     load=idx_loader("kmnist", "KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
     files=tuple(
-        RemoteFile(name=name, folder="KMNIST/raw", mirrors=_MIRRORS, md5=md5) for name, md5 in _MD5.items()
+        RemoteFile(name=name, folder="KMNIST/raw", mirrors=_MIRRORS, md5=md5, content_bytes=MNIST_BYTES[name])
+        for name, md5 in _MD5.items()
     ),
 )

@@ -1,7 +1,7 @@
 """MNIST: the handwritten digits of LeCun, Cortes and Burges."""
 
 from regulab.data.dataset import Dataset
-from regulab.data.idx import idx_loader
+from regulab.data.idx import MNIST_BYTES, idx_loader
 from regulab.data.remote_file import RemoteFile
 
 _MIRRORS = (
@@ -23,7 +23,9 @@ MNIST = Dataset(
     licence="CC BY-SA 3.0",
     load=idx_loader("mnist", "MNIST", tuple("0123456789")),
     files=tuple(
-        RemoteFile(name=name, folder="MNIST/raw", mirrors=_MIRRORS, sha256=sha256)
+        RemoteFile(
+            name=name, folder="MNIST/raw", mirrors=_MIRRORS, sha256=sha256, content_bytes=MNIST_BYTES[name]
+        )
         for name, sha256 in _SHA256.items()
     ),
 )

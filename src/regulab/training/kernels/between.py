@@ -174,7 +174,7 @@ def _convolution(
     b, _, h, w = x.shape
     runs, channels, inputs = weight.shape[:3]
     if inputs in IMAGE_CHANNELS:
-        seen = torch.zeros(b, h + 2, w + 2, x.shape[1])
+        seen = torch.zeros(b, h + 2, w + 2, x.shape[1], dtype=torch.float32)
         seen[:, 1:-1, 1:-1] = x.permute(0, 2, 3, 1)
     else:
         seen = x.contiguous(memory_format=torch.channels_last)
@@ -198,6 +198,7 @@ class _Call:
         statistics: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """y, and what backward needs: p, winners, μ, σ², scales. With ``statistics`` for μ and σ²: inference."""
+        assert gamma.dtype == beta.dtype == torch.float32, "the kernel reads float32"
         s, training = self.shape, statistics is None
         mean, variance = statistics or (torch.empty_like(gamma), torch.empty_like(gamma))
         size = (s.images, s.runs * s.channels, s.height // s.pool, s.width // s.pool)
@@ -250,7 +251,10 @@ class _Call:
 @lru_cache
 def _scales(rates: tuple[float, ...], channels: int) -> Tensor:
     """What each of all channels is multiplied with where dropout keeps it."""
-    return torch.tensor([inverse_keep(rate) for rate in rates]).repeat_interleave(channels)
+    factors = [inverse_keep(rate) for rate in rates]
+    return torch.tensor(factors, dtype=torch.float32).repeat_interleave(
+        channels
+    )  # whatever torch's default is
 
 
 def _sources(drops: Drops | None) -> tuple[Any, Any]:

@@ -8,59 +8,44 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import platform
-import shutil
-import subprocess
-import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import platformdirs
 import torch
 
-from regulab.errors import UserError
-from regulab.files import write_whole
+from regulab.training.kernels.cache import keep, kept
+from regulab.training.kernels.compiling import NoKernels, compiled, compiler, version
 
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 WIDE = "-mprefer-vector-width=512"  # gcc would use half of an AVX-512 register
 SOURCE = Path(__file__).with_name("between.c")
+FUNCTIONS = ("forward", "backward")
+PROCESSOR = (b"flags", b"Features", b"CPU implementer", b"CPU part", b"isa")  # lines of /proc/cpuinfo
 
-
-@cache
-def compiler() -> str | None:
-    """The C compiler's path, where kernels can be compiled: Linux, torch with GNU's OpenMP, ``cc`` or ``gcc``."""
-    shares_threads = (Path(torch.__file__).parent / "lib" / "libgomp.so.1").exists()
-    if not sys.platform.startswith("linux") or not shares_threads:
-        return None
-    return shutil.which("gcc")
+_reasons: dict[torch.dtype, str] = {}  # why `library` gave None
 
 
 @cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The kernels for float32 or bfloat16 maps; None where there is no compiler, or it fails."""
-    found = compiler()
-    if found is None or dtype not in (torch.float32, torch.bfloat16):
+    """The kernels for float32 or bfloat16 maps, kept or compiled; None where there are none, and `missing` says why.
+
+    In every process they are compared with torch's layers before their first use, which takes ten milliseconds.
+    """
+    try:
+        return _found(dtype)
+    except NoKernels as problem:
+        _reasons[dtype] = str(problem)
         return None
-    flags = [*FLAGS, *([WIDE] if platform.machine() == "x86_64" else [])]
-    flags += ["-DBF16"] if dtype == torch.bfloat16 else []
-    version = subprocess.run([found, "--version"], capture_output=True).stdout
-    text = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
-    key = hashlib.sha256(text + repr(flags).encode() + version + _processor()).hexdigest()[:16]
-    path = Path(platformdirs.user_cache_dir("regulab")) / "kernels" / f"between-{key}.so"
-    if path.exists():
-        return _loaded(path)
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / "between.so"
-        done = subprocess.run([found, *flags, str(SOURCE), "-o", str(built), "-lm"], capture_output=True)
-        if done.returncode:
-            return None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, built.read_bytes())
-        except (OSError, UserError):  # no place to keep it: loaded, it outlives its file
-            return _loaded(built)
-    return _loaded(path)
+
+
+def missing(dtype: torch.dtype) -> str | None:
+    """Why there are no kernels for ``dtype``; None where there are."""
+    return None if library(dtype) is not None else _reasons[dtype]
 
 
 @cache
@@ -70,16 +55,70 @@ def has_tiles(dtype: torch.dtype) -> bool:
     return refused is not None and refused() == 0
 
 
-def _loaded(path: Path) -> ctypes.CDLL | None:
-    """None where the folder's files may not be run, as on some shared machines."""
+def _found(dtype: torch.dtype) -> ctypes.CDLL:
+    found = compiler()
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise NoKernels(f"none for {dtype}")
+    if found is None:
+        raise NoKernels("no C compiler that shares torch's threads (gcc on Linux)")
+    flags = [*FLAGS, *([WIDE] if platform.machine() == "x86_64" else [])]
+    flags += ["-DBF16"] if dtype == torch.bfloat16 else []
+    key, folder = _key(found, flags), Path(platformdirs.user_cache_dir("regulab")) / "kernels"
+    content = kept(folder, key)
+    if content is not None:
+        with suppress(NoKernels):
+            return _equal(_loaded(content), dtype)
+    content = compiled(found, flags, SOURCE)
+    kernel = _equal(_loaded(content), dtype)
+    keep(folder, key, content)
+    return kernel
+
+
+def _equal(kernel: ctypes.CDLL, dtype: torch.dtype) -> ctypes.CDLL:
+    """The kernel, if it computes what torch's layers do. Raises `NoKernels`."""
+    from regulab.training.kernels.check import difference  # which needs `has_tiles`
+
+    problem = difference(kernel, dtype)
+    if problem is not None:
+        raise NoKernels(f"what was compiled differs from torch's layers: {problem}")
+    return kernel
+
+
+def _key(program: str, flags: list[str]) -> str:
+    """Changes with all that decides what is compiled, and what it was compared with."""
+    text = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
+    machine = _processor() + torch.__version__.encode()
+    return hashlib.sha256(text + repr(flags).encode() + version(program) + machine).hexdigest()[:16]
+
+
+def _loaded(content: bytes) -> ctypes.CDLL:
+    """A library from its bytes, which no file that somebody may cut or change stands behind. Raises `NoKernels`."""
     try:
-        return ctypes.CDLL(str(path))
+        kernel = _load(content)
+    except OSError as error:
+        raise NoKernels(f"what was compiled cannot be loaded: {str(error).rpartition(': ')[2]}") from error
+    if not all(hasattr(kernel, name) for name in FUNCTIONS):
+        raise NoKernels("what was compiled lacks the kernels' functions")
+    return kernel
+
+
+def _load(content: bytes) -> ctypes.CDLL:
+    """From memory; where the system runs none from there, from a folder of its own: loaded, it outlives its file."""
+    try:
+        descriptor = os.memfd_create(
+            "regulab-kernel", os.MFD_CLOEXEC
+        )  # stays open: the loader goes by its name
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
     except OSError:
-        return None
+        with tempfile.TemporaryDirectory(prefix="regulab-kernel-") as folder:
+            path = Path(folder) / "kernel.so"
+            path.write_bytes(content)
+            return ctypes.CDLL(str(path))
 
 
 def _processor() -> bytes:
     """What ``-march=native`` depends on."""
-    return next(
-        (line for line in Path("/proc/cpuinfo").read_bytes().splitlines() if line.startswith(b"flags")), b""
-    )
+    lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    return b"".join(sorted({line for line in lines if line.startswith(PROCESSOR)}))

@@ -1,0 +1,20 @@
+"""Text in CSV files that spreadsheets open: never a formula, and read back as it was."""
+
+from __future__ import annotations
+
+_FORMULAS = tuple(
+    "=+-@\t\r\n＝＋－＠"
+)  # what some spreadsheet takes for the beginning of a formula, wide signs too
+
+
+def guarded(text: str) -> str:
+    """``text`` with an apostrophe before what a spreadsheet would compute: ``=1+1`` as ``'=1+1``, which stays a text.
+
+    Also before such a text that is guarded already, so that `unguarded` always gives back what was written.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULAS) else text
+
+
+def unguarded(cell: str) -> str:
+    """The text that `guarded` made the cell from; any other cell as it is."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULAS) else cell

@@ -1,0 +1,42 @@
+"""What stands between a study and those who watch it: neither side may harm the other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from regulab.process import signals
+from regulab.progress import Progress, Silent
+from regulab.records import EpochRecord
+
+
+class Watched:
+    """Passes on what a study tells. An error in showing it ends no study: after the first, nothing more is shown.
+
+    Also stops a study that a signal asked to stop, where something swallowed the exception; ``advice`` is what a person
+    who stops it is told once training has begun.
+    """
+
+    def __init__(self, shown: Progress, advice: str) -> None:
+        self._shown, self._advice = shown, advice
+
+    def started(self, total: int, done: int) -> None:
+        signals.advise(self._advice)
+        self._show(lambda: self._shown.started(total, done))
+
+    def epoch(self, records: Sequence[EpochRecord]) -> None:
+        self._show(lambda: self._shown.epoch(records))
+        signals.check()
+
+    def message(self, text: str) -> None:
+        self._show(lambda: self._shown.message(text))
+
+    def finished(self) -> None:
+        self._show(self._shown.finished)
+
+    def _show(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
+        except Exception as error:
+            self._shown = Silent()
+            print(f"progress is shown no more: {type(error).__name__}: {error}", file=sys.stderr)

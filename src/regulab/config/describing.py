@@ -1,0 +1,62 @@
+"""What a key of the study file takes, in words: from the same models that check it."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from regulab.config.parts import is_union
+
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+TYPES = {
+    "integer": "whole number",
+    "boolean": "true or false",
+    "string": "text",
+    "object": "mapping",
+    "null": "null",
+}
+
+
+def properties(kind: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The JSON schemas of a part's keys."""
+    found: dict[str, dict[str, Any]] = kind.model_json_schema()["properties"]
+    return found
+
+
+def rule(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in words: ``number ≥ 0``, ``prox or subgradient``."""
+    if "anyOf" in schema:
+        return " or ".join(rule(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if "prefixItems" in schema:
+        return f"[{', '.join(rule(item) for item in schema['prefixItems'])}]"
+    if schema.get("type") == "array":
+        return f"list, of each {rule(schema['items'])}"
+    bounds = [f"{sign} {_plain(schema[bound])}" for bound, sign in BOUNDS.items() if bound in schema]
+    name = str(schema.get("type", "mapping"))
+    return " ".join([TYPES.get(name, name), ", ".join(bounds)]).strip()
+
+
+def _plain(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
+def parts_of(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """The parts that a field's value may be: one, the members of a union, or none."""
+    options = typing.get_args(annotation) if is_union(annotation) else (annotation,)
+    return tuple(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+
+
+def keys_below(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:
+    """Every key of a part and of the parts in it: dotted, with the part that has it and its name there."""
+    for name, field in kind.model_fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        yield key, kind, name
+        for part in parts_of(field.annotation):
+            yield from keys_below(part, key)

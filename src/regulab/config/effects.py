@@ -1,0 +1,137 @@
+"""What is written and has no effect: refused where a file says it; settled where the command line says otherwise.
+
+The command line holds over the file. So what a file says of the rate, of validation, of a margin or of dropout
+goes where the command line says another rate, protocol, metric or network; and what the command line says is
+never without effect.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from regulab.config.parts import Part
+from regulab.config.schema import NAMED_BY, Endpoint, Protocol
+from regulab.config.sources import COMMAND, Source
+from regulab.config.training import DEFAULT_NAMES, Cosine, Step, Train, replaced
+from regulab.errors import UserError
+
+
+def settle(content: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """The content without what the command line made moot; warns of what is not used, and refuses what misleads."""
+    settled = dict(content)
+    for part in ("train", "protocol", "endpoint", "model"):
+        settled[part] = _opened(settled.get(part, {}), NAMED_BY.get(part))
+        if settled[part] == {}:
+            del settled[part]
+    train = settled.get("train")
+    if isinstance(train, dict):
+        for part in DEFAULT_NAMES:
+            if part in train:
+                train[part] = _opened(train[part], "name")
+        _one_rate(train, source)
+        _schedule_takes_effect(train, source)
+        _decay_is_a_technique(train, settled.get("arms"))
+    _drop_what_belongs_to_another(settled, source, Protocol, "protocol.kind", "validation")
+    _drop_what_belongs_to_another(settled, source, Endpoint, "endpoint.metric", "margin")
+    _own_network_keeps_its_rates(settled, source)
+    return settled
+
+
+def _opened(value: Any, named_by: str | None) -> Any:
+    """A copy, with a bare name written out."""
+    if isinstance(value, str) and named_by:
+        return {named_by: value}
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _one_rate(train: dict[str, Any], source: Source) -> None:
+    optimizer, schedule = train.get("optimizer", {}), train.get("schedule", {})
+    if not (isinstance(optimizer, dict) and isinstance(schedule, dict)):
+        return
+    lr, top = optimizer.get("lr"), schedule.get("max_lr")
+    if lr is None or top is None or lr == top or schedule.get("name", "one_cycle") != "one_cycle":
+        return
+    ranks = source.rank("train.optimizer.lr"), source.rank("train.schedule.max_lr")
+    if ranks[0] > ranks[1]:
+        del schedule["max_lr"]
+    elif ranks[0] < ranks[1]:
+        del optimizer["lr"]
+    elif not source.recorded and replaced(optimizer.get("name", "sgd"), lr):
+        if ranks[0] == COMMAND:
+            raise UserError(
+                "has no effect beside train.schedule.max_lr", got=lr, where=source.at("train.optimizer.lr")
+            )
+        warnings.warn(
+            f"{source.at('train.optimizer.lr')}: {lr} is not used: one_cycle rises to max_lr {top}; lr can go",
+            stacklevel=2,
+        )
+
+
+def _schedule_takes_effect(train: dict[str, Any], source: Source) -> None:
+    """A step that comes after the last epoch, or a warm-up that never ends."""
+    schedule, epochs = train.get("schedule"), train.get("epochs", Train.model_fields["epochs"].default)
+    if not isinstance(schedule, dict) or not isinstance(epochs, int | float):
+        return
+    if schedule.get("name") == "step":
+        key, least = "every", schedule.get("every", Step.model_fields["every"].default)
+        says = "the rate never changes"
+    elif schedule.get("name") == "cosine":
+        key, least = "warmup", schedule.get("warmup", Cosine.model_fields["warmup"].default)
+        says = "the rate never reaches the optimizer's"
+    else:
+        return
+    if not isinstance(least, int | float) or least < epochs:
+        return
+    where = source.at(f"train.schedule.{key}")
+    if source.rank("train.epochs") > source.rank(f"train.schedule.{key}"):
+        warnings.warn(f"{where}: {says} within {epochs} epochs: {key} is {least}", stacklevel=2)
+    else:
+        raise UserError(
+            f"has no effect: {says} within {epochs} epochs",
+            got=least,
+            expected=f"under {epochs}",
+            where=where,
+        )
+
+
+def _decay_is_a_technique(train: dict[str, Any], arms: Any) -> None:
+    optimizer = train.get("optimizer")
+    if not isinstance(optimizer, dict) or optimizer.get("name") != "adamw" or not isinstance(arms, Mapping):
+        return
+    if not any(isinstance(arm, Mapping) and "weight_decay" in arm for arm in arms.values()):
+        warnings.warn(
+            "train.optimizer: adamw decays nothing here: write an arm such as `decay: {weight_decay: 0.01}`",
+            stacklevel=2,
+        )
+
+
+def _drop_what_belongs_to_another(
+    settled: dict[str, Any], source: Source, kind: type[Part], key: str, moot: str
+) -> None:
+    """What a file says of ``moot`` is of the protocol or metric that it names, not of another of the command's."""
+    part, _, name = key.partition(".")
+    values = settled.get(part)
+    if (
+        not isinstance(values, dict)
+        or moot not in values
+        or source.rank(key) <= source.rank(f"{part}.{moot}")
+    ):
+        return
+    before = source.before.get(key)
+    if values.get(name) != (kind.model_fields[name].default if before is None else before):
+        del values[moot]
+
+
+def _own_network_keeps_its_rates(settled: dict[str, Any], source: Source) -> None:
+    model = settled.get("model")
+    if not isinstance(model, dict) or model.get("dropout") is None or ".py:" not in str(model.get("name")):
+        return
+    if source.rank("model.name") > source.rank("model.dropout"):
+        rate = model.pop("dropout")
+        warnings.warn(
+            f"{source.name}: its model.dropout {rate} is left out, since {model['name']} is another network, which "
+            f"keeps its own rates; model.dropout={rate} sets them all",
+            stacklevel=2,
+        )

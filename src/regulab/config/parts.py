@@ -1,0 +1,77 @@
+"""What every piece of the study file is made of: frozen parts, kinds of numbers with their ranges, names."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from regulab.errors import unseen_characters
+
+LARGEST_INTEGER = 2**63 - 1
+MOST_SEEDS = 10_000
+
+
+class Refusal(ValueError):  # noqa: N818  (pydantic takes a ValueError for what a person got wrong)
+    """What a validator refuses. ``key`` is that of the value below the part that refuses it."""
+
+    def __init__(
+        self, problem: str, *, key: str = "", got: object = None, expected: str = "", cure: str = ""
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.key, self.got, self.expected, self.cure = problem, key, got, expected, cure
+
+
+def _readable(text: str) -> str:
+    hidden = unseen_characters(text)
+    if hidden:
+        raise Refusal(f"holds characters that cannot be seen ({hidden})", expected="readable text")
+    if text and not text.strip():
+        raise Refusal("blank", got=text, expected="readable text")
+    return text
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+DropoutRate = Annotated[float, Field(ge=0, le=0.999, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_readable)]  # of names
+Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_readable)]  # a name or a path
+
+
+class Part(BaseModel):
+    """A frozen piece of configuration that refuses keys it does not know, and true or false for a number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, values: Any) -> Any:
+        """Python counts true as 1: ``epochs: yes`` would be one epoch."""
+        for key, value in values.items() if isinstance(values, Mapping) else ():
+            if (
+                isinstance(value, bool)
+                and key in cls.model_fields
+                and _scalar(cls.model_fields[key].annotation)
+            ):
+                cure = "YAML reads yes, no, on, off, true and false as switches; a name goes in quotes"
+                raise Refusal("neither a number nor a name", key=str(key), got=value, cure=cure)
+        return values
+
+
+def _scalar(annotation: Any) -> bool:
+    """Whether a field takes numbers or names, and no switch."""
+    kinds = typing.get_args(annotation) if is_union(annotation) else (annotation,)
+    bare = {typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind for kind in kinds}
+    return bool not in bare and not bare.isdisjoint({int, float, str})
+
+
+def is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)

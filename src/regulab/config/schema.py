@@ -1,0 +1,307 @@
+"""The study file as plain data: frozen and validated, every key with its default, range and meaning.
+
+What an arm's techniques mean is known to `regulab.techniques`, which checks their values; this module checks the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from regulab.config.documents import dump_yaml
+from regulab.config.parts import (
+    MOST_SEEDS,
+    Count,
+    DropoutRate,
+    Finite,
+    Part,
+    Place,
+    Positive,
+    Refusal,
+    Seed,
+    Text,
+)
+from regulab.config.training import RECORDED, Train
+from regulab.errors import did_you_mean
+
+# Parts that a bare name stands for: ``data: mnist`` is ``data: {name: mnist}``.
+NAMED_BY = {"data": "name", "model": "name", "optimizer": "name", "schedule": "name", "protocol": "kind"}
+MOST_ARMS = 1_000
+
+
+class Data(Part):
+    """Which images, and what happens to every one of them in every arm."""
+
+    name: Place = Field(
+        default="digits",
+        description="One of `regulab show datasets`, or `folder:PATH`, a folder of class folders.",
+    )
+    train_images: Count | None = Field(
+        default=None,
+        description="So many of the training part, stratified by class, the same for every seed; null takes all.",
+    )
+    normalize: Literal["dataset", "pixel", "none"] = Field(
+        default="dataset",
+        description="To mean 0 and deviation 1 over the training part, per channel (`dataset`) or per pixel and "
+        "channel (`pixel`), or not at all.",
+    )
+    augment: dict[str, Any] = Field(
+        default={},
+        description="How training images change at random in every arm that says nothing of its own.",
+    )
+    range: tuple[Finite, Finite] | None = Field(
+        default=None,
+        description="For a folder of grey images of 16 or 32 bits, the levels that become 0 and 255; null takes the "
+        "least and the greatest level of the training part.",
+    )
+
+    @field_validator("range")
+    @classmethod
+    def _from_low_to_high(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise Refusal(
+                "from a higher level to a lower one",
+                got=list(value),
+                expected="a lower and a higher one: [0, 4095]",
+            )
+        if value is not None and not math.isfinite(value[1] - value[0]):
+            raise Refusal("too wide", got=list(value), expected="levels of images, such as [0, 4095]")
+        return value
+
+
+class Protocol(Part):
+    """Which images train, validate and test."""
+
+    kind: Literal["holdout", "course"] = Field(
+        default="holdout",
+        description="`holdout` cuts validation from the training split; `course` validates on the test split, as the "
+        "assignment does, and the report says so.",
+    )
+    validation: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
+        default=None,
+        description="Under `holdout` a count of images (1, 2, …) or a fraction between 0 and 1; null: the dataset's "
+        "own validation part, or a sixth.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _the_course_cuts_nothing(cls, values: Any, info: ValidationInfo) -> Any:
+        if not isinstance(values, Mapping) or values.get("kind") != "course":
+            return values
+        if values.get("validation") is None or (info.context or {}).get(RECORDED):
+            return {key: value for key, value in values.items() if key != "validation"}
+        raise Refusal(
+            "has no effect under protocol course, which validates on the test split",
+            key="validation",
+            got=values["validation"],
+            cure="leave it out, or write kind: holdout",
+        )
+
+    @field_validator("validation")
+    @classmethod
+    def _count_or_fraction(cls, value: float | None) -> float | None:
+        if value is not None and value >= 1 and value != int(value):
+            raise ValueError("a count of images (1, 2, …) or a fraction between 0 and 1")
+        return value
+
+
+class Model(Part):
+    """The network."""
+
+    name: Place = Field(
+        default="cnn10k",
+        description="One of `regulab show models`, or your own as `FILE.py:NAME`, a `torch.nn.Module`.",
+    )
+    norm: Text = Field(
+        default="batch", description="The normalization of every block: one of `regulab show norms`."
+    )
+    norm_position: Literal["before", "after"] = Field(
+        default="before", description="Whether the norm stands before or after each ReLU."
+    )
+    depth: Annotated[int, Field(ge=1, le=200)] | None = Field(
+        default=None, description="The number of blocks, of a network that leaves a choice of it."
+    )
+    dropout: DropoutRate | None = Field(
+        default=0.05,
+        description="The rate of all dropout layers, in every arm that says nothing of its own. null: the rates that "
+        "the layers of your own network have, and its default there.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_networks_keep_their_rates(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        own = ".py:" in str(values.get("name"))
+        if "dropout" not in values and own:
+            return {**values, "dropout": None}
+        if values.get("dropout", 0) is None and not own:
+            return {**values, "dropout": 0.0}
+        return values
+
+
+class Endpoint(Part):
+    """The number that decides, declared beforehand."""
+
+    metric: Literal["test_accuracy", "balanced_accuracy", "test_loss"] = Field(
+        default="test_accuracy",
+        description="What is compared. `balanced_accuracy` is the mean over classes of the share of a class's test "
+        "images that are right.",
+    )
+    epoch: Literal["final", "best_val"] = Field(
+        default="final", description="Of the final weights, or of those of the best epoch on validation."
+    )
+    margin: Positive = Field(
+        default=0.1,
+        description="The difference that does not matter, in units of the metric: percentage points of accuracy. "
+        "Losses need one of their own.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _losses_name_their_margin(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("metric") == "test_loss" and "margin" not in values:
+            raise Refusal(
+                "the metric test_loss needs a margin of its own",
+                key="metric",
+                cure="write margin: 0.01, in nats",
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _accuracies_differ_by_less_than_everything(self) -> Endpoint:
+        if self.metric != "test_loss" and self.margin >= 100:
+            raise Refusal(
+                "every accuracy lies within it", key="margin", got=self.margin, expected="under 100"
+            )
+        return self
+
+
+ASSIGNMENT_ARMS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "l1": {"l1": 1.0e-4},
+    "l2": {"l2": 1.0e-4},
+    "l1+l2": {"l1": 1.0e-4, "l2": 1.0e-4},
+}
+
+
+class Study(Part):
+    """A question: one dataset, one model, one training protocol, several arms, several seeds, one baseline."""
+
+    name: Text = Field(
+        default="l1-l2", description="What the run directory is called, `runs/NAME`, and the report."
+    )
+    key: Text | None = Field(
+        default=None,
+        description="What every random draw is keyed by, beside the seed: a study of the same key repeats the same "
+        "initial weights, orders and dropout. null: the name, so that a renamed study draws anew.",
+    )
+    data: Data = Field(default=Data(), description="The images; a dataset's name alone will do.")
+    protocol: Protocol = Field(default=Protocol(), description="Which images train, validate and test.")
+    model: Model = Field(default=Model(), description="The network; its name alone will do.")
+    train: Train = Field(default=Train(), description="How every run trains.")
+    endpoint: Endpoint = Field(default=Endpoint(), description="The number that decides.")
+    seeds: Annotated[tuple[Seed, ...], Field(max_length=MOST_SEEDS)] = Field(
+        default=tuple(range(10)), description="A count (`5`: the seeds 0 to 4) or a list (`[0, 3, 7]`)."
+    )
+    pairing: Literal["seeds", "none"] = Field(
+        default="seeds",
+        description="Whether the arms of a seed share initial weights, orders, augmentation and dropout draws, or "
+        "every arm draws its own: for comparisons of identical arms, and to measure what pairing is worth.",
+    )
+    baseline: Text = Field(default="none", description="The arm that the others are compared with.")
+    arms: Annotated[dict[Text, dict[str, Any]], Field(max_length=MOST_ARMS)] = Field(
+        default=ASSIGNMENT_ARMS,
+        description="From a name of your choice to techniques: each with its strength, or a mapping of its parameters.",
+    )
+    resolved: dict[str, Any] | None = Field(
+        default=None,
+        description="What regulab found out when it ran: class names, legends, hashes. Ignored on the way in.",
+    )
+
+    @field_validator("data", "model", "protocol", mode="before")
+    @classmethod
+    def _a_bare_name_will_do(cls, value: Any, info: ValidationInfo) -> Any:
+        return {NAMED_BY[str(info.field_name)]: value} if isinstance(value, str) else value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_or_list(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if not 1 <= value <= MOST_SEEDS:
+                raise ValueError(f"between 1 and {MOST_SEEDS} seeds")
+            return tuple(range(value))
+        if not isinstance(value, list | tuple):
+            raise ValueError("neither a count such as 5 nor a list such as [0, 3, 7]")
+        if not value:
+            raise ValueError("at least one seed")
+        if any(isinstance(seed, bool) for seed in value):
+            raise ValueError("seeds are whole numbers")
+        return value
+
+    @field_validator("seeds", mode="after")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each seed once")
+        return value
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _an_empty_arm_has_no_technique(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if not value:
+                raise ValueError("at least one arm")
+            return {name: {} if techniques is None else techniques for name, techniques in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        if self.baseline not in self.arms:
+            raise Refusal(
+                f"baseline {self.baseline!r} is not an arm; the arms are {', '.join(self.arms)}",
+                key="baseline",
+                cure=did_you_mean(self.baseline, self.arms),
+            )
+        if self.protocol.kind == "course" and self.endpoint.epoch == "best_val":
+            raise Refusal(
+                "best_val under protocol course would choose the epoch on the test split",
+                key="endpoint.epoch",
+                cure="use epoch final or protocol holdout",
+            )
+        return self
+
+    @property
+    def stream_key(self) -> str:
+        """What the study's streams of random numbers are keyed by."""
+        return self.key or self.name
+
+    def identity_content(self) -> dict[str, Any]:
+        """What makes the study this study: the resolved file without seeds and findings.
+
+        Of paths it keeps the last part: hashes of what they hold stand in the findings, and the same files
+        are the same study from wherever they are named.
+        """
+        content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
+        content["data"]["name"] = _last_part(self.data.name, self.data.name.startswith("folder:"))
+        content["model"]["name"] = _last_part(self.model.name, ".py:" in self.model.name)
+        return content
+
+    def identity(self) -> str:
+        """Hash of `identity_content`."""
+        return hashlib.sha256(json.dumps(self.identity_content(), sort_keys=True).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        content = self.model_dump(mode="json", exclude_none=True)
+        content["seeds"] = list(self.seeds)
+        return dump_yaml(content)
+
+
+def _last_part(name: str, is_path: bool) -> str:
+    prefix = "folder:" if name.startswith("folder:") else ""
+    return prefix + name.removeprefix(prefix).rstrip("/").rpartition("/")[2] if is_path else name

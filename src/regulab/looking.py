@@ -1,0 +1,95 @@
+"""A verdict that is shown is a look, and is recorded before anybody sees it: ``looks.json``.
+
+`regulab.statistics.looks` says why. A look is told by its seeds: the same seeds seen again, in a report made anew or
+with another metric, are no further look. A study that waits for runs shows no verdict, so there is nothing to record.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from regulab.errors import UserError
+from regulab.files import Lock, json_bytes, refusing
+from regulab.reading import LOOKS, read_records
+from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
+from regulab.run_directory.places import write_inside
+from regulab.statistics import Comparison, compare
+from regulab.store import RunDirectory
+
+STATISTICS = "statistics.json"
+LARGEST = 2**26  # bytes of it that are read; 10,000 seeds of ten arms take 4 MB
+
+
+def about_to_show(path: Path) -> StudyRecords:
+    """The records of a run directory whose verdicts are about to be shown; where they are new, the look is recorded.
+
+    Where that is not possible (a directory that is read-only, or being written) a warning says so, and what it means.
+    """
+    records = read_records(path)
+    if not _is_first(records):
+        return records
+    try:
+        with refusing(path):
+            lock = Lock(path)
+        try:
+            return record_first_look(path, read_records(path))
+        finally:
+            lock.release()
+    except UserError as error:
+        warnings.warn(
+            f"this look at {len(records.seeds)} seeds could not be recorded ({error}); if the study is extended, "
+            "its further verdicts will not know of it",
+            stacklevel=2,
+        )
+        return records
+
+
+def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
+    """The same as seen from now on, for a caller who holds the directory's lock."""
+    if not _is_first(records):
+        return records
+    look = Look(seeds=tuple(records.study["seeds"]), arms=seen(compare(records)), rule=FIXED)
+    write_inside(path, LOOKS, json_bytes([asdict(look)]))
+    return replace(records, looks=(look,))
+
+
+def seen(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
+    """What a look says of each arm, for the reader of ``looks.json``."""
+    keys = (
+        ("verdict", "p_holm", "equivalence_p_holm", "pairs")
+        if comparison.rule == FIXED
+        else ("verdict", "e", "e_equivalent", "looked_at")
+    )
+    return {
+        name: {"pairs" if key == "looked_at" else key: getattr(arm, key) for key in keys}
+        for name, arm in comparison.arms.items()
+        if name != comparison.baseline
+    }
+
+
+def remember_earlier_verdict(store: RunDirectory) -> None:
+    """A ``statistics.json`` without ``looks.json``, from a version that did not record looks or from a person who
+    deleted them, says that there was a look, and at which seeds."""
+    path = store.path / STATISTICS
+    if store.read_looks() is not None or not path.is_file():
+        return
+    try:
+        if path.stat().st_size > LARGEST:
+            return
+        content = json.loads(path.read_bytes())
+        shown, rule, waiting = content["seeds"], content["rule"], content.get("unfinished", 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return  # damaged: `report` makes it anew, and nothing is known of what it said
+    seeds = tuple(seed for seed in store.study.seeds if isinstance(shown, list) and seed in shown)
+    if seeds and not waiting:
+        store.write_looks([Look(seeds=seeds, arms={}, rule=SEQUENTIAL if rule == SEQUENTIAL else FIXED)])
+
+
+def _is_first(records: StudyRecords) -> bool:
+    """Whether a verdict of the fixed rule can be seen that is not recorded."""
+    return records.looks is None and len(records.arms) > 1 and compare(records).unfinished == 0

@@ -1,0 +1,96 @@
+"""Which rule judges a study: that of a fixed number of seeds, or the sequential one, after more than one look.
+
+A verdict that somebody read is a look. One look at a number of seeds that was fixed beforehand is what p-values are
+made for. Seeds that are added after it make a second look, and p-values of several looks find a difference sooner or
+later: 7, 10, 14 and 20 seeds of three arms without effect give a false one in 12 % of studies. So from the second look
+on, and from the first where seeds are added until decided, sign e-values judge the study
+(`regulab.statistics.sequential`).
+
+What the fixed look spent is spent: a false difference may have been read there (5 %) or be found later (5 %), together
+at most 10 %. `AFTER_A_FIXED_LOOK` says what it comes to, as simulated by ``benchmarks/looks.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from regulab.errors import UserError
+from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
+from regulab.statistics.verdicts import ALPHA
+
+# The chance of a false difference over looks at 7 (by the fixed rule), 10, 14 and 20 seeds, for three arms and
+# symmetric noise: benchmarks/looks.md.
+AFTER_A_FIXED_LOOK = 0.048
+
+
+def rule_of(records: StudyRecords) -> str:
+    """``fixed`` before a second look (a study that was extended awaits one), else ``sequential``."""
+    looks = records.looks
+    if looks is None:
+        return FIXED
+    only = looks[0] if len(looks) == 1 else None
+    once = only is not None and only.rule == FIXED and set(only.seeds) == set(records.study["seeds"])
+    return FIXED if once else SEQUENTIAL
+
+
+def first_fixed_look(records: StudyRecords) -> Look | None:
+    """The look by the fixed rule that came before the study was extended; None where there was none."""
+    if rule_of(records) == FIXED or not records.looks or records.looks[0].rule != FIXED:
+        return None
+    return records.looks[0]
+
+
+def as_at(records: StudyRecords, look: Look) -> StudyRecords:
+    """What was known at a fixed look, for the fixed rule."""
+    seeds = set(look.seeds)
+    return replace(
+        records,
+        study={**records.study, "seeds": list(look.seeds)},
+        results=tuple(result for result in records.results if result.seed in seeds),
+        predictions={run: one for run, one in records.predictions.items() if run[1] in seeds},
+        looks=None,
+    )
+
+
+def check(records: StudyRecords) -> None:
+    """Raises `UserError` for looks that no study can have had: the sequential rule relies on looks that only grow."""
+    known, before = set(records.study["seeds"]), set[int]()
+    for number, look in enumerate(records.looks or ()):
+        where, seeds = f"looks.json: {number}", set(look.seeds)
+        if len(seeds) < len(look.seeds):
+            raise UserError("a seed stands there twice", got=list(look.seeds), where=f"{where}.seeds")
+        if not seeds <= known:
+            raise UserError(
+                "seeds that the study does not have",
+                got=sorted(seeds - known),
+                expected="seeds of study.yaml",
+                where=f"{where}.seeds",
+            )
+        if not before <= seeds:
+            raise UserError(
+                "a look without seeds of the look before",
+                got=sorted(seeds),
+                expected=f"at least {sorted(before)}",
+                where=f"{where}.seeds",
+            )
+        if number and look.rule == FIXED:
+            raise UserError(
+                "only the first look can be by the fixed rule",
+                got=look.rule,
+                expected=SEQUENTIAL,
+                where=f"{where}.rule",
+            )
+        before = seeds
+
+
+def note_on_looks(records: StudyRecords) -> str | None:
+    """What a reader of the verdict must know of the looks before it."""
+    first = first_fixed_look(records)
+    if first is None:
+        return None
+    return (
+        f"a verdict at {len(first.seeds)} seeds, by the rule for a fixed number, was given before the study went on; "
+        f"since then sign e-values judge all its pairs. Over that look and the later ones together a false difference "
+        f"is found in at most {200 * ALPHA:g} % of studies ({100 * AFTER_A_FIXED_LOOK:.2g} % in simulations of four "
+        f"looks at three arms) rather than {100 * ALPHA:g} %"
+    )

@@ -1,0 +1,143 @@
+"""The C compiler, whatever answers to its name: absent, broken, without end, or no compiler at all."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import torch
+
+ANSWER_SECONDS = 5.0  # to tell its version
+COMPILE_SECONDS = 60.0  # a busy machine takes ten
+MOST_OUTPUT = 2**16  # bytes of messages
+MOST_BYTES = 2**26  # of a library; ours have 100 kB
+
+
+class NoKernels(Exception):  # noqa: N818  (a finding, not a failure)
+    """Why there are no kernels; torch's layers train then, and a person is told."""
+
+
+@cache
+def compiler() -> str | None:
+    """The C compiler's path, where kernels can be compiled: Linux, torch with GNU's OpenMP, and gcc."""
+    shares_threads = (Path(torch.__file__).parent / "lib" / "libgomp.so.1").exists()
+    if not sys.platform.startswith("linux") or not shares_threads:
+        return None
+    return shutil.which("gcc")
+
+
+def version(program: str) -> bytes:
+    """What the compiler says of itself. Raises `NoKernels`."""
+    return _call([program, "--version"], ANSWER_SECONDS)
+
+
+def compiled(program: str, flags: Sequence[str], source: Path) -> bytes:
+    """A shared library from C. Raises `NoKernels` unless a whole one comes out."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="regulab-kernel-", ignore_cleanup_errors=True) as folder:
+            built = Path(folder) / "kernel.so"
+            _call([program, *flags, str(source), "-o", str(built), "-lm"], COMPILE_SECONDS)
+            if not built.is_file():
+                raise NoKernels(f"{program} says that it compiled, and wrote nothing")
+            content = regular_file(built)
+    except OSError as error:
+        raise NoKernels(f"no place to compile: {error.strerror}") from error
+    if not whole(content):
+        raise NoKernels(f"what {program} wrote is no shared library, or not a whole one")
+    return content
+
+
+def regular_file(path: Path) -> bytes:
+    """The bytes of a file of a library's size. Raises `OSError` for links, pipes, folders and what is larger."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise OSError(0, "no library of ours", str(path))
+        return file.read(MOST_BYTES + 1)
+
+
+def whole(content: bytes) -> bool:
+    """Whether an ELF file has all that it tells the loader to map, which else ends the process by SIGBUS."""
+    if len(content) < 64 or content[:5] != b"\x7fELF\x02":
+        return False
+    (start,) = struct.unpack_from("=Q", content, 32)
+    size, count = struct.unpack_from("=HH", content, 54)
+    if size < 56 or not count or start + size * count > len(content):
+        return False
+    for at in range(start, start + size * count, size):
+        (kind,) = struct.unpack_from("=I", content, at)
+        offset, (length,) = (
+            struct.unpack_from("=Q", content, at + 8)[0],
+            struct.unpack_from("=Q", content, at + 32),
+        )
+        if kind == 1 and offset + length > len(content):  # PT_LOAD
+            return False
+    return True
+
+
+def _call(command: Sequence[str], seconds: float) -> bytes:
+    """What a command prints, if it succeeds within ``seconds``; else `NoKernels`, and all that it started is ended."""
+    name = command[0]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NoKernels(f"{name} cannot be run: {error.strerror}") from error
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            said = _output(process, process.stdout.fileno(), seconds)
+        finally:
+            if process.poll() is None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if process.returncode:
+        first = said.decode(errors="replace").strip().partition("\n")[0][:200]
+        raise NoKernels(f"{name} failed ({first or f'exit code {process.returncode}'})")
+    return said
+
+
+def _output(process: subprocess.Popen[bytes], descriptor: int, seconds: float) -> bytes:
+    """All that is printed until the command ends; a child that it leaves behind may keep the pipe open."""
+    said, end, watched = b"", time.monotonic() + seconds, select.poll()
+    watched.register(descriptor, select.POLLIN | select.POLLHUP)
+    os.set_blocking(descriptor, False)
+    while True:
+        ended = process.poll() is not None
+        if watched.poll(0 if ended else 20):
+            piece = os.read(descriptor, 2**14)
+            said += piece
+            if not piece:  # all have closed it
+                watched.unregister(descriptor)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, end - time.monotonic()))
+                    return said
+        elif ended:
+            return said
+        if time.monotonic() >= end:
+            raise NoKernels(f"{command_of(process)} did not end within {seconds:g} seconds")
+        if len(said) > MOST_OUTPUT:
+            raise NoKernels(f"{command_of(process)} prints without end")
+
+
+def command_of(process: subprocess.Popen[bytes]) -> str:
+    return str(process.args[0]) if isinstance(process.args, list) else str(process.args)

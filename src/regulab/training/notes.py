@@ -1,0 +1,36 @@
+"""What a person should know of how a study trains: which images an epoch takes, what of the network takes no part."""
+
+from __future__ import annotations
+
+from regulab.training.batches import images_per_epoch, images_per_step
+from regulab.training.crew import Material
+
+NAMED = 5  # parameters; of more the number is given
+
+
+def notes(material: Material) -> list[str]:
+    """Sentences for the dry run, the terminal and the report."""
+    return [
+        *_of_an_epoch(len(material.train), material.study.train.batch_size),
+        *_of_idle_parameters(material),
+    ]
+
+
+def _of_an_epoch(images: int, batch_size: int) -> list[str]:
+    taken, size = images_per_epoch(images, batch_size), images_per_step(images, batch_size)
+    smaller = "" if size in (batch_size, images) else f" (not {batch_size}, so that fewer are left out)"
+    left = f", other ones in every epoch: the last {images - taken} of its order are left out"
+    if taken == images and not smaller:
+        return []
+    which = f"all {images:,}" if taken == images else f"{taken:,} of the {images:,}"
+    return [
+        f"an epoch takes {which} training images, in batches of {size}{smaller}{left if taken < images else ''}"
+    ]
+
+
+def _of_idle_parameters(material: Material) -> list[str]:
+    names = sorted(set().union(*material.idle_parameters.values()))
+    if not names:
+        return []
+    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return [f"no part in the network's output, so neither trained nor penalized nor counted: {listed}"]

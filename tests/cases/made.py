@@ -1,0 +1,41 @@
+"""Studies of networks that a test makes, without a file for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from regulab.config import Study
+from regulab.models.dropout import adopt
+from regulab.models.generators import keyed_generators
+from regulab.training.crew import Material, Run
+from regulab.training.machine import Machine
+from tests.training.material import FLOAT32, material_of
+
+
+@dataclass(frozen=True)
+class MadeMaterial(Material):
+    """A study's material whose network is what ``make`` returns under the generators of a seed."""
+
+    make: Callable[[], nn.Module] = nn.Identity
+
+    def module(self, run: Run) -> nn.Module:
+        with keyed_generators(self.streams(run.seed, run.arm), "construction"):
+            return adopt(self.make()).to(self.machine.parameters)
+
+
+def made(
+    make: Callable[[], nn.Module], study: Study, machine: Machine = FLOAT32, images: int = 60
+) -> MadeMaterial:
+    material = material_of(study, images, machine)
+    own: dict[str, Any] = {field.name: getattr(material, field.name) for field in fields(material)}
+    return MadeMaterial(**own, make=make)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are equal to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

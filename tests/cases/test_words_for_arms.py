@@ -1,0 +1,74 @@
+"""Arms are called arms, whatever their names: none of them is read as a word of the sentence."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from regulab.reporting import page
+from regulab.statistics import compare
+from regulab.terminal import PlainProgress, print_comparison
+from tests.cases.pages import context_of
+from tests.reporting.factory import make_records
+from tests.test_terminal import record
+
+NAMES = ("none", "all", "both", "it", "1", "the baseline", "no arm", "wrong here")
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    records = make_records(arms=dict.fromkeys(NAMES, 0.0), seeds=4, epochs=3, images=200, base=93)
+    for arm in records.arms:
+        records.study["resolved"]["legends"][arm] = f"{arm} (L2 λ=1)"
+    return page.markdown(context_of(records)).decode()
+
+
+def prose(text: str) -> list[str]:
+    """The lines that are sentences: neither cells under a heading nor code."""
+    return [line for line in text.splitlines() if line and not line.startswith(("|", "```", "regulab "))]
+
+
+@pytest.mark.parametrize("name", ["the baseline", "no arm", "wrong here"])
+def test_a_name_stands_in_quotes_wherever_it_stands_in_a_sentence(readme, name):
+    text = "\n".join(prose(readme))
+    found = [m.start() for m in re.finditer(re.escape(name), text)]
+    own = {
+        "the baseline": (),
+        "no arm": (),
+        "wrong here": (" are wrong here, and",),
+    }[name]
+    for place in found:
+        around = text[place - 5 : place + len(name) + 5]
+        quoted = text[place - 1] == "“" and text[place + len(name)] == "”"
+        assert quoted or any(own_words in text[place - 8 : place + 20] for own_words in own), around
+    assert any(text[place - 1] == "“" for place in found)
+
+
+def test_the_baseline_is_an_arm_in_every_sentence(readme):
+    assert "that arm “none” gets right are wrong here" in readme
+    assert "Against arm “none” " in readme
+    assert "of those of arm “none”" in readme
+    assert "difference to arm “none”" in readme
+    assert not re.search(r"(?<![“\w])none gets|that none|Against none|none's|; none \d", readme)
+
+
+def test_headings_say_arm(readme):
+    for name in NAMES:
+        assert f"### Arm “{name}” (L2 λ=1)" in readme
+
+
+def test_the_terminal_says_arm_too():
+    console = Console(file=io.StringIO(), width=200)
+    records = make_records(arms=dict.fromkeys(NAMES, 0.0), seeds=2, epochs=1)
+    print_comparison(compare(records).to_json(), console)
+    text = console.file.getvalue()
+    assert "− “none”" in text
+    assert "arms “all”, “both”, “it”, “1”, “the baseline”, “no arm”, “wrong here”: " in text
+    lines: list[str] = []
+    progress = PlainProgress(("none", "all"), 1, lines.append)
+    progress.started(total=2, done=0)
+    progress.epoch([record("none"), record("all")])
+    assert "validation accuracy: “none” 90.00 %, “all” 90.00 %" in lines[-1]
