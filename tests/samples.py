@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from regulab.config import Study
-from regulab.records import EpochRecord, Predictions, Result
+from regulab.records import DIVERGED, EpochRecord, Predictions, Result
+from regulab.run_directory.rows import MEASURES
 from regulab.store import RunDirectory
 
 STUDY = Study(name="small", seeds=(0, 1), resolved={"class_names": ["0", "1"], "legends": {"none": "none"}})
@@ -15,7 +16,7 @@ STUDY = Study(name="small", seeds=(0, 1), resolved={"class_names": ["0", "1"], "
 def epoch_record(**changes) -> EpochRecord:
     record = EpochRecord(
         arm="l1",
-        seed=3,
+        seed=1,
         epoch=1,
         train_loss=0.1 + 0.2,
         penalty=None,
@@ -53,17 +54,33 @@ def result(arm="none", seed=0, **changes) -> Result:
     return replace(content, **changes)
 
 
-def predictions(n=5) -> Predictions:
+def diverged(arm="none", seed=0, **changes) -> Result:
+    measures = dict.fromkeys(MEASURES)
+    return result(arm, seed, status=DIVERGED, best_epoch=None, **{**measures, **changes})
+
+
+def predictions(n=3) -> Predictions:
+    """One of n images is right: the accuracy of `result`, for three."""
+    labels = np.arange(n) % 2
     return Predictions(
-        labels=np.arange(n),
-        predicted=np.arange(n)[::-1].copy(),
+        labels=labels,
+        predicted=np.where(np.arange(n) == 0, labels, 1 - labels),
         confidence=np.linspace(0.1, 1, n, dtype=np.float32),
     )
+
+
+def epochs(arm="none", seed=0) -> list[EpochRecord]:
+    """What `result` says of its run: three epochs, the second the best, 2.5 seconds for it among four."""
+    losses = (0.5, 0.25, 0.375)
+    return [
+        epoch_record(arm=arm, seed=seed, epoch=n, val_loss=loss, seconds=10 / 3)
+        for n, loss in enumerate(losses, start=1)
+    ]
 
 
 def finished_run(path: Path, study: Study = STUDY) -> None:
     with RunDirectory.open(path, study, fresh=False) as opened:
         opened.write_environment({"torch": "2.13"})
-        opened.append_history([epoch_record()])
+        opened.append_history(epochs())
         opened.write_results([result()])
         opened.write_predictions("none", 0, predictions())

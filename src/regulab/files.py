@@ -8,6 +8,10 @@ import io
 import json
 import os
 import re
+import secrets
+import socket
+import stat
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +22,9 @@ import numpy as np
 
 from regulab.errors import UserError
 
-TEMPORARY = ".tmp-"  # prefix of files that are being written; what a killed process left is removed on open
+# Files that are being written: a name that nobody gives by hand, since what a killed process left is removed on open.
+TEMPORARY = re.compile(r"\.regulab-[0-9a-f]{16}\.tmp")
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 LOCK = ".lock"
 NAME_LIMIT = 120
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # devices on Windows
@@ -32,6 +38,8 @@ PERSONS = {
     errno.ENOENT,
     errno.ENAMETOOLONG,
     errno.ELOOP,
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
 }
 
 
@@ -79,11 +87,11 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Creates missing folders. Raises `UserError` where writing is not allowed, `OSError` on a full disk.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".regulab-{secrets.token_hex(8)}.tmp")
     with refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:  # a new file, never what a link points to
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -121,37 +129,63 @@ def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 
 
 class Lock:
-    """Exclusive use of a folder while the process lives: ``flock`` on a file in it that holds the pid.
+    """Exclusive use of a folder while the process lives: ``flock`` on a file in it that says who holds it.
 
     The file goes when the lock is released, so that it is no part of the records. Raises `UserError` that
-    names the holder.
+    names the holder, and where a link or another file's name stands in the lock's place.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOCK
-        self._descriptor = self._acquire()
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        with refusing(self._path):
+            self._descriptor = self._acquire()
+            try:
+                os.ftruncate(self._descriptor, 0)
+                os.write(self._descriptor, _holder().encode(errors="replace"))
+            except BaseException:
+                os.close(self._descriptor)
+                raise
 
     def _acquire(self) -> int:
         import fcntl  # POSIX only; reading records must work without
 
         while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o644)
             try:
+                self._refuse_foreign(os.fstat(descriptor))
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "?"
+                pid, _, rest = os.read(descriptor, 600).decode(errors="replace").partition("\n")
                 os.close(descriptor)
+                about = "".join(c if c.isprintable() else "?" for c in rest.strip())
                 raise UserError(
-                    f"another process (pid {holder}) is writing this run directory",
+                    f"another process (pid {pid if pid.isdecimal() else '?'}) is writing this run directory"
+                    + (f": {about}" if about else ""),
+                    expected="that it ends first, or another directory",
                     where=str(self._path.parent),
                 ) from None
+            except BaseException:
+                os.close(descriptor)
+                raise
             # The holder before us may have removed the file between our open and our lock.
-            if self._path.exists() and os.path.samestat(os.fstat(descriptor), self._path.stat()):
-                return descriptor
+            try:
+                if os.path.samestat(os.fstat(descriptor), self._path.lstat()):
+                    return descriptor
+            except FileNotFoundError:
+                pass
             os.close(descriptor)
+
+    def _refuse_foreign(self, found: os.stat_result) -> None:
+        """What is written into the lock must reach no other file: one with a second name is one."""
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise UserError("not a lock of regulab", expected="no such file", where=str(self._path))
 
     def release(self) -> None:
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def _holder() -> str:
+    """What a lock says of its holder: the pid, then the machine and the command."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    return f"{os.getpid()}\n`{command[:300]}` on {socket.gethostname()[:100]}\n"

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from regulab.errors import UserError
-from regulab.files import Lock, json_bytes, refusing, write_whole
+from regulab.files import Lock, json_bytes, refusing
 from regulab.reading import LOOKS, read_records
 from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
+from regulab.run_directory.places import write_inside
 from regulab.statistics import Comparison, compare
 from regulab.store import RunDirectory
 
@@ -53,7 +54,7 @@ def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
     if not _is_first(records):
         return records
     look = Look(seeds=tuple(records.study["seeds"]), arms=seen(compare(records)), rule=FIXED)
-    write_whole(path / LOOKS, json_bytes([asdict(look)]))
+    write_inside(path, LOOKS, json_bytes([asdict(look)]))
     return replace(records, looks=(look,))
 
 

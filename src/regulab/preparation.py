@@ -20,6 +20,7 @@ from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
 from regulab.records import Mistakes
+from regulab.run_directory.places import refuse_links, status_of
 from regulab.store import RunDirectory
 from regulab.training.batches import ImageTensors, images_per_epoch
 from regulab.training.checks import check_model
@@ -97,8 +98,9 @@ def refuse_changes(directory: Path, found: Mapping[str, Any], splits: Splits) ->
     before test splits were hashed is held to the labels and images that it recorded. Writes nothing, and passes where
     there is no study yet.
     """
-    if not (directory / STUDY).exists():
+    if status_of(directory / STUDY) is None:
         return
+    refuse_links(directory)
     study = read_study(directory)
     begun = study.resolved or {}
     fixed = [key for key in FIXED if key in found]
@@ -170,8 +172,8 @@ def _recorded_same_test(directory: Path, study: Study, splits: Splits, *, images
             predictions = read_predictions(directory, arm, seed)
             if predictions is not None and not np.array_equal(predictions.labels, seal.labels):
                 return False
-    if not images or not (directory / MISTAKES).exists():
+    mistakes = read_npz(directory / MISTAKES, Mistakes) if images else None
+    if mistakes is None:
         return True
-    mistakes = read_npz(directory / MISTAKES, Mistakes)
     known = [seal.digests[index] for index in mistakes.indices if index < len(seal.digests)]
     return list(digests(mistakes.images)) == known

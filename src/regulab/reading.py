@@ -1,185 +1,214 @@
-"""Reading a run directory back: needs neither its lock nor torch."""
+"""Reading a run directory back: needs neither its lock nor torch, and believes nothing.
+
+The directory may be a stranger's, and a disk may have changed a digit. Sizes are bounded before anything is read, every
+value has its type and range, and what one file says is held against the others (`regulab.run_directory.checking`).
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from regulab.cells import unguarded
 from regulab.config import Study, build_study, parse_study
 from regulab.errors import UserError
-from regulab.files import file_name
-from regulab.records import RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result, StudyRecords
+from regulab.records import Mistakes, Name, Number, Predictions, StudyRecords
+from regulab.run_directory import checksums as sums
+from regulab.run_directory.arrays import Array, parse_safetensors, read_npz
+from regulab.run_directory.checking import checked
+from regulab.run_directory.checksums import SELF, Checksums, read_checksums
+from regulab.run_directory.names import (
+    CHECKPOINTS,
+    CHECKSUMS,
+    EMPTYING,
+    ENVIRONMENT,
+    FLEETS,
+    HISTORY,
+    LOOKS,
+    MARK,
+    MISTAKES,
+    ORDERS,
+    PREDICTIONS,
+    RESULTS,
+    STUDY,
+    WEIGHT_COUNTS,
+    WEIGHTS,
+    predictions_path,
+    weights_path,
+)
+from regulab.run_directory.places import read_file, refuse_links, status_of
+from regulab.run_directory.rows import read_history, read_looks, read_orders, readable_results, warn_of
+from regulab.run_directory.text import (
+    all_printable,
+    read_json,
+    read_json_as,
+    read_text,
+    refuse_controls,
+    wrong_value,
+)
 
-Array = np.ndarray[Any, Any]
-Arrays = TypeVar("Arrays", Predictions, Mistakes)
-STUDY, ENVIRONMENT, FLEETS = "study.yaml", "environment.json", "fleets.json"
-HISTORY, RESULTS, MISTAKES = "history.jsonl", "results.csv", "mistakes.npz"
-LOOKS, ORDERS, WEIGHT_COUNTS = "looks.json", "orders.json", "weights.json"
-PREDICTIONS, WEIGHTS, CHECKPOINTS = "predictions", "weights", "checkpoints"
-EPOCH_RECORD_ADAPTER = TypeAdapter(EpochRecord)
-RESULT_ADAPTER = TypeAdapter(Result)
-LOOKS_ADAPTER = TypeAdapter(tuple[Look, ...])
-ORDERS_ADAPTER = TypeAdapter(dict[str, dict[int, tuple[str, ...]]])
-Orders = dict[tuple[str, int], tuple[str, ...]]
-Content = TypeVar("Content")
+__all__ = [
+    "CHECKPOINTS",
+    "ENVIRONMENT",
+    "FLEETS",
+    "HISTORY",
+    "LOOKS",
+    "MISTAKES",
+    "ORDERS",
+    "PREDICTIONS",
+    "RESULTS",
+    "STUDY",
+    "WEIGHTS",
+    "WEIGHT_COUNTS",
+    "Array",
+    "environment_checksum",
+    "predictions_path",
+    "read_environment",
+    "read_json",
+    "read_json_as",
+    "read_npz",
+    "read_predictions",
+    "read_records",
+    "read_study",
+    "read_text",
+    "read_weights",
+    "study_text",
+]
+
+CHECKSUM_LINE = "# sha256 of what follows: "
+MOST_WEIGHTS = 2**36
+ENVIRONMENT_ADAPTER = TypeAdapter(dict[str, Any])
+CHANGED = "not as regulab wrote it: its checksum differs"
+
+
+class Resolved(BaseModel):
+    """What regulab found out when it ran a study; hashes beside these."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    class_names: Annotated[list[Name], Field(min_length=1, max_length=100_000)]
+    legends: dict[Name, Annotated[str, Field(max_length=2000)]]
+    weight_names: dict[Name, list[Annotated[str, Field(max_length=1000)]]] = {}
+    class_counts: dict[Name, list[Number]] = {}
+    images_per_epoch: Number = 0
+    model_files: dict[str, Name] = {}
+    model_hash: Name = ""
+    buffers_hash: Name = ""
+    data_hash: Name = ""
+    split_hash: Name = ""
+    test_hash: Name = ""
+
+
+class Environment(BaseModel):
+    """What of ``environment.json`` a report relies on; anything may stand beside it."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    notes: Annotated[list[Annotated[str, Field(max_length=5000)]], Field(max_length=1000)] = []
+    data_hash: Annotated[str, Field(max_length=200)] | None = None
 
 
 def read_records(path: Path) -> StudyRecords:
     """Everything a study recorded so far; raises `UserError` that names a missing or damaged file.
 
-    A last line of the history that was cut off is left out silently, any other damaged line, or row of the results,
-    with a warning that names it.
+    A last line of the history that was cut off is left out silently; any other damaged line, a row of the results, and
+    whatever contradicts the rest, with a warning that names it.
     """
     path = Path(path)
-    if not path.is_dir():
+    if status_of(path) is None or not path.is_dir():
         raise UserError("no such run directory", where=str(path))
+    refuse_links(path)
     study = read_study(path)
     if study.resolved is None:
         raise UserError("nothing was recorded here yet; run the study first", where=str(path))
-    results = readable_results(path)
+    results = readable_results(path, study)
     found = {(r.arm, r.seed): read_predictions(path, r.arm, r.seed) for r in results}
-    return StudyRecords(
+    records = StudyRecords(
         study=study.model_dump(mode="json"),
-        environment=read_json(path / ENVIRONMENT),
-        history=read_history(path / HISTORY),
+        environment=read_environment(path),
+        history=read_history(path, study),
         results=results,
         predictions={run: predictions for run, predictions in found.items() if predictions is not None},
-        mistakes=read_npz(path / MISTAKES, Mistakes) if (path / MISTAKES).exists() else None,
-        looks=read_json_as(LOOKS_ADAPTER, path / LOOKS),
+        mistakes=read_npz(path / MISTAKES, Mistakes),
+        looks=read_looks(path, study),
         orders=read_orders(path),
     )
+    return checked(records, path, read_checksums(path))
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path, *, strict: bool = False) -> Study:
+    """The study of a run directory. A warning where the file is not as it was written, `UserError` if ``strict``."""
     where = path / STUDY
-    return build_study(*parse_study(read_text(where), str(where)))
-
-
-def read_bytes(path: Path) -> bytes:
+    if status_of(where) is None and status_of(path / EMPTYING) is not None:
+        raise UserError("being emptied by --fresh, which was stopped; run its study again", where=str(path))
+    text = read_text(where)
+    _check_study_text(text, where, strict=strict)
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError("missing", expected="a file of a run directory", where=str(path)) from None
-    except OSError as error:
-        raise UserError(f"cannot read: {error.strerror}", where=str(path)) from error
-
-
-def read_text(path: Path) -> str:
-    try:
-        return read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8 text: {error}", where=str(path)) from error
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(read_text(path))
-    except ValueError as error:
-        raise UserError(f"not valid JSON: {error}", where=str(path)) from error
-
-
-def read_json_as(kind: TypeAdapter[Content], path: Path) -> Content | None:
-    """A JSON file of ours; None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        return kind.validate_python(read_json(path))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ": ".join((str(path), ".".join(str(part) for part in problem["loc"])))
-        raise UserError(problem["msg"], got=problem["input"], where=place) from error
-
-
-def read_orders(path: Path) -> Orders:
-    content = read_json_as(ORDERS_ADAPTER, path / ORDERS) or {}
-    return {(arm, seed): digests for arm, seeds in content.items() for seed, digests in seeds.items()}
-
-
-def read_history(path: Path) -> tuple[EpochRecord, ...]:
-    records: list[EpochRecord] = []
-    lines = read_bytes(path).split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line end was cut off
-        try:
-            records.append(EPOCH_RECORD_ADAPTER.validate_json(line))
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]["msg"]
-            warnings.warn(f"{path}, line {number} is damaged and left out: {problem}", stacklevel=3)
-    return tuple(records)
-
-
-def run_of(line: bytes) -> tuple[str, int] | None:
-    """The (arm, seed) of a line of the history; None where it is damaged."""
-    try:
-        record = EPOCH_RECORD_ADAPTER.validate_json(line)
-    except ValidationError:
-        return None
-    return record.arm, record.seed
-
-
-def read_results(path: Path) -> tuple[Result, ...]:
-    """All rows; raises `UserError` that names the first damaged one."""
-    results = []
-    for result in result_rows(path / RESULTS):
-        if isinstance(result, UserError):
-            raise result
-        results.append(result)
-    return tuple(results)
-
-
-def readable_results(path: Path) -> tuple[Result, ...]:
-    """The rows that are whole; a warning names any other."""
-    results = []
-    for result in result_rows(path / RESULTS):
-        if isinstance(result, UserError):
-            warnings.warn(f"a damaged row is left out: {result}", stacklevel=3)
-        else:
-            results.append(result)
-    return tuple(results)
-
-
-def result_rows(where: Path) -> Iterator[Result | UserError]:
-    """Row by row the result, or what is wrong with it; raises `UserError` where columns are missing."""
-    if not where.exists():
-        return
-    table = csv.DictReader(io.StringIO(read_text(where), newline=""))
-    missing = [column for column in RESULT_COLUMNS if column not in (table.fieldnames or ())]
-    if missing:
-        raise UserError("missing columns", got=", ".join(missing), where=str(where))
-    for number, row in enumerate(table, start=2):
-        try:
-            yield RESULT_ADAPTER.validate_python(
-                {key: unguarded(value) if value else None for key, value in row.items()}
-            )
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            column = ".".join(str(part) for part in problem["loc"])
-            yield UserError(problem["msg"], got=problem["input"], where=f"{where}, row {number}: {column}")
-
-
-def predictions_path(path: Path, arm: str, seed: int) -> Path:
-    return path / PREDICTIONS / file_name(arm) / f"seed-{seed}.npz"
+        study = build_study(*parse_study(text, str(where)))
+    except (RecursionError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"not a study ({type(error).__name__})", where=str(where)) from error
+    refuse_controls((study.name, *study.arms), str(where))
+    return study if study.resolved is None else _with_resolved(study, where)
 
 
 def read_predictions(path: Path, arm: str, seed: int) -> Predictions | None:
-    where = predictions_path(path, arm, seed)
-    return read_npz(where, Predictions) if where.exists() else None
+    """What a run said of the test split; None where it left nothing."""
+    return read_npz(predictions_path(path, arm, seed), Predictions)
 
 
-def read_npz(path: Path, kind: type[Arrays]) -> Arrays:
+def study_text(study: Study) -> str:
+    """What ``study.yaml`` holds: a sign that the directory is regulab's, a checksum, the study."""
+    text = study.to_yaml()
+    return f"{MARK}{CHECKSUM_LINE}{sums.of_bytes(text.encode())}\n{text}"
+
+
+def _check_study_text(text: str, where: Path, *, strict: bool) -> None:
+    first, _, rest = text.removeprefix(MARK).partition("\n")
+    if not text.startswith(MARK + CHECKSUM_LINE) or first == CHECKSUM_LINE + sums.of_bytes(rest.encode()):
+        return
+    if strict:
+        raise UserError(CHANGED, expected="the file as it was, or --fresh to start over", where=str(where))
+    warn_of([f"{where}: {CHANGED}"])
+
+
+def _with_resolved(study: Study, where: Path) -> Study:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return kind(**{field.name: arrays[field.name] for field in fields(kind)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"damaged: {error}", expected="arrays as .npz", where=str(path)) from error
+        resolved = Resolved.model_validate(study.resolved)
+    except ValidationError as error:
+        raise wrong_value(error, f"{where}: resolved") from error
+    refuse_controls(resolved.class_names, f"{where}: resolved.class_names")
+    return study.model_copy(update={"resolved": all_printable(study.resolved)})
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """``environment.json`` without its checksum; a warning where that differs."""
+    where = path / ENVIRONMENT
+    content = read_json_as(ENVIRONMENT_ADAPTER, where)
+    if content is None:
+        raise UserError("missing", expected="a file of a run directory", where=str(where))
+    try:
+        Environment.model_validate(content)
+    except ValidationError as error:
+        raise wrong_value(error, str(where)) from error
+    recorded, summed = content.pop(SELF, None), status_of(path / CHECKSUMS) is not None
+    if (recorded is not None or summed) and recorded != environment_checksum(content):
+        warn_of([f"{where}: {CHANGED}"])
+    printable: dict[str, Any] = all_printable(content)
+    return printable
+
+
+def environment_checksum(content: dict[str, Any]) -> str:
+    return sums.of_mapping(content, without=("commit",))
+
+
+def read_weights(path: Path, arm: str, seed: int, checksums: Checksums) -> dict[str, Array] | None:
+    """A run's weights; None where they were not kept. A warning where they are not those that were recorded."""
+    where = weights_path(path, arm, seed)
+    content = read_file(where, MOST_WEIGHTS)
+    if content is None:
+        return None
+    known = checksums.get((arm, seed))
+    if known is not None and known.weights != sums.of_bytes(content):
+        warn_of([f"{where}: {CHANGED}"])
+    return parse_safetensors(content, where, "damaged weights")

@@ -1,19 +1,28 @@
 """What a run leaves behind, as plain data: everything that reports and statistics ever read.
 
 Losses are the data loss (mean cross-entropy in nats, without penalties); accuracies are percentages
-in [0, 100]; times are seconds of wall clock.
+in [0, 100]; times are seconds of wall clock. The types carry the ranges that a reader of records holds them to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 COMPLETED, DIVERGED = "completed", "diverged"
+Measure = Annotated[float, Field(gt=-1e100, lt=1e100, allow_inf_nan=False)]  # its square is finite too
+Percent = Annotated[
+    float, Field(ge=0, le=100 + 1e-6, allow_inf_nan=False)
+]  # a weighted mean of ones may round up
+Share = Annotated[float, Field(ge=0, le=1 + 1e-6, allow_inf_nan=False)]
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+Ordinal = Annotated[int, Field(ge=1, lt=2**31)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Rule = Literal["fixed", "sequential"]
 FIXED: Rule = "fixed"
 SEQUENTIAL: Rule = "sequential"
@@ -23,41 +32,41 @@ SEQUENTIAL: Rule = "sequential"
 class EpochRecord:
     """One run after one epoch: a line of ``history.jsonl``."""
 
-    arm: str
-    seed: int
-    epoch: int  # counted from 1
-    train_loss: float | None  # mean over the epoch's batches, dropout and augmentation on; None: not finite
-    penalty: float | None  # value of the penalty terms at the end of the epoch
-    train_accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    lr: float  # learning rate of the epoch's last step
-    fleet: int
-    fleet_size: int  # runs that sailed in the fleet in this epoch
-    seconds: float  # training time of the epoch for the whole fleet
+    arm: Name
+    seed: Number
+    epoch: Ordinal  # counted from 1
+    train_loss: Measure | None  # mean over the epoch's batches, dropout and augmentation on; None: not finite
+    penalty: Measure | None  # value of the penalty terms at the end of the epoch
+    train_accuracy: Percent | None
+    val_loss: Measure | None
+    val_accuracy: Percent | None
+    lr: Measure  # learning rate of the epoch's last step
+    fleet: Number
+    fleet_size: Ordinal  # runs that sailed in the fleet in this epoch
+    seconds: Measure  # training time of the epoch for the whole fleet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One finished run: a row of ``results.csv``. Measures of a diverged run are None."""
 
-    arm: str
-    seed: int
-    status: str  # COMPLETED or DIVERGED
-    epochs: int
-    best_epoch: int | None  # lowest validation loss
-    test_loss: float | None
-    test_accuracy: float | None
-    train_loss: float | None  # final weights, inference mode, no augmentation
-    train_accuracy: float | None
-    weight_norm_l1: float | None
-    weight_norm_l2: float | None
-    zero_fraction: float | None
-    near_zero_fraction: float | None
-    parameters: int
-    seconds: float  # this run's share of its fleet's training time
-    initial_weights_hash: str
-    data_order_hash: str
+    arm: Name
+    seed: Number
+    status: Annotated[str, Field(pattern=f"^({COMPLETED}|{DIVERGED})$")]
+    epochs: Number
+    best_epoch: Ordinal | None  # lowest validation loss
+    test_loss: Measure | None
+    test_accuracy: Percent | None
+    train_loss: Measure | None  # final weights, inference mode, no augmentation
+    train_accuracy: Percent | None
+    weight_norm_l1: Measure | None
+    weight_norm_l2: Measure | None
+    zero_fraction: Share | None
+    near_zero_fraction: Share | None
+    parameters: Number
+    seconds: Measure  # this run's share of its fleet's training time
+    initial_weights_hash: Name
+    data_order_hash: Name
 
 
 RESULT_COLUMNS = tuple(field.name for field in fields(Result))
@@ -101,7 +110,7 @@ class Look:
     fixed number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``.
     """
 
-    seeds: tuple[int, ...]
+    seeds: tuple[Number, ...]
     arms: Mapping[str, Mapping[str, Any]]
     rule: Rule = SEQUENTIAL
 

@@ -17,14 +17,16 @@ from regulab.preparation import complete, findings, prepare, refuse_changes
 from regulab.progress import Progress, Silent
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
+from regulab.resuming import work
 from regulab.store import RunDirectory, read_records
 from regulab.training.batches import ImageTensors
+from regulab.training.conditions import condition_remarks, with_earlier
 from regulab.training.crew import Material
 from regulab.training.environment import describe
 from regulab.training.loop import Voyage, announce
-from regulab.training.machine import choose_machine, threads
+from regulab.training.machine import Machine, choose_machine, threads
 from regulab.training.notes import notes
-from regulab.training.planning import FleetPlan, crew_runs, plan_fleets, remarks, runs_per_fleet
+from regulab.training.planning import FleetPlan, crew_runs, remarks, runs_per_fleet
 
 
 @dataclass(frozen=True)
@@ -89,27 +91,26 @@ def train_missing(
     progress: Progress,
 ) -> int:
     """Trains and tests the fleets of the study that have no results yet; how many runs they held."""
-    known = [FleetPlan.of_json(content) for content in store.read_fleets()]
-    fleets = plan_fleets(material, arms, store.study.seeds, known)
-    done = {(result.arm, result.seed) for result in store.read_results()}
-    pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
-    for fleet in fleets:
-        if fleet not in pending:
-            store.delete_checkpoint(fleet.index)  # stopped between its results and this
-    if pending:
-        store.write_fleets([fleet.to_json() for fleet in fleets])
-        store.write_environment(describe(material.machine, splits, [*remarks(fleets), *notes(material)]))
+
+    def machine_of(fleet: FleetPlan) -> Machine:
+        return choose_machine(device, fleet.precision, fleet.kernels, fleet.resident)
+
+    todo = work(store, material, arms, machine_of, progress)
+    if todo.pending:
+        store.write_fleets([fleet.to_json() for fleet in todo.fleets])
+        told = [*remarks(todo.fleets), *notes(material), *condition_remarks(todo.fleets)]
+        environment = describe(material.machine, splits, told)
+        store.write_environment(with_earlier(environment, store.read_environment()))
         for note in material.machine.notes:
             progress.message(note)
-        announce(progress, material.study, fleets, pending, store)
+        announce(progress, material.study, todo.fleets, todo.pending, store)
         for note in notes(material):
             progress.message(note)
-    for fleet in pending:
-        machine = choose_machine(device, fleet.precision, fleet.kernels, fleet.resident)
-        aboard = replace(material, machine=machine)
+    for fleet in todo.pending:
+        aboard = replace(material, machine=machine_of(fleet))
         validation = ImageTensors.of(splits.validation, aboard.machine.device)
         with threads(fleet.threads):
             trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)
             images = splits.open_test()
             record(store, fleet, test(trained, fleet.engine, aboard, images), images)
-    return sum(len(fleet.runs) for fleet in pending)
+    return sum(len(fleet.runs) for fleet in todo.pending)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from regulab.files import file_name, json_bytes, write_whole
+from regulab.files import file_name, json_bytes
 from regulab.reading import WEIGHT_COUNTS
 from regulab.records import StudyRecords
 from regulab.reporting import curves, galleries, naming, page, weights
@@ -14,6 +14,7 @@ from regulab.reporting.figures import render
 from regulab.reporting.latex import latex_table
 from regulab.reporting.mistakes import select
 from regulab.reporting.tables import rows
+from regulab.run_directory.places import write_inside
 from regulab.statistics import compare
 
 Write = Callable[[Path, bytes], None]
@@ -28,7 +29,10 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
     directory, written = Path(directory), []
 
     def put(name: str, content: bytes) -> None:
-        (write or write_whole)(directory / name, content)
+        if write is None:
+            write_inside(directory, name, content)
+        else:
+            write(directory / name, content)
         written.append(directory / name)
 
     counts = weights.count(records, directory)

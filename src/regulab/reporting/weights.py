@@ -5,21 +5,20 @@ The counts stand in ``weights.json``, so that a run directory that was shared wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, TypeAdapter
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from pydantic import Field, TypeAdapter
 
 from regulab.errors import UserError
-from regulab.files import file_name
-from regulab.reading import WEIGHT_COUNTS, WEIGHTS, read_json_as
-from regulab.records import StudyRecords
+from regulab.reading import WEIGHT_COUNTS, Array, read_json_as, read_weights
+from regulab.records import Name, Number, Result, StudyRecords
+from regulab.run_directory.checksums import read_checksums
 
 EDGES = np.arange(-8, 1.01, 0.25)  # log₁₀|w|
 BINS = len(EDGES) - 1
@@ -34,8 +33,8 @@ class Counts:
     10⁻⁸ or larger than 10 stands in the outer bins.
     """
 
-    zeros: NonNegativeInt
-    bins: Annotated[tuple[NonNegativeInt, ...], Field(min_length=BINS, max_length=BINS)]
+    zeros: Number
+    bins: Annotated[tuple[Number, ...], Field(min_length=BINS, max_length=BINS)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Counted:
     """``weights.json``: the edges of the bins, log₁₀|w|, and arm -> seed -> counts."""
 
     log10_edges: tuple[float, ...]
-    runs: dict[str, dict[int, Counts]]
+    runs: dict[Name, dict[Number, Counts]]
 
 
 COUNTED_ADAPTER = TypeAdapter(Counted)
@@ -75,13 +74,30 @@ def count(records: StudyRecords, directory: Path) -> dict[tuple[str, int], Count
 
     Raises `UserError` that names a damaged file.
     """
-    counts = _recorded(directory / WEIGHT_COUNTS)
+    counts, checksums = _recorded(directory / WEIGHT_COUNTS), read_checksums(directory)
+    _leave_out_others(counts, records.results, directory / WEIGHT_COUNTS)
     for result in records.results:
-        names = _names(records, result.arm)
-        path = directory / WEIGHTS / file_name(result.arm) / f"seed-{result.seed}.safetensors"
-        if (result.arm, result.seed) not in counts and path.exists():
-            counts[result.arm, result.seed] = _count(_weights(path, names))
+        if (result.arm, result.seed) not in counts:
+            arrays = read_weights(directory, result.arm, result.seed, checksums)
+            if arrays is not None:
+                counts[result.arm, result.seed] = _count(_weights(arrays, _names(records, result.arm)))
     return counts
+
+
+def _leave_out_others(counts: dict[tuple[str, int], Counts], results: Sequence[Result], where: Path) -> None:
+    """A run with more weights than parameters, or another number than its arm's other runs, was counted otherwise."""
+    totals = {run: one.zeros + sum(one.bins) for run, one in counts.items()}
+    by_arm: dict[str, list[int]] = {}
+    for (arm, _), total in totals.items():
+        by_arm.setdefault(arm, []).append(total)
+    usual = {arm: max(set(found), key=found.count) for arm, found in by_arm.items()}
+    parameters = {(result.arm, result.seed): result.parameters for result in results}
+    for (arm, seed), total in totals.items():
+        most = parameters.get((arm, seed))
+        if most is not None and (total != usual[arm] or total > most):
+            del counts[arm, seed]
+            said = f"{where}: {arm} seed {seed} has {total} weights, its arm's other runs {usual[arm]}"
+            warnings.warn(f"{said}: left out, or counted again where they were kept", stacklevel=3)
 
 
 def to_json(counts: Mapping[tuple[str, int], Counts]) -> dict[str, Any]:
@@ -138,11 +154,7 @@ def _names(records: StudyRecords, arm: str) -> list[str] | None:
     return found
 
 
-def _weights(path: Path, names: list[str] | None) -> NDArray[np.float32]:
-    try:
-        arrays = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"damaged weights ({error})", where=str(path)) from error
+def _weights(arrays: Mapping[str, Array], names: list[str] | None) -> NDArray[np.float32]:
     chosen = [
         array
         for name, array in sorted(arrays.items())

@@ -146,6 +146,10 @@ class Crew(Protocol):
         """Everything that training goes on from at an epoch's end."""
         ...
 
+    def optional_state(self) -> Arrays:
+        """Tensors like those that `state` may have beside what it has now."""
+        ...
+
     def load_state(self, state: Arrays) -> None: ...
 
     def keep(self, positions: Sequence[int]) -> None:

@@ -246,6 +246,9 @@ class Fleet:
             **slots,
         }
 
+    def optional_state(self) -> Arrays:
+        return {}
+
     def load_state(self, state: Arrays) -> None:
         device = self._material.machine.device
         for name, p in self._stack.named_parameters():

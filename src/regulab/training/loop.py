@@ -10,15 +10,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from regulab.config import Study
+from regulab.errors import UserError
 from regulab.models import weights_hash
 from regulab.progress import Progress
-from regulab.records import COMPLETED, DIVERGED, EpochRecord
+from regulab.records import DIVERGED, EpochRecord
+from regulab.run_directory.checkpoints import CURE
+from regulab.run_directory.text import cut
 from regulab.store import RunDirectory
 from regulab.techniques import stack as stack_techniques
 from regulab.training.batches import ImageTensors
@@ -26,25 +30,7 @@ from regulab.training.crew import Arrays, Crew, Material, Run, accuracy, evaluat
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainRun
 from regulab.training.planning import FleetPlan, remarks
-
-
-@dataclass
-class RunLog:
-    """What is known of a run while it trains; kept in the checkpoint."""
-
-    arm: str
-    seed: int
-    initial_weights_hash: str
-    status: str = COMPLETED
-    active: bool = True
-    seconds: float = 0.0
-    val_losses: list[float] = field(default_factory=list)
-    orders: list[str] = field(default_factory=list)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch of the lowest validation loss, counted from 1."""
-        return self.val_losses.index(min(self.val_losses)) + 1 if self.val_losses else None
+from regulab.training.saved import RunLog, check_crew, check_kept, read_state, state_json
 
 
 @dataclass(frozen=True)
@@ -88,24 +74,17 @@ class Voyage:
             self._store.forget_history((run.arm, run.seed) for run in self._runs)
             self._save(self._store.history_length())
             return
-        arrays, state = saved
-        self._store.truncate_history(state["history_length"])
-        self._epoch = state["epoch"]
-        self._logs = [RunLog(**log) for log in state["logs"]]
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        arrays, content = saved
+        where, epochs = self._store.checkpoint_file(self._plan.index), self._material.study.train.epochs
+        state = read_state(content, self._plan, self._logs, epochs, where)
+        crew, kept = _parted({name: torch.from_numpy(array) for name, array in arrays.items()}, where)
+        check_kept(kept, self._crew.weights(), len(self._runs), where)
+        self._epoch, self._logs, self._kept = state.epoch, state.logs, kept
         if self._aboard():
             self._crew.keep(self._aboard())
-            self._crew.load_state(
-                {
-                    name.removeprefix("crew/"): tensor
-                    for name, tensor in tensors.items()
-                    if name.startswith("crew/")
-                }
-            )
-        for name, tensor in tensors.items():
-            kind, position, *rest = name.split("/")
-            if kind == "kept":
-                self._kept.setdefault(int(position), {})["/".join(rest)] = tensor
+            check_crew(crew, self._crew, where)
+            self._crew.load_state(crew)
+        self._store.truncate_history(state.history_length)
 
     def _aboard(self) -> list[int]:
         return [position for position, log in enumerate(self._logs) if log.active]
@@ -193,14 +172,26 @@ class Voyage:
         arrays = {f"crew/{name}": tensor for name, tensor in self._crew.state().items()}
         for position, kept in self._kept.items():
             arrays |= {f"kept/{position}/{name}": tensor for name, tensor in kept.items()}
-        state = {
-            "epoch": self._epoch,
-            "logs": [asdict(log) for log in self._logs],
-            "history_length": history_length,
-        }
+        state = state_json(self._plan, self._epoch, self._logs, history_length)
         self._store.save_checkpoint(
             self._plan.index, {name: t.contiguous().cpu().numpy() for name, t in arrays.items()}, state
         )
+
+
+def _parted(tensors: Arrays, where: Path) -> tuple[Arrays, dict[int, Arrays]]:
+    """A checkpoint's tensors: the crew's state, and the weights that were put aside, by position."""
+    crew: Arrays = {}
+    kept: dict[int, Arrays] = {}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition("/")
+        position, _, inner = rest.partition("/")
+        if kind == "crew":
+            crew[rest] = tensor
+        elif kind == "kept" and position.isdecimal() and len(position) < 10:
+            kept.setdefault(int(position), {})[inner] = tensor
+        else:
+            raise UserError(f"damaged checkpoint (a tensor {cut(name)})", expected=CURE, where=str(where))
+    return crew, kept
 
 
 def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool] | None]:
@@ -234,4 +225,5 @@ def announce(
 
 def _epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:
     saved = store.load_checkpoint(fleet.index)
-    return 0 if saved is None else int(saved[1]["epoch"])
+    epoch = 0 if saved is None else saved[1].get("epoch")
+    return epoch if isinstance(epoch, int) else 0  # `read_state` refuses it later

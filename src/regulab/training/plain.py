@@ -220,6 +220,14 @@ class PlainRun:
         state |= {name: tensor[None] for name, tensor in self._memory().items()}
         return {**state, **{f"average.{name}": a[None] for name, a in self._averages.items()}}
 
+    def optional_state(self) -> Arrays:
+        """What the optimizer remembers of a parameter from its first step on."""
+        names = SLOT_NAMES[isinstance(self._material.study.train.optimizer, SGD)]
+        trained = {name: p.data[None] for name, p in self._module.named_parameters()}
+        slots = {f"{slot}.{name}": value for slot in names for name, value in trained.items()}
+        steps = {} if len(names) == 1 else {f"step.{name}": torch.zeros(1) for name in trained}
+        return {**slots, **steps}
+
     def load_state(self, state: Arrays) -> None:
         device = self._material.machine.device
         self._remember(state)

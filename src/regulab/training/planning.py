@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
+from regulab.errors import UserError
+from regulab.records import Name, Number
+from regulab.run_directory.text import cut, wrong_value
 from regulab.techniques import Technique
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
@@ -22,27 +26,43 @@ PIXELS_PER_STEP = (
 )  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
 PIXELS_PER_STEP_RESIDENT = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_SEEDS = 3
+MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)
 class FleetPlan:
     """One fleet of a study, as ``fleets.json`` keeps it: a resumed study sails in the same fleets."""
 
-    index: int
-    runs: tuple[tuple[str, int], ...]  # (arm, seed), seed by seed
-    engine: str  # fleet, or plain: each run alone
-    reason: str  # why plain, or why smaller than the arms of a seed
-    precision: str
-    threads: int
+    index: Number
+    runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
+    engine: Annotated[str, Field(pattern="^(fleet|plain)$")]  # plain: each run alone
+    reason: Annotated[str, Field(max_length=5000)]  # why plain, or why smaller than the arms of a seed
+    precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
     resident: bool = False  # draws of the device
+    # Under which it trained (`regulab.training.conditions`): several where it was interrupted and went on elsewhere.
+    conditions: tuple[Mapping[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "runs": [list(run) for run in self.runs]}
+        """The same as it comes back from JSON: lists in the place of tuples."""
+        lists = {
+            "runs": [list(run) for run in self.runs],
+            "conditions": [dict(one) for one in self.conditions],
+        }
+        return {**asdict(self), **lists}
 
     @classmethod
-    def of_json(cls, content: Mapping[str, Any]) -> FleetPlan:
-        return cls(**{**content, "runs": tuple((arm, seed) for arm, seed in content["runs"])})
+    def of_json(cls, content: Mapping[str, Any], where: str = "") -> FleetPlan:
+        """Raises `UserError` where ``content``, from ``where``, is no plan."""
+        unknown = [key for key in content if key not in {field.name for field in fields(cls)}]
+        if unknown:
+            expected = "a plan of this version of regulab"
+            raise UserError("unknown key", got=cut(unknown[0]), expected=expected, where=where)
+        try:
+            return TypeAdapter(cls).validate_python(dict(content))
+        except ValidationError as error:
+            raise wrong_value(error, where) from error
 
 
 def plan_fleets(

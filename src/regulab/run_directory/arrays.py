@@ -1,0 +1,161 @@
+"""Arrays in a run directory: what a file claims is held against what it may be before memory is given to it.
+
+A kilobyte of zip can claim a terabyte of zeros, a header a shape of 10¹², and an object array would run what it likes.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as load_safetensors
+
+from regulab.errors import UserError
+from regulab.records import Mistakes, Predictions
+from regulab.run_directory.places import read_file, status_of
+from regulab.run_directory.text import cut
+
+Array = np.ndarray[Any, Any]
+Kind = TypeVar("Kind", Predictions, Mistakes)
+MOST_FILE = 2**32
+ALWAYS, EXPANSION = 2**26, 100  # an array may be 64 MiB, and more where it is no more than 100 times its file
+MOST_HEADER = 10_000
+MOST_IMAGE = 2**26  # bytes
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an array should be: its type, and how many dimensions."""
+
+    dtype: str
+    dimensions: int
+    optional: bool = False
+
+
+CLAIMS: dict[type, dict[str, Claim]] = {
+    Predictions: {
+        "labels": Claim("int64", 1),
+        "predicted": Claim("int64", 1),
+        "confidence": Claim("float32", 1),
+    },
+    Mistakes: {"indices": Claim("int64", 1), "images": Claim("uint8", 4)},
+}
+
+
+def read_npz(path: Path, kind: type[Kind]) -> Kind | None:
+    """The arrays of a ``.npz``; None where there is no file.
+
+    Raises `UserError` that names the file where it is damaged, or arrays are missing, or of another type or size, or
+    contradict each other.
+    """
+    content = read_file(path, MOST_FILE)
+    if content is None:
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            most = max(ALWAYS, EXPANSION * len(content))
+            there = archive.namelist()
+            arrays = {
+                name: _entry(archive, name, claim, most)
+                for name, claim in CLAIMS[kind].items()
+                if not claim.optional or f"{name}.npy" in there
+            }
+        made = kind(**arrays)
+        check_arrays(made)
+    except UserError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy's headers fail in many ways on damaged bytes
+        reason = cut(str(error)) or type(error).__name__
+        raise UserError(f"damaged: {reason}", expected="arrays as .npz", where=str(path)) from error
+    return made
+
+
+def _entry(archive: zipfile.ZipFile, name: str, claim: Claim, most: int) -> Array:
+    """One array, read to its end, so that its checksum was compared."""
+    member = f"{name}.npy"
+    if archive.namelist().count(member) != 1:
+        raise ValueError(f"no array {name}")
+    info = archive.getinfo(member)
+    if info.file_size > most:
+        raise ValueError(f"{name} claims {info.file_size} bytes")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed in a way of its own")
+    with archive.open(info) as file:
+        shape, fortran, dtype = _header(file)
+        if dtype != np.dtype(claim.dtype) or len(shape) != claim.dimensions or fortran:
+            wanted = f"{claim.dtype} of {claim.dimensions} dimension{'s' if claim.dimensions > 1 else ''}"
+            raise ValueError(f"{name} is {dtype} of shape {shape}, not {wanted}")
+        size = prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or size > most:
+            raise ValueError(f"{name} claims the shape {shape}")
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise ValueError(f"{name} has {len(data)} bytes, and its shape {shape} takes {size}")
+    return np.frombuffer(data, dtype).reshape(shape).copy()
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the format")
+    shape, fortran, dtype = readers[version](file, max_header_size=MOST_HEADER)
+    return shape, bool(fortran) and len(shape) > 1, dtype
+
+
+def check_arrays(arrays: Predictions | Mistakes) -> None:
+    """Raises `ValueError` where arrays of one file contradict each other."""
+    if isinstance(arrays, Mistakes):
+        indices, images = arrays.indices, arrays.images
+        if len(indices) != len(images):
+            raise ValueError(f"{len(indices)} indices of {len(images)} images")
+        if len(indices) and (indices[0] < 0 or (np.diff(indices) <= 0).any()):
+            raise ValueError("indices that do not ascend")
+        if len(indices) and not (images[0].size and images[0].nbytes <= MOST_IMAGE and images.shape[3] <= 4):
+            raise ValueError(f"images of the shape {images.shape[1:]}")
+        return
+    lengths = {name: len(array) for name, array in vars(arrays).items() if array is not None}
+    if len({len(arrays.labels), len(arrays.predicted), len(arrays.confidence)}) > 1:
+        raise ValueError(f"arrays of different length: {lengths}")
+    if not len(arrays.labels):
+        raise ValueError("predictions of no image")
+    confidence = arrays.confidence
+    if not ((confidence >= 0) & (confidence <= 1 + 1e-3)).all():  # NaN is neither
+        raise ValueError("confidences outside 0 … 1")
+    if min(arrays.labels.min(), arrays.predicted.min()) < 0:
+        raise ValueError("negative classes")
+
+
+def read_weights(path: Path) -> dict[str, Array] | None:
+    """The arrays of a run's ``.safetensors``; None where there is none. Raises `UserError` where it is damaged."""
+    content = read_file(path, MOST_FILE)
+    return None if content is None else parse_safetensors(content, path, "damaged weights")
+
+
+def has_whole_weights(path: Path) -> bool:
+    """Whether there are weights, of the length that they claim; raises `UserError` where they are cut or damaged."""
+    found = status_of(path)
+    if found is None:
+        return False
+    try:
+        with safe_open(path, framework="numpy"):
+            return True
+    except (SafetensorError, OSError) as error:
+        cure = "the weights as they were; delete this file to train its fleet again"
+        raise UserError(f"damaged weights ({cut(str(error))})", expected=cure, where=str(path)) from error
+
+
+def parse_safetensors(content: bytes, path: Path, problem: str) -> dict[str, Array]:
+    """Arrays whose claimed shapes are those of the bytes that are there: the format's own reader sees to it."""
+    try:
+        arrays: Mapping[str, Array] = load_safetensors(content)
+        return dict(arrays)
+    except Exception as error:  # its own exception, or numpy's for a type that numpy has not
+        raise UserError(f"{problem} ({cut(str(error))})", where=str(path)) from error

@@ -1,0 +1,200 @@
+"""A study that goes on elsewhere: what was chosen is held or refused, and where it ran is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import regulab.study
+from regulab.errors import UserError
+from regulab.progress import Silent
+from regulab.reading import read_records
+from regulab.training import conditions, planning
+from regulab.training.conditions import condition_remarks, settled, with_earlier
+from regulab.training.machine import choose_machine
+from regulab.training.planning import FleetPlan
+from tests.test_resume import Interrupt, load_few, make_study, run, same, trace
+
+STUDY = make_study(**{"arms": {"none": {}, "l1": {"l1": 1e-3}}, "train.precision": "fp32"})
+EPOCHS = STUDY.train.epochs
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(regulab.study, "load", load_few)
+    monkeypatch.setattr(planning, "PIXELS_PER_STEP", 1)
+    monkeypatch.setattr(regulab.study, "write_report", lambda records, directory: None)
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def elsewhere(patch: pytest.MonkeyPatch, **changes: str) -> None:
+    """As if another machine: other versions, another processor."""
+    known = conditions.conditions
+    patch.setattr(conditions, "conditions", lambda machine: {**known(machine), **changes})
+
+
+def without_compiler(patch: pytest.MonkeyPatch) -> None:
+    def plain(device: str, precision: str, kernels: bool = True, resident: bool | None = None) -> Any:
+        return replace(choose_machine(device, precision, kernels, resident), kernels=False)
+
+    patch.setattr(regulab.study, "choose_machine", plain)
+
+
+def stopped(directory: Path, epochs: int = 2) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(STUDY, directory, progress=Interrupt(epochs))
+
+
+def fleets(directory: Path) -> list[dict[str, Any]]:
+    return json.loads((directory / "fleets.json").read_text())
+
+
+def has_kernels() -> bool:
+    return choose_machine("cpu", "fp32").kernels
+
+
+def test_a_fleet_begun_with_kernels_does_not_go_on_without(tmp_path, monkeypatch):
+    if not has_kernels():
+        pytest.skip("no compiled kernels on this machine")
+    stopped(tmp_path / "run")
+    before = trace(tmp_path / "run") if (tmp_path / "run" / "results.csv").exists() else None
+    assert before is None  # the first fleet is not done
+    with monkeypatch.context() as patch:
+        without_compiler(patch)
+        with pytest.raises(
+            UserError, match="fleet 0 was begun with compiled kernels, and there are none"
+        ) as refusal:
+            run(STUDY, tmp_path / "run")
+        assert refusal.value.where == str(tmp_path / "run" / "checkpoints" / "fleet-0.safetensors")
+        assert "delete this file" in str(refusal.value)
+        Path(refusal.value.where).unlink()  # the cure
+        told = Told()
+        run(STUDY, tmp_path / "run", progress=told)
+    assert any(
+        "planned with compiled kernels; there are none here, and it trains without" in m
+        for m in told.messages
+    )
+    assert [fleet["kernels"] for fleet in fleets(tmp_path / "run")] == [False, False]
+    assert "kernels" not in fleets(tmp_path / "run")[0]["conditions"][0]
+
+
+def test_where_nothing_changed_the_bytes_are_those_of_a_study_never_stopped(tmp_path):
+    run(STUDY, tmp_path / "whole")
+    stopped(tmp_path / "run", EPOCHS + 1)
+    run(STUDY, tmp_path / "run")
+    same(trace(tmp_path / "run"), trace(tmp_path / "whole"))
+    for fleet in fleets(tmp_path / "run"):
+        (one,) = fleet["conditions"]
+        assert {"torch", "numpy", "processor", "instructions", "device"} <= one.keys()
+    assert "earlier" not in read_records(tmp_path / "run").environment
+    assert read_records(tmp_path / "run").environment["notes"] == []
+
+
+def test_a_fleet_that_goes_on_elsewhere_says_so_on_the_way_and_in_the_report(tmp_path, monkeypatch):
+    stopped(tmp_path / "run")
+    elsewhere(monkeypatch, torch="9.9", processor="another")
+    told = Told()
+    run(STUDY, tmp_path / "run", progress=told)
+    assert any(
+        m.startswith("fleet 0 goes on under other conditions: torch ") and "→ 9.9" in m for m in told.messages
+    )
+    assert [len(fleet["conditions"]) for fleet in fleets(tmp_path / "run")] == [2, 1]
+    notes = read_records(tmp_path / "run").environment["notes"]
+    assert any("fleet 0 was interrupted and went on under other conditions: torch " in note for note in notes)
+
+
+def test_more_seeds_on_another_machine_are_said_and_the_first_environment_stays(tmp_path, monkeypatch):
+    run(make_study(seeds=[0], **{"train.precision": "fp32"}), tmp_path / "run")
+    first = read_records(tmp_path / "run").environment
+    elsewhere(monkeypatch, torch="9.9")
+    described = regulab.study.describe
+    monkeypatch.setattr(regulab.study, "describe", lambda *a: {**described(*a), "processor": "another"})
+    run(make_study(seeds=[0, 1], **{"train.precision": "fp32"}), tmp_path / "run")
+    environment = read_records(tmp_path / "run").environment
+    assert environment["processor"] == "another"
+    assert environment["earlier"] == [{key: value for key, value in first.items() if key != "notes"}]
+    (note,) = environment["notes"]
+    assert note.startswith("fleets from 1 on trained under other conditions than those before: torch ")
+    assert note.endswith("→ 9.9")
+
+
+def test_results_without_their_files_train_again_to_the_same_bytes(tmp_path):
+    run(STUDY, tmp_path / "run")
+    whole = trace(tmp_path / "run")
+    for name in ("weights/l1/seed-1.safetensors", "predictions/none/seed-1.npz"):
+        (tmp_path / "run" / name).unlink()
+        told = Told()
+        assert run(STUDY, tmp_path / "run", progress=told).trained == 2
+        assert any(name in message and "trains again" in message for message in told.messages)
+        same(trace(tmp_path / "run"), whole)
+    assert run(STUDY, tmp_path / "run").trained == 0
+
+
+def test_results_without_their_files_do_not_train_again_elsewhere(tmp_path, monkeypatch):
+    run(STUDY, tmp_path / "run")
+    (tmp_path / "run" / "weights" / "l1" / "seed-1.safetensors").unlink()
+    before = trace(tmp_path / "run")
+    elsewhere(monkeypatch, torch="9.9")
+    with pytest.raises(UserError, match=r"seed-1\.safetensors: missing, though its run has results.*→ 9\.9"):
+        run(STUDY, tmp_path / "run")
+    same(trace(tmp_path / "run"), before)
+
+
+def test_damaged_weights_of_a_finished_run_are_named(tmp_path):
+    run(STUDY, tmp_path / "run")
+    path = tmp_path / "run" / "weights" / "l1" / "seed-1.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"seed-1\.safetensors: damaged weights"):
+        run(STUDY, tmp_path / "run")
+
+
+def test_results_whose_plan_is_gone_are_kept(tmp_path):
+    run(make_study(seeds=[0], **{"train.precision": "fp32"}), tmp_path / "run")
+    rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    (tmp_path / "run" / "fleets.json").unlink()
+    assert run(make_study(seeds=[0, 1], **{"train.precision": "fp32"}), tmp_path / "run").trained == 3
+    after = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    assert [row for row in rows if row not in after] == []
+
+
+PLAN = FleetPlan(3, (("none", 0),), "fleet", "", "fp32", 1)
+
+
+def test_another_device_is_refused_for_what_was_begun():
+    machine = choose_machine("cpu", "fp32")
+    begun = replace(PLAN, conditions=({**conditions.conditions(machine), "device": "cuda"},))
+    with pytest.raises(UserError, match="fleet 3 was begun on the device cuda, and would go on on cpu"):
+        settled(begun, machine, begun=True, checkpoint=Path("c"))
+    fresh, message = settled(begun, machine, begun=False, checkpoint=Path("c"))
+    assert (fresh.conditions, message) == ((conditions.conditions(machine),), None)
+
+
+def test_remarks_tell_each_change_once():
+    a, b = {"torch": "1", "processor": "p"}, {"torch": "2", "processor": "p", "kernels": "k"}
+    plans = [replace(PLAN, index=i, conditions=one) for i, one in enumerate([(a,), (b,), (b,), (a, b), ()])]
+    assert condition_remarks(plans) == [
+        "fleet 3 was interrupted and went on under other conditions: torch 1 → 2, kernels none → k",
+        "fleets from 1 on trained under other conditions than those before: torch 1 → 2",
+        "fleets from 3 on trained under other conditions than those before: torch 2 → 1",
+    ]
+    assert condition_remarks(plans[1:3]) == []
+
+
+def test_earlier_environments_are_kept_once_each():
+    a, b = {"torch": "1", "notes": ["x"]}, {"torch": "2", "notes": []}
+    once = with_earlier(b, a)
+    assert once == {**b, "earlier": [{"torch": "1"}]}
+    assert with_earlier(b, once) == once
+    assert with_earlier(a, once) == {**a, "earlier": [{"torch": "2"}]}
+    assert with_earlier(a, None) == a
