@@ -253,6 +253,12 @@ def memory(file: Path) -> dict[object, str]:
     return _loaded(file)[0].memory
 
 
+def modules(file: Path) -> list[ModuleType]:
+    """The modules of a network's file and of its folder that are loaded."""
+    prefix = _loaded(file)[0].name + "."
+    return [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
+
+
 def refresh(file: Path) -> None:
     """Forgets what was loaded, if any of its files has changed since: for the beginning of a study."""
     known = _folders.get(_place(file))
