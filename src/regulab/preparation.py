@@ -123,6 +123,8 @@ def changed_files(begun: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     """Which files of a person's network are other than they were, or came, or went."""
     now = found.get("model_files", {})
     then = begun.get("model_files", now)
+    if not isinstance(then, Mapping):  # a damaged record, of which the model's hash still tells
+        return []
     return [path for path in {**then, **now} if then.get(path) != now.get(path)]
 
 

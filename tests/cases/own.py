@@ -87,8 +87,8 @@ def trained(study: Study, directory: Path, progress: Progress | None = None) -> 
     material = prepare(study, splits, "cpu")
     found = findings(study, splits, material)
     arms = techniques.arms_of(study)
+    refuse_changes(directory, found, splits)
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=False) as store:
-        refuse_changes(store, found)
         train_missing(store, material, arms, splits, "cpu", progress or Silent())
         rows = [astuple(replace(result, seconds=0.0)) for result in store.read_results()]
     kinds = ("*.npz", "*.safetensors")

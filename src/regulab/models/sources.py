@@ -66,7 +66,7 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.meta_path.insert(0, self)
         before, paths = set(sys.modules), set(sys.path)
         try:
-            with guarded(f"{self.file} cannot be imported", where=WHERE, expected=IMPORTS, show=True):
+            with guarded(f"{self.file} cannot be imported", where=WHERE, expected=_cure, show=True):
                 try:
                     return importlib.import_module(self.main)
                 finally:
@@ -215,6 +215,14 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             file = source_of(place)
             if file is not None:
                 yield file.resolve()
+
+
+def _cure(error: BaseException) -> str:
+    if isinstance(error, ImportError):
+        return IMPORTS
+    if isinstance(error, SystemExit | EOFError):
+        return 'what a script does to stand under `if __name__ == "__main__":`'
+    return ""
 
 
 def source_of(place: Path) -> Path | None:
