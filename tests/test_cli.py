@@ -350,7 +350,7 @@ class TestData:
     def test_fetch_prints_the_paths(self, monkeypatch):
         import regulab.data.fetch
 
-        def fetch(dataset, root, progress):
+        def fetch(dataset, root, progress, tell):
             progress("a.gz", 1, None)
             progress("a.gz", 2, 2)
             return [root / dataset.name]

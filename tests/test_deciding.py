@@ -115,7 +115,7 @@ def test_a_clear_difference_is_decided_as_soon_as_the_signs_allow(tmp_path):
     outcome = run(study_of(["none", "bad"]), tmp_path, constant(bad=-2), max_seeds=40, progress=told)
     comparison = compare(read_records(tmp_path))
     arm = comparison.arms["bad"]
-    assert told.messages == ["look 1, 7 seeds: bad undecided", "look 2, 8 seeds: bad worse"]
+    assert told.messages == ["look 1, 7 seeds: “bad” undecided", "look 2, 8 seeds: “bad” worse"]
     assert (arm.verdict, arm.n, arm.looked_at, outcome.trained) == ("worse", 8, 8, 16)
     assert arm.e == pytest.approx(2**8 / 9)
     assert arm.e >= arm.e_threshold == comparison.e_threshold == pytest.approx(20)
@@ -211,7 +211,7 @@ def test_divergence_counts_and_a_baseline_that_diverged_ends_it(tmp_path):
     told = Told()
     run(study_of(["none", "l1"]), tmp_path / "a", constant(none=None), max_seeds=40, progress=told)
     run(study_of(["none", "l1"]), tmp_path / "b", constant(l1=None), max_seeds=40, progress=told)
-    assert told.messages == ["look 1, 7 seeds: l1 undecided", "look 1, 7 seeds: l1 diverged"]
+    assert told.messages == ["look 1, 7 seeds: “l1” undecided", "look 1, 7 seeds: “l1” diverged"]
 
 
 def test_a_damaged_file_of_looks_is_named(tmp_path):

@@ -20,6 +20,7 @@ from regulab.statistics import Comparison, compare
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.verdicts import ALPHA
 from regulab.store import RunDirectory, read_records
+from regulab.wording import quoted
 
 
 def check_limit(study: Study, most: int) -> None:
@@ -94,7 +95,7 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
     if looks != recorded:
         store.write_looks(looks)
     if comparison.rule == SEQUENTIAL:
-        said = ", ".join(f"{name} {arm['verdict']}" for name, arm in verdicts.items())
+        said = ", ".join(f"{quoted(name)} {arm['verdict']}" for name, arm in verdicts.items())
         progress.message(f"look {len(looks)}, {len(seeds)} seeds: {said}")
     return comparison
 

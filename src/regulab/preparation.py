@@ -36,6 +36,7 @@ FIXED = {
     "test_hash": "the test images or their labels",
 }
 COUNTED = {"data_hash": ("train", "validation"), "test_hash": ("test",)}  # whose numbers of images say more
+LATER = ("test_hash", "class_counts")  # of the images, which are the same as then
 SHOWN = 4  # classes in a message
 
 
@@ -122,13 +123,15 @@ def changed_files(begun: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     """Which files of a person's network are other than they were, or came, or went."""
     now = found.get("model_files", {})
     then = begun.get("model_files", now)
+    if not isinstance(then, Mapping):  # a damaged record, of which the model's hash still tells
+        return []
     return [path for path in {**then, **now} if then.get(path) != now.get(path)]
 
 
 def complete(store: RunDirectory, found: Mapping[str, Any]) -> None:
-    """Adds to an older run directory what it does not say yet, such as the hash of the test split."""
+    """Adds to a run directory that was begun before test splits were hashed what it does not say of its own yet."""
     begun = store.study.resolved or {}
-    missing = {key: value for key, value in found.items() if key not in begun}
+    missing = {key: found[key] for key in LATER if key not in begun}
     if missing:
         store.write_study(store.study.model_copy(update={"resolved": {**begun, **missing}}))
 

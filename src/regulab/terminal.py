@@ -310,7 +310,9 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
     own += [comparison["note"]] if comparison["note"] else []
     first = comparison.get("first_look")
     if first:
-        verdicts = ", ".join(f"{name} {verdict or '–'}" for name, verdict in first["verdicts"].items())
+        verdicts = ", ".join(
+            f"{quoted(name)} {verdict or '–'}" for name, verdict in first["verdicts"].items()
+        )
         own.append(f"the look at {number_ranges(sorted(first['seeds']), 'seed')} said: {verdicts}")
     if sequential:
         own.append(

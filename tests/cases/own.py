@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import astuple, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from regulab import techniques
-from regulab.config import Study, build_study
+from regulab.config import Data, Protocol, Study, build_study
 from regulab.data import load
+from regulab.data.splits import Splits
 from regulab.preparation import findings, prepare, refuse_changes
 from regulab.progress import Progress, Silent
 from regulab.store import RunDirectory
@@ -17,6 +19,7 @@ from regulab.study import train_missing
 from regulab.training.crew import Material
 from regulab.training.notes import notes
 
+DATA = {"name": "digits", "train_images": 60}
 BASE = """
 import torch
 import torch.nn.functional as F
@@ -54,7 +57,7 @@ def study_of(name: str, arms: dict[str, Any] | None = None, **more: Any) -> Stud
     content: dict[str, Any] = {
         "name": "own",
         "model": {"name": name, **more.pop("model", {})},
-        "data": {"name": "digits", "train_images": 60},
+        "data": DATA,
         "arms": arms or {"none": {}, "l1": {"l1": 1e-3}},
         "baseline": next(iter(arms)) if arms else "none",
         "seeds": more.pop("seeds", 1),
@@ -65,7 +68,12 @@ def study_of(name: str, arms: dict[str, Any] | None = None, **more: Any) -> Stud
 
 def prepared(study: Study) -> Material:
     """The study up to where training would begin."""
-    return prepare(study, load(study.data, study.protocol, Path("nowhere")), "cpu")
+    return prepare(study, _splits(), "cpu")
+
+
+@cache
+def _splits() -> Splits:
+    return load(Data.model_validate(DATA), Protocol(), Path("nowhere"))
 
 
 def notes_of(study: Study) -> str:
@@ -75,12 +83,12 @@ def notes_of(study: Study) -> str:
 
 def trained(study: Study, directory: Path, progress: Progress | None = None) -> dict[str, str]:
     """Trains and tests what is missing; a hash of each file of predictions and weights, and the rows without times."""
-    splits = load(study.data, study.protocol, Path("nowhere"))
+    splits = _splits()
     material = prepare(study, splits, "cpu")
     found = findings(study, splits, material)
     arms = techniques.arms_of(study)
+    refuse_changes(directory, found, splits)
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=False) as store:
-        refuse_changes(store, found)
         train_missing(store, material, arms, splits, "cpu", progress or Silent())
         rows = [astuple(replace(result, seconds=0.0)) for result in store.read_results()]
     kinds = ("*.npz", "*.safetensors")

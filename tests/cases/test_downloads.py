@@ -138,6 +138,10 @@ def bad_then_good(tmp_path: Path, answer: Answer, good: Server, seconds: float =
     return bad.requests
 
 
+def slow(*values: bytes) -> object:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -152,7 +156,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         (b"HTTP/1.1 200 ", b"x" * 1000),
         (b"HTTP/1.1 302 Found\r\nLocation: /images.gz\r\n\r\n", b"x" * 65536),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", b"x" * 65536),
-        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        slow(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
     ids=[
         "no length",
@@ -172,11 +176,11 @@ def test_an_endless_answer(tmp_path, good, start, chunk):
 @pytest.mark.parametrize(
     ("start", "chunk"),
     [
-        (b"", b"H"),
+        slow(b"", b"H"),
         (OK, b"X"),
-        (OK + b"\r\n", b"x"),
+        slow(OK + b"\r\n", b"x"),
         (OK + b"Content-Length: 50000\r\n\r\n", b"x"),
-        (CHUNKED, b"0"),
+        slow(CHUNKED, b"0"),
         (CHUNKED, b"1\r\nx\r\n"),
     ],
     ids=["status", "headers", "body", "body with a length", "size of a chunk", "chunks"],

@@ -17,7 +17,6 @@ from regulab.config import Study
 from regulab.reporting import page
 from regulab.reporting.latex import latex_table
 from regulab.reporting.tables import rows
-from regulab.run_directory.rows import read_results
 from regulab.statistics import compare
 from regulab.store import RunDirectory
 from regulab.terminal import LiveProgress, PlainProgress, print_comparison
@@ -129,7 +128,7 @@ def test_the_results_are_no_formulas_and_read_back(tmp_path):
     rows = tuple(samples.result(arm=name, seed=0, test_loss=-0.5) for name in names)
     with RunDirectory.open(tmp_path / "run", study, fresh=False) as opened:
         opened.write_results(rows)
-    assert {row.arm for row in read_results(tmp_path / "run", study)} == set(names)
+        assert {row.arm for row in opened.read_results()} == set(names)
     cells = list(csv.reader((tmp_path / "run" / "results.csv").open(newline="")))
     assert not [row[0] for row in cells if row[0].startswith(("=", "+", "-", "@"))]
     assert "-0.5" in cells[1], "numbers stay numbers"

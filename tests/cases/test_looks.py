@@ -109,7 +109,7 @@ def test_extended_after_its_verdict_a_study_is_judged_by_e_values_over_all_pairs
     assert command(tmp_path, 7) == []
     before, after = command(tmp_path, 10)
     assert before.startswith("a verdict was given at 7 seeds: with more, sign e-values judge all of them")
-    assert after == "look 2, 10 seeds: l1 undecided"
+    assert after == "look 2, 10 seeds: “l1” undecided"
     command(tmp_path, 14)
     assert looks_of(tmp_path) == [(first(7), "fixed"), (first(10), "sequential"), (first(14), "sequential")]
     content = seen(tmp_path)
@@ -129,7 +129,7 @@ def test_the_table_says_that_it_went_on_after_a_look(tmp_path):
     print_comparison(seen(tmp_path), console)
     text = console.file.getvalue()
     assert "a verdict at 7 seeds, by the rule for a fixed number, was given before the study went on" in text
-    assert "the look at seeds 0–6 said: l1 better" in text
+    assert "the look at seeds 0–6 said: “l1” better" in text
     assert "looks so far: 2" in text
     command(tmp_path / "once", 10)
     print_comparison(seen(tmp_path / "once"), console)

@@ -64,7 +64,7 @@ REFUSED = {
     "Exits": ("def forward(self, x):\n    raise SystemExit(0)", r"ends the program \(sys.exit\(0\)\)"),
     "ExitsInTraining": (
         "def forward(self, x):\n    import sys\n    return sys.exit() if self.training else super().forward(x)",
-        "fails in training: it ends the program",
+        "fails in training, in step 1: it ends the program",
     ),
     "ExitsAtOnce": ("def __init__(self):\n    raise SystemExit(0)", "cannot be built: it ends the program"),
     "OtherNames": (
@@ -103,6 +103,34 @@ REFUSED = {
         "def forward(self, x):\n    import time\n    y = super().forward(x)\n"
         "    return y * (time.perf_counter_ns() % 1000) if self.training else y",
         "two passes in training differ",
+    ),
+    "Iterates": (
+        INIT + "    import itertools\n    self.scales = itertools.cycle([1.0, 2.0, 3.0])\n"
+        "def forward(self, x):\n    return super().forward(x) * next(self.scales)",
+        "two passes in training and in inference differ.*no iterator",
+    ),
+    "CountsForAll": (
+        "step = 0\ndef forward(self, x):\n    CountsForAll.step += 1\n"
+        "    return super().forward(x) * (1 if CountsForAll.step < 500 else 2)",
+        "change what all networks share; got 'CountsForAll.step'",
+    ),
+    "CannotSay": (
+        "def forward(self, x):\n    class Odd(Exception):\n        def __str__(self):\n            raise self\n"
+        "    raise Odd",
+        "cannot take these images: Odd",
+    ),
+    "Colours": (
+        "def forward(self, x):\n    raise ValueError('\\x1b[31mred' + 'long ' * 999)",
+        r"ValueError: \\x1b\[31mred.{,600} …",
+    ),
+    "NamedTuple": (
+        "def forward(self, x):\n    import collections\n    y = super().forward(x)\n"
+        "    return collections.namedtuple('Out', 'logits aux')(y, y) if self.training else y",
+        "in training; got 'Out of 2'",
+    ),
+    "KeepsNothing": (
+        INIT + "    self.drop = nn.Dropout(1.0)",
+        "layer drop: a dropout layer that keeps nothing",
     ),
     "OneForAll": (
         "body = nn.Linear(4, 4)\n"
@@ -341,6 +369,29 @@ sys.path.append("/nowhere")
     assert next(material.module(Run("none", 0, ())).parameters()).dtype == torch.float32
     printed = capsys.readouterr()
     assert (printed.out, printed.err.count("hello from the file")) == ("", 1), "stdout is for results"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    for name in {'left', 'right', 'up', 'down', 'in', 'out'}:\n        self.add_module(name, nn.Linear(4, 4))",
+        "    self.scale = nn.Parameter(torch.tensor(float(hash('a word') % 1000)))",
+        "    import time\n    self.scale = nn.Parameter(torch.tensor(float(int(time.time()) % 1000)))",
+    ],
+    ids=["set", "hash", "time"],
+)
+@pytest.mark.slow
+def test_what_another_process_would_build_otherwise_is_refused(tmp_path, body):
+    """In one process it is the same network each time: only another one shows it."""
+    path = write(tmp_path, Odd=INIT + body)
+    with pytest.raises(UserError, match=r"other weights in another process|other initial weights"):
+        prepared(study_of(f"{path}:Odd"))
+
+
+@pytest.mark.slow
+def test_a_set_that_decides_nothing_is_nothing(tmp_path):
+    path = write(tmp_path, Fine=INIT + "    self.names = {'left', 'right'}")
+    prepared(study_of(f"{path}:Fine"))
 
 
 def test_ctrl_c_in_a_constructor_is_ctrl_c(tmp_path):

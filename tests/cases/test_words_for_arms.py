@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from regulab.records import Look
 from regulab.reporting import page
+from regulab.reporting.observations import notes
 from regulab.statistics import compare
 from regulab.terminal import PlainProgress, print_comparison
 from tests.cases.pages import context_of
@@ -66,9 +69,38 @@ def test_the_terminal_says_arm_too():
     print_comparison(compare(records).to_json(), console)
     text = console.file.getvalue()
     assert "− “none”" in text
-    assert "arms “all”, “both”, “it”, “1”, “the baseline”, “no arm”, “wrong here”: " in text
+    noted = [line.partition(": ")[0] for line in text.splitlines() if line.startswith("arm") and ": " in line]
+    assert set(re.findall("“(.*?)”", " ".join(noted))) == set(NAMES) - {"none"}
+    assert all(re.fullmatch("arms? “[^”]*”(, “[^”]*”)*", line) for line in noted)
     lines: list[str] = []
     progress = PlainProgress(("none", "all"), 1, lines.append)
     progress.started(total=2, done=0)
     progress.epoch([record("none"), record("all")])
     assert "validation accuracy: “none” 90.00 %, “all” 90.00 %" in lines[-1]
+
+
+def test_a_first_look_names_its_arms_on_the_page_and_in_the_terminal():
+    records = make_records(arms={"none": 0, "all": -2.0}, seeds=8, images=10_000, epochs=1)
+    looks = tuple(
+        Look(seeds=tuple(range(n)), arms={}, rule=rule) for n, rule in ((6, "fixed"), (8, "sequential"))
+    )
+    comparison = compare(replace(records, looks=looks))
+    assert comparison.first_look.verdicts == {"all": "worse"}
+    said = [note for note in notes(replace(records, looks=looks), comparison) if "first 6 seeds" in note]
+    assert said == [
+        "The look at the first 6 seeds, by the rule for a fixed number of them, said: “all” worse."
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    print_comparison(comparison.to_json(), console)
+    assert "the look at seeds 0–5 said: “all” worse" in console.file.getvalue()
+
+
+def test_other_baselines_and_pairs_of_models_are_arms_too():
+    records = make_records(arms={"none": 0, "all": -2.0}, seeds=1, images=1000, epochs=1)
+    assert (
+        "compared with arm “all”, not with the declared baseline “none”"
+        in compare(records, baseline="all").note
+    )
+    note = compare(records).arms["all"].note
+    assert "test images only arm “all” gets right" in note
+    assert "only arm “none”, p = " in note

@@ -240,7 +240,7 @@ def test_one_seed_gives_mcnemar_with_its_limits():
     ]
     assert arm.mcnemar == mcnemar(*right)
     assert arm.verdict == "undecided"
-    assert f"{arm.mcnemar.only_arm_right} test images only l1 gets right" in arm.note
+    assert f"{arm.mcnemar.only_arm_right} test images only arm “l1” gets right" in arm.note
     assert "not of their arms" in arm.note
     assert arm.to_json()["mcnemar"] == vars(arm.mcnemar)
     assert compare(make_records(seeds=2)).arms["l1"].mcnemar is None

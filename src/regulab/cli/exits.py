@@ -64,7 +64,8 @@ def explained(error: BaseException) -> tuple[str, int]:
         return _of_system(error)
     if _out_of_memory(error):
         cure = "fewer arms or a smaller train.batch_size need less"
-        return failure(f"out of memory{_where(error)}: {_first_line(error)}; {cure} ({DEBUG})"), FAULT
+        said = _first_line(error)
+        return failure(f"out of memory{_where(error)}{': ' if said else ''}{said}; {cure} ({DEBUG})"), FAULT
     if isinstance(error, SystemExit):
         return failure(f"something that was called ended the program{_where(error)} ({DEBUG})"), FAULT
     text = _first_line(error)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models.dropout import adopt
+from regulab.models.elsewhere import hashes_elsewhere, may_differ
 from regulab.models.generators import keyed_generators
 from regulab.models.own import (
     REPEATABLE,
@@ -37,6 +38,7 @@ __all__ = [
     "fingerprint",
     "is_own",
     "refresh",
+    "refuse_other_process",
     "weights_hash",
 ]
 
@@ -90,7 +92,7 @@ def _own(
                 expected=REPEATABLE,
                 where=WHERE,
             )
-    return adopt(module)
+    return adopt(module, f"model {model.name}")
 
 
 def _seed_torch(streams: Streams, name: str) -> None:
@@ -138,6 +140,20 @@ def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(_bytes(parameter))
     return digest.hexdigest()
+
+
+def refuse_other_process(model: Model, channels: int, classes: int, streams: Streams, images: Tensor) -> None:
+    """Raises `UserError` where a person's network starts elsewhere in another process, if its sources might."""
+    if not may_differ(own_sources(model.name).values()):
+        return
+    module = build(model, channels, classes, streams, images)
+    there = hashes_elsewhere(model, channels, classes, streams, images)
+    if there and there != f"{weights_hash(module)} {buffers_hash(module)}":
+        raise UserError(
+            f"{model.name} starts with other weights in another process",
+            expected=f"{REPEATABLE}, no order of a set, no hash() or id()",
+            where=WHERE,
+        )
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -77,6 +77,11 @@ class Attributes:
                 yield f"{path}.{name}".lstrip("."), json.dumps(_encoded(value, set(registered), DEEPEST))
 
 
+def as_text(value: Any) -> str:
+    """A value as text that is equal for equal values."""
+    return json.dumps(_encoded(value, set(), DEEPEST))
+
+
 def _encoded(value: Any, seen: set[int], depth: int) -> Any:
     """A value as JSON knows it: itself, or a list of its kind and its parts."""
     if value is None or isinstance(value, bool | str) or type(value) in (int, float):

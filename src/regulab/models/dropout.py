@@ -179,11 +179,11 @@ OURS: dict[type[nn.Module], tuple[type[nn.Module], dict[str, Any]]] = {
 }
 
 
-def adopt(module: nn.Module) -> nn.Module:
+def adopt(module: nn.Module, network: str = "") -> nn.Module:
     """Makes torch's dropout layers inside ``module`` ours, with their rates.
 
     They stay the objects that they were, as a layer may be used in two places. A subclass with methods of its own is
-    left alone.
+    left alone. ``network`` is what messages call it.
     """
     for name, layer in module.named_modules():
         kind = next((base for base in OURS if isinstance(layer, base)), None)
@@ -192,7 +192,10 @@ def adopt(module: nn.Module) -> nn.Module:
         p = vars(layer).pop("p")
         if not 0 <= p <= LARGEST_RATE:
             raise UserError(
-                "a dropout layer that keeps nothing", got=p, expected="a rate below 1", where=f"layer {name}"
+                "a dropout layer that keeps nothing",
+                got=p,
+                expected="a rate below 1",
+                where=f"{network}: layer {name}",
             )
         ours, fields = OURS[kind]
         layer.__class__ = ours

@@ -52,7 +52,11 @@ def guarded(
 
 def words_of(error: BaseException) -> str:
     """An exception's type and message on one line, cut where it is very long."""
-    text = " ".join(str(error).split())
+    try:
+        said = str(error)
+    except Exception:  # a person's own exception may fail at this too
+        said = ""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(said.split()))
     if isinstance(error, SystemExit):
         return f"it ends the program (sys.exit({text}))"
     name = type(error).__name__

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
@@ -14,13 +16,24 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models import sources
-from regulab.models.guard import guarded
+from regulab.models.attributes import as_text
+from regulab.models.guard import guarded, words_of
 from regulab.models.parts import Net, Norm
 
 WHERE = sources.WHERE
 REPEATABLE = (
     "a constructor that draws from torch, numpy.random or random only, all three of which regulab keys by the seed: "
     "no clock, no os.urandom, no generator without a seed, nothing kept from network to network"
+)
+STATE = (
+    int,
+    float,
+    Tensor,
+    np.ndarray,
+    np.random.Generator,
+    np.random.RandomState,
+    random.Random,
+    torch.Generator,
 )
 OFFERED = "in_channels, classes, norm, norm_position, depth and dropout"
 
@@ -78,6 +91,21 @@ def starts(name: str) -> dict[object, str]:
     return sources.memory(Path(name.rpartition(":")[0]))
 
 
+def shared_state(name: str) -> dict[str, str]:
+    """Numbers, arrays and generators at the top level of a net's files, and in their classes, as text."""
+    found = {}
+    for module in sources.modules(Path(name.rpartition(":")[0])):
+        owners: dict[str, Any] = {module.__name__.rpartition(".")[2]: module}
+        owners |= {
+            k: v for k, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__
+        }
+        for owner, holder in owners.items():
+            for key, value in list(vars(holder).items()):
+                if not key.startswith("__") and isinstance(value, STATE):
+                    found[f"{owner}.{key}"] = as_text(value)
+    return found
+
+
 def _parameters(factory: Callable[..., Any], name: str) -> frozenset[str]:
     with guarded(f"the parameters of {name} cannot be read", where=WHERE):
         return frozenset(inspect.signature(factory).parameters)
@@ -85,7 +113,7 @@ def _parameters(factory: Callable[..., Any], name: str) -> frozenset[str]:
 
 def _constructor(error: BaseException) -> str:
     """The cure for a constructor that cannot be called."""
-    if isinstance(error, TypeError) and "argument" in str(error):
+    if isinstance(error, TypeError) and "argument" in words_of(error):
         return f"parameters called {OFFERED}, as far as it needs them; others with defaults"
     return ""
 

@@ -66,7 +66,7 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.meta_path.insert(0, self)
         before, paths = set(sys.modules), set(sys.path)
         try:
-            with guarded(f"{self.file} cannot be imported", where=WHERE, expected=IMPORTS, show=True):
+            with guarded(f"{self.file} cannot be imported", where=WHERE, expected=_cure, show=True):
                 try:
                     return importlib.import_module(self.main)
                 finally:
@@ -217,6 +217,14 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 yield file.resolve()
 
 
+def _cure(error: BaseException) -> str:
+    if isinstance(error, ImportError):
+        return IMPORTS
+    if isinstance(error, SystemExit | EOFError):
+        return 'what a script does to stand under `if __name__ == "__main__":`'
+    return ""
+
+
 def source_of(place: Path) -> Path | None:
     """The file that a module at ``place`` is: ``place/__init__.py`` or ``place.py``, as Python looks for them."""
     for file in (place / "__init__.py", place.parent / f"{place.name}.py"):
@@ -251,6 +259,12 @@ def sources(file: Path) -> dict[str, bytes]:
 def memory(file: Path) -> dict[object, str]:
     """What is to be remembered of a network's file for as long as it stays loaded."""
     return _loaded(file)[0].memory
+
+
+def modules(file: Path) -> list[ModuleType]:
+    """The modules of a network's file and of its folder that are loaded."""
+    prefix = _loaded(file)[0].name + "."
+    return [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
 
 
 def refresh(file: Path) -> None:

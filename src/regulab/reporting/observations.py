@@ -54,6 +54,14 @@ def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
     ]
     if comparison.note:
         found.append(f"{comparison.note[0].upper()}{comparison.note[1:]}.")
+    if comparison.first_look is not None:
+        said = ", ".join(
+            f"{quoted(arm)} {verdict or '–'}" for arm, verdict in comparison.first_look.verdicts.items()
+        )
+        found.append(
+            f"The look at the first {len(comparison.first_look.seeds)} seeds, by the rule for a fixed number of them, "
+            f"said: {said}."
+        )
     found += [_noted(one_line(note, NOTE_LIMIT)) for note in records.environment.get("notes", ())]
     uneven = largest_class_words(records)
     if uneven:

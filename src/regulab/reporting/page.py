@@ -221,10 +221,18 @@ def _explanation(comparison: Comparison) -> str:
         else "sign-flip permutation tests, Holm-adjusted over the arms, at 5 %"
     )
     equivalent = f"equivalent means that a true difference of {margin} or more either way is rejected; "
+    assumed = (
+        ""
+        if comparison.rule == "sequential"
+        else (
+            " The tests take differences for symmetric about 0 (about the margin either way for equivalence). A false "
+            "difference is held at 5 % over all arms, and so is a false equivalence, each by itself."
+        )
+    )
     return (
         f"{metric_name(comparison.metric).capitalize()} of {weights_of}, mean over seeds. Differences are "
         f"paired by seed. Verdicts: {rule}; {equivalent if margin else ''}undecided that neither a difference nor "
-        "equivalence could be shown."
+        f"equivalence could be shown.{assumed}"
     )
 
 

@@ -150,8 +150,9 @@ def _count(weights: NDArray[np.float32]) -> Counts:
 
 def _names(records: StudyRecords, arm: str) -> list[str] | None:
     """The trained weights of a person's own network, which has frozen and unused ones too; None for regulab's own."""
-    found: list[str] | None = records.study["resolved"].get("weight_names", {}).get(arm)
-    return found
+    of_arms = records.study["resolved"].get("weight_names")
+    found = of_arms.get(arm) if isinstance(of_arms, dict) else None
+    return [str(name) for name in found] if isinstance(found, list) else None
 
 
 def _weights(arrays: Mapping[str, Array], names: list[str] | None) -> NDArray[np.float32]:

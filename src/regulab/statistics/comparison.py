@@ -14,6 +14,7 @@ from regulab.statistics.pairing import pairing
 from regulab.statistics.sequential import e_threshold
 from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
+from regulab.wording import named, quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,8 @@ def _note(records: StudyRecords, baseline: str, metric: str, margin: Fraction | 
         _margin_note(metric, margin, float(records.study["endpoint"]["margin"])),
         None
         if baseline == declared
-        else f"compared with {baseline}, not with the declared baseline {declared}: explored, not confirmed",
+        else f"compared with {named(baseline)}, not with the declared baseline {quoted(declared)}: explored, not "
+        "confirmed",
         "pairing: none, so every arm has streams of its own and a pair shares its seed in name alone"
         if records.study.get("pairing") == "none"
         else None,

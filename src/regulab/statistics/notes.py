@@ -12,6 +12,7 @@ from regulab.statistics.outliers import apart
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.sign_flip import least_pairs, smallest_p
 from regulab.statistics.verdicts import ALPHA, Verdict
+from regulab.wording import named
 
 
 def divergence(seeds: Sequence[int], runs: int) -> str | None:
@@ -46,8 +47,8 @@ def one_seed(arm: str, baseline: str, single: McNemar | None) -> str:
     if single is None:
         return text
     return (
-        f"{text}; McNemar's exact test on this pair of models: {single.only_arm_right} test images only {arm} gets "
-        f"right, {single.only_baseline_right} only {baseline}, p = {single.p:.3g}. It speaks of these two "
+        f"{text}; McNemar's exact test on this pair of models: {single.only_arm_right} test images only {named(arm)} "
+        f"gets right, {single.only_baseline_right} only {named(baseline)}, p = {single.p:.3g}. It speaks of these two "
         "trained models, not of their arms: two seeds of one arm differ as well"
     )
 

@@ -61,6 +61,12 @@ class Material:
         model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
         return models.build(model, self.train.pixels.shape[-1], self.classes, streams, self.first_images(2))
 
+    def refuse_other_process(self, run: Run) -> None:
+        """Raises `UserError` where a person's network would start elsewhere in another process."""
+        model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
+        channels = self.train.pixels.shape[-1]
+        models.refuse_other_process(model, channels, self.classes, streams, self.first_images(2))
+
     def first_images(self, count: int) -> Tensor:
         """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
         pixels = self.train.pixels[:count].cpu()

@@ -16,8 +16,8 @@ from regulab.errors import UserError
 from regulab.models.attributes import COMMON, Attributes
 from regulab.models.dropout import DropoutDraws
 from regulab.models.generators import keyed_generators
-from regulab.models.guard import guarded
-from regulab.models.own import REPEATABLE
+from regulab.models.guard import guarded, words_of
+from regulab.models.own import REPEATABLE, shared_state
 from regulab.streams import Streams
 from regulab.training.crew import Material, Run
 from regulab.training.watching import Watched, bound, same_numbers, watch
@@ -29,6 +29,10 @@ SHOWN = 6  # names in a message
 GENERATORS = ("numpy generator", "numpy state", "python generator", "torch generator")
 FLOATS = (
     "a network in float32, as which regulab feeds images and makes parameters: no .double() or .half() in it"
+)
+KEPT = (
+    "a forward pass that draws from torch, numpy.random or random only, which regulab keys, and keeps what it needs in "
+    "the network, as self.name: no clock, no os.urandom, no iterator, no generator or variable of the file or a class"
 )
 CURES = {  # by what torch says
     "dtype": FLOATS,
@@ -51,12 +55,17 @@ def check_own(material: Material, run: Run) -> tuple[Watched, list[str]]:
         raise UserError(problem, expected="parameters that require gradients", where=f"model {name}")
     device = material.machine.device
     x = _repeated(material.first_images(CHECKED_IMAGES), CHECKED_IMAGES).to(device)
-    notes = _in_inference(first.to(device), second.to(device), x, material.classes, name)
+    outputs = _in_inference(first.to(device), x, material.classes, name)
+    _in_training(material, run, x)
     with fails(name, "the forward pass fails in training", x):
         watched = watch(first, x)
-    _refuse_unrepeatable(watched, name)
-    _in_training(material, run, x)
-    return watched, [*notes, *_notes(material, run, first, watched)]
+        before = shared_state(name)
+        watch(first, x)
+        after = shared_state(name)
+    _refuse_unrepeatable(watched, before, after, name)
+    _refuse_other_outputs(outputs, _in_inference(second.to(device), x, material.classes, name), name)
+    material.refuse_other_process(run)
+    return watched, _notes(material, run, first, watched, outputs[0])
 
 
 def _repeated(tensor: Tensor, count: int) -> Tensor:
@@ -70,7 +79,7 @@ def fails(name: str, problem: str, x: Tensor) -> Iterator[None]:
     size = f"a network for images of {c}×{h}×{w} (channels, height, width)"
 
     def cure(error: BaseException) -> str:
-        return next((cure for words, cure in CURES.items() if words in str(error)), size)
+        return next((cure for words, cure in CURES.items() if words in words_of(error)), size)
 
     with guarded(problem, where=f"model {name}", expected=cure) as changed:
         yield
@@ -168,23 +177,26 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
     return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def _in_inference(first: nn.Module, second: nn.Module, x: Tensor, classes: int, name: str) -> list[str]:
-    """Asks two networks of one seed for batches of several sizes. What is notable of the answers."""
-    whole: list[Tensor] = []
-    for module in (first, second):
-        module.eval()
-        for count in COUNTS:
-            with (
-                fails(name, "the model cannot take these images", x),
-                torch.no_grad(),
-                bound(module),
-                keyed_generators(Streams("check", 0), "inference", device=x.device),
-            ):
-                attributes, y = Attributes(module), module(x[:count].clone())
-                attributes.reset()
-            scores(y, count, classes, name)
-            whole.append(y)
-    for ours, theirs in zip(whole[: len(COUNTS)], whole[len(COUNTS) :], strict=True):
+def _in_inference(module: nn.Module, x: Tensor, classes: int, name: str) -> list[Tensor]:
+    """Scores of batches of several sizes."""
+    outputs = []
+    module.eval()
+    attributes = Attributes(module)
+    for count in COUNTS:
+        with (
+            fails(name, "the model cannot take these images", x),
+            torch.no_grad(),
+            bound(module),
+            keyed_generators(Streams("check", 0), "inference", device=x.device),
+        ):
+            y = module(x[:count].clone())
+        outputs.append(scores(y, count, classes, name))
+        attributes.reset()
+    return outputs
+
+
+def _refuse_other_outputs(first: list[Tensor], second: list[Tensor], name: str) -> None:
+    for ours, theirs in zip(first, second, strict=True):
         if not same_numbers(ours, theirs):
             raise UserError(
                 "built twice for one seed, it gives other outputs",
@@ -192,20 +204,24 @@ def _in_inference(first: nn.Module, second: nn.Module, x: Tensor, classes: int, 
                 expected=REPEATABLE,
                 where=f"model {name}",
             )
-    y, notes = whole[0], []
-    if classes > 1 and (y >= 0).all() and same_numbers(y.sum(1), torch.ones_like(y[:, 0])):
-        notes.append(
-            "the outputs sum to 1 as after a softmax, and the loss takes the softmax of scores once more"
-        )
-    return notes
 
 
-def _refuse_unrepeatable(watched: Watched, name: str) -> None:
+def _refuse_unrepeatable(
+    watched: Watched, before: Mapping[str, str], after: Mapping[str, str], name: str
+) -> None:
+    """What lies outside of the network is another thing after each run, and after an interruption."""
     if watched.unrepeatable:
         raise UserError(
             f"two passes in {' and in '.join(watched.unrepeatable)} differ, with equal draws and the same images",
-            expected="a forward pass that draws from torch, numpy.random or random only, which regulab keys, and keeps "
-            "what it needs in the network: no clock, no os.urandom, no generator of the file's own, no global variable",
+            expected=KEPT,
+            where=f"model {name}",
+        )
+    changed = [path for path in after if before.get(path) != after[path]]
+    if changed:
+        raise UserError(
+            "forward passes change what all networks share",
+            got=_listed(changed),
+            expected=KEPT,
             where=f"model {name}",
         )
 
@@ -218,7 +234,6 @@ def _in_training(material: Material, run: Run, x: Tensor) -> None:
     draws = DropoutDraws(Streams("check", 0))
     draws.bind(module)
     before = _shape_of(module)
-    optimizer = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.0)
     for step in range(1, STEPS + 1):
         draws.begin(step)
         with (
@@ -234,11 +249,12 @@ def _in_training(material: Material, run: Run, x: Tensor) -> None:
                 expected="scores that depend on the parameters: no detach(), .data, .item() or torch.no_grad()",
                 where=f"model {name}",
             )
-        optimizer.zero_grad()
         with fails(name, f"the backward pass fails, in step {step}", x):
             F.cross_entropy(y.to(machine.parameters), labels).backward()
         _refuse_gradients(module, name)
-        optimizer.step()
+        with torch.no_grad():
+            for p in module.parameters():
+                p.add_(0)  # an update in place, as an optimizer's, which autograd counts
         _refuse_growth(before, _shape_of(module), name)
 
 
@@ -272,8 +288,13 @@ def _refuse_growth(before: Mapping[str, Any], after: Mapping[str, Any], name: st
         )
 
 
-def _notes(material: Material, run: Run, module: nn.Module, watched: Watched) -> list[str]:
+def _notes(material: Material, run: Run, module: nn.Module, watched: Watched, y: Tensor) -> list[str]:
+    """``y``: scores in inference."""
     notes = []
+    if y.shape[1] > 1 and (y >= 0).all() and same_numbers(y.sum(1), torch.ones_like(y[:, 0])):
+        notes.append(
+            "the outputs sum to 1 as after a softmax, and the loss takes the softmax of scores once more"
+        )
     if watched.draws_in_inference or watched.drops_in_inference:
         drops = [str(drop) for drop in watched.drops_in_inference]
         what = "drops activations" if drops else "draws random numbers"

@@ -25,7 +25,9 @@ from regulab.training.schedules import learning_rate
 
 SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
 
-MEMORY = "attributes"  # the name of what `Attributes` keeps, among arrays named for parameters and buffers
+MEMORY = (
+    "python..attributes"  # what `Attributes` keeps, among arrays of parameters and buffers: no name of theirs
+)
 
 
 class PlainRun:

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
-import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
 from regulab.errors import UserError
-from regulab.models import is_own
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
 from regulab.techniques import Technique
@@ -29,7 +27,6 @@ PIXELS_PER_STEP = (
 PIXELS_PER_STEP_RESIDENT = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_SEEDS = 3
 MOST_THREADS = 4096
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -123,10 +120,8 @@ def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str
     machine = material.machine
     if material.study.train.engine == "plain":
         return "plain", "the study asks for it"
-    pixels = material.train.pixels[:CHECKED_IMAGES].cpu()
-    x = material.preprocessing.to(CPU).normalize(material.preprocessing.to_unit(pixels))
-    alone = watch(modules[0], x.to(machine.parameters)).alone if is_own(material.study.model.name) else ""
-    if alone:
+    x = material.first_images(CHECKED_IMAGES)
+    if alone := watch(modules[0], x).alone:
         return "plain", alone
     try:
         check_stack(modules, x)

@@ -135,7 +135,7 @@ def _passed(module: nn.Module, x: Tensor) -> _Pass:
 
 
 def _still_training(module: nn.Module) -> list[Drop]:
-    module.eval()
+    """Layers of ours that drop after a pass in inference."""
     layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, Rated)]
     return [Drop(f"layer {name}", layer.rate) for name, layer in layers if layer.training and layer.rate]
 
@@ -191,7 +191,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _alike(one: Any, other: Any) -> bool:
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
-        return type(one) is type(other)  # the check of outputs says what is wrong with them
+        return True  # the check of outputs says what is wrong with them
     return one.shape == other.shape and same_numbers(one, other)
 
 

@@ -36,10 +36,12 @@ def keep(folder: Path, key: str, content: bytes) -> None:
 
     Without a place that is the person's own, nothing is kept; then every process compiles for itself.
     """
+    if not folder.is_absolute():  # there is no home, and ~ is a name like others
+        return
     with suppress(OSError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        if not (folder.is_absolute() and _private(folder)):
+        if not _private(folder):
             return
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=folder)  # its mode is 0600
         try:
