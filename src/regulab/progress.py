@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from regulab.records import EpochRecord
+if TYPE_CHECKING:  # the command line has a progress before it has numpy
+    from regulab.records import EpochRecord
 
 
 class Progress(Protocol):

@@ -90,7 +90,6 @@ class Resolved(BaseModel):
     class_names: Annotated[list[Name], Field(min_length=1, max_length=100_000)]
     legends: dict[Name, Annotated[str, Field(max_length=2000)]]
     weight_names: dict[Name, list[Annotated[str, Field(max_length=1000)]]] = {}
-    class_counts: dict[Name, list[Number]] = {}
     images_per_epoch: Number = 0
     model_files: dict[str, Name] = {}
     model_hash: Name = ""
@@ -137,13 +136,13 @@ def read_records(path: Path) -> StudyRecords:
     return checked(records, path, read_checksums(path))
 
 
-def read_study(path: Path, *, strict: bool = False) -> Study:
-    """The study of a run directory. A warning where the file is not as it was written, `UserError` if ``strict``."""
+def read_study(path: Path) -> Study:
+    """The study of a run directory; a warning where the file is not as it was written."""
     where = path / STUDY
     if status_of(where) is None and status_of(path / EMPTYING) is not None:
         raise UserError("being emptied by --fresh, which was stopped; run its study again", where=str(path))
     text = read_text(where)
-    _check_study_text(text, where, strict=strict)
+    _check_study_text(text, where)
     try:
         study = build_study(*parse_study(text, str(where)))
     except (RecursionError, ValueError, TypeError, AttributeError, OverflowError) as error:
@@ -163,13 +162,10 @@ def study_text(study: Study) -> str:
     return f"{MARK}{CHECKSUM_LINE}{sums.of_bytes(text.encode())}\n{text}"
 
 
-def _check_study_text(text: str, where: Path, *, strict: bool) -> None:
+def _check_study_text(text: str, where: Path) -> None:
     first, _, rest = text.removeprefix(MARK).partition("\n")
-    if not text.startswith(MARK + CHECKSUM_LINE) or first == CHECKSUM_LINE + sums.of_bytes(rest.encode()):
-        return
-    if strict:
-        raise UserError(CHANGED, expected="the file as it was, or --fresh to start over", where=str(where))
-    warn_of([f"{where}: {CHANGED}"])
+    if text.startswith(MARK + CHECKSUM_LINE) and first != CHECKSUM_LINE + sums.of_bytes(rest.encode()):
+        warn_of([f"{where}: {CHANGED}"])
 
 
 def _with_resolved(study: Study, where: Path) -> Study:

@@ -350,10 +350,13 @@ def _is_run_directory(path: Path) -> bool:
 
     There is a record beside it, or no file at all that has a name of regulab's.
     """
-    for name in (EMPTYING, STUDY):
-        if (read_file(path / name, MOST_BYTES[".yaml"]) or b"").startswith(MARK.encode()):
-            return name == EMPTYING or not any(_others(path)) or _has_record(path)
-    return False
+    study, emptying = (read_file(path / name, MOST_BYTES[".yaml"]) for name in (STUDY, EMPTYING))
+    mark = MARK.encode()
+    if emptying is not None and emptying.startswith(mark):
+        return True
+    if study is None:
+        return False
+    return (study.startswith(mark) and not any(_others(path))) or _has_record(path)
 
 
 def _others(path: Path) -> Iterator[Path]:
@@ -387,7 +390,7 @@ def _merge(path: Path, study: Study) -> Study:
     """The recorded study with the seeds of both; raises `UserError` that lists what differs."""
     if status_of(path / STUDY) is None:
         return study
-    recorded = read_study(path, strict=True)
+    recorded = read_study(path)
     if recorded.identity() != study.identity():
         here, asked = (_flat(s.identity_content()) for s in (recorded, study))
         keys = [key for key in {**here, **asked} if here.get(key, "absent") != asked.get(key, "absent")]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from regulab.process import signals
 from regulab.progress import Progress, Silent
-from regulab.records import EpochRecord
+
+if TYPE_CHECKING:
+    from regulab.records import EpochRecord
 
 
 class Watched:
