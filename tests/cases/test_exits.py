@@ -31,9 +31,9 @@ def raised(action) -> BaseException:
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (errno.EACCES, 2, "expected permission to read and write here"),
-        (errno.EPERM, 2, "expected permission to read and write here"),
-        (errno.EROFS, 2, "expected permission to read and write here"),
+        (errno.EACCES, 2, "expected permission to use it"),
+        (errno.EPERM, 2, "expected permission to use it"),
+        (errno.EROFS, 2, "expected permission to use it"),
         (errno.EISDIR, 2, "Is a directory"),
         (errno.ENOTDIR, 2, "Not a directory"),
         (errno.ENAMETOOLONG, 2, "File name too long"),

@@ -97,7 +97,7 @@ def _of_system(error: OSError) -> tuple[str, int]:
     places = [os.fsdecode(p) for p in (error.filename, error.filename2) if isinstance(p, str | bytes)]
     where = " → ".join(places)
     if where and error.errno in FORBIDDEN:
-        return failure(f"{text}; expected permission to read and write here", where), USER_ERROR
+        return failure(f"{text}; expected permission to use it", where), USER_ERROR
     if where and error.errno in MISPLACED:
         return failure(text, where), USER_ERROR
     if error.errno in FULL:
