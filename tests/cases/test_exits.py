@@ -97,8 +97,9 @@ def test_a_program_that_something_else_would_end():
 def test_control_characters_are_shown_and_long_messages_cut():
     message, code = explained(UserError("a\x1b[31mred\x00\u202e\udc80", where="b\x07"))
     assert (message, code) == ("error: b\\x07: a\\x1b[31mred\\x00\\u202e\\udc80", 2)
-    assert len(explained(UserError("x" * 10**6))[0]) < MOST_CHARACTERS + 50
-    assert "(1000007 characters)" in explained(UserError("x" * 10**6))[0]
+    long, _ = explained(RuntimeError("x" * 10**6))
+    assert len(long) < MOST_CHARACTERS + 50
+    assert long.endswith("characters)")
 
 
 @pytest.mark.slow
