@@ -34,6 +34,7 @@ FIXED = {
     "data_hash": "the training images or their labels",
     "split_hash": "which images train and validate",
     "test_hash": "the test images or their labels",
+    "images_per_epoch": "how many of the training images an epoch takes",
 }
 COUNTED = {"data_hash": ("train", "validation"), "test_hash": ("test",)}  # whose numbers of images say more
 LATER = ("test_hash", "class_counts")  # of the images, which are the same as then
@@ -92,18 +93,20 @@ def _own_network(study: Study, material: Material) -> dict[str, Any]:
     }
 
 
-def refuse_changes(directory: Path, found: Mapping[str, Any], splits: Splits) -> None:
+def refuse_changes(directory: Path, asked: Study, found: Mapping[str, Any], splits: Splits) -> None:
     """Raises `UserError` where model, data or split are not those that the run directory was begun with.
 
     What is known of the test split comes from its seal: nothing of it reaches training. A directory that was begun
     before test splits were hashed is held to the labels and images that it recorded. Writes nothing, and passes where
-    there is no study yet.
+    there is no study yet, or another one, which is refused with its keys when the directory is opened.
     """
     if status_of(directory / STUDY) is None:
         return
     refuse_links(directory)
     study = read_study(directory)
-    begun = study.resolved or {}
+    if study.identity() != asked.identity():
+        return
+    begun = {"images_per_epoch": _whole_batches(asked, splits), **(study.resolved or {})}
     fixed = [key for key in FIXED if key in found]
     changed = [_change(key, begun, found) for key in fixed if begun.get(key, found[key]) != found[key]]
     files = changed_files(begun, found)
@@ -117,6 +120,12 @@ def refuse_changes(directory: Path, found: Mapping[str, Any], splits: Splits) ->
             expected="the same as then, another --out, or --fresh to start over",
             where=str(directory),
         )
+
+
+def _whole_batches(study: Study, splits: Splits) -> int:
+    """How many images an epoch took before that was recorded: those of whole batches."""
+    images, batch_size = len(splits.train), study.train.batch_size
+    return max(1, images // batch_size) * min(batch_size, images)
 
 
 def changed_files(begun: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -67,9 +67,9 @@ def run(
     if (start := start_of_paths((study.data.name, study.model.name), directory)) is not None:
         found[PATHS_FROM] = start
     if not fresh:
-        refuse_changes(directory, found, splits)  # before anything is written there
+        refuse_changes(directory, study, found, splits)  # before anything is written there
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
-        refuse_changes(directory, found, splits)  # what another process may have begun since
+        refuse_changes(directory, study, found, splits)  # what another process may have begun since
         complete(store, found)
         trained, batch = 0, max(1, runs_per_fleet(material, material.examples()[0], len(arms)) // len(arms))
         try:

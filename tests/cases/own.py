@@ -87,7 +87,7 @@ def trained(study: Study, directory: Path, progress: Progress | None = None) -> 
     material = prepare(study, splits, "cpu")
     found = findings(study, splits, material)
     arms = techniques.arms_of(study)
-    refuse_changes(directory, found, splits)
+    refuse_changes(directory, study, found, splits)
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=False) as store:
         train_missing(store, material, arms, splits, "cpu", progress or Silent())
         rows = [astuple(replace(result, seconds=0.0)) for result in store.read_results()]

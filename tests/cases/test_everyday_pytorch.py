@@ -128,6 +128,6 @@ def test_what_an_epoch_takes_is_said():
         )
     )
     assert (
-        said == "an epoch takes all 60 training images, in batches of 30 (not 31, so that fewer are left out)"
+        said == "an epoch takes all 60 training images in batches of 30 (not 31, so that fewer are left out)"
     )
     assert notes(made(lambda: WithIdleParts(False), STUDY)) == []

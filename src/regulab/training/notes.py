@@ -19,13 +19,11 @@ def notes(material: Material) -> list[str]:
 def _of_an_epoch(images: int, batch_size: int) -> list[str]:
     taken, size = images_per_epoch(images, batch_size), images_per_step(images, batch_size)
     smaller = "" if size in (batch_size, images) else f" (not {batch_size}, so that fewer are left out)"
-    left = f", other ones in every epoch: the last {images - taken} of its order are left out"
     if taken == images and not smaller:
         return []
     which = f"all {images:,}" if taken == images else f"{taken:,} of the {images:,}"
-    return [
-        f"an epoch takes {which} training images, in batches of {size}{smaller}{left if taken < images else ''}"
-    ]
+    others = " and leaves out others each time" if taken < images else ""
+    return [f"an epoch takes {which} training images in batches of {size}{smaller}{others}"]
 
 
 def _of_idle_parameters(material: Material) -> list[str]:
