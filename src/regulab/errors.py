@@ -37,7 +37,7 @@ class UserError(Exception):
 
 def printable(text: str, longest: int = LONGEST_TEXT) -> str:
     """One line that moves no cursor and hides nothing: unseen characters as escapes, the end cut where it is long."""
-    line = re.sub(r"\s*[\r\n]\s*", " ", text[: longest + 1].strip())
+    line = re.sub(r"\s*[\r\n]\s*", " ", text[: longest + 1])
     escaped = "".join(
         character.encode("unicode_escape").decode() if _unseen(character) else character for character in line
     )

@@ -221,7 +221,8 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
 def print_training_notes(environment: Mapping[str, Any], console: Console) -> None:
     """What was notable in training, as the pages say it: a line for each note."""
     for note in environment.get("notes", ()):
-        line = f"training: {one_line(note, NOTE_LIMIT)}"
+        said = one_line(note, NOTE_LIMIT)
+        line = said if said.startswith("data: ") else f"training: {said}"  # of the files, not of training
         console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
 

@@ -55,7 +55,7 @@ def test_control_characters_are_refused_and_escaped(tmp_path, name, shown):
     with pytest.raises(UserError, match="control characters in the name of a class") as caught:
         read(tmp_path, "plain", name)
     message = str(caught.value)
-    assert repr(shown) in message
+    assert f"got '{shown}'" in message
     assert name not in message
     assert str(tmp_path) in message
 
@@ -72,7 +72,7 @@ def test_names_that_are_not_utf_8(tmp_path, part):
     os.rename(place + b"/zz", place + b"/caf\xe9")
     with pytest.raises(UserError, match="the name of a class is not UTF-8") as caught:
         find_dataset(f"folder:{tmp_path}").load(tmp_path)
-    assert "caf\\\\udce9" in str(caught.value)
+    assert "caf\\udce9" in str(caught.value)
     str(caught.value).encode()  # can be printed
 
 

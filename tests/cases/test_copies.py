@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 import regulab.study
@@ -23,6 +24,7 @@ from regulab.progress import Silent
 from regulab.reporting.observations import notes
 from regulab.statistics import compare
 from regulab.store import read_records
+from regulab.terminal import print_training_notes
 
 from .making_images import with_splits
 
@@ -148,6 +150,9 @@ def test_they_are_told_of_everywhere(tmp_path, monkeypatch):
     records = read_records(tmp_path / "run")
     assert {said, left} <= set(records.environment["notes"])
     assert f"D{said[1:]}." in notes(records, compare(records))
+    console = Console(record=True, width=200)
+    print_training_notes(records.environment, console)
+    assert said in console.export_text().splitlines()
     file = tmp_path / "study.yaml"
     file.write_text(study.to_yaml())
     answer = CliRunner().invoke(app, ["run", str(file), "--dry-run"])

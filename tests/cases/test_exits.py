@@ -31,9 +31,9 @@ def raised(action) -> BaseException:
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (errno.EACCES, 2, "expected permission to read and write here"),
-        (errno.EPERM, 2, "expected permission to read and write here"),
-        (errno.EROFS, 2, "expected permission to read and write here"),
+        (errno.EACCES, 2, "expected permission to use it"),
+        (errno.EPERM, 2, "expected permission to use it"),
+        (errno.EROFS, 2, "expected permission to use it"),
         (errno.EISDIR, 2, "Is a directory"),
         (errno.ENOTDIR, 2, "Not a directory"),
         (errno.ENAMETOOLONG, 2, "File name too long"),
@@ -97,8 +97,9 @@ def test_a_program_that_something_else_would_end():
 def test_control_characters_are_shown_and_long_messages_cut():
     message, code = explained(UserError("a\x1b[31mred\x00\u202e\udc80", where="b\x07"))
     assert (message, code) == ("error: b\\x07: a\\x1b[31mred\\x00\\u202e\\udc80", 2)
-    assert len(explained(UserError("x" * 10**6))[0]) < MOST_CHARACTERS + 50
-    assert "(1000007 characters)" in explained(UserError("x" * 10**6))[0]
+    long, _ = explained(RuntimeError("x" * 10**6))
+    assert len(long) < MOST_CHARACTERS + 50
+    assert long.endswith("characters)")
 
 
 @pytest.mark.slow

@@ -358,7 +358,7 @@ def test_paths_that_cannot_be(tmp_path):
         ("a\0b", "no such folder"),
     ):
         with pytest.raises(UserError, match=said):
-            load(Data(name=f"folder:{path}"), Protocol(), tmp_path)
+            find_dataset(f"folder:{path}").load(tmp_path)
 
 
 @pytest.mark.parametrize(

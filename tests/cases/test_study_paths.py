@@ -80,6 +80,9 @@ def test_short_forms_and_absolute_paths(project):
     assert names(str(project / "short.yaml")) == (f"{where}/nets.py:Net", f"folder:{where}/photos")
     (project / "absolute.yaml").write_text('data: "folder:/data/photos"\nmodel: "/nets.py:Net"\n')
     assert names(str(project / "absolute.yaml")) == ("/nets.py:Net", "folder:/data/photos")
+    (project / "home.yaml").write_text('data: "folder:~/photos"\nmodel: "~/nets.py:Net"\n')
+    home = Path.home()
+    assert names(str(project / "home.yaml")) == (f"{home}/nets.py:Net", f"folder:{home}/photos")
     (project / "plain.yaml").write_text("data: mnist\nmodel: deep\n")
     assert names(str(project / "plain.yaml")) == ("deep", "mnist")
 

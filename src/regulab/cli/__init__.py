@@ -16,7 +16,6 @@ from regulab import __version__
 from regulab.cli import data, lesson, show
 from regulab.cli.arguments import assembled
 from regulab.cli.exits import AGAIN, FAILED_RUNS, FAULT, failure, guarded
-from regulab.cli.watching import Watched
 from regulab.errors import UserError
 from regulab.process import outputs, signals
 
@@ -119,6 +118,7 @@ def run(
         arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
     )
 
+    from regulab.cli.watching import Watched
     from regulab.data import data_root as found_root
     from regulab.deciding import check_limit, first_seeds
     from regulab.dry_run import plan

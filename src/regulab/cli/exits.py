@@ -15,7 +15,7 @@ from typing import ParamSpec
 import typer
 
 import regulab
-from regulab.errors import UserError
+from regulab.errors import UserError, printable
 from regulab.process import signals
 
 FAULT, USER_ERROR, FAILED_RUNS = 1, 2, 3
@@ -74,15 +74,8 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 
 def failure(problem: str, where: str = "") -> str:
-    """An error as a person reads it, whatever stands in it: control characters as escapes, and not without end."""
-    text = f"error: {where}: {problem}" if where else f"error: {problem}"
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[:MOST_CHARACTERS]} … ({len(text)} characters)"
-    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    """An error as a person reads it: one line, whatever stands in it."""
+    return printable(f"error: {where}: {problem}" if where else f"error: {problem}", MOST_CHARACTERS)
 
 
 def _leave(message: str, code: int) -> None:
@@ -97,7 +90,7 @@ def _of_system(error: OSError) -> tuple[str, int]:
     places = [os.fsdecode(p) for p in (error.filename, error.filename2) if isinstance(p, str | bytes)]
     where = " → ".join(places)
     if where and error.errno in FORBIDDEN:
-        return failure(f"{text}; expected permission to read and write here", where), USER_ERROR
+        return failure(f"{text}; expected permission to use it", where), USER_ERROR
     if where and error.errno in MISPLACED:
         return failure(text, where), USER_ERROR
     if error.errno in FULL:

@@ -41,6 +41,7 @@ def lesson(
 ) -> None:
     """Run a lesson, or all of them: the claim, the measured numbers, the answer, the figure."""
     from regulab.data import data_root as found_root
+    from regulab.files import refusing
     from regulab.lessons import lessons
     from regulab.lessons.laboratory import Laboratory
     from regulab.lessons.page import write_page
@@ -49,6 +50,8 @@ def lesson(
     from regulab.terminal import output, progress_for
 
     chosen = _chosen(lessons(), name, image)
+    with refusing(out), tempfile.TemporaryFile(dir=_made(out)):
+        pass  # what cannot be written is said before minutes of training
     told = []
     with signals.unwinding(), tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
         for one in chosen:
@@ -70,6 +73,11 @@ def lesson(
             print_lesson(told[-1], output())
         page = write_page(told, out, "index" if name == ALL else name)
     print(f"page: {page}")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _chosen(found: dict[str, Lesson], name: str, image: Path | None) -> list[Lesson]:

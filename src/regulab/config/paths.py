@@ -51,7 +51,7 @@ def _path(name: str) -> str:
 def _moved(name: str, folder: Path, where: str) -> str:
     path = _path(name)
     if not path or os.path.isabs(os.path.expanduser(path)):
-        return name
+        return name.replace(path, os.path.expanduser(path), 1) if path else name
     there = os.path.join(folder, path)
     if not os.path.lexists(there) and os.path.lexists(path):
         expected = name.replace(path, os.path.relpath(path, folder), 1)

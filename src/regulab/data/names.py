@@ -36,14 +36,14 @@ def refuse_unprintable(name: str, where: str) -> None:
     if any("\udc80" <= character <= "\udcff" for character in name):
         raise UserError(
             "the name of a class is not UTF-8",
-            got=visible(name),
+            got=name,
             expected="a folder renamed",
-            where=visible(where),
+            where=where,
         )
     if any(hidden(character) for character in name):
         raise UserError(
             "control characters in the name of a class",
-            got=visible(name),
+            got=name,
             expected="a folder renamed without them",
-            where=visible(where),
+            where=where,
         )

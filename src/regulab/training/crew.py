@@ -69,7 +69,8 @@ class Material:
 
     def first_images(self, count: int) -> Tensor:
         """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
-        pixels = self.train.pixels[:count].cpu()
+        pixels = self.train.pixels[:count]
+        pixels = torch.zeros(pixels.shape, dtype=pixels.dtype) if pixels.is_meta else pixels.cpu()
         pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
         preprocessing = self.preprocessing.to(torch.device("cpu"))
         x = preprocessing.normalize(preprocessing.to_unit(pixels))
