@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,13 @@ EPOCHS = STUDY.train.epochs
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(regulab.study, "load", load_few)
-    monkeypatch.setattr(planning, "PIXELS_PER_STEP", 1)
-    monkeypatch.setattr(regulab.study, "write_report", lambda records, directory: None)
+    few(monkeypatch)
+
+
+def few(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(regulab.study, "load", load_few)
+    patch.setattr(planning, "PIXELS_PER_STEP", 1)
+    patch.setattr(regulab.study, "write_report", lambda records, directory: None)
 
 
 class Told(Silent):
@@ -54,6 +59,22 @@ def without_compiler(patch: pytest.MonkeyPatch) -> None:
 def stopped(directory: Path, epochs: int = 2) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(STUDY, directory, progress=Interrupt(epochs))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The study when nothing stopped it."""
+    directory = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        few(patch)
+        run(STUDY, directory)
+    return directory
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    return tmp_path / "run"
 
 
 def fleets(directory: Path) -> list[dict[str, Any]]:
@@ -89,11 +110,10 @@ def test_a_fleet_begun_with_kernels_does_not_go_on_without(tmp_path, monkeypatch
     assert "kernels" not in fleets(tmp_path / "run")[0]["conditions"][0]
 
 
-def test_where_nothing_changed_the_bytes_are_those_of_a_study_never_stopped(tmp_path):
-    run(STUDY, tmp_path / "whole")
+def test_where_nothing_changed_the_bytes_are_those_of_a_study_never_stopped(whole, tmp_path):
     stopped(tmp_path / "run", EPOCHS + 1)
     run(STUDY, tmp_path / "run")
-    same(trace(tmp_path / "run"), trace(tmp_path / "whole"))
+    same(trace(tmp_path / "run"), trace(whole))
     for fleet in fleets(tmp_path / "run"):
         (one,) = fleet["conditions"]
         assert {"torch", "numpy", "processor", "instructions", "device"} <= one.keys()
@@ -114,57 +134,56 @@ def test_a_fleet_that_goes_on_elsewhere_says_so_on_the_way_and_in_the_report(tmp
     assert any("fleet 0 was interrupted and went on under other conditions: torch " in note for note in notes)
 
 
-def test_more_seeds_on_another_machine_are_said_and_the_first_environment_stays(tmp_path, monkeypatch):
-    run(make_study(seeds=[0], **{"train.precision": "fp32"}), tmp_path / "run")
-    first = read_records(tmp_path / "run").environment
+@pytest.mark.slow
+def test_more_seeds_on_another_machine_are_said_and_the_first_environment_stays(finished, monkeypatch):
+    first = read_records(finished).environment
     elsewhere(monkeypatch, torch="9.9")
     described = regulab.study.describe
     monkeypatch.setattr(regulab.study, "describe", lambda *a: {**described(*a), "processor": "another"})
-    run(make_study(seeds=[0, 1], **{"train.precision": "fp32"}), tmp_path / "run")
-    environment = read_records(tmp_path / "run").environment
+    run(STUDY.model_copy(update={"seeds": (0, 1, 2)}), finished)
+    environment = read_records(finished).environment
     assert environment["processor"] == "another"
     assert environment["earlier"] == [{key: value for key, value in first.items() if key != "notes"}]
     (note,) = [note for note in environment["notes"] if "conditions" in note]
-    assert note.startswith("fleets from 1 on trained under other conditions than those before: torch ")
+    assert note.startswith("fleets from 2 on trained under other conditions than those before: torch ")
     assert note.endswith("→ 9.9")
 
 
-def test_results_without_their_files_train_again_to_the_same_bytes(tmp_path):
-    run(STUDY, tmp_path / "run")
-    whole = trace(tmp_path / "run")
-    for name in ("weights/l1/seed-1.safetensors", "predictions/none/seed-1.npz"):
-        (tmp_path / "run" / name).unlink()
-        told = Told()
-        assert run(STUDY, tmp_path / "run", progress=told).trained == 2
-        assert any(name in message and "trains again" in message for message in told.messages)
-        same(trace(tmp_path / "run"), whole)
-    assert run(STUDY, tmp_path / "run").trained == 0
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("weights/l1/seed-1.safetensors", marks=pytest.mark.slow), "predictions/none/seed-1.npz"],
+)
+def test_results_without_their_files_train_again_to_the_same_bytes(whole, finished, name):
+    (finished / name).unlink()
+    told = Told()
+    assert run(STUDY, finished, progress=told).trained == 2
+    assert any(name in message and "trains again" in message for message in told.messages)
+    same(trace(finished), trace(whole))
 
 
-def test_results_without_their_files_do_not_train_again_elsewhere(tmp_path, monkeypatch):
-    run(STUDY, tmp_path / "run")
-    (tmp_path / "run" / "weights" / "l1" / "seed-1.safetensors").unlink()
-    before = trace(tmp_path / "run")
+def test_results_without_their_files_do_not_train_again_elsewhere(whole, finished, monkeypatch):
+    (finished / "weights" / "l1" / "seed-1.safetensors").unlink()
     elsewhere(monkeypatch, torch="9.9")
     with pytest.raises(UserError, match=r"seed-1\.safetensors: missing, though its run has results.*→ 9\.9"):
-        run(STUDY, tmp_path / "run")
-    same(trace(tmp_path / "run"), before)
+        run(STUDY, finished)
+    before = trace(whole)
+    del before["weights/l1/seed-1.safetensors"]
+    same(trace(finished), before)
 
 
-def test_damaged_weights_of_a_finished_run_are_named(tmp_path):
-    run(STUDY, tmp_path / "run")
-    path = tmp_path / "run" / "weights" / "l1" / "seed-1.safetensors"
+def test_damaged_weights_of_a_finished_run_are_named(finished):
+    path = finished / "weights" / "l1" / "seed-1.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UserError, match=r"seed-1\.safetensors: damaged weights"):
-        run(STUDY, tmp_path / "run")
+        run(STUDY, finished)
 
 
-def test_results_whose_plan_is_gone_are_kept(tmp_path):
-    run(make_study(seeds=[0], **{"train.precision": "fp32"}), tmp_path / "run")
-    rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
-    (tmp_path / "run" / "fleets.json").unlink()
-    assert run(make_study(seeds=[0, 1], **{"train.precision": "fp32"}), tmp_path / "run").trained == 3
-    after = (tmp_path / "run" / "results.csv").read_text().splitlines()
+@pytest.mark.slow
+def test_results_whose_plan_is_gone_are_kept(finished):
+    rows = (finished / "results.csv").read_text().splitlines()
+    (finished / "fleets.json").unlink()
+    assert run(STUDY.model_copy(update={"seeds": (0, 1, 2)}), finished).trained == 2
+    after = (finished / "results.csv").read_text().splitlines()
     assert [row for row in rows if row not in after] == []
 
 
