@@ -183,7 +183,9 @@ def compare(
     from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
 
-    comparison = compared(about_to_show(run_dir), baseline=baseline, metric=metric)
+    with signals.unwinding():  # a first look is recorded
+        records = about_to_show(run_dir)
+    comparison = compared(records, baseline=baseline, metric=metric)
     print(json.dumps(comparison.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
 
 
@@ -192,7 +194,8 @@ def _print_comparison(run_dir: Path, baseline: str | None = None, metric: str | 
     from regulab.statistics import compare as compared
     from regulab.terminal import output, print_comparison, print_training_notes
 
-    records = about_to_show(run_dir)
+    with signals.unwinding():  # a first look is recorded
+        records = about_to_show(run_dir)
     print_comparison(compared(records, baseline=baseline, metric=metric).to_json(), output())
     print_training_notes(records.environment, output())
 
