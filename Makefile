@@ -8,8 +8,8 @@ READY := .venv/installed
 run: $(READY)  ## the built-in study on the embedded digits; resumes, and trains nothing when finished
 	$(BIN)/regulab run
 
-test: $(READY)  ## the default suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the default suite, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)  ## format, lint, types, import contracts; the tests are `make test`
 	$(BIN)/ruff format --check
@@ -18,7 +18,7 @@ check: $(READY)  ## format, lint, types, import contracts; the tests are `make t
 	$(BIN)/lint-imports
 
 slow: $(READY)  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist load -m slow
 
 clean:  ## removes the environment and caches; run directories stay
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info

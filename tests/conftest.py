@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: more threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
