@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import save as save_safetensors
 
 from regulab.cells import guarded
@@ -67,6 +67,7 @@ from regulab.run_directory.places import (
 )
 from regulab.run_directory.rows import (
     FLEETS_ADAPTER,
+    LOOKS_ADAPTER,
     Orders,
     epoch_record,
     read_fleets,
@@ -379,8 +380,18 @@ def _has_record(path: Path) -> bool:
     header = (found[RESULTS] or b"").partition(b"\n")[0].decode(errors="replace")
     if header == ",".join(RESULT_COLUMNS) or run_of(history.partition(b"\n")[0]) is not None:
         return True
+    # Seeds that are added until decided begin with ``looks.json``.
+    looks = read_file(path / LOOKS, MOST_BYTES[Path(LOOKS).suffix])
+    return (
+        _is_of(FLEETS_ADAPTER, fleets)
+        or _is_of(LOOKS_ADAPTER, looks)
+        or f'"{SELF}": "'.encode() in (found[ENVIRONMENT] or b"")
+    )
+
+
+def _is_of(kind: TypeAdapter[Any], content: bytes | None) -> bool:
     try:
-        FLEETS_ADAPTER.validate_json(fleets or b"")
+        kind.validate_json(content or b"")
     except ValidationError:
         return False
     return True

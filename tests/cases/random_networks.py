@@ -29,10 +29,15 @@ class Network(nn.Module):
         self.layers = nn.ModuleList()
         self.steps: list[tuple[str, list[int]]] = []
         channels, size = 1, 8
-        for _ in range(choose.randint(2, 5)):
-            name = choose.choice([name for name, (fits, _, _) in STEPS.items() if fits(channels, size)])
+        wild = choose.random() < 0.6  # every other step may then be one that a fleet cannot take
+        for place in range(choose.randint(2, 5)):
+            likely = WILD if wild and place % 2 else [name for name in STEPS if name not in WILD]
+            name = choose.choice(
+                [name for name in likely if STEPS[name][0](channels, size)] or list(STEPS)[:1]
+            )
             channels, size = self._add(name, channels, size, choose)
-        self._add(choose.choice(list(HEADS)), channels, size, choose)
+        heads = list(HEADS) if wild else list(HEADS)[:2]
+        self._add(choose.choice(heads), channels, size, choose)
         if choose.random() < 0.15:
             self.layers.append(nn.Linear(3, 3))  # takes no part
         if choose.random() < 0.15:
@@ -84,18 +89,19 @@ def norm(channels: int, choose: random.Random) -> nn.Module:
 
 def activation(choose: random.Random) -> nn.Module:
     kinds = (nn.ReLU, nn.GELU, nn.LeakyReLU, nn.Tanh, nn.SiLU, lambda: nn.ReLU(inplace=True), nn.PReLU)
-    return choose.choice(kinds)()
+    return choose.choices(kinds, [4, 2, 2, 2, 2, 2, 1])[0]()
 
 
 def conv_norm(channels: int, size: int, choose: random.Random) -> tuple[list[nn.Module], int, int]:
     outputs = choose.choice([4, 6, 8])
-    mode = choose.choice(["zeros"] * 5 + ["reflect"])
+    mode = choose.choice(["zeros"] * 12 + ["reflect"])
     conv = nn.Conv2d(channels, outputs, 3, padding=1, bias=choose.random() < 0.5, padding_mode=mode)
     return [nn.Sequential(conv, norm(outputs, choose), activation(choose))], outputs, size
 
 
 def conv_pool(channels: int, size: int, choose: random.Random) -> tuple[list[nn.Module], int, int]:
-    dropout = choose.choice([nn.Identity(), nn.Dropout(0.2), nn.Dropout2d(0.2), nn.AlphaDropout(0.1)])
+    kinds = [nn.Identity(), nn.Dropout(0.2), nn.Dropout(0.5), nn.Dropout2d(0.2), nn.AlphaDropout(0.1)]
+    dropout = choose.choices(kinds, [4, 4, 2, 1, 1])[0]
     layers = [nn.Conv2d(channels, 6, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(6), nn.ReLU(), dropout]
     return [nn.Sequential(*layers)], 6, size // 2
 
@@ -200,6 +206,22 @@ STEPS: dict[str, tuple[Callable[[int, int], bool], Callable[..., Any], Step]] = 
     "noise": (any_map, same_shape(nothing), noisy),
     "contiguous view": (any_map, same_shape(nothing), lambda n, ls, x: x.view(x.size(0), -1).view(x.shape)),
 }
+
+
+WILD = [
+    "concatenated",
+    "halves multiplied",
+    "channels shuffled",
+    "softmax over channels",
+    "mean over channels",
+    "largest value of all",
+    "norm of an image",
+    "functional dropout",
+    "counted",
+    "sometimes left out",
+    "noise",
+    "contiguous view",
+]
 
 
 def pooled_head(channels: int, size: int, choose: random.Random) -> tuple[list[nn.Module], int, int]:

@@ -40,14 +40,14 @@ def made(tmp_path_factory):
 
 
 def told(path: Path) -> dict[str, Any]:
-    """Every number that a person can get to see of the records, and what is compared."""
+    """Every number that a person can get to see of the records, and what is compared. A time is no result."""
     records = read_records(path)
     return {
         "comparison": compare(records).to_json(),
         "study": records.study,
         "environment": {k: v for k, v in records.environment.items() if k != "commit"},
-        "history": [{**vars(one), "seconds": f"{one.seconds:.6g}"} for one in records.history],
-        "results": [{**vars(one), "seconds": f"{one.seconds:.6g}"} for one in records.results],
+        "history": [{**vars(one), "seconds": None} for one in records.history],
+        "results": [{**vars(one), "seconds": None} for one in records.results],
         "predictions": {
             run: [array.tolist() for array in vars(one).values()] for run, one in records.predictions.items()
         },

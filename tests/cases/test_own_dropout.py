@@ -63,6 +63,14 @@ def test_each_kind_does_what_torchs_layer_does(name):
     assert torch.equal(adopt(nn.Sequential(kind(0.25))).eval()(x), x)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_its_output_lies_in_memory_as_its_input_does(name):
+    """``view`` after it works, as it does after torch's layer."""
+    kind, shape = KINDS[name]
+    x = torch.randn(shape)
+    assert bound(adopt(nn.Sequential(kind(0.25))))(x).stride() == x.stride()
+
+
 def test_alpha_dropout_keeps_mean_and_variance():
     x = torch.randn(400, 500)
     y = bound(AlphaDropout(0.3))(x)

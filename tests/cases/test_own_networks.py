@@ -326,7 +326,7 @@ NOTED = {
                 "def forward(self, x):\n    return self.head(self.layers[0](self.features(x)))",
                 "not trained.*layers"),
     "PartWithout": ("def forward(self, x):\n    with torch.no_grad():\n        x = self.features(x)\n"
-                    "    return self.head(x)", "no part in.*conv.bias, conv.weight"),
+                    "    return self.head(x)", "no gradient in training.*conv.bias, conv.weight"),
     "Half": (INIT + "    self.half()", "float16 are trained in float32"),
     "DrawsInInference": ("def forward(self, x):\n    return super().forward(x) + torch.rand(1)",
                          r"draws random numbers in inference \(torch\)"),

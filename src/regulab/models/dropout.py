@@ -101,7 +101,9 @@ class AlphaDropout(Rated):
         dropped = self.draw(shape).to(x.device) < threshold(self.rate)
         p = round(self.rate * LEVELS) / LEVELS
         a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
-        y = torch.where(dropped, ALPHA, x) * a - a * p * ALPHA
+        y = (
+            x.masked_fill(dropped, ALPHA) * a - a * p * ALPHA
+        )  # lies in memory as x does, unlike torch.where's
         return x.copy_(y) if self.inplace else y.to(x.dtype)
 
 

@@ -31,4 +31,4 @@ def _of_idle_parameters(material: Material) -> list[str]:
     if not names:
         return []
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    return [f"no part in the network's output, so neither trained nor penalized nor counted: {listed}"]
+    return [f"no gradient in training, so neither trained nor penalized nor counted: {listed}"]
