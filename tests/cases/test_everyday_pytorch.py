@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from regulab.config import build_study
+from regulab.errors import UserError
+from regulab.study import run as run_study
 from regulab.training.batches import as_loaded, images_per_epoch, images_per_step, steps_per_epoch
 from regulab.training.fleet import Fleet
 from regulab.training.notes import notes
@@ -97,6 +101,33 @@ def test_parts_that_are_never_used_stay_as_they_were_and_change_nothing(optimize
         for r, plain in enumerate(plains):
             torch.testing.assert_close(plain.weights()[name][0], value[r], rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(fleets[0].penalties(), fleets[1].penalties())
+
+
+BATCH_OF_ONE = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(64, 8), {norm}, nn.Linear(8, 10))
+"""
+
+
+@pytest.mark.parametrize(("batch_size", "images"), [(1, 20), (64, 1)])
+def test_a_batch_of_one_before_batch_norm_is_refused_with_the_cure(tmp_path, batch_size, images):
+    file = tmp_path / "nets.py"
+    file.write_text(BATCH_OF_ONE.format(norm="nn.BatchNorm1d(8)"))
+    content = {
+        "model": f"{file}:Net",
+        "data": {"name": "digits", "train_images": images},
+        "train": {"epochs": 1, "batch_size": batch_size},
+        "arms": {"none": {}},
+        "seeds": 1,
+    }
+    with pytest.raises(UserError, match=r"more than 1 value per channel.*batches of two images or more"):
+        run_study(build_study(content), tmp_path / "run", data_root=Path("nowhere"))
+    assert not (tmp_path / "run").exists()
+    file.write_text(BATCH_OF_ONE.format(norm="nn.LayerNorm(8)"))
+    run_study(build_study(content), tmp_path / "run", data_root=Path("nowhere"))
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 5, 11, 40, 100, 129, 130, 192, 200, 254, 255, 257, 1077, 5000])

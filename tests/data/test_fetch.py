@@ -229,7 +229,9 @@ def test_other_bytes_than_asked_for_are_not_appended(tmp_path, mirror, second):
     assert second.ranges == ["bytes=5000-"]
 
 
-@pytest.mark.parametrize("body", [b"<html>moved</html>", gzip.compress(b"another file", mtime=0), ARCHIVE[:-5], b""])
+@pytest.mark.parametrize(
+    "body", [b"<html>moved</html>", gzip.compress(b"another file", mtime=0), ARCHIVE[:-5], b""]
+)
 def test_a_mirror_with_wrong_content_is_left(tmp_path, mirror, second, body):
     mirror.body = body
     mirror.says_length = bool(body)

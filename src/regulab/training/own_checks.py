@@ -19,6 +19,7 @@ from regulab.models.generators import keyed_generators
 from regulab.models.guard import guarded, words_of
 from regulab.models.own import REPEATABLE, shared_state
 from regulab.streams import Streams
+from regulab.training.batches import images_per_step
 from regulab.training.crew import Material, Run
 from regulab.training.watching import Watched, bound, same_numbers, watch
 
@@ -38,6 +39,8 @@ CURES = {  # by what torch says
     "dtype": FLOATS,
     "Input type": FLOATS,
     "scalar type": FLOATS,
+    "more than 1 value per channel": "batches of two images or more (train.batch_size, data.train_images): batch norm "
+    "over a single value has no variance",
     "is invalid for input of size": "a network for any number of images: x.flatten(1), or x.size(0) in a view",
     "backward through the graph a second time": "a network that keeps nothing differentiable: .detach() what it stores",
     "on the same device": "tensors made on the images' device: torch.zeros(…, device=x.device)",
@@ -227,10 +230,11 @@ def _refuse_unrepeatable(
 
 
 def _in_training(material: Material, run: Run, x: Tensor) -> None:
-    """Two steps on a network of its own, as the plain loop takes them."""
+    """Two steps on a network of its own, as the plain loop takes them, on no more images than its batches have."""
     name, machine = material.study.model.name, material.machine
     module = material.module(run).to(x.device).train()
-    labels = _repeated(material.train.labels[:CHECKED_IMAGES], CHECKED_IMAGES).to(x.device)
+    count = min(len(x), images_per_step(len(material.train), material.study.train.batch_size))
+    x, labels = x[:count], _repeated(material.train.labels[:count], count).to(x.device)
     draws = DropoutDraws(Streams("check", 0))
     draws.bind(module)
     before = _shape_of(module)
