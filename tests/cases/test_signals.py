@@ -33,10 +33,21 @@ def catches(pid: int, number: int) -> bool:
     return bool(int(mask.split()[1], 16) >> (number - 1) & 1)
 
 
+def hear_hangups() -> None:
+    """In a child: SIGHUP ends it, also where these tests were started with ``nohup``."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def started(command: list[str], folder: Path, **options) -> subprocess.Popen[str]:
     """The process, once it has taken over the signals; what comes before that is Python's own."""
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_hangups,
+        **options,
     )
     while not catches(process.pid, signal.SIGTERM):
         time.sleep(0.001)
@@ -234,6 +245,7 @@ def test_on_a_terminal_that_goes_away_it_stops_and_leaves_the_cursor(tmp_path):
         if child == 0:
             os.chdir(tmp_path)
             os.environ["TERM"] = "xterm"
+            hear_hangups()
             os.execv(RUN[0], [*RUN, *SMALL, "train.epochs=40", f"name={ending}", "--out", ending])
         seen = b""
         while not (tmp_path / ending / "history.jsonl").exists():

@@ -23,7 +23,9 @@ from regulab.training.fusing import fuse
 from regulab.training.grouping import Buffers, group
 from regulab.training.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
 
-STEPS = 3  # of training, each on a batch of its own
+# Images of the batches in training, and of each in inference. Few, since float64 is slow: for a ResNet-18 on 32×32
+# pixels all of it takes 8 s on two cores of a Xeon; three batches of eight images took 19.
+COUNTS = (5, 4)
 RATE = 0.05  # of those steps: enough to move every weight, too little to blow a network up
 EXACT = 1e-6  # of the largest value: float64 leaves 1e-16, which deep networks with norms raise a great deal
 SMALL = (
@@ -32,7 +34,7 @@ SMALL = (
 SPREAD = (0.0, 0.3, 0.6)  # dropout rates, dealt out to the runs
 WORSE = 8.0  # times the rounding of torch's own layers that compiled ones may have
 FLOOR = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the size, where torch's layers happen to round less
-SCALES = (1.0, 30.0, 0.03)  # of a run's inputs in inference: one large run must not be felt by the others
+SCALES = (1.0, 30.0)  # of a run's inputs in inference: one large run must not be felt by the others
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,16 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
     _same_names(stack, plain[0])
     for scale in SCALES:
         with torch.no_grad():
-            inputs = _inputs(x, len(plain), f"inference {scale}", x.shape[0], scale)
+            inputs = _inputs(x, len(plain), f"inference {scale}", COUNTS[0], scale)
             _set_mode(stack, plain, training=False)
             _same(_stacked(stack, inputs), _each(plain, inputs), "outputs in inference")
-    for step in range(STEPS):
+    for step, count in enumerate(COUNTS):
         _set_mode(stack, plain, training=True)
-        inputs = _inputs(x, len(plain), f"step {step}", max(2, x.shape[0] - 3 * (step % 2)))
+        inputs = _inputs(x, len(plain), f"step {step}", count)
         _bind(stack, plain, step)
         want = _step_of_modules(plain, inputs)
         _bind(stack, plain, step)
-        got = _step_of_stack(stack, inputs, leaks=True)
+        got = _step_of_stack(stack, inputs, leaks=step == 0)
         _compare(got, want)
         _descend(stack, got.gradients)
         for run, module in enumerate(plain):
@@ -81,7 +83,7 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
     singles = [_randomized(module, run) for run, module in enumerate(modules)]
     exact = [copy.deepcopy(module).double() for module in singles]
     _set_mode(nn.Identity(), exact, training=True)
-    inputs = [part.float().to(dtype).double() for part in _inputs(x, len(modules), "rounding", x.shape[0])]
+    inputs = [part.float().to(dtype).double() for part in _inputs(x, len(modules), "rounding", COUNTS[0])]
     _bind(nn.Identity(), exact, 0)
     truth = _step_of_modules(exact, inputs)
     layers = _in_one_step(_as_in_a_fleet(stack_modules(singles)), inputs, dtype)
