@@ -36,7 +36,7 @@ class EpochRecord:
     seed: Number
     epoch: Ordinal  # counted from 1
     train_loss: Measure | None  # mean over the epoch's batches, dropout and augmentation on; None: not finite
-    penalty: Measure | None  # value of the penalty terms at the end of the epoch
+    penalty: Measure | None  # value of the penalty terms at the end of the epoch; None: not finite
     train_accuracy: Percent | None
     val_loss: Measure | None
     val_accuracy: Percent | None

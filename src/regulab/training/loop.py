@@ -118,7 +118,8 @@ class Voyage:
             log.seconds += seconds / len(aboard)
             log.orders.append(totals.orders[row])
             loss, validation = losses[row], val_losses[row]
-            fine = math.isfinite(loss) and math.isfinite(validation)
+            # An objective that is not finite has diverged, also where a norm keeps the losses of huge weights finite.
+            fine = all(map(math.isfinite, (loss, validation, penalties[row])))
             if fine:
                 log.val_losses.append(validation)
             else:
