@@ -120,6 +120,7 @@ def test_extended_after_its_verdict_a_study_is_judged_by_e_values_over_all_pairs
     assert arm["e"] == pytest.approx(2**14 / 15 / 3432)  # seven wins of fourteen
     assert "at most 10 % of studies" in content["note"]
     assert f"{100 * AFTER_A_FIXED_LOOK:.2g} % in simulations" in content["note"]
+    assert "as long as differences are symmetric about their centre" in content["note"]
 
 
 def test_the_table_says_that_it_went_on_after_a_look(tmp_path):

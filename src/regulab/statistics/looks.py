@@ -92,5 +92,6 @@ def note_on_looks(records: StudyRecords) -> str | None:
         f"a verdict at {len(first.seeds)} seeds, by the rule for a fixed number, was given before the study went on; "
         f"since then sign e-values judge all its pairs. Over that look and the later ones together a false difference "
         f"is found in at most {200 * ALPHA:g} % of studies ({100 * AFTER_A_FIXED_LOOK:.2g} % in simulations of four "
-        f"looks at three arms) rather than {100 * ALPHA:g} %"
+        f"looks at three arms) rather than {100 * ALPHA:g} %, as long as differences are symmetric about their centre: "
+        "runs that now and then get lost break that, and it with it"
     )
