@@ -29,7 +29,7 @@ import throughput
 from matplotlib.figure import Figure
 
 from regulab.files import json_bytes, write_whole
-from regulab.reporting.figures import render
+from regulab.reporting.rendering import render
 from regulab.reporting.theme import THEMES, Theme
 
 ARMS, EPOCHS, IMAGES = 4, 40, 50_000

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from regulab.cells import guarded, unguarded
 from regulab.config import Study
-from regulab.reporting import page
 from regulab.reporting.latex import latex_table
 from regulab.reporting.tables import rows
 from regulab.statistics import compare
@@ -22,7 +21,7 @@ from regulab.store import RunDirectory
 from regulab.terminal import LiveProgress, PlainProgress, print_comparison
 from regulab.wording import NAME_LIMIT, isolated, one_line, quoted, visible
 from tests import samples
-from tests.cases.pages import context_of
+from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records
 from tests.test_terminal import record
 
@@ -72,14 +71,14 @@ def hostile():
 
 
 def test_pages_show_it_and_stay_short(hostile):
-    context = context_of(hostile)
-    for text in (page.markdown(context).decode(), page.html(context).decode()):
+    pages = pages_of(hostile)
+    for text in (pages.markdown().decode(), pages.html().decode()):
         assert not FORBIDDEN.search(re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL))
         assert "U+001B" in text
         assert "U+202E" in text
     name = quoted(HOSTILE[-1])
     assert len(name) <= NAME_LIMIT + 2
-    assert "long " * 60 not in page.markdown(context).decode()
+    assert "long " * 60 not in pages.markdown().decode()
 
 
 def test_latex_and_terminal_show_it(hostile):

@@ -10,11 +10,10 @@ import pytest
 from rich.console import Console
 
 from regulab.records import Look
-from regulab.reporting import page
 from regulab.reporting.observations import notes
 from regulab.statistics import compare
 from regulab.terminal import PlainProgress, print_comparison
-from tests.cases.pages import context_of
+from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records
 from tests.test_terminal import record
 
@@ -26,7 +25,7 @@ def readme() -> str:
     records = make_records(arms=dict.fromkeys(NAMES, 0.0), seeds=4, epochs=3, images=200, base=93)
     for arm in records.arms:
         records.study["resolved"]["legends"][arm] = f"{arm} (L2 λ=1)"
-    return page.markdown(context_of(records)).decode()
+    return pages_of(records).markdown().decode()
 
 
 def prose(text: str) -> list[str]:
