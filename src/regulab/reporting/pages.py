@@ -5,7 +5,7 @@ Both loop over the sections; the pictures that a section does not place itself f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,12 @@ def sections() -> list[Section]:
     """Every section, in the order of the page."""
     found = catalogue("regulab.reporting.sections", Section).values()
     return sorted(found, key=lambda one: (one.page.order, one.name))
+
+
+def readme_sections() -> list[tuple[Section, Printed]]:
+    """Those that stand in the README, in its order."""
+    found = [(one, one.readme) for one in sections() if one.readme is not None]
+    return sorted(found, key=lambda pair: (pair[1].order, pair[0].name))
 
 
 def figures() -> list[Figure]:
@@ -64,27 +70,22 @@ class Pages:
         except NoChartsError as error:
             scripts, failure = [], str(error)
         shared = self._shared(failure)
-        page = (
-            environment()
-            .get_template("report.html")
-            .render(
-                shared,
-                **self._laid_out(sections(), lambda one: one.page, shared),
-                charts_json=script_json(self._charts()),
-                hashes=" ".join(map(script_hash, scripts)) or "'none'",
-                scripts=list(map(Markup, scripts)),
-                style=source("style.css"),
-                tile_columns=tiles.COLUMNS,
-            )
+        template = environment().get_template("report.html")
+        page = template.render(
+            shared,
+            **self._laid_out([(one, one.page) for one in sections()], shared),
+            charts_json=script_json(self._charts()),
+            hashes=" ".join(map(script_hash, scripts)) or "'none'",
+            scripts=list(map(Markup, scripts)),
+            style=source("style.css"),
+            tile_columns=tiles.COLUMNS,
         )
         return page.encode()
 
     def markdown(self) -> bytes:
         """The page for a repository. Apostrophes, which escape nothing where no attribute stands, remain readable."""
-        readme = [one for one in sections() if one.readme is not None]
-        readme.sort(key=lambda one: (one.readme.order if one.readme else 0, one.name))
         shared = self._shared("")
-        laid_out = self._laid_out(readme, lambda one: one.readme, shared)
+        laid_out = self._laid_out(readme_sections(), shared)
         text = environment().get_template("readme.md").render(shared, **laid_out)
         return text.replace("&#39;", "'").encode()
 
@@ -101,23 +102,18 @@ class Pages:
             "summary": summary(self.data),
         }
 
-    def _laid_out(
-        self, shown: list[Section], printed: Callable[[Section], Printed | None], shared: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _laid_out(self, shown: list[tuple[Section, Printed]], shared: Mapping[str, Any]) -> dict[str, Any]:
         """The sections, the text of each, and the pictures that follow it."""
         bodies = {}
-        for one in shown:
-            part = printed(one)
-            assert part is not None
+        for one, printed in shown:
             context = {**shared, **self.contents[one.name], "pictures": self._of(one, placed=True)}
             try:
-                text = environment().from_string(part.template).render(context)
+                bodies[one.name] = Markup(environment().from_string(printed.template).render(context))
             except Exception as error:
                 error.add_note(f"in a template of the report's section {one.name!r}")
                 raise
-            bodies[one.name] = Markup(text if part is one.page else text.rstrip("\n"))
-        following = {one.name: self._of(one, placed=False) for one in shown}
-        return {"sections": shown, "bodies": bodies, "following": following}
+        following = {one.name: self._of(one, placed=False) for one, _ in shown}
+        return {"sections": [one for one, _ in shown], "bodies": bodies, "following": following}
 
     def _of(self, section: Section, *, placed: bool) -> list[Picture]:
         """The pictures of a section's figures."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from regulab.files import file_name
 from regulab.reporting import figure as report
 from regulab.reporting.data import ReportData
-from regulab.reporting.mistakes import Mistake, Selection, caption, percent, title
+from regulab.reporting.mistakes import Mistake, Selection, caption, percent, title, words
 from regulab.reporting.naming import PictureNames
 from regulab.reporting.rendering import FAINT, INK, verbatim
 from regulab.wording import named, one_line, quoted
@@ -34,7 +34,7 @@ def drawings(data: ReportData) -> Iterable[report.Drawing]:
             path=f"misclassified/{file_name(arm.name)}",
             kinds=("png",),
             title=arm.heading,
-            words=f"{_capital(title(selection))}. {caption(selection)}",
+            words=words(selection),
             alternative=alternative(selection, data.class_names),
             draw=partial(draw, selection, data.picture_names),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from regulab.reporting.data import ReportData
-from regulab.reporting.mistakes import Selection, caption, title
+from regulab.reporting.mistakes import Selection, words
 from regulab.reporting.section import Content, Printed, Section
 from regulab.reporting.sides import everywhere, only_here, only_here_by_chance
 from regulab.reporting.tiles import Tile, View, view_of
@@ -61,9 +61,7 @@ def _confident(selection: Selection) -> View:
     tiles = tuple(
         Tile(m.index, m.actual, m.predicted, m.confidence, f"seed {m.seed}") for m in selection.chosen
     )
-    heading = title(selection)
-    words = f"{heading[:1].upper()}{heading[1:]}. {caption(selection)}"
-    return View("The most confident mistakes", words, tiles)
+    return View("The most confident mistakes", words(selection), tiles)
 
 
 def _compared(data: ReportData, arm: str, chance: float | None) -> list[View]:
