@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regulab import __version__
-from regulab.cli import data, lesson, show
+from regulab.cli import data, export, lesson, show
 from regulab.cli.arguments import assembled
 from regulab.cli.exits import AGAIN, FAILED_RUNS, FAULT, failure, guarded
 from regulab.errors import UserError
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command("show")(show.show)
 app.command("lesson")(lesson.lesson)
+app.command("export")(export.export)
 
 MAX_SEEDS = 40
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, such as runs/l1-l2.")]

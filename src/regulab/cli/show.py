@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
@@ -21,6 +22,7 @@ from regulab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from regulab.data import Dataset
+    from regulab.exporters.exporter import Exporter
     from regulab.lessons.lesson import Lesson
     from regulab.models.parts import Net, Norm
     from regulab.techniques.technique import Technique
@@ -38,6 +40,7 @@ class Kind(StrEnum):
     lessons = "lessons"
     optimizers = "optimizers"
     schedules = "schedules"
+    exporters = "exporters"
     keys = "keys"
 
 
@@ -184,6 +187,18 @@ def _study_summary(name: str, text: str) -> str:
     return "arms " + ", ".join(build_study(parse_yaml(text, name), name).arms)
 
 
+def _exporters() -> Entries:
+    from regulab.exporters import exporters
+
+    return {name: (one.summary, partial(_exporter, one)) for name, one in exporters().items()}
+
+
+def _exporter(one: Exporter) -> str:
+    """What its file says of it, and what it takes to be installed."""
+    text = inspect.cleandoc(sys.modules[one.files.__module__].__doc__ or "")
+    return f"{text}\n\nIt needs: {one.install}" if one.install else text
+
+
 def _lessons() -> Entries:
     from regulab.lessons import lessons
 
@@ -207,6 +222,7 @@ CATALOGUES: dict[Kind, Callable[[], Entries]] = {
     Kind.lessons: _lessons,
     Kind.optimizers: _optimizers,
     Kind.schedules: _schedules,
+    Kind.exporters: _exporters,
 }
 
 
