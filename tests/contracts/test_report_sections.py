@@ -80,7 +80,7 @@ def test_it_keeps_the_contract(name, kind):
 def test_each_has_a_place_of_its_own():
     for places in (
         Counter(one.page.order for one in sections()),
-        Counter(part.order for _, part in readme_sections()),
+        Counter(part.order for _, part in readme_sections(sections())),
     ):
         taken = [place for place, count in places.items() if count > 1]
         assert not taken, f"order {taken} is given to two sections: choose a number between their neighbours"

@@ -31,9 +31,9 @@ def sections() -> list[Section]:
     return sorted(found, key=lambda one: (one.page.order, one.name))
 
 
-def readme_sections() -> list[tuple[Section, Printed]]:
-    """Those that stand in the README, in its order."""
-    found = [(one, one.readme) for one in sections() if one.readme is not None]
+def readme_sections(shown: list[Section]) -> list[tuple[Section, Printed]]:
+    """Those of the sections that stand in the README, in its order."""
+    found = [(one, one.readme) for one in shown if one.readme is not None]
     return sorted(found, key=lambda pair: (pair[1].order, pair[0].name))
 
 
@@ -48,16 +48,17 @@ class Pages:
 
     def __init__(self, data: ReportData, pictures: Pictures) -> None:
         self.data, self.pictures = data, pictures
+        self.sections, self.figures = sections(), figures()
 
     @cached_property
     def contents(self) -> dict[str, Mapping[str, Any]]:
         """Section -> what its templates print."""
-        return {one.name: one.content(self.data) for one in sections()}
+        return {one.name: one.content(self.data) for one in self.sections}
 
     @cached_property
     def sprite(self) -> tiles.Sprite | None:
         """All images that the sections show as tiles, in one picture."""
-        views = [view for one in sections() for view in one.tiles(self.contents[one.name])]
+        views = [view for one in self.sections for view in one.tiles(self.contents[one.name])]
         return tiles.sprite(self.data.records.mistakes, views)
 
     def html(self) -> bytes:
@@ -73,7 +74,7 @@ class Pages:
         template = environment().get_template("report.html")
         page = template.render(
             shared,
-            **self._laid_out([(one, one.page) for one in sections()], shared),
+            **self._laid_out([(one, one.page) for one in self.sections], shared),
             charts_json=script_json(self._charts()),
             hashes=" ".join(map(script_hash, scripts)) or "'none'",
             scripts=list(map(Markup, scripts)),
@@ -85,7 +86,7 @@ class Pages:
     def markdown(self) -> bytes:
         """The page for a repository. Apostrophes, which escape nothing where no attribute stands, remain readable."""
         shared = self._shared("")
-        laid_out = self._laid_out(readme_sections(), shared)
+        laid_out = self._laid_out(readme_sections(self.sections), shared)
         text = environment().get_template("readme.md").render(shared, **laid_out)
         return text.replace("&#39;", "'").encode()
 
@@ -117,7 +118,7 @@ class Pages:
 
     def _of(self, section: Section, *, placed: bool) -> list[Picture]:
         """The pictures of a section's figures."""
-        chosen = [one for one in figures() if one.section == section.name and one.placed is placed]
+        chosen = [one for one in self.figures if one.section == section.name and one.placed is placed]
         return [picture for one in chosen for picture in self.pictures[one.name]]
 
     def _charts(self) -> dict[str, dict[str, Any]]:
