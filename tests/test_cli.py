@@ -17,7 +17,7 @@ from regulab.cli import app
 from regulab.cli.arguments import assembled_study
 from regulab.config import Data, Study, builtin_studies
 from regulab.errors import UserError
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from tests.samples import STUDY, epoch_record, finished_run, result
 
 REGULAB = Path(sys.executable).with_name("regulab")
@@ -348,14 +348,14 @@ class TestData:
         assert message in done.stderr
 
     def test_fetch_prints_the_paths(self, monkeypatch):
-        import regulab.data.fetch
+        import regulab.data.fetching.fetch
 
         def fetch(dataset, root, progress, tell):
             progress("a.gz", 1, None)
             progress("a.gz", 2, 2)
             return [root / dataset.name]
 
-        monkeypatch.setattr(regulab.data.fetch, "fetch", fetch)
+        monkeypatch.setattr(regulab.data.fetching.fetch, "fetch", fetch)
         done = invoke("data", "fetch", "mnist", "--data-root", "r")
         assert (done.exit_code, done.stdout, done.stderr) == (0, "r/mnist\n", "downloading a.gz\n")
 

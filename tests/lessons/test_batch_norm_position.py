@@ -7,7 +7,7 @@ from regulab.config import Model
 from regulab.lessons.batch_norm_position import LESSON
 from regulab.lessons.lesson import Answer
 from regulab.lessons.probing import outputs
-from regulab.models.block import Block
+from regulab.models.layers.block import Block
 from regulab.models.norms.batch import BATCH
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE

@@ -16,7 +16,7 @@ from regulab.lessons.dropout import (
 )
 from regulab.lessons.dropout_figures import mosaic
 from regulab.lessons.lesson import Answer
-from regulab.models.dropout import Dropout
+from regulab.models.layers.dropout import Dropout
 from regulab.models.norms.batch import BatchNorm
 from regulab.streams import Streams
 

@@ -8,10 +8,10 @@ from torch import nn
 from regulab.lessons.early_stopping import IMPATIENT, LESSON, PATIENCE, restored, stopped_as_told
 from regulab.lessons.lesson import Answer
 from regulab.progress import Silent
-from regulab.store import RunDirectory
-from regulab.training.loop import Voyage
+from regulab.run_directory.writing import RunDirectory
+from regulab.training.loop import FleetTraining
 from regulab.training.planning import FleetPlan
-from tests.training.material import material_of, runs_of, study_of, validation_of
+from tests.training.setup import material_of, runs_of, study_of, validation_of
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 NOT_SHOWN = Answer.NOT_SHOWN
@@ -64,14 +64,14 @@ def test_training_goes_back_to_the_best_epoch(tmp_path):
     study = study_of(
         arms, train={"epochs": 8, "batch_size": 16, "optimizer": {"lr": 0.3}, "schedule": "constant"}
     )
-    material, runs, validation = material_of(study, images=40), runs_of(study), validation_of(study)
+    setup, runs, validation = material_of(study, images=40), runs_of(study), validation_of(study)
     plan = FleetPlan(0, tuple((run.arm, run.seed) for run in runs), "fleet", "", "fp32", 1)
     resolved = study.model_copy(update={"resolved": {}})
     with RunDirectory.open(tmp_path / "run", resolved, fresh=True) as store:
-        trained = Voyage(plan, material, runs, validation, store).train(Silent())
-    images = material.preprocessing.normalize(material.preprocessing.to_unit(validation.pixels))
+        trained = FleetTraining(plan, setup, runs, validation, store).train(Silent())
+    images = setup.preprocessing.normalize(setup.preprocessing.to_unit(validation.pixels))
     for run, log, weights in zip(runs, trained.logs, trained.weights, strict=True):
-        module = material.module(run)
+        module = setup.module(run)
         module.load_state_dict(dict(weights))
         wanted = min(log.val_losses) if run.arm == "stopped" else log.val_losses[-1]
         assert restored(module, images, validation.labels) == pytest.approx(wanted, rel=1e-5)

@@ -22,7 +22,8 @@ from regulab.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from regulab.data import Dataset
     from regulab.lessons.lesson import Lesson
-    from regulab.models.parts import Net, Norm
+    from regulab.models.net import Net
+    from regulab.models.norm import Norm
     from regulab.techniques.technique import Technique
 
 

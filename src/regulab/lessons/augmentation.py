@@ -21,7 +21,7 @@ from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 from regulab.statistics.intervals import mean_interval
 from regulab.techniques.augmentation import Augmentation
-from regulab.training.crew import Material, Run
+from regulab.training.setup import Run, Setup
 
 FEW, TIMES = 100, 4  # images to train on; how many times more the reference has
 BATCH = 32
@@ -70,19 +70,17 @@ class Evidence:
     angles: Mapping[str, NDArray[np.float32]]  # arm -> (epochs shown, M) degrees, counter-clockwise
 
 
-def seen_in_training(
-    material: Material, run: Run, epoch: int, indices: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def seen_in_training(setup: Setup, run: Run, epoch: int, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Training images ``(M, C, H, W)`` in [0, 1] as a run with augmentation saw them in an epoch, and their angles.
 
     From the draws of the run's own stream; before normalization. ``indices`` are places in the training part.
     The angles ``(M,)`` are in degrees, counter-clockwise.
     """
     chosen = torch.tensor(indices)
-    unit = material.preprocessing.to_unit(material.train.pixels.cpu()[chosen])
+    unit = setup.preprocessing.to_unit(setup.images.pixels.cpu()[chosen])
     settings = next(t for t in run.techniques if isinstance(t, Augmentation))
-    stream = material.streams(run.seed, run.arm).generator("augmentation", epoch=epoch)
-    draws = torch.from_numpy(draw(stream, len(material.train)))[chosen]
+    stream = setup.streams(run.seed, run.arm).generator("augmentation", epoch=epoch)
+    draws = torch.from_numpy(draw(stream, len(setup.images)))[chosen]
     return augment(unit, draws, settings), (2 * draws[:, ROTATION] - 1) * settings.rotate
 
 
@@ -169,7 +167,7 @@ def _evidence(
     classes = len(trial.splits.class_names)
     indices = [int(np.flatnonzero(labels == wanted % classes)[0]) for wanted in (2, 4, 6)]
     seen = {
-        arm: [seen_in_training(trial.material, trial.run(arm, 0), epoch, indices) for epoch in EPOCHS_SHOWN]
+        arm: [seen_in_training(trial.setup, trial.run(arm, 0), epoch, indices) for epoch in EPOCHS_SHOWN]
         for arm in (BOTH, ANY)
     }
     return Evidence(

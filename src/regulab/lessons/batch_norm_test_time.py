@@ -127,7 +127,7 @@ def _measure(laboratory: Laboratory) -> Measured:
         }
     )
     x, labels = trial.images("test", TEST_IMAGES)
-    preprocessing = trial.material.preprocessing
+    preprocessing = trial.setup.preprocessing
     unit = x * preprocessing.deviation + preprocessing.mean
     versions = [preprocessing.normalize(shifted(unit, shift)) for shift in SHIFTS]
     seeds = [_one_seed(trial, seed, versions, labels) for seed in trial.study.seeds]

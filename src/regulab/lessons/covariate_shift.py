@@ -171,10 +171,10 @@ Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int
 def _watch_crew(aboard: Aboard) -> Parts:
     """Loss ``(R, epochs)``, quantiles ``(R, probes, C, 5)``, deviations ``(R, probes, C)``, steps an epoch."""
     x, _ = aboard.images("train", PROBED)
-    runs = range(len(aboard.crew.runs))
+    runs = range(len(aboard.trainer.runs))
     losses, probes = [], []
     for epoch in range(1, EPOCHS + 1):
-        losses.append(aboard.crew.train_epoch(epoch).loss.cpu().numpy())
+        losses.append(aboard.trainer.train_epoch(epoch).loss.cpu().numpy())
         probes.append([_probe(aboard, position, x, epoch) for position in runs])
     quantiles = np.array([[probe[0] for probe in row] for row in probes]).swapaxes(0, 1)
     deviation = np.array([[probe[1] for probe in row] for row in probes]).swapaxes(0, 1)
@@ -186,7 +186,7 @@ def _probe(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Quantiles ``(C, 5)`` and deviations ``(C,)`` of what enters the ReLU, in training mode."""
     module: nn.Module = aboard.module(position).train()
-    streams = aboard.material.streams(aboard.crew.runs[position].seed)
+    streams = aboard.setup.streams(aboard.trainer.runs[position].seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(streams.generator("probe", epoch=epoch).bit_generator.random_raw() >> 1))
         values = outputs(module, [LAYER], x)[LAYER].transpose(0, 1).flatten(1).double().numpy()

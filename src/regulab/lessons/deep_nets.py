@@ -129,7 +129,7 @@ def _train(
     laboratory: Laboratory, norm: str, depth: int, rate: float, seeds: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Epochs to the target and the highest accuracy of an epoch, each ``(S,)``."""
-    crew = laboratory.aboard(
+    trainer = laboratory.aboard(
         {
             "name": "deep-nets",
             "model": {"name": "deep", "depth": depth, "norm": norm, "dropout": 0},
@@ -143,10 +143,10 @@ def _train(
             "arms": {norm: {}},
             **few_images(laboratory, 1000),
         }
-    ).crew
+    ).trainer
     history = np.zeros((0, seeds))
     for epoch in range(1, EPOCHS + 1):
-        history = np.vstack([history, crew.train_epoch(epoch).accuracy.cpu().numpy()])
+        history = np.vstack([history, trainer.train_epoch(epoch).accuracy.cpu().numpy()])
         if epoch >= GIVEN_UP_AT and np.all(history.max(0) < GIVEN_UP_BELOW):
             break
     return epochs_to(TARGET, history), history.max(0)

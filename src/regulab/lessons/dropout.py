@@ -14,7 +14,7 @@ from regulab.lessons.dropout_figures import DRAWS_SHOWN, Evidence, Expectation, 
 from regulab.lessons.laboratory import Laboratory, Trial
 from regulab.lessons.lesson import UNDECIDED, Answer, Claim, Lesson, Measured, Number, Table, Values, graded
 from regulab.lessons.pairs import interval_text, words
-from regulab.models.dropout import Dropout, DropoutDraws
+from regulab.models.layers.dropout import Dropout, DropoutDraws
 from regulab.models.norms.batch import BatchNorm
 from regulab.streams import Streams
 

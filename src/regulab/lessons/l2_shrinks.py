@@ -12,7 +12,7 @@ from regulab.lessons.l2_figures import Evidence, draw
 from regulab.lessons.laboratory import Laboratory, Trial
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, Values, graded
 from regulab.lessons.linear import Array, Regression, diabetes, ridge_path
-from regulab.training.crew import weight_names
+from regulab.models.parameters import weight_names
 
 SAME = 0.01  # factors that differ by less are the same
 EXACT = 1e-8  # what float64 may leave of an equality, generously

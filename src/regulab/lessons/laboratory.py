@@ -22,15 +22,16 @@ from regulab.data.splits import Splits
 from regulab.files import file_name
 from regulab.preparation import findings, prepare
 from regulab.progress import Progress, Silent
-from regulab.reading import read_records
 from regulab.records import StudyRecords
+from regulab.run_directory.reading import read_records
+from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import Comparison, compare
-from regulab.store import RunDirectory
 from regulab.study import train_missing
 from regulab.training.batches import ImageTensors
-from regulab.training.crew import Crew, Material, Run
-from regulab.training.loop import make_crew
+from regulab.training.loop import make_trainer
 from regulab.training.planning import choose_engine
+from regulab.training.setup import Run, Setup
+from regulab.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -79,23 +80,23 @@ class Laboratory:
             f"{study.name}: arms {len(arms)} × seeds {len(study.seeds)} × epochs {study.train.epochs}"
         )
         splits = load(study.data, study.protocol, self.data_root)
-        material = prepare(study, splits, self.device)
+        setup = prepare(study, splits, self.device)
         directory = self.scratch / file_name(study.name)
-        resolved = study.model_copy(update={"resolved": findings(study, splits, material)})
+        resolved = study.model_copy(update={"resolved": findings(study, splits, setup)})
         with RunDirectory.open(directory, resolved, fresh=True) as store:
-            train_missing(store, material, arms, splits, self.device, Silent())
-        return Trial(study, directory, material, splits, read_records(directory))
+            train_missing(store, setup, arms, splits, self.device, Silent())
+        return Trial(study, directory, setup, splits, read_records(directory))
 
     def aboard(self, content: Mapping[str, Any]) -> Aboard:
         """The runs of a study of one architecture as a fleet that the lesson steers itself, epoch by epoch."""
         study = self.study(content)
         splits = load(study.data, study.protocol, self.data_root)
-        material = prepare(study, splits, self.device)
+        setup = prepare(study, splits, self.device)
         arms = techniques.arms_of(study)
         runs = [Run(arm, seed, arms[arm]) for seed in study.seeds for arm in arms]
-        assert len(material.architectures) == 1, "one fleet, one architecture"
-        engine, _ = choose_engine(material, [material.module(run) for run in runs[:2]])
-        return Aboard(study, material, splits, make_crew(engine, material, runs))
+        assert len(setup.architectures) == 1, "one fleet, one architecture"
+        engine, _ = choose_engine(setup, [setup.module(run) for run in runs[:2]])
+        return Aboard(study, setup, splits, make_trainer(engine, setup, runs))
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Trial:
 
     study: Study
     directory: Path
-    material: Material
+    setup: Setup
     splits: Splits
     records: StudyRecords
 
@@ -136,40 +137,40 @@ class Trial:
 
     def module(self, arm: str, seed: int) -> nn.Module:
         """The trained network of a run, in inference mode, on the CPU in float32."""
-        module = self.material.module(self.run(arm, seed)).cpu()
+        module = self.setup.module(self.run(arm, seed)).cpu()
         path = self.directory / "weights" / file_name(arm) / f"seed-{seed}.safetensors"
         module.load_state_dict(load_file(path))
         return module.eval()
 
     def images(self, part: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """Normalized images ``(N, C, H, W)`` and labels ``(N,)`` of ``train``, ``validation`` or ``test``."""
-        return normalized(self.material, self.splits, part, count)
+        return normalized(self.setup, self.splits, part, count)
 
 
 @dataclass(frozen=True)
 class Aboard:
-    """A crew that a lesson steers: ``crew.train_epoch(epoch)``, then probes of `module`."""
+    """A trainer that a lesson steers: ``trainer.train_epoch(epoch)``, then probes of `module`."""
 
     study: Study
-    material: Material
+    setup: Setup
     splits: Splits
-    crew: Crew
+    trainer: Trainer
 
     def module(self, position: int) -> nn.Module:
-        """The present network of the run at a position in ``crew.runs``, on the CPU in float32."""
-        module = self.material.module(self.crew.runs[position]).cpu()
-        weights = self.crew.weights()
+        """The present network of the run at a position in ``trainer.runs``, on the CPU in float32."""
+        module = self.setup.module(self.trainer.runs[position]).cpu()
+        weights = self.trainer.weights()
         module.load_state_dict({name: tensor[position].detach().cpu() for name, tensor in weights.items()})
         return module
 
     def images(self, part: str, count: int | None = None) -> tuple[Tensor, Tensor]:
         """As `Trial.images`."""
-        return normalized(self.material, self.splits, part, count)
+        return normalized(self.setup, self.splits, part, count)
 
 
-def normalized(material: Material, splits: Splits, part: str, count: int | None) -> tuple[Tensor, Tensor]:
+def normalized(setup: Setup, splits: Splits, part: str, count: int | None) -> tuple[Tensor, Tensor]:
     """Images of a part as the network sees them in inference, the first ``count`` of them."""
     images = splits.open_test() if part == "test" else getattr(splits, part)
     tensors = ImageTensors.of(images, torch.device("cpu"))
-    unit = material.preprocessing.to_unit(tensors.pixels[:count])
-    return material.preprocessing.normalize(unit), tensors.labels[:count]
+    unit = setup.preprocessing.to_unit(tensors.pixels[:count])
+    return setup.preprocessing.normalize(unit), tensors.labels[:count]

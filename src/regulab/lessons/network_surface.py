@@ -128,7 +128,7 @@ def _measure(laboratory: Laboratory) -> Measured:
         numbers=numbers,
         evidence=Evidence(lines, planes),
         conditions=(
-            f"deep with 3 blocks on {len(trial.material.train):,} training images of {laboratory.dataset},"
+            f"deep with 3 blocks on {len(trial.setup.images):,} training images of {laboratory.dataset},"
             f" {trial.study.train.epochs} epochs, {SEEDS} seeds, batch norm in all arms but “no norm”; L1"
             f" λ = {ARMS['L1']['l1']:g}, L2 λ = {ARMS['L2']['l2']:g}. Losses over the first {images}"
             " images of each part, in inference mode with running averages unless it says batch"

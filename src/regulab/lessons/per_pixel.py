@@ -86,7 +86,7 @@ def _measure(laboratory: Laboratory) -> Measured:
         for arm, normalize in NORMALIZE.items()
     }
     splits = trials[CHANNEL].splits
-    by_arm = {arm: trial.material.preprocessing for arm, trial in trials.items()}
+    by_arm = {arm: trial.setup.preprocessing for arm, trial in trials.items()}
     lost = {arm: _lost(trial, arm) for arm, trial in trials.items()}
     accuracy = {arm: trial.results(arm, "test_accuracy") for arm, trial in trials.items()}
     maps = Maps.of(splits.train, by_arm[CHANNEL], by_arm[PIXEL])
@@ -137,7 +137,7 @@ def _lost(trial: Trial, arm: str) -> Array:
     for seed in trial.study.seeds:
         module = trial.module(arm, seed)
         clean, disturbed = (
-            _accuracy(module, trial.material.preprocessing, Images(pixels, images.labels))
+            _accuracy(module, trial.setup.preprocessing, Images(pixels, images.labels))
             for pixels in (images.pixels, stray)
         )
         lost.append(clean - disturbed)

@@ -21,9 +21,9 @@ from regulab.errors import UserError
 from regulab.files import json_bytes, write_whole
 from regulab.lessons.laboratory import Laboratory
 from regulab.lessons.lesson import Answer, Claim, Lesson, Measured, Number, Table, overall
-from regulab.reading import read_json_as, read_text
 from regulab.reporting.figures import render, with_palette
 from regulab.reporting.theme import THEMES
+from regulab.run_directory.reading import read_json_as, read_text
 from regulab.training.environment import processor
 
 

@@ -142,7 +142,7 @@ def _measure(laboratory: Laboratory) -> Measured:
             f"{IMAGES} training images of {laboratory.dataset}, λ = {STRENGTH:g}, float64. Sigmoid units:"
             f" η = {UNIT_RATE:g}. Optimizers: softmax regression, {OPTIMIZER_STEPS} full-batch steps, η ="
             f" {SGD_RATE:g} (SGD) and {ADAM_RATE:g} (Adam). Norms and effective rates: cnn10k,"
-            f" {aboard.study.train.epochs} epochs of {len(aboard.material.train):,} images, SGD with η ="
+            f" {aboard.study.train.epochs} epochs of {len(aboard.setup.images):,} images, SGD with η ="
             f" {TRAINING_RATE:g} and momentum 0.9, {SEEDS} seeds."
         ),
         findings=_findings(values),
@@ -287,8 +287,8 @@ def _train(aboard: Aboard) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     squares = []
     for epoch in range(aboard.study.train.epochs + 1):
         if epoch:
-            aboard.crew.train_epoch(epoch)
-        weights = aboard.crew.weights()
+            aboard.trainer.train_epoch(epoch)
+        weights = aboard.trainer.weights()
         squares.append(
             torch.stack([weights[n].detach().double().flatten(1).square().sum(1) for n in names]).cpu()
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 from regulab.files import file_name, json_bytes
-from regulab.reading import WEIGHT_COUNTS
 from regulab.records import StudyRecords
 from regulab.reporting import curves, galleries, naming, page, weights
 from regulab.reporting.figures import render
@@ -15,6 +14,7 @@ from regulab.reporting.latex import latex_table
 from regulab.reporting.mistakes import select
 from regulab.reporting.tables import rows
 from regulab.run_directory.places import write_inside
+from regulab.run_directory.reading import WEIGHT_COUNTS
 from regulab.statistics import compare
 
 Write = Callable[[Path, bytes], None]

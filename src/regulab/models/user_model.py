@@ -18,7 +18,8 @@ from regulab.errors import UserError
 from regulab.models import sources
 from regulab.models.attributes import as_text
 from regulab.models.guard import guarded, words_of
-from regulab.models.parts import Net, Norm
+from regulab.models.net import Net
+from regulab.models.norm import Norm
 
 WHERE = sources.WHERE
 REPEATABLE = (
@@ -38,12 +39,12 @@ STATE = (
 OFFERED = "in_channels, classes, norm, norm_position, depth and dropout"
 
 
-def is_own(name: str) -> bool:
+def is_user_model(name: str) -> bool:
     """Whether a model's name points into a file."""
     return ".py:" in name
 
 
-def own_net(name: str) -> Net:
+def user_net(name: str) -> Net:
     """The net that ``FILE.py:NAME`` names: an `nn.Module` class, or a function that returns a module.
 
     It is called with those of ``in_channels``, ``classes``, ``norm`` (a function from a number of channels
@@ -73,7 +74,7 @@ def own_net(name: str) -> Net:
     )
 
 
-def own_sources(name: str) -> dict[str, bytes]:
+def user_sources(name: str) -> dict[str, bytes]:
     """The file that a net's name points into, first, and those of its folder that it imports, by relative path."""
     file = Path(name.rpartition(":")[0])
     found = sources.sources(file)

@@ -8,13 +8,13 @@ import pytest
 
 import regulab.study
 from regulab.config import Study, build_study
-from regulab.deciding import check_limit, first_seeds
 from regulab.errors import UserError
 from regulab.progress import Silent
 from regulab.records import DIVERGED
+from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
-from regulab.store import read_records
 from regulab.training import planning
+from regulab.until_decided import check_limit, first_seeds
 from tests.samples import epoch_record, result
 
 
@@ -37,7 +37,7 @@ class Trainer:
     def __init__(self, effect, last=0):
         self.effect, self.last, self.runs = effect, last, 0
 
-    def __call__(self, store, material, arms, splits, device, progress):
+    def __call__(self, store, setup, arms, splits, device, progress):
         store.write_environment({})
         results, trained = list(store.read_results()), 0
         done = {(r.arm, r.seed) for r in results}

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.class_folders import ImageFiles
 from regulab.data.dataset import Images
-from regulab.data.image_levels import DEEP, DEEP_COLOUR, FLOATING, Levels, read_levels
-from regulab.data.level_range import LevelRange, crowding, find_range
+from regulab.data.formats.class_folders import ImageFiles
+from regulab.data.formats.image_levels import DEEP, DEEP_COLOUR, FLOATING, Levels, read_levels
+from regulab.data.formats.level_range import LevelRange, crowding, find_range
 from regulab.data.regular_file import most_bytes
 from regulab.errors import UserError
 

@@ -11,7 +11,7 @@ from regulab.config import Train
 from regulab.training.schedules import learning_rate
 
 
-class Clock(Protocol):
+class StepCounter(Protocol):
     """``position`` counts an epoch's steps from 0, ``t`` those of all epochs from 1; ``lr`` is a step's rate."""
 
     @property
@@ -25,13 +25,13 @@ class Clock(Protocol):
         """Goes to the start of an epoch, counted from 1."""
         ...
 
-    def tick(self) -> None:
+    def advance(self) -> None:
         """Goes to the next step."""
         ...
 
 
-class HostClock:
-    """A clock of plain numbers."""
+class HostStepCounter:
+    """A step counter of plain numbers."""
 
     def __init__(self, train: Train, steps: int) -> None:
         self._train, self._steps = train, steps
@@ -48,12 +48,12 @@ class HostClock:
     def begin(self, epoch: int) -> None:
         self.position, self._first = 0, (epoch - 1) * self._steps
 
-    def tick(self) -> None:
+    def advance(self) -> None:
         self.position += 1
 
 
-class DeviceClock:
-    """A clock of scalars on a device, always the same ones, so that a step recorded once goes through all steps.
+class DeviceStepCounter:
+    """A step counter of scalars on a device, always the same ones, so that a step captured once goes through all steps.
 
     Rates are float64: as scalars they then round as a Python number does.
     """
@@ -83,5 +83,5 @@ class DeviceClock:
         self._first.fill_(first)
         self._position.zero_()
 
-    def tick(self) -> None:
+    def advance(self) -> None:
         self._position += 1

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from regulab.config import Train
-from regulab.training.clock import DeviceClock, HostClock
-from regulab.training.crew import evaluate
+from regulab.training.evaluate import evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.machine import Machine, choose_machine
-from tests.training.material import CPU, RESIDENT, material_of, runs_of, study_of
+from regulab.training.step_counter import DeviceStepCounter, HostStepCounter
+from tests.training.setups import CPU, ON_DEVICE, runs_of, setup_of, study_of
 from tests.training.test_fleet import ARMS, OPTIMIZERS, SCHEDULES
 from tests.training.watch import META, only_on
 
-CUDA = Machine(torch.device("cuda"), torch.float32, resident=True)
+CUDA = Machine(torch.device("cuda"), torch.float32, on_device=True)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
@@ -29,18 +29,18 @@ def exact():
 
 
 def test_steps_are_recorded_only_where_everything_is_on_the_device():
-    fleet = fleet_of(RESIDENT, OPTIMIZERS[0])
+    fleet = fleet_of(ON_DEVICE, OPTIMIZERS[0])
     recordable = {}
-    for resident, device in ((True, "cuda"), (False, "cuda"), (True, "cpu")):
-        machine = replace(RESIDENT, device=torch.device(device), resident=resident)
-        fleet._material = replace(fleet._material, machine=machine)
-        recordable[resident, device] = fleet._recordable()
+    for on_device, device in ((True, "cuda"), (False, "cuda"), (True, "cpu")):
+        machine = replace(ON_DEVICE, device=torch.device(device), on_device=on_device)
+        fleet._setup = replace(fleet._setup, machine=machine)
+        recordable[on_device, device] = fleet._graphable()
     assert recordable == {(True, "cuda"): True, (False, "cuda"): False, (True, "cpu"): False}
 
 
 def test_a_fleet_is_gone_when_nobody_holds_it():
     """Its graph holds the memory of a whole step."""
-    fleet = fleet_of(RESIDENT, OPTIMIZERS[0])
+    fleet = fleet_of(ON_DEVICE, OPTIMIZERS[0])
     fleet.train_epoch(1)
     gone = weakref.ref(fleet)
     gc.disable()
@@ -58,7 +58,7 @@ def fleet_of(machine, optimizer, **more):
         model={"dropout": 0.1},
         **more,
     )
-    return Fleet(material_of(study, machine=machine), runs_of(study))
+    return Fleet(setup_of(study, machine=machine), runs_of(study))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
@@ -75,10 +75,10 @@ def test_after_its_first_step_an_epoch_needs_nothing_of_the_host_and_reads_nothi
 
 def test_evaluation_takes_everything_from_the_device():
     fleet = fleet_of(META, OPTIMIZERS[0])
-    material = fleet._material
-    loss, predicted, confidence = evaluate(fleet, material.train, material.preprocessing)
+    setup = fleet._setup
+    loss, predicted, confidence = evaluate(fleet, setup.images, setup.preprocessing)
     assert loss.shape == fleet.penalties().shape == (len(fleet.runs),)
-    assert predicted.shape == confidence.shape == (len(material.train), len(fleet.runs))
+    assert predicted.shape == confidence.shape == (len(setup.images), len(fleet.runs))
 
 
 def test_the_watch_notices_what_it_must():
@@ -98,14 +98,14 @@ def test_the_watch_notices_what_it_must():
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_clocks_of_host_and_device_train_alike(optimizer):
+def test_counters_of_host_and_device_train_alike(optimizer):
     """Without dropout, whose draws differ: rates, steps and batches do not. Adam divides by a scalar in two ways."""
     arms = {name: {**arm, "dropout": 0} for name, arm in ARMS.items()}
     schedule = SCHEDULES[optimizer["name"]]
     study = study_of(arms, train={"optimizer": optimizer, "schedule": schedule})
     weights = []
-    for resident in (False, True):
-        fleet = Fleet(material_of(study, machine=replace(RESIDENT, resident=resident)), runs_of(study))
+    for on_device in (False, True):
+        fleet = Fleet(setup_of(study, machine=replace(ON_DEVICE, on_device=on_device)), runs_of(study))
         for epoch in (1, 2):
             fleet.train_epoch(epoch)
         weights.append(fleet.weights())
@@ -116,25 +116,25 @@ def test_clocks_of_host_and_device_train_alike(optimizer):
 
 
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one_cycle"])
-def test_both_clocks_tell_the_same(schedule):
+def test_both_counters_tell_the_same(schedule):
     train = Train(epochs=3, schedule={"name": schedule})
-    host, device = HostClock(train, 4), DeviceClock(train, 4, CPU)
+    host, device = HostStepCounter(train, 4), DeviceStepCounter(train, 4, CPU)
     for epoch in (1, 3):
-        for clock in (host, device):
-            clock.begin(epoch)
+        for counter in (host, device):
+            counter.begin(epoch)
         for position in range(4):
             assert host.position == device.position == position
             assert host.t == device.t == 4 * (epoch - 1) + position + 1
             assert host.lr == device.lr.item()
-            host.tick()
-            device.tick()
+            host.advance()
+            device.advance()
 
 
 @needs_cuda
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_recorded_steps_train_as_the_steps_themselves(optimizer):
     """Float32 on the GPU, replayed, against float64 on the processor: the same draws, the same images."""
-    on_gpu, exact = fleet_of(CUDA, optimizer), fleet_of(RESIDENT, optimizer)
+    on_gpu, exact = fleet_of(CUDA, optimizer), fleet_of(ON_DEVICE, optimizer)
     for epoch in (1, 2):
         ours, theirs = on_gpu.train_epoch(epoch), exact.train_epoch(epoch)
         torch.testing.assert_close(ours.loss.cpu(), theirs.loss, rtol=1e-3, atol=1e-4)
@@ -151,7 +151,7 @@ def test_a_gpu_repeats_itself_to_the_bit_and_runs_may_leave():
     for _ in range(2):
         fleet = fleet_of(replace(CUDA, activations=torch.bfloat16), OPTIMIZERS[1])
         fleet.train_epoch(1)
-        fleet.keep([0, 2, 5])
+        fleet.select([0, 2, 5])
         fleet.train_epoch(2)
         weights.append(fleet.weights())
     for name, value in weights[0].items():
@@ -169,5 +169,5 @@ def test_an_epoch_does_not_wait_for_the_gpu():
             fleet._train_step()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert fleet._clock.position == fleet._batches.steps
-    assert fleet._tally.loss.isfinite().all()
+    assert fleet._counter.position == fleet._batches.steps
+    assert fleet._sums.loss.isfinite().all()

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab.config import Model
-from regulab.models.dropout import Dropout
-from regulab.models.parts import Norm
+from regulab.models.layers.dropout import Dropout
+from regulab.models.norm import Norm
 
 
 class Block(nn.Module):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.decoding import suffixes
+from regulab.data.formats.decoding import suffixes
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.data.regular_file import reason
 from regulab.errors import UserError

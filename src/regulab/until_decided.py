@@ -16,10 +16,10 @@ from regulab.errors import UserError
 from regulab.looking import remember_earlier_verdict, seen
 from regulab.progress import Progress
 from regulab.records import FIXED, SEQUENTIAL, Look
+from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import Comparison, compare
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.verdicts import ALPHA
-from regulab.store import RunDirectory, read_records
 from regulab.wording import quoted
 
 

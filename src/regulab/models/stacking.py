@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.block import HeConv2d
-from regulab.models.dropout import Dropout, inverse_keep, threshold
+from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.dropout import Dropout, inverse_keep, threshold
 from regulab.models.norms.batch import BatchNorm
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.records import RESULT_COLUMNS, Mistakes
-from regulab.store import RunDirectory, file_name, read_records
+from regulab.run_directory.writing import RunDirectory, file_name, read_records
 from tests.samples import STUDY, diverged, epoch_record, finished_run, predictions, result
 
 HOSTILE = ("../x", "a/b", "CON", "🦉 owl", "x" * 100, 'quo"te,comma; line', "<script>")
@@ -228,7 +228,7 @@ import os, signal, sys
 from pathlib import Path
 import regulab.files
 from tests.samples import STUDY, epoch_record
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 import numpy as np
 
 directory = RunDirectory.open(Path(sys.argv[1]), STUDY, fresh=False)

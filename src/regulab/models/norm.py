@@ -1,4 +1,4 @@
-"""What a folder of nets or norms registers."""
+"""What a file of `regulab.models.norms` registers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
-
-from regulab.config import Model
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,17 +23,3 @@ class Norm:
     build: Callable[[int], nn.Module]
     shifts: bool = True
     stacks: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Net:
-    """A network: ``build(in_channels, classes, norm, model)`` makes a module ``(B, C, H, W) → (B, classes)``.
-
-    ``takes``: which of the model's choices mean anything to it.
-    """
-
-    name: str
-    summary: str
-    description: str
-    build: Callable[[int, int, Norm, Model], nn.Module]
-    takes: frozenset[str] = frozenset({"norm", "norm_position"})

@@ -23,14 +23,6 @@ from regulab.cells import guarded
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing
-from regulab.reading import (
-    environment_checksum,
-    read_environment,
-    read_predictions,
-    read_records,
-    read_study,
-    study_text,
-)
 from regulab.records import COMPLETED, RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result
 from regulab.run_directory.arrays import Array, has_whole_weights
 from regulab.run_directory.checkpoints import checkpoint_bytes, dense, read_checkpoint
@@ -48,7 +40,7 @@ from regulab.run_directory.names import (
     RESULTS,
     STUDY,
     checkpoint_path,
-    is_own,
+    is_user_model,
     predictions_path,
     weights_path,
 )
@@ -64,6 +56,14 @@ from regulab.run_directory.places import (
     remove_temporaries,
     status_of,
     write_inside,
+)
+from regulab.run_directory.reading import (
+    environment_checksum,
+    read_environment,
+    read_predictions,
+    read_records,
+    read_study,
+    study_text,
 )
 from regulab.run_directory.rows import (
     FLEETS_ADAPTER,
@@ -363,7 +363,7 @@ def _is_run_directory(path: Path) -> bool:
 def _others(path: Path) -> Iterator[Path]:
     """Files with a name of regulab's that tell whether a study was run here."""
     for place in own_places(path):
-        own = is_own(place.relative_to(path).as_posix()) and not TEMPORARY.fullmatch(place.name)
+        own = is_user_model(place.relative_to(path).as_posix()) and not TEMPORARY.fullmatch(place.name)
         if own and place.name not in (STUDY, EMPTYING, LOCK):
             yield place
 

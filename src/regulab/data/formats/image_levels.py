@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from regulab.data.decoding import has_more_frames, opened
+from regulab.data.formats.decoding import has_more_frames, opened
 from regulab.errors import UserError
 
 EIGHT = "8-bit levels"

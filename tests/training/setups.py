@@ -13,15 +13,15 @@ from regulab.config import Study, build_study
 from regulab.data import load
 from regulab.data.preprocessing import fit
 from regulab.training.batches import ImageTensors
-from regulab.training.crew import Material, Run
 from regulab.training.kernels.build import library
 from regulab.training.machine import Machine
+from regulab.training.setup import Run, Setup
 
 CPU = torch.device("cpu")
 FLOAT32 = Machine(CPU, torch.float32)
 FUSED = Machine(CPU, torch.float32, kernels=library(torch.float32) is not None)
 FLOAT64 = Machine(CPU, torch.float64, parameters=torch.float64)
-RESIDENT = Machine(CPU, torch.float64, parameters=torch.float64, resident=True)  # as on a GPU
+ON_DEVICE = Machine(CPU, torch.float64, parameters=torch.float64, on_device=True)  # as on a GPU
 NOTEBOOK_NET = f"{Path(__file__).parents[2] / 'benchmarks' / 'peers' / 'notebook_style.py'}:Net"
 
 
@@ -31,10 +31,10 @@ def study_of(arms: Mapping[str, Any], **more: Any) -> Study:
     return build_study({**content, **more})
 
 
-def material_of(study: Study, images: int = 150, machine: Machine = FLOAT32) -> Material:
+def setup_of(study: Study, images: int = 150, machine: Machine = FLOAT32) -> Setup:
     splits = load(study.data, study.protocol, Path("nowhere"))
     train = splits.train.take(range(images))
-    return Material(
+    return Setup(
         study, ImageTensors.of(train, machine.device), fit(train, "dataset"), len(splits.class_names), machine
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from regulab.data.patience import Patience
+from regulab.data.fetching.patience import Patience
 
 
 def opener(patience: Patience) -> urllib.request.OpenerDirector:

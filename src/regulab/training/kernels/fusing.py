@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regulab.models.block import Block
+from regulab.models.layers.block import Block
+from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
 from regulab.training.kernels.between import Between, Convolved, Drops, convolves, infer
 from regulab.training.kernels.build import library
-from regulab.training.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from regulab import models
 from regulab.errors import UserError
 from regulab.models.attributes import COMMON, Attributes
-from regulab.models.dropout import DropoutDraws
 from regulab.models.generators import keyed_generators
 from regulab.models.guard import guarded, words_of
-from regulab.models.own import REPEATABLE, shared_state
+from regulab.models.layers.dropout import DropoutDraws
+from regulab.models.user_model import REPEATABLE, shared_state
 from regulab.streams import Streams
 from regulab.training.batches import images_per_step
-from regulab.training.crew import Material, Run
+from regulab.training.setup import Run, Setup
 from regulab.training.watching import Watched, bound, same_numbers, watch
 
 COUNTS = (8, 3, 1)  # images of a batch in inference: a last one of an evaluation may have any number
@@ -47,28 +47,28 @@ CURES = {  # by what torch says
 }
 
 
-def check_own(material: Material, run: Run) -> tuple[Watched, list[str]]:
+def check_user_model(setup: Setup, run: Run) -> tuple[Watched, list[str]]:
     """What forward passes did, and what a person should know; raises `UserError` where it could not train rightly."""
-    name = material.study.model.name
-    first, second = material.module(run), material.module(run)
+    name = setup.study.model.name
+    first, second = setup.module(run), setup.module(run)
     _refuse_shared(first, second, name)
     _refuse_unequal(first, second, name)
     if not any(p.requires_grad for p in first.parameters()):
         problem = "no parameter is trained" if any(True for _ in first.parameters()) else "no parameters"
         raise UserError(problem, expected="parameters that require gradients", where=f"model {name}")
-    device = material.machine.device
-    x = _repeated(material.first_images(CHECKED_IMAGES), CHECKED_IMAGES).to(device)
-    outputs = _in_inference(first.to(device), x, material.classes, name)
-    _in_training(material, run, x)
+    device = setup.machine.device
+    x = _repeated(setup.first_images(CHECKED_IMAGES), CHECKED_IMAGES).to(device)
+    outputs = _in_inference(first.to(device), x, setup.classes, name)
+    _in_training(setup, run, x)
     with fails(name, "the forward pass fails in training", x):
         watched = watch(first, x)
         before = shared_state(name)
         watch(first, x)
         after = shared_state(name)
     _refuse_unrepeatable(watched, before, after, name)
-    _refuse_other_outputs(outputs, _in_inference(second.to(device), x, material.classes, name), name)
-    material.refuse_other_process(run)
-    return watched, _notes(material, run, first, watched, outputs[0])
+    _refuse_other_outputs(outputs, _in_inference(second.to(device), x, setup.classes, name), name)
+    setup.refuse_other_process(run)
+    return watched, _notes(setup, run, first, watched, outputs[0])
 
 
 def _repeated(tensor: Tensor, count: int) -> Tensor:
@@ -229,12 +229,12 @@ def _refuse_unrepeatable(
         )
 
 
-def _in_training(material: Material, run: Run, x: Tensor) -> None:
+def _in_training(setup: Setup, run: Run, x: Tensor) -> None:
     """Two steps on a network of its own, as the plain loop takes them, on no more images than its batches have."""
-    name, machine = material.study.model.name, material.machine
-    module = material.module(run).to(x.device).train()
-    count = min(len(x), images_per_step(len(material.train), material.study.train.batch_size))
-    x, labels = x[:count], _repeated(material.train.labels[:count], count).to(x.device)
+    name, machine = setup.study.model.name, setup.machine
+    module = setup.module(run).to(x.device).train()
+    count = min(len(x), images_per_step(len(setup.images), setup.study.train.batch_size))
+    x, labels = x[:count], _repeated(setup.images.labels[:count], count).to(x.device)
     draws = DropoutDraws(Streams("check", 0))
     draws.bind(module)
     before = _shape_of(module)
@@ -246,7 +246,7 @@ def _in_training(material: Material, run: Run, x: Tensor) -> None:
             torch.autocast(x.device.type, machine.activations, enabled=machine.precision == "bf16"),
         ):
             y = module(x.clone())
-        y = scores(y, len(x), material.classes, name, " in training")
+        y = scores(y, len(x), setup.classes, name, " in training")
         if not y.requires_grad:
             raise UserError(
                 "the output in training has no gradient",
@@ -292,7 +292,7 @@ def _refuse_growth(before: Mapping[str, Any], after: Mapping[str, Any], name: st
         )
 
 
-def _notes(material: Material, run: Run, module: nn.Module, watched: Watched, y: Tensor) -> list[str]:
+def _notes(setup: Setup, run: Run, module: nn.Module, watched: Watched, y: Tensor) -> list[str]:
     """``y``: scores in inference."""
     notes = []
     if y.shape[1] > 1 and (y >= 0).all() and same_numbers(y.sum(1), torch.ones_like(y[:, 0])):
@@ -306,7 +306,7 @@ def _notes(material: Material, run: Run, module: nn.Module, watched: Watched, y:
         notes.append(f"the network {what} in inference{where}: measured again, its accuracies would differ")
     if watched.mixes:
         notes.append("in inference the scores of an image depend on the other images of its batch")
-    types = {str(p.dtype).removeprefix("torch.") for p in material.built(run).parameters()} - {"float32"}
+    types = {str(p.dtype).removeprefix("torch.") for p in setup.built(run).parameters()} - {"float32"}
     if types:
         notes.append(f"parameters of type {', '.join(sorted(types))} are trained in float32")
     hidden = _unregistered(module)
@@ -314,8 +314,8 @@ def _notes(material: Material, run: Run, module: nn.Module, watched: Watched, y:
         notes.append(
             f"layers in a Python list or dict are not trained (nn.ModuleList would make them): {_listed(hidden)}"
         )
-    other = material.module(replace(run, seed=run.seed + 1))
-    if models.weights_hash(other) == models.weights_hash(material.module(run)):
+    other = setup.module(replace(run, seed=run.seed + 1))
+    if models.weights_hash(other) == models.weights_hash(setup.module(run)):
         notes.append(
             "every seed starts from the same weights: seeds differ in order, augmentation and dropout only"
         )

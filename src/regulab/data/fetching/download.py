@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from regulab.data.fetching.opener import opener
+from regulab.data.fetching.patience import SLOWEST, Patience
 from regulab.data.names import visible
-from regulab.data.opener import opener
-from regulab.data.patience import SLOWEST, Patience
 from regulab.files import refusing
 
 CHUNK = 1 << 16

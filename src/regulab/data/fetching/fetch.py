@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from regulab.data.dataset import Dataset
-from regulab.data.download import TransferError, download, own_part
-from regulab.data.folder_lock import alone
+from regulab.data.fetching.download import TransferError, download, own_part
+from regulab.data.fetching.folder_lock import alone
+from regulab.data.fetching.remote_file import RemoteFile
 from regulab.data.regular_file import reason
-from regulab.data.remote_file import RemoteFile
 from regulab.errors import UserError
 from regulab.files import refusing
 

@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.class_folders import LAYOUT, ImageFiles, LeftOut, is_folder, list_images, visible_folders
 from regulab.data.dataset import Dataset, DatasetContent
-from regulab.data.image_files import read_test, read_training
+from regulab.data.formats.class_folders import (
+    LAYOUT,
+    ImageFiles,
+    LeftOut,
+    is_folder,
+    list_images,
+    visible_folders,
+)
+from regulab.data.formats.image_files import read_test, read_training
 from regulab.data.names import visible_list
 from regulab.data.roots import expanded
 from regulab.data.stratify import largest_part, stratified
