@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from regulab.cli import app
 from regulab.errors import UserError
 from regulab.lessons import lessons
-from regulab.lessons.lesson import Answer, graded, overall
-from regulab.lessons.telling import read_occasions, retell
+from regulab.lessons.kit.lesson import Answer, graded, overall
+from regulab.lessons.kit.run_lesson import read_occasions, retell
 
 PAGES = Path(__file__).parents[2] / "docs" / "lessons"
 HOLDS, IN_PART, NOT_HERE, NOT_SHOWN = Answer

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from regulab.lessons import lessons
-from regulab.lessons.laboratory import Laboratory
-from regulab.lessons.lesson import Answer
-from regulab.lessons.page import html, markdown
-from regulab.lessons.telling import tell
+from regulab.lessons.kit.laboratory import Laboratory
+from regulab.lessons.kit.lesson import Answer
+from regulab.lessons.kit.page import html, markdown
+from regulab.lessons.kit.run_lesson import tell
 from regulab.reporting.theme import THEMES
 
 LESSONS = lessons()

@@ -14,7 +14,7 @@ from regulab.errors import UserError
 from regulab.process import signals
 
 if TYPE_CHECKING:
-    from regulab.lessons.lesson import Lesson
+    from regulab.lessons.kit.lesson import Lesson
 
 ALL = "all"
 
@@ -43,10 +43,10 @@ def lesson(
     from regulab.data import data_root as found_root
     from regulab.files import refusing
     from regulab.lessons import lessons
-    from regulab.lessons.laboratory import Laboratory
-    from regulab.lessons.page import write_page
-    from regulab.lessons.printing import print_lesson
-    from regulab.lessons.telling import retell, tell
+    from regulab.lessons.kit.laboratory import Laboratory
+    from regulab.lessons.kit.page import write_page
+    from regulab.lessons.kit.run_lesson import retell, tell
+    from regulab.lessons.kit.terminal import print_lesson
     from regulab.terminal import output, progress_for
 
     chosen = _chosen(lessons(), name, image)

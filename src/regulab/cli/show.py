@@ -21,7 +21,7 @@ from regulab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from regulab.data import Dataset
-    from regulab.lessons.lesson import Lesson
+    from regulab.lessons.kit.lesson import Lesson
     from regulab.models.parts import Net, Norm
     from regulab.techniques.technique import Technique
 
