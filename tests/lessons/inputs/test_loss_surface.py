@@ -7,7 +7,7 @@ import pytest
 
 from regulab.lessons.inputs.loss_surface.experiment import centred, standardized, weight_ratio
 from regulab.lessons.inputs.loss_surface.lesson import LESSON
-from regulab.lessons.inputs.loss_surface.quadratic import Bowl, largest_stable_rate, predicted_steps
+from regulab.lessons.inputs.loss_surface.quadratic import Quadratic, largest_stable_rate, predicted_steps
 from regulab.lessons.kit.lesson import Answer
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
@@ -64,7 +64,7 @@ def features(seed):
 def test_bisection_over_descents_finds_two_over_the_largest_curvature(seed):
     X, y = features(seed)
     for inputs in (centred(X), standardized(X)):
-        bowl = Bowl.of(inputs, centred(y))
+        bowl = Quadratic.of(inputs, centred(y))
         assert largest_stable_rate(bowl) == pytest.approx(2 / np.linalg.eigvalsh(bowl.hessian)[1], rel=2e-3)
 
 
@@ -72,15 +72,15 @@ def test_bisection_over_descents_finds_two_over_the_largest_curvature(seed):
 def test_normalizing_leaves_the_correlation_alone_in_the_condition_number(seed):
     X, y = features(seed)
     r = abs(np.corrcoef(X.T)[0, 1])
-    condition = Bowl.of(standardized(X), centred(y)).condition
+    condition = Quadratic.of(standardized(X), centred(y)).condition
     assert condition == pytest.approx((1 + r) / (1 - r))
-    assert condition < Bowl.of(centred(X), centred(y)).condition
+    assert condition < Quadratic.of(centred(X), centred(y)).condition
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_step_is_the_gradient_of_the_squared_error_and_both_scales_predict_alike(seed):
     X, y = features(seed)
-    own, norm = (Bowl.of(inputs, centred(y)) for inputs in (centred(X), standardized(X)))
+    own, norm = (Quadratic.of(inputs, centred(y)) for inputs in (centred(X), standardized(X)))
     np.testing.assert_allclose(own.minimum * X.std(0), norm.minimum)
 
     def loss(w):
@@ -96,7 +96,7 @@ def test_a_step_is_the_gradient_of_the_squared_error_and_both_scales_predict_ali
 @pytest.mark.parametrize("seed", range(3))
 def test_no_descent_at_the_best_rate_is_slower_than_the_bound(seed):
     X, y = features(seed)
-    bowl = Bowl.of(centred(X), centred(y))
+    bowl = Quadratic.of(centred(X), centred(y))
     assert bowl.steps(bowl.best_rate) <= predicted_steps(bowl.condition) + 1
     assert math.isnan(bowl.steps(1.01 * 2 / bowl.curvatures[1]))
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 def outputs(module: nn.Module, layers: Sequence[str], x: Tensor) -> dict[str, Tensor]:
     """The output of each named layer on ``x`` ``(B, C, H, W)``, in the mode that the module is in."""
-    found: dict[str, Tensor] = {}
+    by_layer: dict[str, Tensor] = {}
 
     def keep(name: str, output: Tensor) -> None:
-        found[name] = output.detach()
+        by_layer[name] = output.detach()
 
     handles = [
         module.get_submodule(name).register_forward_hook(
@@ -25,4 +25,4 @@ def outputs(module: nn.Module, layers: Sequence[str], x: Tensor) -> dict[str, Te
         module(x)
     for handle in handles:
         handle.remove()
-    return found
+    return by_layer

@@ -15,7 +15,7 @@ from regulab.statistics.verdicts import ALPHA
 Values = NDArray[np.float64]
 
 
-def words(differences: Mapping[str, Values]) -> dict[str, str]:
+def directions(differences: Mapping[str, Values]) -> dict[str, str]:
     """``higher``, ``lower`` or ``undecided`` for each family of paired differences ``(S,)``, one entry a seed.
 
     Two-sided sign-flip tests of the mean, as for verdicts, Holm-adjusted over the mapping, at α = 0.05. Seeds whose

@@ -1,4 +1,4 @@
-"""What a lesson is: claims, the experiment that tests them, numbers, figures, and answers that follow by rule."""
+"""What a lesson is: a sentence to remember, claims, the experiment that tests them, and answers that follow by rule."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
+class LessonFigure:
     """One figure of a lesson: ``name`` is part of its file's name, ``alternative`` is for those who cannot see it."""
 
     name: str
@@ -98,40 +98,34 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lesson:
-    """A lesson: one value in one file, found by its name.
+    """A lesson: one value, found by its name in a folder of a theme.
 
-    ``text`` explains, in Markdown with LaTeX between dollars, every equation that the experiment uses. ``measure``
-    runs the experiment once; ``draw`` makes the figures from what it found, once for each ground, and
-    measures nothing. ``order`` is the lesson's place on the page. ``takes_image``: whether ``--image`` means anything.
+    ``takeaway`` is the one sentence to remember, true to what was measured: the page and the terminal begin with it,
+    and the contract tests refuse a lesson without one. ``text`` explains, in Markdown with LaTeX between dollars, every
+    equation that the experiment uses. ``measure`` runs the experiment once; ``draw`` makes the figures from what it
+    measured, once for each ground, and measures nothing. ``order`` is the lesson's place on the page. ``takes_image``:
+    whether ``--image`` means anything.
     """
 
     name: str
     order: int
     title: str
+    takeaway: str = ""
     claims: Sequence[Claim]
     text: str
     sources: Sequence[str]
     measure: Callable[[Laboratory], Measured]
-    draw: Callable[[Measured, Theme], Sequence[Picture]]
+    draw: Callable[[Measured, Theme], Sequence[LessonFigure]]
     takes_image: bool = False
 
     @property
     def summary(self) -> str:
-        return self.title
+        """One line for lists: ``Internal covariate shift (3 claims)``; how many hold is known once it was run."""
+        return f"{self.title} ({len(self.claims)} claims)"
 
     def answers(self, values: Values) -> list[Answer]:
         """The answer to each claim."""
         return [claim.judge(values) for claim in self.claims]
-
-
-def overall(answers: Sequence[Answer]) -> Answer:
-    """The answer to a lesson: that of its claims where they agree; ``holds in part`` where any of them does.
-
-    Of claims that partly do not hold and partly are not shown, the weaker: ``not shown here``.
-    """
-    if len(set(answers)) == 1:
-        return answers[0]
-    return Answer.NOT_SHOWN if set(answers) == {Answer.NOT_HERE, Answer.NOT_SHOWN} else Answer.IN_PART
 
 
 UNDECIDED = "undecided"  # what a test says that shows neither a difference nor that there is none

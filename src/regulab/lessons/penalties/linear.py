@@ -31,9 +31,9 @@ def diabetes() -> Regression:
 
     scikit-learn carries it. Source: Efron, Hastie, Johnstone & Tibshirani 2004, Annals of Statistics 32.
     """
-    found: Any = load_diabetes(scaled=False)
+    bunch: Any = load_diabetes(scaled=False)
     return Regression(
-        standardized(found.data), found.target - found.target.mean(), tuple(found.feature_names)
+        standardized(bunch.data), bunch.target - bunch.target.mean(), tuple(bunch.feature_names)
     )
 
 

@@ -48,7 +48,7 @@ class Bias:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class StepsAndBiases:
     """Values of one channel at each step, flattened; and what a bias changes, with the norm and without."""
 
     steps: Sequence[tuple[str, NDArray[np.float32]]]
@@ -107,38 +107,13 @@ def measure(laboratory: Laboratory) -> Measured:
         for name, after in (("batch norm", exact.norm), ("no norm", nn.Identity()))
     }
     cases = {name: _count(*shape) for name, shape in CASES.items()}
-    change, gradient = biases["batch norm"].change, biases["batch norm"].ratio
-    normalized = steps[2][1]
-    mean = float(normalized.mean((0, 2, 3)).abs().max())
-    variance = float((normalized.var((0, 2, 3), unbiased=False) - 1).abs().max())
-    numbers = {
-        "mean": Number(value=mean, label="largest |mean| of a channel of x̂"),
-        "variance": Number(value=variance, label="largest |variance − 1| of a channel of x̂"),
-        "output_change": Number(
-            value=change, label="output changed by a bias before the norm, over the largest output"
-        ),
-        "bias_gradient": Number(
-            value=gradient, label="gradient of that bias over the gradient of the weights"
-        ),
-        **_counts(module, cases),
-        "bias_gradient_plain": Number(
-            value=biases["no norm"].ratio,
-            label="gradient of a bias over that of the weights without the norm",
-        ),
-    }
+    numbers = _numbers(steps[2][1], biases, _counts(module, cases))
     return Measured(
         numbers=numbers,
-        evidence=Evidence([(label, _flat(values, channel)) for label, values in steps], channel, biases),
-        findings=(
-            "After the mean is taken off and the deviation divided out, every channel of x̂ has a mean within"
-            f" {mean:.1g} of 0 and a variance within {variance:.1g} of 1; γ and β then move channel {channel} to"
-            f" wherever the next layer wants it. {numbers['channels'].text()} channels stand before norms, so there are"
-            f" {numbers['gammas'].text()} γ and {numbers['betas'].text()} β. A bias of up to ±3 before the norm changed"
-            f" the output by {change:.1g} of its largest value"
-            f"{', which is rounding' if change < CHANGE else ''}, and without a norm by"
-            f" {biases['no norm'].change:.1g} of it: in the second figure, dots on the diagonal are values that did not"
-            " change."
+        evidence=StepsAndBiases(
+            [(label, _flat(values, channel)) for label, values in steps], channel, biases
         ),
+        findings=_findings(numbers, channel, biases),
         conditions=(
             f"One mini-batch of {BATCH} images of {laboratory.dataset}, the first block of cnn10k after two epochs"
             f" of training, ε = {norm.eps:g}; the figure shows channel"
@@ -146,6 +121,45 @@ def measure(laboratory: Laboratory) -> Measured:
             " float64."
         ),
         tables=[_steps_table(steps, channel), _layers_table(module, x), _cases_table(cases)],
+    )
+
+
+def _numbers(
+    normalized: Tensor, biases: Mapping[str, Bias], counts: Mapping[str, Number]
+) -> dict[str, Number]:
+    """Of x̂ ``(B, C, H, W)``: how far its channels are from mean 0 and variance 1; and what a bias does."""
+    mean = float(normalized.mean((0, 2, 3)).abs().max())
+    variance = float((normalized.var((0, 2, 3), unbiased=False) - 1).abs().max())
+    return {
+        "mean": Number(value=mean, label="largest |mean| of a channel of x̂"),
+        "variance": Number(value=variance, label="largest |variance − 1| of a channel of x̂"),
+        "output_change": Number(
+            value=biases["batch norm"].change,
+            label="output changed by a bias before the norm, over the largest output",
+        ),
+        "bias_gradient": Number(
+            value=biases["batch norm"].ratio, label="gradient of that bias over the gradient of the weights"
+        ),
+        **counts,
+        "bias_gradient_plain": Number(
+            value=biases["no norm"].ratio,
+            label="gradient of a bias over that of the weights without the norm",
+        ),
+    }
+
+
+def _findings(numbers: Mapping[str, Number], channel: int, biases: Mapping[str, Bias]) -> str:
+    mean, variance = numbers["mean"].value, numbers["variance"].value
+    change = biases["batch norm"].change
+    return (
+        "After the mean is taken off and the deviation divided out, every channel of x̂ has a mean within"
+        f" {mean:.1g} of 0 and a variance within {variance:.1g} of 1; γ and β then move channel {channel} to"
+        f" wherever the next layer wants it. {numbers['channels'].text()} channels stand before norms, so there are"
+        f" {numbers['gammas'].text()} γ and {numbers['betas'].text()} β. A bias of up to ±3 before the norm changed"
+        f" the output by {change:.1g} of its largest value"
+        f"{', which is rounding' if change < CHANGE else ''}, and without a norm by"
+        f" {biases['no norm'].change:.1g} of it: in the second figure, dots on the diagonal are values that did not"
+        " change."
     )
 
 
@@ -180,10 +194,10 @@ def _flat(x: Tensor, channel: int) -> NDArray[np.float32]:
 def _steps_table(steps: Sequence[tuple[str, Tensor]], channel: int) -> Table:
     rows = []
     for label, values in steps:
-        one = values[:, channel]
-        first = ", ".join(fixed(v, 3) for v in one.flatten()[:4].tolist())
-        spread = one.var(unbiased=False).item()
-        rows.append([label, first, fixed(one.mean().item(), 6), fixed(spread, 6)])
+        of_channel = values[:, channel]
+        first = ", ".join(fixed(v, 3) for v in of_channel.flatten()[:4].tolist())
+        spread = of_channel.var(unbiased=False).item()
+        rows.append([label, first, fixed(of_channel.mean().item(), 6), fixed(spread, 6)])
     title = (
         f"Algorithm 1 on channel {channel}: the first four values of the batch, and mean and variance of all"
     )

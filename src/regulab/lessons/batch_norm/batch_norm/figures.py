@@ -6,17 +6,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from regulab.lessons.batch_norm.batch_norm.experiment import Evidence, fixed
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.batch_norm.batch_norm.experiment import StepsAndBiases, fixed
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: StepsAndBiases = measured.evidence
     return [_draw_steps(evidence, theme), _draw_bias(evidence, theme)]
 
 
-def _draw_steps(evidence: Evidence, theme: Theme) -> Picture:
+def _draw_steps(evidence: StepsAndBiases, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.2))
     figure.set_layout_engine("constrained", w_pad=0.14)
     places = figure.subplots(1, len(evidence.steps), sharex=True, sharey=True)
@@ -55,7 +55,7 @@ def _draw_steps(evidence: Evidence, theme: Theme) -> Picture:
     steps = "; ".join(
         f"{label}: mean {fixed(v.mean(), 2)}, deviation {fixed(v.std(), 2)}" for label, v in evidence.steps
     )
-    return Picture(
+    return LessonFigure(
         name="steps",
         figure=figure,
         caption=(
@@ -66,7 +66,7 @@ def _draw_steps(evidence: Evidence, theme: Theme) -> Picture:
     )
 
 
-def _draw_bias(evidence: Evidence, theme: Theme) -> Picture:
+def _draw_bias(evidence: StepsAndBiases, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.2))
     figure.set_layout_engine("constrained", w_pad=0.12)
     *places, bars = figure.subplots(1, 3)
@@ -87,7 +87,7 @@ def _draw_bias(evidence: Evidence, theme: Theme) -> Picture:
     figure.legend(handles, list(evidence.biases), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("A bias of −3 to 3 before the norm, and before none")
     ratios = "; ".join(f"{name}: {bias.ratio:.1g}" for name, bias in evidence.biases.items())
-    return Picture(
+    return LessonFigure(
         name="bias",
         figure=figure,
         caption=(

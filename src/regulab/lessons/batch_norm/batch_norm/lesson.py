@@ -47,6 +47,10 @@ LESSON = Lesson(
     name="batch-norm",
     order=60,
     title="Batch normalization, step by step",
+    takeaway=(
+        "Batch normalization gives every channel mean 0 and variance 1, and then one γ and one β of its"
+        " own; a bias in front of it is subtracted out."
+    ),
     claims=[
         Claim(
             statement="Batch normalization makes the mean of every channel 0 and its variance 1, before γ and β.",

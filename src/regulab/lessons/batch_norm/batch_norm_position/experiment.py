@@ -28,7 +28,7 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class NormPositionCurves:
     """Curves ``(S, epochs)`` and accuracies ``(S,)`` by arm; values of one network by arm."""
 
     loss: Mapping[str, NDArray[np.float64]]
@@ -54,7 +54,7 @@ def measure(laboratory: Laboratory) -> Measured:
         arm: np.array([[100 * (block.relu > 0).mean() for block in blocks] for blocks in passed[arm]])
         for arm in ARMS
     }
-    evidence = Evidence(
+    evidence = NormPositionCurves(
         loss={arm: trial.history(arm, "train_loss") for arm in ARMS},
         validation={arm: trial.history(arm, "val_accuracy") for arm in ARMS},
         accuracy={arm: trial.results(arm, "test_accuracy") for arm in ARMS},
@@ -83,17 +83,20 @@ def _passed(trial: Trial, arm: str) -> list[list[Passed]]:
     seeds = []
     for seed in trial.study.seeds:
         names = [f"blocks.{i}{part}" for i in range(BLOCKS) for part in ("", f".{last}")]
-        found = outputs(trial.module(arm, seed), names, x)
+        layer_outputs = outputs(trial.module(arm, seed), names, x)
         seeds.append(
             [
-                Passed(found[f"blocks.{i}.{last}"].flatten().numpy(), found[f"blocks.{i}"].flatten().numpy())
+                Passed(
+                    layer_outputs[f"blocks.{i}.{last}"].flatten().numpy(),
+                    layer_outputs[f"blocks.{i}"].flatten().numpy(),
+                )
                 for i in range(BLOCKS)
             ]
         )
     return seeds
 
 
-def _numbers(trial: Trial, evidence: Evidence) -> dict[str, Number]:
+def _numbers(trial: Trial, evidence: NormPositionCurves) -> dict[str, Number]:
     arm = trial.comparison.arms["before"]
     assert arm.difference_ci95 is not None
     low, high = arm.difference_ci95
@@ -145,7 +148,7 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
-def _active_table(evidence: Evidence) -> Table:
+def _active_table(evidence: NormPositionCurves) -> Table:
     return Table(
         title="Values above 0 that enter each ReLU (%, mean over seeds)",
         columns=["norm", *(f"block {i + 1}" for i in range(BLOCKS))],

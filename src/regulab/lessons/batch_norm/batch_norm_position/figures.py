@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from regulab.lessons.batch_norm.batch_norm_position.experiment import ARMS, SHOWN, Evidence, signed
+from regulab.lessons.batch_norm.batch_norm_position.experiment import ARMS, SHOWN, NormPositionCurves, signed
 from regulab.lessons.kit.bands import BAND, plot_band
-from regulab.lessons.kit.lesson import Measured, Picture, Values
+from regulab.lessons.kit.lesson import LessonFigure, Measured, Values
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: NormPositionCurves = measured.evidence
     return [_training(evidence, measured.values, theme), _distributions(evidence, theme)]
 
 
-def _training(evidence: Evidence, values: Values, theme: Theme) -> Picture:
+def _training(evidence: NormPositionCurves, values: Values, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.3))
     figure.set_layout_engine("constrained", w_pad=0.1)
     loss, validation, seeds = figure.subplots(1, 3)
@@ -37,7 +37,7 @@ def _training(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     _pairs(seeds, evidence, theme)
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, handlelength=3.4)
     figure.suptitle("Batch normalization before and after ReLU")
-    return Picture(
+    return LessonFigure(
         name="training",
         figure=figure,
         caption=(
@@ -52,7 +52,7 @@ def _training(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     )
 
 
-def _pairs(axes: Axes, evidence: Evidence, theme: Theme) -> None:
+def _pairs(axes: Axes, evidence: NormPositionCurves, theme: Theme) -> None:
     pairs = np.stack([evidence.accuracy[arm] for arm in ARMS])
     axes.plot([0, 1], pairs, color=theme.soft, linewidth=0.9, alpha=0.7)
     for index in range(len(ARMS)):
@@ -64,7 +64,7 @@ def _pairs(axes: Axes, evidence: Evidence, theme: Theme) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _distributions(evidence: Evidence, theme: Theme) -> Picture:
+def _distributions(evidence: NormPositionCurves, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 5.8))
     figure.set_layout_engine("constrained", w_pad=0.1)
     places = figure.subplots(2, 2)
@@ -81,7 +81,7 @@ def _distributions(evidence: Evidence, theme: Theme) -> Picture:
     shares = "; ".join(
         f"norm {arm} ReLU: {_active(evidence.passed[arm].relu):.0f} % enter ReLU above 0" for arm in ARMS
     )
-    return Picture(
+    return LessonFigure(
         name="values",
         figure=figure,
         caption=(

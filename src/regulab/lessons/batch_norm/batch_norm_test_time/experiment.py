@@ -33,7 +33,7 @@ PER_SEED = ("running", "shuffled", "by_class", "shift_running", "shift_batch", "
 
 
 @dataclass(frozen=True)
-class Evidence:
+class TestTimeAccuracies:
     """Accuracies in percent, seed by seed ``(S, …)``: over batch sizes, over shifts, over steps of a forgotten eval().
 
     ``companies`` ``(images, COMPANIES)``: the probability of the true class in different batches, for one network;
@@ -100,14 +100,14 @@ def measure(laboratory: Laboratory) -> Measured:
     unit = x * preprocessing.deviation + preprocessing.mean
     versions = [preprocessing.normalize(shifted(unit, shift)) for shift in SHIFTS]
     seeds = [_one_seed(trial, seed, versions, labels) for seed in trial.study.seeds]
-    evidence = Evidence(
+    evidence = TestTimeAccuracies(
         sizes=[size for size in SIZES if size <= len(labels)],
-        **{key: np.array([one[key] for one in seeds]) for key in PER_SEED},
+        **{key: np.array([of_seed[key] for of_seed in seeds]) for key in PER_SEED},
         companies=seeds[0]["companies"],
         alone=seeds[0]["alone"],
         pictures=np.stack([shifted(unit[0], shift).permute(1, 2, 0).numpy() for shift in SHIFTS]),
     )
-    numbers = _numbers(evidence, float(np.mean([one["moved"] for one in seeds])))
+    numbers = _numbers(evidence, float(np.mean([of_seed["moved"] for of_seed in seeds])))
     return Measured(
         numbers=numbers,
         evidence=evidence,
@@ -154,17 +154,17 @@ def _neighbours(
     ``(images, COMPANIES)``; and the percentage of all images whose predicted class is not the same in all batches.
     """
     n = len(labels)
-    found, classes = np.zeros((n, COMPANIES)), np.zeros((n, COMPANIES), int)
+    probabilities, classes = np.zeros((n, COMPANIES)), np.zeros((n, COMPANIES), int)
     with torch.no_grad():
         for column in range(COMPANIES):
             for chosen, new in batches(generator.permutation(n), min(POLLUTING, n)):
                 logits = batch(x[chosen])[:new]
                 own = labels[chosen[:new], None]
-                found[chosen[:new], column] = logits.softmax(1).gather(1, own).squeeze(1).numpy()
+                probabilities[chosen[:new], column] = logits.softmax(1).gather(1, own).squeeze(1).numpy()
                 classes[chosen[:new], column] = logits.argmax(1).numpy()
         first = labels[:WATCHED]
         alone = module(x[:WATCHED]).softmax(1).gather(1, first[:, None]).squeeze(1).double().numpy()
-    return alone, found[:WATCHED], float(100 * (classes != classes[:, :1]).any(1).mean())
+    return alone, probabilities[:WATCHED], float(100 * (classes != classes[:, :1]).any(1).mean())
 
 
 def _pollute(
@@ -181,7 +181,7 @@ def _pollute(
     return np.array(results)
 
 
-def _numbers(evidence: Evidence, moved: float) -> dict[str, Number]:
+def _numbers(evidence: TestTimeAccuracies, moved: float) -> dict[str, Number]:
     usual = evidence.sizes.index(min(USUAL, evidence.sizes[-1]))
     in_classes = evidence.sizes.index(min(SORTED, evidence.sizes[-1]))
     accuracies = {
@@ -242,7 +242,7 @@ def _findings(values: Values) -> str:
     ).replace(" -", " −")
 
 
-def _table(evidence: Evidence) -> Table:
+def _table(evidence: TestTimeAccuracies) -> Table:
     rows = [
         [name, *(f"{value:.1f}" for value in values.mean(0))]
         for name, values in (("shuffled", evidence.shuffled), ("sorted by class", evidence.by_class))

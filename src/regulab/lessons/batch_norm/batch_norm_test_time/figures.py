@@ -6,14 +6,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regulab.lessons.batch_norm.batch_norm_test_time.experiment import COMPANIES, POLLUTING, SHIFTS, Evidence
+from regulab.lessons.batch_norm.batch_norm_test_time.experiment import (
+    COMPANIES,
+    POLLUTING,
+    SHIFTS,
+    TestTimeAccuracies,
+)
 from regulab.lessons.kit.bands import BAND, plot_band
-from regulab.lessons.kit.lesson import Measured, Picture, Values
+from regulab.lessons.kit.lesson import LessonFigure, Measured, Values
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: TestTimeAccuracies = measured.evidence
     return [
         _draw_sizes(evidence, measured.values, theme),
         _draw_shift(evidence, measured.values, theme),
@@ -21,7 +26,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
     ]
 
 
-def _draw_sizes(evidence: Evidence, values: Values, theme: Theme) -> Picture:
+def _draw_sizes(evidence: TestTimeAccuracies, values: Values, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     axes = figure.subplots()
     running = np.tile(evidence.running[:, None], len(evidence.sizes))
@@ -36,7 +41,7 @@ def _draw_sizes(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     axes.set(xlabel="batch size at test time", ylabel="test accuracy (%)", ylim=(0, 102))
     axes.set_title("Test accuracy by batch size")
     axes.legend(loc="lower right", frameon=False, handlelength=3.2)
-    return Picture(
+    return LessonFigure(
         name="batch-size",
         figure=figure,
         caption=f"{BAND[0].upper()}{BAND[1:]}. Running averages give the same at every batch size.",
@@ -48,7 +53,7 @@ def _draw_sizes(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     )
 
 
-def _draw_shift(evidence: Evidence, values: Values, theme: Theme) -> Picture:
+def _draw_shift(evidence: TestTimeAccuracies, values: Values, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     grid = figure.add_gridspec(2, len(SHIFTS), height_ratios=(1, 2.6))
     for column, (shift, picture) in enumerate(zip(SHIFTS, evidence.pictures, strict=True)):
@@ -64,7 +69,7 @@ def _draw_shift(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     axes.set_xticks(SHIFTS)
     axes.set(xlabel="shift s: flatter and brighter", ylabel="test accuracy (%)", ylim=(0, 102))
     axes.legend(loc="lower left", frameon=False, handlelength=3.2)
-    return Picture(
+    return LessonFigure(
         name="shift",
         figure=figure,
         caption=f"Top: a test image under the shift. Bottom: test accuracy; {BAND}.",
@@ -76,7 +81,7 @@ def _draw_shift(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     )
 
 
-def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture:
+def _draw_forgotten(evidence: TestTimeAccuracies, values: Values, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.6))
     figure.set_layout_engine("constrained", w_pad=0.12)
     left, right = figure.subplots(1, 2)
@@ -90,7 +95,7 @@ def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture
         ylabel="accuracy on the original images (%)",
         ylim=(0, 102),
     )
-    return Picture(
+    return LessonFigure(
         name="eval-forgotten",
         figure=figure,
         caption=(
@@ -106,7 +111,7 @@ def _draw_forgotten(evidence: Evidence, values: Values, theme: Theme) -> Picture
     )
 
 
-def _draw_companies(axes: Axes, evidence: Evidence, theme: Theme) -> None:
+def _draw_companies(axes: Axes, evidence: TestTimeAccuracies, theme: Theme) -> None:
     ranges = evidence.companies.max(1) - evidence.companies.min(1)
     chosen = np.sort(np.argsort(-ranges, kind="stable")[:12])
     for place, image in enumerate(chosen):

@@ -46,6 +46,10 @@ LESSON = Lesson(
     name="batch-norm-test-time",
     order=80,
     title="Batch normalization at test time",
+    takeaway=(
+        "Call `eval()` before you test: with the statistics of the batch, the class predicted for an"
+        " image depends on its neighbours, and an image alone is hardly ever recognized."
+    ),
     claims=[
         Claim(
             statement="Batch statistics serve in large batches and break on one image at a time.",

@@ -46,7 +46,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class WatchedNets:
     """Nets by norm: at the first rate, and at each one's best; ``per_epoch`` steps an epoch."""
 
     same: Mapping[str, Watched]
@@ -62,13 +62,14 @@ def shift(quantiles: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDA
     to probe. Equal for quantiles and deviations that are all multiplied by one number, or all moved by one.
     """
     moved = np.abs(np.diff(quantiles, axis=-3)).mean(-1)
-    return (moved / (deviation[..., :-1, :] + 1e-12)).mean(-1)
+    in_deviations: NDArray[np.float64] = (moved / (deviation[..., :-1, :] + 1e-12)).mean(-1)
+    return in_deviations
 
 
 def measure(laboratory: Laboratory) -> Measured:
     watched = {(norm, rate): _watch(laboratory, norm, rate) for norm in NETS for rate in RATES}
     rate = {norm: min(RATES, key=lambda rate: watched[norm, rate][0].steps.mean()) for norm in NETS}
-    evidence = Evidence(
+    evidence = WatchedNets(
         same={norm: watched[norm, RATES[0]][0] for norm in NETS},
         best={norm: watched[norm, rate[norm]][0] for norm in NETS},
         rate=rate,
@@ -155,12 +156,12 @@ def _probe(
     return np.quantile(values, QUANTILES, axis=1).T, values.std(1)
 
 
-def _numbers(evidence: Evidence) -> dict[str, Number]:
+def _numbers(evidence: WatchedNets) -> dict[str, Number]:
     numbers = {}
     for norm, name in NETS.items():
-        one = evidence.same[norm]
+        net = evidence.same[norm]
         numbers[f"shift_{norm}"] = Number(
-            value=float(shift(one.quantiles, one.deviation).mean()),
+            value=float(shift(net.quantiles, net.deviation).mean()),
             label=f"shift between probes, {name} (rate {RATES[0]:g})",
             unit="deviations",
         )
@@ -240,14 +241,14 @@ def _rates_table(watched: Mapping[tuple[str, float], tuple[Watched, int]]) -> Ta
     rows = [
         [
             f"{NETS[norm]}, rate {rate:g}",
-            f"{shift(one.quantiles, one.deviation).mean():.3f}",
+            f"{shift(net.quantiles, net.deviation).mean():.3f}",
             *(
                 f"{steps:.0f}" if steps <= EPOCHS * per_epoch else f"more than {EPOCHS * per_epoch}"
-                for steps in one.steps.mean(1)
+                for steps in net.steps.mean(1)
             ),
-            f"{one.loss[:, -1].mean():.3f}",
+            f"{net.loss[:, -1].mean():.3f}",
         ]
-        for (norm, rate), (one, per_epoch) in watched.items()
+        for (norm, rate), (net, per_epoch) in watched.items()
     ]
     return Table(
         title=f"Both learning rates (means over seeds; a loss never reached counts as {EPOCHS + 1} epochs)",

@@ -11,18 +11,18 @@ from regulab.lessons.batch_norm.covariate_shift.experiment import (
     NETS,
     RATES,
     TARGETS,
-    Evidence,
     Watched,
+    WatchedNets,
     shift,
     steps_text,
 )
 from regulab.lessons.kit.bands import BAND, plot_band
-from regulab.lessons.kit.lesson import Measured, Picture, Values
+from regulab.lessons.kit.lesson import LessonFigure, Measured, Values
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: WatchedNets = measured.evidence
     return [
         _draw_bands(evidence, theme),
         _draw_speed(evidence, measured.values, theme),
@@ -34,14 +34,14 @@ def _colours(theme: Theme) -> dict[str, str]:
     return dict(zip(NETS, (theme.baseline, theme.colours[0], theme.colours[1]), strict=True))
 
 
-def _draw_bands(evidence: Evidence, theme: Theme) -> Picture:
+def _draw_bands(evidence: WatchedNets, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     places = figure.subplots(2, len(NETS), sharex=True, sharey="col")
     steps = np.arange(1, EPOCHS + 1) * evidence.per_epoch
     for column, (norm, name) in enumerate(NETS.items()):
-        colour, one = _colours(theme)[norm], evidence.same[norm]
-        for row, channel in enumerate(_channels(one)):
-            axes, q = places[row, column], one.quantiles[0, :, channel].T
+        colour, net = _colours(theme)[norm], evidence.same[norm]
+        for row, channel in enumerate(_channels(net)):
+            axes, q = places[row, column], net.quantiles[0, :, channel].T
             axes.fill_between(steps, q[0], q[4], color=colour, alpha=0.18, linewidth=0)
             axes.fill_between(steps, q[1], q[3], color=colour, alpha=0.32, linewidth=0)
             axes.plot(steps, q[2], color=colour)
@@ -50,7 +50,7 @@ def _draw_bands(evidence: Evidence, theme: Theme) -> Picture:
     for axes in places[:, 0]:
         axes.set_ylabel("what enters ReLU")
     figure.suptitle(f"The inputs of one layer over training (learning rate {RATES[0]:g})")
-    return Picture(
+    return LessonFigure(
         name="bands",
         figure=figure,
         caption=(
@@ -65,9 +65,9 @@ def _draw_bands(evidence: Evidence, theme: Theme) -> Picture:
     )
 
 
-def _channels(one: Watched) -> tuple[int, int]:
+def _channels(net: Watched) -> tuple[int, int]:
     """The channels of the first seed that move most and least from probe to probe, in deviations."""
-    quantiles, deviation = one.quantiles[0], one.deviation[0]
+    quantiles, deviation = net.quantiles[0], net.deviation[0]
     moved = [
         float(shift(quantiles[:, [c]], deviation[:, [c]]).mean()) if deviation[:, c].min() > 1e-6 else np.nan
         for c in range(quantiles.shape[1])
@@ -75,7 +75,7 @@ def _channels(one: Watched) -> tuple[int, int]:
     return int(np.nanargmax(moved)), int(np.nanargmin(moved))
 
 
-def _draw_speed(evidence: Evidence, values: Values, theme: Theme) -> Picture:
+def _draw_speed(evidence: WatchedNets, values: Values, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.6))
     figure.set_layout_engine("constrained", w_pad=0.12)
     moves, loss = figure.subplots(1, 2)
@@ -94,7 +94,7 @@ def _draw_speed(evidence: Evidence, values: Values, theme: Theme) -> Picture:
         axes.set_xlabel("step")
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, handlelength=3.4)
-    return Picture(
+    return LessonFigure(
         name="speed",
         figure=figure,
         caption=f"{BAND[0].upper()}{BAND[1:]}. The thin lines are the losses to which steps are counted.",
@@ -108,7 +108,7 @@ def _draw_speed(evidence: Evidence, values: Values, theme: Theme) -> Picture:
     )
 
 
-def _draw_scales(scales: Scales, theme: Theme) -> Picture:
+def _draw_scales(scales: Scales, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.1), layout="constrained")
     places = figure.subplots(1, len(PLACES), sharey=True)
     extent = (-SCALES[0], SCALES[0], -SCALES[1], SCALES[1])
@@ -135,7 +135,7 @@ def _draw_scales(scales: Scales, theme: Theme) -> Picture:
     places[0].set_ylabel("second channel")
     assert image is not None
     figure.colorbar(image, ax=places, label="probability of class 1")
-    return Picture(
+    return LessonFigure(
         name="scales",
         figure=figure,
         caption=(

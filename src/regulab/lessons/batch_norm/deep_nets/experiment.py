@@ -35,12 +35,14 @@ class Grid:
     @property
     def usable(self) -> NDArray[np.bool_]:
         """``(depths, rates)``: every seed reached the target."""
-        return np.all(self.epochs <= EPOCHS, axis=-1)
+        every_seed: NDArray[np.bool_] = np.all(self.epochs <= EPOCHS, axis=-1)
+        return every_seed
 
     @property
     def largest(self) -> NDArray[np.float64]:
         """``(depths,)``: the largest usable rate, 0 where there is none."""
-        return np.where(self.usable, RATES, 0.0).max(1)
+        rates: NDArray[np.float64] = np.where(self.usable, RATES, 0.0).max(1)
+        return rates
 
     @property
     def best(self) -> NDArray[np.float64]:

@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regulab.lessons.batch_norm.deep_nets.experiment import DEPTHS, EPOCHS, NORMS, RATES, TARGET, Grid
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
     grids: Mapping[str, Grid] = measured.evidence
     return [_curves(grids, theme), _maps(grids, theme)]
 
 
-def _curves(grids: Mapping[str, Grid], theme: Theme) -> Picture:
+def _curves(grids: Mapping[str, Grid], theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.6))
     figure.set_layout_engine("constrained", w_pad=0.12)
     epochs, rates = figure.subplots(1, 2)
@@ -49,7 +49,7 @@ def _curves(grids: Mapping[str, Grid], theme: Theme) -> Picture:
         for row, depth in enumerate(DEPTHS)
         for norm, name in NORMS.items()
     )
-    return Picture(
+    return LessonFigure(
         name="depth",
         figure=figure,
         caption=(
@@ -68,7 +68,7 @@ def _rate_columns(axes: Axes, grid: Grid, offset: float, colour: str, marker: st
         axes.plot(x[usable], y[usable], marker, linestyle="-", color=colour, markersize=8, linewidth=2.5)
 
 
-def _maps(grids: Mapping[str, Grid], theme: Theme) -> Picture:
+def _maps(grids: Mapping[str, Grid], theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     places = figure.subplots(1, 2, sharey=True)
     image = None
@@ -86,7 +86,7 @@ def _maps(grids: Mapping[str, Grid], theme: Theme) -> Picture:
     assert image is not None
     figure.colorbar(image, ax=places, label="training accuracy (%)")
     figure.suptitle("Highest training accuracy of an epoch")
-    return Picture(
+    return LessonFigure(
         name="accuracy",
         figure=figure,
         caption=(

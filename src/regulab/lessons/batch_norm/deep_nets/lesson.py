@@ -55,6 +55,9 @@ LESSON = Lesson(
     name="deep-nets",
     order=100,
     title="Deep plain nets with and without batch normalization",
+    takeaway=(
+        "With batch norm, plain nets of every depth take larger learning rates and learn in fewer epochs."
+    ),
     claims=[
         Claim(
             statement=f"Plain nets reach {TARGET:g} % training accuracy in fewer epochs with batch normalization.",

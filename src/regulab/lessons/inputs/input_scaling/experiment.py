@@ -22,7 +22,7 @@ DESCENT = 1000  # epochs of gradient descent that are run; beyond them its close
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ScaledDescents:
     """By source and version: inputs of two features to scatter, descents."""
 
     pairs: Mapping[str, tuple[int, int]]
@@ -79,7 +79,9 @@ def measure(laboratory: Laboratory) -> Measured:
                 label=f"{data[source]}, {name}: epochs to 1 % of the cross-entropy at the start, best rate",
             )
     numbers["formula"] = Number(
-        value=max(_difference(one) for by_version in descents.values() for one in by_version.values()),
+        value=max(
+            _difference(descent) for by_version in descents.values() for descent in by_version.values()
+        ),
         label="largest difference between the measured excess loss and the formula, of that at the start",
     )
     values = {key: number.value for key, number in numbers.items()}
@@ -89,7 +91,7 @@ def measure(laboratory: Laboratory) -> Measured:
     }
     return Measured(
         numbers=numbers,
-        evidence=Evidence(pairs, names, points, descents, data),
+        evidence=ScaledDescents(pairs, names, points, descents, data),
         findings=_findings(values, data),
         conditions=(
             f"Table: the wines of scikit-learn, {len(wine.data)} with {wine.data.shape[1]} features, 3 classes. Images:"
@@ -114,20 +116,20 @@ def most_correlated(x: Array) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _numbers(source: str, data: str, name: str, found: Descent) -> dict[str, Number]:
-    how = "" if found.measured else ", by the formula"
+def _numbers(source: str, data: str, name: str, descent: Descent) -> dict[str, Number]:
+    how = "" if descent.measured else ", by the formula"
     return {
         f"{source}_{name}_condition": Number(
-            value=found.condition, label=f"{data}, {name}: condition number of H"
+            value=descent.condition, label=f"{data}, {name}: condition number of H"
         ),
         f"{source}_{name}_epochs": Number(
-            value=found.epochs, label=f"{data}, {name}: epochs to 1 % of the excess loss{how}"
+            value=descent.epochs, label=f"{data}, {name}: epochs to 1 % of the excess loss{how}"
         ),
     }
 
 
-def _difference(found: Descent) -> float:
-    return float(np.abs(found.excess - found.closed_form).max())
+def _difference(descent: Descent) -> float:
+    return float(np.abs(descent.excess - descent.closed_form).max())
 
 
 def _three_digits(value: float) -> str:
@@ -164,15 +166,15 @@ def _steps_table(
     rows = []
     for source in SOURCES:
         for name in VERSIONS:
-            found = descents[source][name]
+            descent = descents[source][name]
             softmax = values[f"{source}_{name}_softmax"]
             rows.append(
                 [
                     f"{data[source]}, {name}",
-                    f"{found.eigenvalues[0]:.3g}",
-                    f"{found.condition:,.0f}",
-                    f"{1 / found.eigenvalues[0]:.2g}",
-                    f"{found.epochs:,}{'' if found.measured else ' (formula)'}",
+                    f"{descent.eigenvalues[0]:.3g}",
+                    f"{descent.condition:,.0f}",
+                    f"{1 / descent.eigenvalues[0]:.2g}",
+                    f"{descent.epochs:,}{'' if descent.measured else ' (formula)'}",
                     softmax if isinstance(softmax, str) else f"{softmax:,}",
                 ]
             )
@@ -188,12 +190,12 @@ def _epsilon_table(x: Array, targets: Array) -> Table:
     rows = []
     for epsilon in EPSILONS:
         added = epsilon * variances[0]
-        found = descend(fit_whitening(x, float(added)).zca(x), targets, 50, REACHED)
+        descent = descend(fit_whitening(x, float(added)).zca(x), targets, 50, REACHED)
         rows.append(
             [
                 f"{epsilon:g}",
-                f"{found.condition:,.0f}",
-                f"{found.epochs:,}",
+                f"{descent.condition:,.0f}",
+                f"{descent.epochs:,}",
                 f"{1 / np.sqrt(variances[0] + added):.2g}",
                 f"{1 / np.sqrt(variances[-1] + added):,.1f}",
             ]

@@ -13,15 +13,15 @@ from regulab.lessons.inputs.input_scaling.experiment import (
     SOURCES,
     VERSIONS,
     Array,
-    Evidence,
+    ScaledDescents,
 )
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: ScaledDescents = measured.evidence
     values = measured.values
     conditions = "; ".join(
         f"{evidence.data[source]}: "
@@ -32,7 +32,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
         for source in SOURCES
     )
     return [
-        Picture(
+        LessonFigure(
             name="steps",
             figure=_scatter_figure(evidence, theme),
             caption=(
@@ -44,7 +44,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 " cloud moves to the origin, is brought to equal widths, and loses its slant."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="descent",
             figure=_descent_figure(evidence, theme),
             caption=(
@@ -56,7 +56,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
     ]
 
 
-def _scatter_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _scatter_figure(evidence: ScaledDescents, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     panels = figure.subplots(2, 4)
     for row, source in enumerate(SOURCES):
@@ -94,22 +94,22 @@ def _scatter(axes: Axes, points: Array, colour: str, theme: Theme) -> None:
     )
 
 
-def _descent_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _descent_figure(evidence: ScaledDescents, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 7), layout="constrained")
     panels = figure.subplots(2, 2)
     for row, source in enumerate(SOURCES):
         spectrum, curve = panels[row]
         for index, name in enumerate(VERSIONS):
-            found = evidence.descents[source][name]
+            descent = evidence.descents[source][name]
             look = {
                 "color": theme.baseline if index == 0 else theme.colours[index - 1],
                 "linestyle": "-" if index == 0 else (0, DASHES[index - 1]),
                 "label": name,
             }
-            places = np.arange(1, len(found.eigenvalues) + 1)
+            places = np.arange(1, len(descent.eigenvalues) + 1)
             marker = {"marker": "o", "markersize": 4} if len(places) < 100 else {}
-            spectrum.plot(places, found.eigenvalues / found.eigenvalues[0], **look, **marker)
-            curve.plot(np.arange(DESCENT + 1), np.maximum(found.excess, 1e-9), **look)
+            spectrum.plot(places, descent.eigenvalues / descent.eigenvalues[0], **look, **marker)
+            curve.plot(np.arange(DESCENT + 1), np.maximum(descent.excess, 1e-9), **look)
         curve.axhline(REACHED, color=theme.soft, linewidth=1.2, linestyle=":")
         spectrum.set(yscale="log", ylabel=f"{evidence.data[source]}: h ÷ hmax", ylim=(1e-10, 3))
         curve.set_xscale("symlog", linthresh=1)

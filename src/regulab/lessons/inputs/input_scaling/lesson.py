@@ -75,6 +75,10 @@ LESSON = Lesson(
     name="input-scaling",
     order=20,
     title="Centred, scaled, decorrelated: inputs as gradient descent likes them",
+    takeaway=(
+        "Centre the inputs, then scale them, then decorrelate them: after each of these gradient"
+        " descent needs fewer epochs."
+    ),
     claims=[
         Claim(
             statement="Centring, scaling and decorrelating the inputs each lower the condition number of the loss.",

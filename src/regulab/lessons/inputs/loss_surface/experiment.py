@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from regulab.lessons.inputs.loss_surface.quadratic import (
     MOST_STEPS,
     TOLERANCE,
-    Bowl,
+    Quadratic,
     largest_stable_rate,
     predicted_steps,
 )
@@ -28,12 +28,14 @@ SIMILAR, MOST_PAIRS = 3.0, 0.9
 
 
 def centred(values: Array) -> Array:
-    return values - values.mean(0)
+    away: Array = values - values.mean(0)
+    return away
 
 
 def standardized(values: Array) -> Array:
     """Mean 0 and (biased) variance 1 in each column."""
-    return centred(values) / values.std(0)
+    scaled: Array = centred(values) / values.std(0)
+    return scaled
 
 
 def weight_ratio(w: Array) -> float:
@@ -47,23 +49,23 @@ class Side:
     """One way to give the features, and what was measured with it."""
 
     label: str
-    bowl: Bowl
+    quadratic: Quadratic
     path: Array  # at the best rate
     stable: float  # the largest stable rate, by bisection
     rates: Array
     steps: Array  # until converged at each of the rates; nan where not
 
     @classmethod
-    def measured(cls, label: str, bowl: Bowl) -> Side:
-        stable = largest_stable_rate(bowl)
+    def measured(cls, label: str, quadratic: Quadratic) -> Side:
+        stable = largest_stable_rate(quadratic)
         rates = np.concatenate([stable * np.geomspace(0.02, 0.9, 24), stable * np.linspace(0.91, 0.999, 16)])
         return cls(
             label,
-            bowl,
-            path=bowl.descend(bowl.best_rate, MOST_STEPS, TOLERANCE),
+            quadratic,
+            path=quadratic.descend(quadratic.best_rate, MOST_STEPS, TOLERANCE),
             stable=stable,
             rates=rates,
-            steps=np.array([bowl.steps(rate) for rate in rates]),
+            steps=np.array([quadratic.steps(rate) for rate in rates]),
         )
 
 
@@ -72,54 +74,19 @@ def measure(_laboratory: Laboratory) -> Measured:
     columns = [data.feature_names.index(name) for name in FEATURES]
     X, y = data.data[:, columns], standardized(data.target)
     sides = [
-        Side.measured("in their own units", Bowl.of(centred(X), y)),
-        Side.measured("normalized", Bowl.of(standardized(X), y)),
+        Side.measured("in their own units", Quadratic.of(centred(X), y)),
+        Side.measured("normalized", Quadratic.of(standardized(X), y)),
     ]
-    own, norm = sides
+    own, normalized = sides
     pairs = [data.data[:, list(pair)] for pair in combinations(range(data.data.shape[1]), 2)]
-    own_ratios = np.array([weight_ratio(Bowl.of(centred(pair), y).minimum) for pair in pairs])
-    norm_ratios = np.array([weight_ratio(Bowl.of(standardized(pair), y).minimum) for pair in pairs])
-    numbers: dict[str, Number] = {}
-    for key, side in (("own", own), ("normalized", norm)):
-        high = side.bowl.curvatures[1]
-        w = side.bowl.minimum
-        numbers |= {
-            f"{key}_condition": Number(value=side.bowl.condition, label=f"κ of the Hessian, {side.label}"),
-            f"{key}_rate_theory": Number(value=2 / high, label=f"2/λ_max, {side.label}", digits=4),
-            f"{key}_rate": Number(
-                value=side.stable,
-                label=f"largest stable learning rate found by bisection, {side.label}",
-                digits=4,
-            ),
-            f"{key}_steps_theory": Number(
-                value=predicted_steps(side.bowl.condition),
-                label=f"bound on the steps by theory, before rounding up, {side.label}",
-            ),
-            f"{key}_steps": Number(value=len(side.path) - 1, label=f"steps that it took, {side.label}"),
-            f"{key}_weight_1": Number(
-                value=w[0], label=f"learned weight of {NAMES[FEATURES[0]]}, {side.label}"
-            ),
-            f"{key}_weight_2": Number(
-                value=w[1], label=f"learned weight of {NAMES[FEATURES[1]]}, {side.label}"
-            ),
-            f"{key}_weight_ratio": Number(
-                value=weight_ratio(w), label=f"larger of these weights over the smaller, {side.label}"
-            ),
-        }
-    numbers |= {
-        "own_median_ratio": Number(
-            value=float(np.median(own_ratios)),
-            label=f"the same ratio, median over all {len(pairs)} pairs of the ten features, in their own units",
-        ),
-        "normalized_median_ratio": Number(value=float(np.median(norm_ratios)), label="the same, normalized"),
-        "own_similar": Number(
-            value=100 * float((own_ratios <= SIMILAR).mean()),
-            label=f"pairs with a ratio up to {SIMILAR:g}, in their own units",
-            unit="%",
-        ),
-        "normalized_similar": Number(
-            value=100 * float((norm_ratios <= SIMILAR).mean()), label="the same, normalized", unit="%"
-        ),
+    own_ratios = np.array([weight_ratio(Quadratic.of(centred(pair), y).minimum) for pair in pairs])
+    normalized_ratios = np.array(
+        [weight_ratio(Quadratic.of(standardized(pair), y).minimum) for pair in pairs]
+    )
+    numbers = {
+        **_side_numbers("own", own),
+        **_side_numbers("normalized", normalized),
+        **_ratio_numbers(own_ratios, normalized_ratios),
     }
     return Measured(
         numbers=numbers,
@@ -133,6 +100,51 @@ def measure(_laboratory: Laboratory) -> Measured:
         findings=_findings({key: number.value for key, number in numbers.items()}),
         tables=[_pairs_table()],
     )
+
+
+def _side_numbers(key: str, side: Side) -> dict[str, Number]:
+    """What was measured with the features given in one way; ``key`` begins the numbers' names."""
+    quadratic, w = side.quadratic, side.quadratic.minimum
+    return {
+        f"{key}_condition": Number(value=quadratic.condition, label=f"κ of the Hessian, {side.label}"),
+        f"{key}_rate_theory": Number(
+            value=2 / quadratic.curvatures[1], label=f"2/λ_max, {side.label}", digits=4
+        ),
+        f"{key}_rate": Number(
+            value=side.stable,
+            label=f"largest stable learning rate found by bisection, {side.label}",
+            digits=4,
+        ),
+        f"{key}_steps_theory": Number(
+            value=predicted_steps(quadratic.condition),
+            label=f"bound on the steps by theory, before rounding up, {side.label}",
+        ),
+        f"{key}_steps": Number(value=len(side.path) - 1, label=f"steps that it took, {side.label}"),
+        f"{key}_weight_1": Number(value=w[0], label=f"learned weight of {NAMES[FEATURES[0]]}, {side.label}"),
+        f"{key}_weight_2": Number(value=w[1], label=f"learned weight of {NAMES[FEATURES[1]]}, {side.label}"),
+        f"{key}_weight_ratio": Number(
+            value=weight_ratio(w), label=f"larger of these weights over the smaller, {side.label}"
+        ),
+    }
+
+
+def _ratio_numbers(own: Array, normalized: Array) -> dict[str, Number]:
+    """Of all pairs of features: the larger learned weight over the smaller, in their own units and normalized."""
+    return {
+        "own_median_ratio": Number(
+            value=float(np.median(own)),
+            label=f"the same ratio, median over all {len(own)} pairs of the ten features, in their own units",
+        ),
+        "normalized_median_ratio": Number(value=float(np.median(normalized)), label="the same, normalized"),
+        "own_similar": Number(
+            value=100 * float((own <= SIMILAR).mean()),
+            label=f"pairs with a ratio up to {SIMILAR:g}, in their own units",
+            unit="%",
+        ),
+        "normalized_similar": Number(
+            value=100 * float((normalized <= SIMILAR).mean()), label="the same, normalized", unit="%"
+        ),
+    }
 
 
 def _findings(v: Values) -> str:
@@ -166,17 +178,17 @@ def _pairs_table() -> Table:
         X = data.data[:, [list(data.feature_names).index(feature) for feature in pair]]
         y = standardized(data.target.astype(np.float64))
         for label, inputs in (("own units", centred(X)), ("normalized", standardized(X))):
-            bowl = Bowl.of(inputs, y)
+            quadratic = Quadratic.of(inputs, y)
             deviations = inputs.std(0)
             rows.append(
                 [
                     f"{name}: {pair[0]}, {pair[1]}",
                     label,
                     f"{deviations.max() / deviations.min():,.3g}",
-                    f"{bowl.condition:,.3g}",
-                    f"{2 / bowl.curvatures[1]:.4g}",
-                    f"{largest_stable_rate(bowl):.4g}",
-                    f"{predicted_steps(bowl.condition):,.3g}",
+                    f"{quadratic.condition:,.3g}",
+                    f"{2 / quadratic.curvatures[1]:.4g}",
+                    f"{largest_stable_rate(quadratic):.4g}",
+                    f"{predicted_steps(quadratic.condition):,.3g}",
                 ]
             )
     return Table(

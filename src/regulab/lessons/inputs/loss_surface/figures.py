@@ -12,16 +12,16 @@ from matplotlib.ticker import MaxNLocator
 
 from regulab.lessons.inputs.loss_surface.experiment import FEATURES, NAMES, Side
 from regulab.lessons.inputs.loss_surface.quadratic import MOST_STEPS, TOLERANCE
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
     sides: Sequence[Side] = measured.evidence
     v = measured.values
     return [
-        Picture(
+        LessonFigure(
             name="surfaces",
             figure=_surfaces(sides, theme),
             caption=(
@@ -35,7 +35,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" and the path takes {v['normalized_steps']:.0f}."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="speed",
             figure=_speed(sides, theme),
             caption=(
@@ -54,13 +54,13 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
 
 def _surfaces(sides: Sequence[Side], theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 9), layout="constrained")
-    half = 1.15 * max(float(np.abs(side.bowl.minimum).max()) for side in sides)
+    half = 1.15 * max(float(np.abs(side.quadratic.minimum).max()) for side in sides)
     levels = np.geomspace(1e-3, 10, 13)
     filled: Any = None
     for column, side in enumerate(sides):
-        first, second = (np.linspace(centre - half, centre + half, 161) for centre in side.bowl.minimum)
+        first, second = (np.linspace(centre - half, centre + half, 161) for centre in side.quadratic.minimum)
         grid = np.stack(np.meshgrid(first, second), axis=-1)
-        excess = side.bowl.excess(grid)
+        excess = side.quadratic.excess(grid)
         above: Any = figure.add_subplot(2, 2, 1 + column, projection="3d")
         above.plot_surface(
             grid[..., 0], grid[..., 1], excess, cmap=theme.sequential, norm=LogNorm(1e-3, 10),
@@ -70,7 +70,7 @@ def _surfaces(sides: Sequence[Side], theme: Theme) -> Figure:
             axis.set_pane_color(theme.paper)
             axis.set_major_locator(MaxNLocator(4))
         above.set(
-            xlabel="$w_1$", ylabel="$w_2$", title=f"Features {side.label}\nκ = {side.bowl.condition:.3g}"
+            xlabel="$w_1$", ylabel="$w_2$", title=f"Features {side.label}\nκ = {side.quadratic.condition:.3g}"
         )
         above.set_zlabel("$E - E^*$")
         above.view_init(elev=32, azim=-58)
@@ -92,10 +92,10 @@ def _surfaces(sides: Sequence[Side], theme: Theme) -> Figure:
         axes.plot(x, y, color="white", linewidth=2.8, solid_joinstyle="round")
         axes.plot(x, y, color=theme.colours[1], linewidth=1.2, marker="o", markersize=2.5)
         axes.plot(*side.path[0], marker="s", markersize=9, color=theme.colours[1], markeredgecolor="white")
-        axes.plot(*side.bowl.minimum, marker="X", markersize=11, color="white", markeredgecolor="black")
+        axes.plot(*side.quadratic.minimum, marker="X", markersize=11, color="white", markeredgecolor="black")
         axes.set(
             xlabel=f"$w_1$, weight of {NAMES[FEATURES[0]]}", ylabel=f"$w_2$, weight of {NAMES[FEATURES[1]]}",
-            aspect="equal", title=f"{len(side.path) - 1} steps at η = {side.bowl.best_rate:.3g}",
+            aspect="equal", title=f"{len(side.path) - 1} steps at η = {side.quadratic.best_rate:.3g}",
         )  # fmt: skip
     bar = figure.colorbar(filled, ax=figure.axes, shrink=0.5, anchor=(0, 0.1), ticks=[1e-3, 1e-2, 0.1, 1, 10])
     bar.set_label("loss above its minimum, $E - E^*$")
@@ -108,11 +108,11 @@ def _speed(sides: Sequence[Side], theme: Theme) -> Figure:
     for side, colour, dash in zip(
         sides, (theme.colours[1], theme.colours[0]), ("-", (0, DASHES[0])), strict=True
     ):
-        excess = side.bowl.excess(side.path)
+        excess = side.quadratic.excess(side.path)
         label = f"features {side.label}"
         left.plot(np.arange(len(excess)), excess / excess[0], color=colour, linestyle=dash, label=label)
         right.plot(side.rates, side.steps, color=colour, linestyle=dash, label=label)
-        limit = 2 / side.bowl.curvatures[1]
+        limit = 2 / side.quadratic.curvatures[1]
         right.axvline(limit, color=colour, linestyle=":", linewidth=1.5)
         right.plot(
             side.stable,

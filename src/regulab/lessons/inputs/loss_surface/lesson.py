@@ -70,6 +70,10 @@ LESSON = Lesson(
     name="loss-surface",
     order=40,
     title="The loss surface with and without normalized features",
+    takeaway=(
+        "Features of similar scale turn the long valley of the loss into a round bowl, which takes a"
+        " larger learning rate and far fewer steps; the weights do not become similar."
+    ),
     claims=[
         Claim(
             statement="Features of different scales make the loss an elongated valley; normalized, it is a round bowl.",

@@ -16,14 +16,14 @@ MOST_STEPS = 20_000
 
 
 @dataclass(frozen=True)
-class Bowl:
+class Quadratic:
     """The loss ½(w − w*)ᵀH(w − w*), above its minimum, for inputs X ``(m, 2)`` and target y ``(m,)``, both centred."""
 
     hessian: Array
     minimum: Array
 
     @classmethod
-    def of(cls, X: Array, y: Array) -> Bowl:
+    def of(cls, X: Array, y: Array) -> Quadratic:
         hessian = X.T @ X / len(X)
         minimum = np.linalg.solve(hessian, X.T @ y / len(X))
         return cls(hessian, minimum)
@@ -71,7 +71,7 @@ class Bowl:
         return float(len(path) - 1) if reached else math.nan
 
 
-def largest_stable_rate(bowl: Bowl, precision: float = 1e-3, steps: int = 1000) -> float:
+def largest_stable_rate(quadratic: Quadratic, precision: float = 1e-3, steps: int = 1000) -> float:
     """By bisection over actual descents, without a look at the eigenvalues.
 
     A descent is unstable if the loss at its end is above that at its middle. The bracket starts from the first
@@ -79,7 +79,7 @@ def largest_stable_rate(bowl: Bowl, precision: float = 1e-3, steps: int = 1000) 
     """
 
     def stable(rate: float) -> bool:
-        excess = bowl.excess(bowl.descend(rate, steps, 1e-12))
+        excess = quadratic.excess(quadratic.descend(rate, steps, 1e-12))
         return bool(excess[-1] <= excess[len(excess) // 2])
 
     high = 1e-9

@@ -27,7 +27,7 @@ KEYS = {"normalized": "normalized", "equalized": "equalized", "contrast-limited"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PictureVersions:
     """The versions of the grey picture and of the colour one, by name, the untouched first; what a hue turned by."""
 
     grey: Mapping[str, Levels]
@@ -136,7 +136,7 @@ def measure(laboratory: Laboratory) -> Measured:
         )
     return Measured(
         numbers=numbers,
-        evidence=Evidence(shown, coloured, turned),
+        evidence=PictureVersions(shown, coloured, turned),
         conditions=words,
         findings=_findings({key: number.value for key, number in numbers.items()}),
         tables=[_table(shown)],
@@ -182,8 +182,8 @@ def _pictures(laboratory: Laboratory) -> tuple[Levels, Levels, str]:
         grey, colour = luminance(load_sample_image(GREY) / 255), load_sample_image(COLOUR) / 255
         words = f"The photographs {GREY} (its luminance) and {COLOUR} that scikit-learn carries, with {flat}."
         return _compressed(grey), _compressed(colour), f"{words} {clahe}"
-    found = load_picture(laboratory.image)
-    x = found.levels
+    picture = load_picture(laboratory.image)
+    x = picture.levels
     if np.ptp(luminance(x)) < 1e-6:
         raise UserError(
             "every pixel of the picture has the same level, and (v − min)/(max − min) is 0/0",
@@ -191,8 +191,8 @@ def _pictures(laboratory: Laboratory) -> tuple[Levels, Levels, str]:
             expected="a picture of two levels or more",
             where=str(laboratory.image),
         )
-    notes = "".join(f"; {note}" for note in found.notes)
-    size = f"{x.shape[1]:,} × {x.shape[0]:,} pixels, {found.depth} bits a level"
+    notes = "".join(f"; {note}" for note in picture.notes)
+    size = f"{x.shape[1]:,} × {x.shape[0]:,} pixels, {picture.depth} bits a level"
     words = f"{laboratory.image.name} as it is ({size}{notes})."
     if x.ndim == 3 and hue(x)[1].max() >= COLOURED:
         return luminance(x), x, f"{words} The first figure shows its luminance. {clahe}"

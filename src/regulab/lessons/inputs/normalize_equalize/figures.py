@@ -9,19 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regulab.data.histograms import Levels
-from regulab.lessons.inputs.normalize_equalize.experiment import KEYS, Evidence
-from regulab.lessons.kit.lesson import Measured, Picture, Values
+from regulab.lessons.inputs.normalize_equalize.experiment import KEYS, PictureVersions
+from regulab.lessons.kit.lesson import LessonFigure, Measured, Values
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 TICKS = [0, 0.5, 1]
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: PictureVersions = measured.evidence
     values = measured.values
     return [
-        Picture(
+        LessonFigure(
             name="grey",
             figure=_grey_figure(evidence.grey, values, theme),
             caption=(
@@ -37,7 +37,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" {values['uneven_equalized']:.1f} % and {values['uneven_clahe']:.0f} %."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="colour",
             figure=_colour_figure(evidence, theme),
             caption=(
@@ -97,7 +97,7 @@ def _histogram(axes: Axes, x: Levels, colour: str, theme: Theme) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="level", xticks=TICKS, yticks=TICKS)
 
 
-def _colour_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _colour_figure(evidence: PictureVersions, theme: Theme) -> Figure:
     height, width = next(iter(evidence.colour.values())).shape[:2]
     tall = float(np.clip(3.2 * height / width, 1.8, 4))  # inches, a third as wide
     figure = Figure(figsize=(10, 2 * tall + 1.2), layout="constrained")

@@ -64,8 +64,8 @@ def _not_kept(values: Values) -> Answer:
 
 
 def _even(values: Values) -> Answer:
-    found = values["uneven_equalized"]
-    return graded(found <= EVEN, in_part=found < values["uneven_normalized"])
+    unevenness = values["uneven_equalized"]
+    return graded(unevenness <= EVEN, in_part=unevenness < values["uneven_normalized"])
 
 
 def _hues(values: Values) -> Answer:
@@ -77,6 +77,10 @@ LESSON = Lesson(
     name="normalize-equalize",
     order=10,
     title="Normalization is not equalization",
+    takeaway=(
+        "Min–max normalization stretches a picture and keeps its levels in proportion; histogram"
+        " equalization keeps only their order, to spread them more evenly."
+    ),
     claims=[
         Claim(
             statement="Min–max normalization keeps the relative levels of a picture.",

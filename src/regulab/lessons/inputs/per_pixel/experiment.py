@@ -42,7 +42,7 @@ class Maps:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PixelMapsAndAccuracies:
     """Maps, samples ``(K, C, H, W)`` in [0, 1] with their z-scores, accuracies by arm and seed."""
 
     maps: Maps
@@ -103,10 +103,13 @@ def measure(laboratory: Laboratory) -> Measured:
     samples = _samples(splits.train, maps)
     return Measured(
         numbers=numbers,
-        evidence=Evidence(
+        evidence=PixelMapsAndAccuracies(
             maps=maps,
             samples=np.moveaxis(samples / 255.0, -1, 1),
-            scores={arm: _standardized(one, samples).double().numpy() for arm, one in by_arm.items()},
+            scores={
+                arm: _standardized(preprocessing, samples).double().numpy()
+                for arm, preprocessing in by_arm.items()
+            },
             accuracy=accuracy,
             lost=lost,
         ),
@@ -122,17 +125,26 @@ def measure(laboratory: Laboratory) -> Measured:
 def judged_together(records: Sequence[StudyRecords]) -> Comparison:
     """The verdicts on the arms of several studies that share name, seeds and endpoint, against the first's baseline."""
     first = records[0]
-    assert len({(one.study["name"], tuple(one.study["seeds"])) for one in records}) == 1
+    assert (
+        len({(study_records.study["name"], tuple(study_records.study["seeds"])) for study_records in records})
+        == 1
+    )
     return compare(
         replace(
             first,
             study={
                 **first.study,
-                "arms": {arm: one.study["arms"][arm] for one in records for arm in one.arms},
+                "arms": {
+                    arm: study_records.study["arms"][arm]
+                    for study_records in records
+                    for arm in study_records.arms
+                },
             },
-            results=tuple(result for one in records for result in one.results),
-            predictions={key: value for one in records for key, value in one.predictions.items()},
-            orders={key: value for one in records for key, value in one.orders.items()},
+            results=tuple(result for study_records in records for result in study_records.results),
+            predictions={
+                key: value for study_records in records for key, value in study_records.predictions.items()
+            },
+            orders={key: value for study_records in records for key, value in study_records.orders.items()},
         )
     )
 

@@ -8,18 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from regulab.lessons.inputs.per_pixel.experiment import NORMALIZE, Array, Evidence, Maps
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.inputs.per_pixel.experiment import NORMALIZE, Array, Maps, PixelMapsAndAccuracies
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.reporting.theme import Theme
 
 LIMIT = 4.0  # |z| where the colours of the figure end
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: PixelMapsAndAccuracies = measured.evidence
     values = measured.values
     return [
-        Picture(
+        LessonFigure(
             name="maps",
             figure=_maps_figure(evidence.maps, theme),
             caption=(
@@ -32,7 +32,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" {values['border']:.2g}, of the middle {values['middle']:.2g}."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="samples",
             figure=_samples_figure(evidence, theme),
             caption=(
@@ -44,7 +44,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" {values['white_least']:.0f} per pixel."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="networks",
             figure=_networks_figure(evidence, theme),
             caption=(
@@ -105,7 +105,7 @@ def _hatch(axes: Axes, constant: NDArray[np.bool_], theme: Theme) -> None:
         )
 
 
-def _samples_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _samples_figure(evidence: PixelMapsAndAccuracies, theme: Theme) -> Figure:
     count = len(evidence.samples)
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     panels = figure.subplots(3, count)
@@ -130,7 +130,7 @@ def _samples_figure(evidence: Evidence, theme: Theme) -> Figure:
     return figure
 
 
-def _networks_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _networks_figure(evidence: PixelMapsAndAccuracies, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, by_arm, title in (

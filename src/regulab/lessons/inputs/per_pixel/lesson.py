@@ -56,6 +56,10 @@ LESSON = Lesson(
     name="per-pixel",
     order=30,
     title="Standardizing every pixel: do not try this at work",
+    takeaway=(
+        "Constants per pixel divide by almost nothing where pixels hardly vary, so that one stray pixel"
+        " becomes a huge z-score; this costs accuracy and brings none."
+    ),
     claims=[
         Claim(
             statement="Z-scores per pixel squash what varies much and blow up what hardly varies.",

@@ -46,7 +46,8 @@ class Fits:
     @property
     def chosen(self) -> NDArray[np.int64]:
         """Index of the strength with the best validation score ``(S, 2)``."""
-        return self.validation.argmax(2)
+        best: NDArray[np.int64] = self.validation.argmax(2)
+        return best
 
     def at_chosen(self, values: Array) -> Array:
         """``(S, 2, L)`` at the chosen strengths: ``(S, 2)``."""
@@ -65,7 +66,7 @@ class Fits:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PenalizedFits:
     """``layers``: w1 ``(10, H)`` of the first seed's chosen network by penalty, on the target with few inputs."""
 
     strengths: Array
@@ -96,7 +97,7 @@ def fit_networks(samples: Sequence[Samples], seeds: Sequence[int]) -> tuple[Fits
     }
 
     def repeated(part: str) -> tuple[Tensor, Tensor]:
-        pairs = [getattr(one, part) for one in samples]
+        pairs = [getattr(sample_of_seed, part) for sample_of_seed in samples]
         x, y = (
             torch.stack(list(tensors)).repeat_interleave(len(path), 0) for tensors in zip(*pairs, strict=True)
         )
@@ -120,9 +121,9 @@ def fit_networks(samples: Sequence[Samples], seeds: Sequence[int]) -> tuple[Fits
     ), trained
 
 
-def linear_scores(one: Samples) -> list[float]:
+def linear_scores(samples: Samples) -> list[float]:
     """R² (percent) on test of Lasso and Ridge on the inputs as they are, strengths chosen on validation."""
-    x, y = (t.double().numpy() for t in one.train)
+    x, y = (t.double().numpy() for t in samples.train)
     centre, mean = x.mean(0), y.mean()
     m, falling = len(y), STRENGTHS[::-1]
     paths = (
@@ -136,7 +137,7 @@ def linear_scores(one: Samples) -> list[float]:
             guesses = (part[0].double().numpy() - centre) @ path.T + mean
             return explained(torch.from_numpy(guesses.T), part[1].double())
 
-        scores.append(float(predict(one.test)[predict(one.validation).argmax()]))
+        scores.append(float(predict(samples.test)[predict(samples.validation).argmax()]))
     return scores
 
 
@@ -149,7 +150,7 @@ def measure(laboratory: Laboratory) -> Measured:
         laboratory.progress.message(f"l1-complex: target {name}, {SEEDS * 2 * len(STRENGTHS)} networks")
         samples = [sample(target, seed) for seed in seeds]
         fits[name], trained = fit_networks(samples, seeds)
-        linear[name] = np.array([linear_scores(one) for one in samples])
+        linear[name] = np.array([linear_scores(sample_of_seed) for sample_of_seed in samples])
         if name == COMPLEX[0]:
             shown = _first_layers(fits[name], trained)
     verdicts = paired_verdicts(
@@ -161,7 +162,7 @@ def measure(laboratory: Laboratory) -> Measured:
     relevant = {name: count for name, (_, count) in TARGETS.items()}
     return Measured(
         numbers=numbers,
-        evidence=Evidence(STRENGTHS, fits, linear, shown, relevant),
+        evidence=PenalizedFits(STRENGTHS, fits, linear, shown, relevant),
         findings=_findings({key: number.value for key, number in numbers.items()}),
         conditions=(
             f"{SEEDS} seeds; for each {TRAIN} noisy examples to train, {TRAIN} to choose the strength, {TEST:,} without"

@@ -6,14 +6,14 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from regulab.lessons.kit.lesson import Measured, Picture
-from regulab.lessons.penalties.l1_complex.experiment import Evidence
+from regulab.lessons.kit.lesson import LessonFigure, Measured
+from regulab.lessons.penalties.l1_complex.experiment import PenalizedFits
 from regulab.reporting.theme import Theme
 from regulab.statistics.intervals import mean_interval
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: PenalizedFits = measured.evidence
     values = measured.values
     scores = "; ".join(
         f"{name}: network with L1 {values[f'L1: {name}']:.1f} %, with L2 {values[f'L2: {name}']:.1f} %, linear model"
@@ -21,7 +21,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
         for name in evidence.fits
     )
     return [
-        Picture(
+        LessonFigure(
             name="path",
             figure=_path(evidence, theme),
             caption=(
@@ -31,7 +31,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
             ),
             alternative=f"Explained variance at the strengths chosen on validation. {scores}.",
         ),
-        Picture(
+        LessonFigure(
             name="weights",
             figure=_weights(evidence, theme),
             caption=(
@@ -48,7 +48,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
     ]
 
 
-def _path(evidence: Evidence, theme: Theme) -> Figure:
+def _path(evidence: PenalizedFits, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, len(evidence.fits), sharey=True)
     for axes, (name, fit) in zip(panels, evidence.fits.items(), strict=True):
@@ -96,7 +96,7 @@ def _path(evidence: Evidence, theme: Theme) -> Figure:
     return figure
 
 
-def _weights(evidence: Evidence, theme: Theme) -> Figure:
+def _weights(evidence: PenalizedFits, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     reach = max(float(np.abs(layer).max()) for layer in evidence.layers.values())

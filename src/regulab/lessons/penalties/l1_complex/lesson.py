@@ -59,6 +59,10 @@ LESSON = Lesson(
     name="l1-complex",
     order=135,
     title="L1, L2 and what a model can learn",
+    takeaway=(
+        "What can be learned depends more on the model than on the penalty: with L1 as with L2,"
+        " networks explain complex targets better than linear models do."
+    ),
     claims=[
         Claim(
             statement="A model with L1 cannot learn complex patterns; one with L2 can.",

@@ -12,12 +12,12 @@ from sklearn.linear_model import Lasso
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
 from regulab.lessons.penalties.l1_sparse.corner import Corner, corner
-from regulab.lessons.penalties.l1_sparse.selection import FOLDS, Selection, select
+from regulab.lessons.penalties.l1_sparse.selection import FOLDS, RemovedInputs, select
 from regulab.lessons.penalties.linear import Array, diabetes, lasso_path, strongest
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LassoZeros:
     """``removed``: percent of noise and of real inputs removed, draw by draw; ``zeros``: percent, seed by seed."""
 
     names: Sequence[str]
@@ -81,7 +81,7 @@ def measure(laboratory: Laboratory) -> Measured:
     }
     return Measured(
         numbers=numbers,
-        evidence=Evidence(
+        evidence=LassoZeros(
             names=data.names,
             strengths=strengths,
             lasso=lasso,
@@ -137,7 +137,7 @@ def _corner_numbers(touching: Corner) -> dict[str, Number]:
     }
 
 
-def _selection_numbers(selection: Selection, n: int) -> dict[str, Number]:
+def _selection_numbers(selection: RemovedInputs, n: int) -> dict[str, Number]:
     """Of what is removed of n real and of the noise inputs."""
     return {
         "zero_inputs": Number(

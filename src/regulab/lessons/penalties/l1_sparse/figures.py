@@ -10,21 +10,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon
 from matplotlib.ticker import MaxNLocator
 
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.lessons.penalties.l1_sparse.corner import Corner
-from regulab.lessons.penalties.l1_sparse.experiment import Evidence
+from regulab.lessons.penalties.l1_sparse.experiment import LassoZeros
 from regulab.lessons.penalties.linear import Array
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: LassoZeros = measured.evidence
     values = measured.values
     corner = evidence.corner
     zeros = ", ".join(f"{arm} {column.mean():.1f} %" for arm, column in evidence.zeros.items())
     return [
-        Picture(
+        LessonFigure(
             name="geometry",
             figure=_geometry(corner, theme),
             caption=(
@@ -38,7 +38,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" is {_pair(corner.ridge)}. Least squares lies at {_pair(corner.least_squares)}."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="paths",
             figure=_paths(evidence, theme),
             caption=(
@@ -52,7 +52,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" {values['ridge_removed']:.2g} %."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="networks",
             figure=_networks(evidence, theme),
             caption=(
@@ -117,7 +117,7 @@ def _geometry(corner: Corner, theme: Theme) -> Figure:
     return figure
 
 
-def _paths(evidence: Evidence, theme: Theme) -> Figure:
+def _paths(evidence: LassoZeros, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     path, bars = figure.subplots(1, 2, width_ratios=[1.35, 1])
     for j, name in enumerate(evidence.names):
@@ -135,7 +135,7 @@ def _paths(evidence: Evidence, theme: Theme) -> Figure:
     return figure
 
 
-def _removed(axes: Axes, evidence: Evidence, theme: Theme) -> None:
+def _removed(axes: Axes, evidence: LassoZeros, theme: Theme) -> None:
     spread = np.random.default_rng(0)
     for row, (noise, real) in enumerate(evidence.removed.values()):
         for offset, values, index, label in (
@@ -164,7 +164,7 @@ def _removed(axes: Axes, evidence: Evidence, theme: Theme) -> None:
     axes.legend(loc="lower right")
 
 
-def _networks(evidence: Evidence, theme: Theme) -> Figure:
+def _networks(evidence: LassoZeros, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     labels = list(evidence.zeros)

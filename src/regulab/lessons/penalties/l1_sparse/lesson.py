@@ -70,6 +70,10 @@ LESSON = Lesson(
     name="l1-sparse",
     order=130,
     title="L1: exact zeros, where they come from and what they select",
+    takeaway=(
+        "L1 makes weights exactly zero and L2 does not, but what L1 selects is not clean: it keeps some"
+        " inputs of pure noise and removes some real ones."
+    ),
     claims=[
         Claim(
             statement="L1 makes coefficients exactly zero; L2 does not.",
@@ -107,7 +111,7 @@ LESSON = Lesson(
     ],
     text=TEXT,
     sources=[
-        "Tibshirani 1996, [Regression Shrinkage and Selection via the Lasso]"
+        "Tibshirani 1996, [Regression Shrinkage and RemovedInputs via the Lasso]"
         "(https://doi.org/10.1111/j.2517-6161.1996.tb02080.x)",
         "Friedman, Hastie & Tibshirani 2010, [Regularization Paths for Generalized Linear Models via Coordinate"
         " Descent](https://doi.org/10.18637/jss.v033.i01)",

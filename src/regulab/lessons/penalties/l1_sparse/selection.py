@@ -21,7 +21,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Selection:
+class RemovedInputs:
     """Fractions of inputs with a coefficient of exactly zero, in percent, one entry a draw of noise inputs."""
 
     noise_removed: Array  # by Lasso at the cross-validated λ
@@ -31,12 +31,12 @@ class Selection:
     removed_by_ridge: Array
 
 
-def select(data: Regression, draws: int, noise_inputs: int) -> Selection:
+def select(data: Regression, draws: int, noise_inputs: int) -> RemovedInputs:
     """Lasso and Ridge with ``noise_inputs`` columns of pure noise added, ``draws`` times.
 
     λ by five-fold cross-validation; the coefficients of the Lasso by `lasso_path`.
     """
-    found = []
+    removed = []
     real = len(data.names)
     for draw_number in range(draws):
         generator = Streams("l1-sparse", draw_number).generator("noise inputs", "diabetes")
@@ -50,15 +50,15 @@ def select(data: Regression, draws: int, noise_inputs: int) -> Selection:
         path = lasso_path(x, y, both)
         zero = np.array([path[both == 2 * len(y) * alpha][0] == 0 for alpha in alphas])
         ridge = RidgeCV(alphas=np.logspace(-1, 5, 61), fit_intercept=False, cv=FOLDS).fit(x, y)
-        found.append(
+        removed.append(
             [
                 *zero[:, real:].mean(1),
                 *zero[:, :real].mean(1),
                 (ridge_path(x, y, [ridge.alpha_])[0] == 0).mean(),
             ]
         )
-    columns = 100 * np.array(found).T
-    return Selection(*columns)
+    columns = 100 * np.array(removed).T
+    return RemovedInputs(*columns)
 
 
 def one_standard_error(alphas: Array, errors: Array) -> float:

@@ -16,7 +16,7 @@ from regulab.training.crew import weight_names
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ShrunkenCoefficients:
     """``factors`` ``(L, n)`` are θ(λ)/θ(0) on the data's inputs, ``flat`` the same on orthonormal ones.
 
     ``directions`` ``(L, n)`` are the factors measured along the principal directions, whose variances are ``squares``.
@@ -105,7 +105,7 @@ def measure(laboratory: Laboratory) -> Measured:
     layers = {arm: pair[1] for arm, pair in zip(ARMS, pairs, strict=True)}
     zero = {arm: float(trial.results(arm, "zero_fraction").max()) * 100 for arm in ARMS}
     lengths = np.array([trial.results(arm, "weight_norm_l2") for arm in ARMS])
-    evidence = Evidence(
+    evidence = ShrunkenCoefficients(
         names=data.names,
         strengths=STRENGTHS,
         path=path,
@@ -132,7 +132,7 @@ def measure(laboratory: Laboratory) -> Measured:
     )
 
 
-def _linear_numbers(evidence: Evidence, theirs: Array, m: int) -> dict[str, Number]:
+def _linear_numbers(evidence: ShrunkenCoefficients, theirs: Array, m: int) -> dict[str, Number]:
     """Of the paths beside scikit-learn's ``(λ, n)``, from m samples."""
     row = int(np.abs(STRENGTHS - evidence.half).argmin())
     by_theory = evidence.squares / (evidence.squares + STRENGTHS[:, None])

@@ -8,17 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regulab.lessons.kit.lesson import Measured, Picture
-from regulab.lessons.penalties.l2_shrinks.experiment import Evidence
+from regulab.lessons.kit.lesson import LessonFigure, Measured
+from regulab.lessons.penalties.l2_shrinks.experiment import ShrunkenCoefficients
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: ShrunkenCoefficients = measured.evidence
     values = measured.values
     return [
-        Picture(
+        LessonFigure(
             name="coefficients",
             figure=_coefficients(evidence, theme),
             caption=(
@@ -33,7 +33,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" λ = {values['half']:.3g}. Along principal directions they follow s²/(s² + λ)."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="weights",
             figure=_networks(evidence, theme),
             caption=(
@@ -49,7 +49,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
     ]
 
 
-def _coefficients(evidence: Evidence, theme: Theme) -> Figure:
+def _coefficients(evidence: ShrunkenCoefficients, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 8.2), layout="constrained")
     (paths, flat), (real, directions) = figure.subplots(2, 2, sharex=True)
     for j, name in enumerate(evidence.names):
@@ -92,7 +92,7 @@ def _dashes(index: int) -> tuple[float, ...]:
     return ((), *DASHES)[index % (len(DASHES) + 1)]
 
 
-def _directions(axes: Axes, evidence: Evidence, theme: Theme) -> None:
+def _directions(axes: Axes, evidence: ShrunkenCoefficients, theme: Theme) -> None:
     """The measured factors as marks on the lines of s²/(s² + λ), of every third direction."""
     shown = np.unique(np.linspace(0, len(evidence.squares) - 1, 4).astype(int))
     for place, i in enumerate(shown):
@@ -111,7 +111,7 @@ def _directions(axes: Axes, evidence: Evidence, theme: Theme) -> None:
     axes.legend(loc="upper right", fontsize=10.5, handletextpad=0.2)
 
 
-def _networks(evidence: Evidence, theme: Theme) -> Figure:
+def _networks(evidence: ShrunkenCoefficients, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     cells = figure.add_gridspec(1, 2, width_ratios=[1.6, 1])
     left, right = figure.add_subfigure(cells[0]), figure.add_subfigure(cells[1])

@@ -56,6 +56,10 @@ LESSON = Lesson(
     name="l2-shrinks",
     order=140,
     title="L2: every coefficient shrinks, but not by the same factor",
+    takeaway=(
+        "L2 shrinks the principal directions of the inputs, the weak ones first, and makes no weight"
+        " exactly zero; a single coefficient may even grow."
+    ),
     claims=[
         Claim(
             statement="L2 shrinks all coefficients by the same factor.",

@@ -50,7 +50,8 @@ def with_ones(X: Array) -> Array:
 def _sklearn(model: Any) -> Fit:
     def fit(X: Array, y: Array) -> Array:
         model.fit(X, y)
-        return np.r_[model.intercept_, model.coef_]
+        weights: Array = np.r_[model.intercept_, model.coef_]
+        return weights
 
     return fit
 
@@ -109,7 +110,7 @@ Curves = dict[str, list[Array]]  # by method: over SIZES, for each draw
 
 
 @dataclass(frozen=True)
-class Evidence:
+class OutlierShifts:
     """``sample`` is the first draw; the shifts are in residual deviations."""
 
     sample: Sample
@@ -156,7 +157,7 @@ def measure(_laboratory: Laboratory) -> Measured:
             fits = [fit(sample.X, sample.spoiled_response(size)) for size in SIZES]
             shifts = [shift(sample.X, b, clean, intercept=False) for b in fits]
             penalties.setdefault(name, []).append(np.array(shifts) / unit)
-    evidence = Evidence(
+    evidence = OutlierShifts(
         samples[0],
         *(
             {name: np.stack(rows) for name, rows in table.items()}
@@ -184,7 +185,7 @@ def _median(table: Array, size: float) -> float:
     return float(np.median(table[:, SIZES.index(size)]))
 
 
-def _numbers(evidence: Evidence) -> dict[str, Number]:
+def _numbers(evidence: OutlierShifts) -> dict[str, Number]:
     numbers = {}
     for place, where, table in (
         ("response", "in the response", evidence.response),
@@ -229,7 +230,7 @@ def _findings(v: Values) -> str:
     )
 
 
-def _table(evidence: Evidence) -> Table:
+def _table(evidence: OutlierShifts) -> Table:
     rows = []
     for what, curves in (
         ("response, line", evidence.response),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.lessons.penalties.outliers.experiment import (
     DRAWS,
     LOSSES,
@@ -18,7 +18,7 @@ from regulab.lessons.penalties.outliers.experiment import (
     TO,
     WRONG,
     Array,
-    Evidence,
+    OutlierShifts,
     Sample,
     least_squares,
     with_ones,
@@ -29,11 +29,11 @@ from regulab.reporting.theme import Theme
 SHOWN = 10.0  # the size in the figure of the fits
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: OutlierShifts = measured.evidence
     v = measured.values
     return [
-        Picture(
+        LessonFigure(
             name="fits",
             figure=_fits(evidence.sample, theme),
             caption=(
@@ -46,7 +46,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 " up; right, moved to the right."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="influence",
             figure=_influence(evidence, theme),
             caption=(
@@ -110,7 +110,7 @@ def _fits(sample: Sample, theme: Theme) -> Figure:
     return figure
 
 
-def _influence(evidence: Evidence, theme: Theme) -> Figure:
+def _influence(evidence: OutlierShifts, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 5), layout="constrained")
     places = figure.subplots(1, 3, sharey=True)
     methods = list(evidence.penalties)

@@ -58,6 +58,10 @@ LESSON = Lesson(
     name="outliers",
     order=150,
     title="Outliers: L1 and L2 as a loss and as a penalty",
+    takeaway=(
+        "L1 is robust as a loss, and only against outliers in the response; it is not against outliers"
+        " in the inputs, and not as a penalty."
+    ),
     claims=[
         Claim(
             statement="As a loss, L1 is robust to outliers in the response and L2 is not.",

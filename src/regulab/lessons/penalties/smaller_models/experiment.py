@@ -27,7 +27,7 @@ from regulab.streams import Streams
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PrunedNetworks:
     """By arm, over seeds and fractions of the weights kept ``(S, F)``: test accuracy (percent), and after dead filters
 
     are gone compressed bytes, parameters and multiply-accumulates. ``strengths``: what validation chose.
@@ -42,7 +42,7 @@ class Evidence:
     strengths: Mapping[str, float]
 
 
-def label(arm: str, evidence: Evidence) -> str:
+def label(arm: str, evidence: PrunedNetworks) -> str:
     """An arm with the strength that validation chose: ``L1 0.001``."""
     return f"{arm.upper()} {evidence.strengths[arm]:g}" if arm in evidence.strengths else arm
 
@@ -101,7 +101,7 @@ def _accuracy(module: nn.Module, x: Tensor, labels: Tensor) -> float:
     return 100 * float((module(x).argmax(1) == labels).double().mean())
 
 
-def _prune(trial: Trial, strengths: Mapping[str, float]) -> Evidence:
+def _prune(trial: Trial, strengths: Mapping[str, float]) -> PrunedNetworks:
     x, labels = trial.images("test", IMAGES)
     x = x.contiguous(memory_format=torch.channels_last)
     shape = (len(trial.study.seeds), len(FRACTIONS))
@@ -118,7 +118,7 @@ def _prune(trial: Trial, strengths: Mapping[str, float]) -> Evidence:
                 packed[arm][row, column] = file_sizes(slim)[1]
                 parameters[arm][row, column] = sum(p.numel() for p in slim.parameters())
                 arithmetic[arm][row, column] = multiply_accumulates(slim, x[:1])
-    return Evidence(FRACTIONS, MARGIN, accuracy, packed, parameters, arithmetic, strengths)
+    return PrunedNetworks(FRACTIONS, MARGIN, accuracy, packed, parameters, arithmetic, strengths)
 
 
 def _slowness(trial: Trial, repeats: int = 15) -> float:
@@ -172,16 +172,11 @@ def measure(laboratory: Laboratory) -> Measured:
 
 def _numbers(
     trial: Trial,
-    evidence: Evidence,
+    evidence: PrunedNetworks,
     kept: Mapping[str, NDArray[np.float64]],
     against: Mapping[str, NDArray[np.float64]],
     verdicts: Mapping[str, str],
 ) -> dict[str, Number]:
-    at = FRACTIONS.index(0.25)
-    sizes = [nonzero_weights(trial.module("l1", seed)) for seed in trial.study.seeds]
-    free = float(np.mean([100 * (1 - nonzero / total) for nonzero, total in sizes]))
-    module = trial.module("none", trial.study.seeds[0])
-    dense = [file_sizes(magnitude_pruned(module, fraction))[0] for fraction in (1.0, 0.25)]
     numbers = {
         "baseline": Number(
             value=float(evidence.accuracy["none"][:, 0].mean()),
@@ -201,7 +196,17 @@ def _numbers(
         numbers[key] = Number(
             value=verdicts[key], label=f"L1 against {other}, both at 25 % kept: {d.mean():+.2f} points"
         )
-    return numbers | {
+    return numbers | _size_numbers(trial, evidence)
+
+
+def _size_numbers(trial: Trial, evidence: PrunedNetworks) -> dict[str, Number]:
+    """What zeros save: bytes, multiply-accumulates, time."""
+    at = FRACTIONS.index(0.25)
+    sizes = [nonzero_weights(trial.module("l1", seed)) for seed in trial.study.seeds]
+    free = float(np.mean([100 * (1 - nonzero / total) for nonzero, total in sizes]))
+    module = trial.module("none", trial.study.seeds[0])
+    dense = [file_sizes(magnitude_pruned(module, fraction))[0] for fraction in (1.0, 0.25)]
+    return {
         "free_zeros": Number(value=free, label="exact zeros that L1 made before any pruning", unit="%"),
         "dense_file": Number(
             value=100 * dense[1] / dense[0],
@@ -249,7 +254,7 @@ def _findings(values: Values) -> str:
     )
 
 
-def _table(evidence: Evidence) -> Table:
+def _table(evidence: PrunedNetworks) -> Table:
     rows = []
     base = evidence.arithmetic["none"][:, 0].mean()
     for arm in evidence.accuracy:

@@ -1,4 +1,4 @@
-"""The figure of the lesson ``smaller-models``, and what it is drawn from."""
+"""The figure of the lesson ``smaller-models``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,36 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from regulab.lessons.kit.lesson import Measured, Picture
-from regulab.lessons.penalties.smaller_models.experiment import Evidence, label
+from regulab.lessons.kit.lesson import LessonFigure, Measured
+from regulab.lessons.penalties.smaller_models.experiment import PrunedNetworks, label
 from regulab.reporting.theme import Theme
 from regulab.statistics.intervals import mean_interval
 
 LINES = {"none": ("o", "-"), "l1": ("s", (0, (5, 1.5))), "l2": ("^", (0, (1.5, 1.2)))}
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    values = measured.values
+    return [
+        LessonFigure(
+            name="pruned",
+            figure=_pruned_figure(measured.evidence, theme),
+            caption=(
+                "Networks pruned by magnitude after training, from all weights (left of each panel) on:"
+                " mean and 95 % interval over the seeds; the grey band is the unpruned baseline ± the margin. The two"
+                " panels on the right are of the networks after their dead filters are removed."
+            ),
+            alternative=(
+                f"Unpruned accuracy without a penalty {values['baseline']:.2f} %. With a quarter of the weights:"
+                f" without a penalty {values['none 25%']}, L1 {values['l1 25%']}, L2 {values['l2 25%']}; the L1"
+                f" network's file is {values['l1_file']:.0f} % of the unpruned one's, its arithmetic"
+                f" {values['l1_arithmetic']:.0f} %."
+            ),
+        )
+    ]
+
+
+def _pruned_figure(evidence: PrunedNetworks, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     accuracy, size, arithmetic = figure.subplots(1, 3, width_ratios=[1.25, 1, 1])
     kept = 100 * np.array(evidence.fractions)
@@ -48,21 +68,4 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
     arithmetic.set_title("Multiply-accumulates (%)")
     handles, labels = accuracy.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    values = measured.values
-    return [
-        Picture(
-            name="pruned",
-            figure=figure,
-            caption=(
-                "Networks pruned by magnitude after training, from all weights (left of each panel) on:"
-                " mean and 95 % interval over the seeds; the grey band is the unpruned baseline ± the margin. The two"
-                " panels on the right are of the networks after their dead filters are removed."
-            ),
-            alternative=(
-                f"Unpruned accuracy without a penalty {values['baseline']:.2f} %. With a quarter of the weights:"
-                f" without a penalty {values['none 25%']}, L1 {values['l1 25%']}, L2 {values['l2 25%']}; the L1"
-                f" network's file is {values['l1_file']:.0f} % of the unpruned one's, its arithmetic"
-                f" {values['l1_arithmetic']:.0f} %."
-            ),
-        )
-    ]
+    return figure

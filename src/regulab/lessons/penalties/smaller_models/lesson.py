@@ -52,6 +52,10 @@ LESSON = Lesson(
     name="smaller-models",
     order=170,
     title="Smaller models: weights driven to zero, and what that saves",
+    takeaway=(
+        "L1 prepares a network for pruning better than L2 or no penalty, but scattered zeros save bytes"
+        " and no time, and that half of the weights suffice could not be shown."
+    ),
     claims=[
         Claim(
             statement="Most weights can be driven to zero while accuracy is maintained.",

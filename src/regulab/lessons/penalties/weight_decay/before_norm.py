@@ -19,16 +19,16 @@ SEEDS, TRAINING_RATE = 3, 0.05
 
 
 def before_norm(net: nn.Module, x: Tensor, labels: Tensor) -> dict[str, Number]:
-    found = invariance(net.train(), _scale_invariant(net), x, labels, SCALE)
+    scaled = invariance(net.train(), _scale_invariant(net), x, labels, SCALE)
     return {
         "output_change": relative(
-            found.output_change, f"outputs changed by weights × {SCALE:g} before batch norm"
+            scaled.output_change, f"outputs changed by weights × {SCALE:g} before batch norm"
         ),
         "gradient_change": relative(
-            found.gradient_change, f"gradient there × {SCALE:g} against the gradient before, difference"
+            scaled.gradient_change, f"gradient there × {SCALE:g} against the gradient before, difference"
         ),
         "cosine": Number(
-            value=found.cosine, label="largest |cosine| between a layer's weights and its gradient"
+            value=scaled.cosine, label="largest |cosine| between a layer's weights and its gradient"
         ),
     }
 
@@ -50,7 +50,7 @@ def train(aboard: Aboard) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             torch.stack([weights[n].detach().double().flatten(1).square().sum(1) for n in names]).cpu()
         )
     table = torch.stack(squares, -1)  # (layers, R, epochs + 1), runs seed-major
-    by_arm = table.unflatten(1, (SEEDS, len(DECAYS))).transpose(1, 2)
+    by_arm = table.reshape(len(table), SEEDS, len(DECAYS), -1).transpose(1, 2)
     return by_arm.sum(0).sqrt().numpy(), (TRAINING_RATE / by_arm).mean(0).numpy()
 
 

@@ -41,7 +41,7 @@ from regulab.techniques.technique import Parameter
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DecayCurves:
     """What the figures show: by step, by optimizer, by λ."""
 
     keys: Mapping[str, str]  # of the numbers, by optimizer
@@ -110,7 +110,7 @@ def measure(laboratory: Laboratory) -> Measured:
     values = {key: number.value for key, number in numbers.items()}
     return Measured(
         numbers=numbers,
-        evidence=Evidence(KEYS, DECAYS, norms, errors, argument, decoupled, weight_norms, rates, losses),
+        evidence=DecayCurves(KEYS, DECAYS, norms, errors, argument, decoupled, weight_norms, rates, losses),
         conditions=(
             f"{IMAGES} training images of {laboratory.dataset}, λ = {STRENGTH:g}, float64. Sigmoid units:"
             f" η = {UNIT_RATE:g}. Optimizers: softmax regression, {OPTIMIZER_STEPS} full-batch steps, η ="
@@ -179,8 +179,8 @@ def _minimum_norm(units: SigmoidUnits, start: Tensor) -> float:
         slope = torch.stack(units.lecture_terms(w, STRENGTH)).sum(0)
         return float(units.error(w, STRENGTH)), slope.flatten().numpy()
 
-    found = minimize(value, start.flatten().numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
-    return float(np.linalg.norm(found.x))
+    minimum = minimize(value, start.flatten().numpy(), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
+    return float(np.linalg.norm(minimum.x))
 
 
 def _optimizers(

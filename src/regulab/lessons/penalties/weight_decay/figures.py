@@ -9,17 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regulab.lessons.kit.lesson import Measured, Picture
-from regulab.lessons.penalties.weight_decay.experiment import Evidence
+from regulab.lessons.kit.lesson import LessonFigure, Measured
+from regulab.lessons.penalties.weight_decay.experiment import DecayCurves
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: DecayCurves = measured.evidence
     v = measured.values
     return [
-        Picture(
+        LessonFigure(
             name="brackets",
             figure=_brackets(evidence, theme),
             caption=(
@@ -34,7 +34,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 f" {v['minimum_norm']:.3g}."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="optimizers",
             figure=_optimizer_figure(evidence, theme),
             caption=(
@@ -50,7 +50,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
                 + "."
             ),
         ),
-        Picture(
+        LessonFigure(
             name="before-norm",
             figure=_before_norm_figure(evidence, theme),
             caption=(
@@ -78,7 +78,7 @@ def _lines(axes: Axes, lines: Mapping[str, Sequence[float]], theme: Theme, floor
         axes.plot(np.maximum(values, floor), label=label, **style)
 
 
-def _brackets(evidence: Evidence, theme: Theme) -> Figure:
+def _brackets(evidence: DecayCurves, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     _lines(left, evidence.errors, theme)
@@ -93,7 +93,7 @@ def _brackets(evidence: Evidence, theme: Theme) -> Figure:
     return figure
 
 
-def _optimizer_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _optimizer_figure(evidence: DecayCurves, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, lines, title in (
@@ -107,7 +107,7 @@ def _optimizer_figure(evidence: Evidence, theme: Theme) -> Figure:
     return figure
 
 
-def _before_norm_figure(evidence: Evidence, theme: Theme) -> Figure:
+def _before_norm_figure(evidence: DecayCurves, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for axes, table, title in (

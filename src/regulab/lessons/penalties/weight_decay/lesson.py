@@ -94,6 +94,10 @@ LESSON = Lesson(
     name="weight-decay",
     order=160,
     title="Weight decay: its gradient, its optimizers, and weights before batch norm",
+    takeaway=(
+        "Decay beside the step is the L2 penalty for plain SGD only, not with momentum and not in"
+        " AdamW; before batch norm it raises the effective learning rate."
+    ),
     claims=[
         Claim(
             statement="The lecture's two brackets are the gradient of E, squared error and weight penalty.",

@@ -66,7 +66,7 @@ def train_with(
         loss = F.cross_entropy(x @ w.T, labels)
         if how == "penalty":
             loss = loss + strength / 2 * w.square().sum()
-        loss.backward()
+        torch.autograd.backward(loss)
         if how == "decoupled":
             with torch.no_grad():
                 w *= 1 - lr * strength

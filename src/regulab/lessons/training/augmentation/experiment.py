@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regulab.data.augmentation import ROTATE as ROTATION
 from regulab.data.augmentation import augment, draw
-from regulab.lessons.kit.directions import interval_text, words
+from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
 from regulab.techniques.augmentation import Augmentation
@@ -27,7 +27,7 @@ EPOCHS_SHOWN = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AccuraciesAndViews:
     """Accuracies by arm, the reference last among ``train`` and ``test``; and images as training saw them."""
 
     train: Mapping[str, NDArray[np.float64]]  # (S,) percent
@@ -72,8 +72,8 @@ def measure(laboratory: Laboratory) -> Measured:
     train[MORE], test[MORE] = (reference.results(MORE, f"{part}_accuracy") for part in ("train", "test"))
     gaps = {arm: train[arm] - test[arm] for arm in train}
     verdicts = {arm: trial.verdict(arm) for arm in (*GENTLE, ANY)}
-    changes = words({arm: gaps[arm] - gaps[BASE] for arm in GENTLE})
-    more = words({MORE: test[MORE] - test[BASE]})[MORE]
+    changes = directions({arm: gaps[arm] - gaps[BASE] for arm in GENTLE})
+    more = directions({MORE: test[MORE] - test[BASE]})[MORE]
     numbers = {
         "gap_none": Number(value=gaps[BASE].mean(), label="gap without augmentation", unit="points"),
         **{
@@ -133,7 +133,7 @@ def _evidence(
     train: Mapping[str, NDArray[np.float64]],
     test: Mapping[str, NDArray[np.float64]],
     verdicts: Mapping[str, str],
-) -> Evidence:
+) -> AccuraciesAndViews:
     labels = trial.splits.train.labels
     classes = len(trial.splits.class_names)
     indices = [int(np.flatnonzero(labels == wanted % classes)[0]) for wanted in (2, 4, 6)]
@@ -141,7 +141,7 @@ def _evidence(
         arm: [seen_in_training(trial.material, trial.run(arm, 0), epoch, indices) for epoch in EPOCHS_SHOWN]
         for arm in (BOTH, ANY)
     }
-    return Evidence(
+    return AccuraciesAndViews(
         train=train,
         test=test,
         validation={arm: np.nanmean(trial.history(arm, "val_accuracy"), axis=0) for arm in trial.study.arms},

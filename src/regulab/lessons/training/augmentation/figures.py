@@ -7,19 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from regulab.lessons.kit.lesson import Measured, Picture
-from regulab.lessons.training.augmentation.experiment import ANY, BOTH, EPOCHS_SHOWN, MORE, Evidence
+from regulab.lessons.kit.lesson import LessonFigure, Measured
+from regulab.lessons.training.augmentation.experiment import ANY, BOTH, EPOCHS_SHOWN, MORE, AccuraciesAndViews
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 from regulab.statistics.intervals import mean_interval
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: AccuraciesAndViews = measured.evidence
     return [_draws_picture(evidence, theme), _gap_picture(evidence, theme)]
 
 
-def _draws_picture(evidence: Evidence, theme: Theme) -> Picture:
+def _draws_picture(evidence: AccuraciesAndViews, theme: Theme) -> LessonFigure:
     shown, rows = len(EPOCHS_SHOWN), len(evidence.originals)
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     widths = [1, 0.2, *[1] * shown, 0.2, *[1] * shown]
@@ -37,7 +37,7 @@ def _draws_picture(evidence: Evidence, theme: Theme) -> Picture:
                 axes.set_xlabel(f"{round(float(evidence.angles[arm][column, row])):+d}°", fontsize=11)
             places[0, first + column].set_title(f"{arm if column == 0 else ''}\nepoch {epoch}", loc="left")
     angles = ", ".join(f"{round(float(angle)):+d}°" for angle in evidence.angles[ANY].T.flat)
-    return Picture(
+    return LessonFigure(
         name="draws",
         figure=figure,
         caption=(
@@ -60,7 +60,7 @@ def _show(axes: Axes, image: NDArray[np.float32], theme: Theme) -> None:
     axes.spines[:].set(visible=True, color=theme.soft)
 
 
-def _gap_picture(evidence: Evidence, theme: Theme) -> Picture:
+def _gap_picture(evidence: AccuraciesAndViews, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.35, 1])
     colours = dict(zip(evidence.test, (theme.baseline, *theme.colours), strict=False))
@@ -85,7 +85,7 @@ def _gap_picture(evidence: Evidence, theme: Theme) -> Picture:
         f"{arm}: training {evidence.train[arm].mean():.1f} %, test {evidence.test[arm].mean():.1f} %"
         for arm in evidence.test
     )
-    return Picture(
+    return LessonFigure(
         name="gap",
         figure=figure,
         caption=(

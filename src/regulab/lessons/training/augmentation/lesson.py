@@ -48,6 +48,10 @@ LESSON = Lesson(
     name="augmentation",
     order=110,
     title="Augmentation: few images made many",
+    takeaway=(
+        "Copies that keep their class help an overfitting network, more real images help it more, and"
+        " copies that change their class harm it."
+    ),
     claims=[
         Claim(
             statement="Augmentation narrows the gap between training and test accuracy of an overfitting network.",

@@ -24,7 +24,8 @@ def deletion_cost(blocks: Sequence[nn.Module], classify: nn.Module, x: Tensor, l
     def accuracy(x: Tensor, remaining: Sequence[nn.Module], labels: Tensor) -> Tensor:
         for block in remaining:
             x = block(x)
-        return (classify(x.mean((2, 3))).argmax(1) == labels).double().mean() * 100
+        predicted: Tensor = classify(x.mean((2, 3))).argmax(1)
+        return (predicted == labels).double().mean() * 100
 
     lost = []
     with torch.no_grad():
@@ -57,13 +58,13 @@ def probed_networks(trial: Trial, arm: str, x: Tensor) -> NDArray[np.float64]:
     """Deletion cost, correlation and the last norm's `variance_in_inference` of an arm's networks: ``(3, S)``."""
     labels = trial.images("validation", PROBED)[1]
     trained_on, _ = trial.images("train")
-    found = []
+    by_seed = []
     for seed in trial.study.seeds:
         module = trial.module(arm, seed)
         blocks = list(module.get_submodule("blocks").children())
         cost = deletion_cost(blocks, module.get_submodule("classify"), x, labels)
-        found.append((cost, mean_correlation(blocks, x), variance_in_inference(blocks, trained_on)))
-    return np.array(found).T
+        by_seed.append((cost, mean_correlation(blocks, x), variance_in_inference(blocks, trained_on)))
+    return np.array(by_seed).T
 
 
 def variance_in_inference(blocks: Sequence[nn.Module], x: Tensor) -> float:

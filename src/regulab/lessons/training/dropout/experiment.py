@@ -5,7 +5,7 @@ from __future__ import annotations
 from regulab.lessons.kit.laboratory import Laboratory
 from regulab.lessons.kit.lesson import Measured
 from regulab.lessons.training.dropout.coadaptation import PROBED, probed_networks
-from regulab.lessons.training.dropout.evidence import Evidence
+from regulab.lessons.training.dropout.effects import DropoutEffects
 from regulab.lessons.training.dropout.findings import effect_numbers, expectation_numbers, findings, tables
 from regulab.lessons.training.dropout.masks import (
     LAYER_DRAWS,
@@ -40,7 +40,7 @@ def measure(laboratory: Laboratory) -> Measured:
     probes = {rate: probed_networks(trial, _arm(rate), x) for rate in rates}
     train = {rate: trial.results(_arm(rate), "train_accuracy") for rate in rates}
     test = {rate: trial.results(_arm(rate), "test_accuracy") for rate in rates}
-    evidence = Evidence(
+    evidence = DropoutEffects(
         rate=RATE,
         masks=masks,
         layer=layer,

@@ -10,16 +10,16 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from regulab.lessons.kit.lesson import Measured, Picture
-from regulab.lessons.training.dropout.evidence import Evidence
+from regulab.lessons.kit.lesson import LessonFigure, Measured
+from regulab.lessons.training.dropout.effects import DropoutEffects
 from regulab.lessons.training.dropout.masks import Floats
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 from regulab.statistics.intervals import mean_interval
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: DropoutEffects = measured.evidence
     return [
         _masks_picture(evidence, theme),
         _expectation_picture(evidence, theme, measured.values),
@@ -33,13 +33,13 @@ def mosaic(maps: NDArray[np.generic], fill: float) -> NDArray[np.float64]:
     columns = int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     image = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), fill)
-    for index, one in enumerate(maps):
+    for index, channel_map in enumerate(maps):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
-        image[top : top + height, left : left + width] = one
+        image[top : top + height, left : left + width] = channel_map
     return image
 
 
-def _masks_picture(evidence: Evidence, theme: Theme) -> Picture:
+def _masks_picture(evidence: DropoutEffects, theme: Theme) -> LessonFigure:
     masks = evidence.masks
     figure = Figure(figsize=(10, 6.6), layout="constrained")
     figure.get_layout_engine().set(wspace=0.06, hspace=0.06)  # type: ignore[union-attr, call-arg]
@@ -69,7 +69,7 @@ def _masks_picture(evidence: Evidence, theme: Theme) -> Picture:
     figure.colorbar(shown, ax=places[:, 2], label="activation", shrink=0.8)
     channels, height, width = masks.activations.shape
     shares = ", ".join(f"{100 * dropped.mean():.0f} %" for dropped in masks.dropped)
-    return Picture(
+    return LessonFigure(
         name="masks",
         figure=figure,
         caption=(
@@ -84,28 +84,31 @@ def _masks_picture(evidence: Evidence, theme: Theme) -> Picture:
     )
 
 
-def _expectation_picture(evidence: Evidence, theme: Theme, values: Mapping[str, float]) -> Picture:
+def _expectation_picture(evidence: DropoutEffects, theme: Theme, values: Mapping[str, float]) -> LessonFigure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    for axes, found, colour, what in (
+    for axes, expectation, colour, what in (
         (left, evidence.layer, theme.colours[0], "activation"),
         (middle, evidence.network, theme.colours[1], "logit"),
     ):
-        ends = [min(found.inference.min(), found.mean.min()), max(found.inference.max(), found.mean.max())]
+        ends = [
+            min(expectation.inference.min(), expectation.mean.min()),
+            max(expectation.inference.max(), expectation.mean.max()),
+        ]
         axes.plot(ends, ends, color=theme.ink, linewidth=1, label="equal")
-        axes.plot(found.inference, found.mean, ".", color=colour, markersize=4, alpha=0.6)
+        axes.plot(expectation.inference, expectation.mean, ".", color=colour, markersize=4, alpha=0.6)
         axes.set_xlabel(f"{what} in inference")
         axes.set_ylabel("mean over draws")
         axes.legend(loc="upper left")
     left.set_title("One dropped layer")
     middle.set_title("The network's output")
     edges = np.linspace(-12, 12, 61)
-    for found, colour, label in (
+    for expectation, colour, label in (
         (evidence.layer, theme.colours[0], "layer"),
         (evidence.network, theme.colours[1], "logits"),
     ):
         right.hist(
-            np.clip(found.off, -11.99, 11.99), edges, density=True, color=colour, alpha=0.6, label=label
+            np.clip(expectation.off, -11.99, 11.99), edges, density=True, color=colour, alpha=0.6, label=label
         )
     right.plot(
         edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), color=theme.ink, linewidth=1.4, label="chance"
@@ -114,7 +117,7 @@ def _expectation_picture(evidence: Evidence, theme: Theme, values: Mapping[str, 
     right.set_ylabel("density")
     right.set_title("How far off")
     right.legend(loc="upper left", fontsize=10)
-    return Picture(
+    return LessonFigure(
         name="expectation",
         figure=figure,
         caption=(
@@ -130,20 +133,10 @@ def _expectation_picture(evidence: Evidence, theme: Theme, values: Mapping[str, 
     )
 
 
-def _effect_picture(evidence: Evidence, theme: Theme) -> Picture:
+def _effect_picture(evidence: DropoutEffects, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 7.4), layout="constrained")
     places = figure.subplots(2, 2)
-    accuracy = places[0, 0]
-    _against_rate(accuracy, evidence.train, theme.colours[1], DASHES[0], "training")
-    _against_rate(accuracy, evidence.test, theme.colours[0], (1, 0), "test")
-    accuracy.set_ylabel("accuracy (%)")
-    accuracy.set_title("Accuracy, and the verdicts on test accuracy")
-    accuracy.set_yticks(range(0, 101, 20))
-    accuracy.set_ylim(-34, 104)
-    for rate, verdict in evidence.verdicts.items():
-        if rate:
-            accuracy.text(rate, -31, verdict, ha="center", va="bottom", fontsize=10, rotation=40)
-    accuracy.legend(loc="lower left", bbox_to_anchor=(0, 0.22))
+    _draw_accuracies(places[0, 0], evidence, theme)
     gaps = {rate: evidence.train[rate] - evidence.test[rate] for rate in evidence.test}
     for axes, results, colour, label, title in (
         (places[0, 1], gaps, theme.colours[2], "gap (points)", "Gap: training minus test"),
@@ -171,7 +164,7 @@ def _effect_picture(evidence: Evidence, theme: Theme) -> Picture:
         f" channel {evidence.deletion[rate].mean():.2f} points, correlation {evidence.correlation[rate].mean():.2f}"
         for rate in gaps
     )
-    return Picture(
+    return LessonFigure(
         name="effect",
         figure=figure,
         caption=(
@@ -181,6 +174,19 @@ def _effect_picture(evidence: Evidence, theme: Theme) -> Picture:
         ),
         alternative=f"Accuracy, gap and co-adaptation against the dropout rate: {numbers}.",
     )
+
+
+def _draw_accuracies(axes: Axes, evidence: DropoutEffects, theme: Theme) -> None:
+    _against_rate(axes, evidence.train, theme.colours[1], DASHES[0], "training")
+    _against_rate(axes, evidence.test, theme.colours[0], (1, 0), "test")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title("Accuracy, and the verdicts on test accuracy")
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylim(-34, 104)
+    for rate, verdict in evidence.verdicts.items():
+        if rate:
+            axes.text(rate, -31, verdict, ha="center", va="bottom", fontsize=10, rotation=40)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.22))
 
 
 def _against_rate(

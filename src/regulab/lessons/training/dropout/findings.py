@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from regulab.lessons.kit.directions import interval_text, words
+from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.lesson import Number, Table, Values
-from regulab.lessons.training.dropout.evidence import Evidence
+from regulab.lessons.training.dropout.effects import DropoutEffects
 from regulab.lessons.training.dropout.masks import LAYER_DRAWS, RATE, Expectation
 
 STRAYED, SHARE = 3.0, 0.01  # a logit further off has strayed; chance alone makes 0.27 % of them
@@ -47,21 +47,21 @@ def expectation_numbers(layer: Expectation, network: Expectation) -> dict[str, N
     }
 
 
-def effect_numbers(evidence: Evidence) -> dict[str, Number]:
+def effect_numbers(evidence: DropoutEffects) -> dict[str, Number]:
     measures = {
         "gap": ("gap", {r: evidence.train[r] - evidence.test[r] for r in evidence.test}),
         "deletion": ("accuracy lost by deleting a channel", evidence.deletion),
         "correlation": ("mean |correlation| of channels", evidence.correlation),
     }
     rates = [rate for rate in evidence.test if rate > 0]
-    found = {"verdicts": ("test accuracy", {rate: evidence.verdicts[rate] for rate in rates})}
+    words_of_measures = {"verdicts": ("test accuracy", {rate: evidence.verdicts[rate] for rate in rates})}
     for name, (label, results) in measures.items():
         # one family a measure: with 8 seeds and both measures in one, ten p could not fall under 0.05
-        changes = words({f"{rate:g}": results[rate] - results[0] for rate in rates})
-        found[f"{name}_words"] = (label, {rate: changes[f"{rate:g}"] for rate in rates})
+        changes = directions({f"{rate:g}": results[rate] - results[0] for rate in rates})
+        words_of_measures[f"{name}_words"] = (label, {rate: changes[f"{rate:g}"] for rate in rates})
     numbers = {
         key: Number(value=in_words(by_rate), label=f"{label}, by rate, against rate 0")
-        for key, (label, by_rate) in found.items()
+        for key, (label, by_rate) in words_of_measures.items()
     }
     for rate in (0, RATE):
         numbers[f"norm_variance_{rate:g}"] = Number(
@@ -80,7 +80,7 @@ def words_by_rate_of(text: str) -> dict[str, str]:
     return dict(pair.split(" ", 1) for pair in text.split(", "))
 
 
-def tables(evidence: Evidence, values: Values) -> list[Table]:
+def tables(evidence: DropoutEffects, values: Values) -> list[Table]:
     words_by_rate = {
         name: words_by_rate_of(values[f"{name}_words"]) for name in ("gap", "deletion", "correlation")
     }
@@ -129,7 +129,7 @@ def tables(evidence: Evidence, values: Values) -> list[Table]:
 
 def findings(values: Values) -> str:
     useful = _useful(values)
-    listed = {name: ", ".join(found) for name, found in words_at_useful(values).items()}
+    listed = {name: ", ".join(words) for name, words in words_at_useful(values).items()}
     approximate = (
         "so inference only approximates the average over masks"
         if values["logits_strayed"] > 100 * SHARE

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regulab.lessons.kit.directions import interval_text, words
+from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
 
@@ -20,7 +20,7 @@ END, STOPPED, EARLIER = "to the end", f"patience {PATIENCE}", f"patience {IMPATI
 
 
 @dataclass(frozen=True)
-class Evidence:
+class StoppingCurves:
     """Curves ``(S, epochs)`` of the runs to the end, and where the stopped ones stood; test results by arm."""
 
     loss: Mapping[str, NDArray[np.float64]]  # training, validation
@@ -45,8 +45,8 @@ def stopped_as_told(epochs: NDArray[np.float64], best: NDArray[np.float64], last
     All shapes ``(S,)``.
     """
     waited = epochs - best
-    told: NDArray[np.bool_] = (waited == PATIENCE) | ((epochs == last) & (waited < PATIENCE))
-    return told
+    as_told: NDArray[np.bool_] = (waited == PATIENCE) | ((epochs == last) & (waited < PATIENCE))
+    return as_told
 
 
 def measure(laboratory: Laboratory) -> Measured:
@@ -89,10 +89,10 @@ def measure(laboratory: Laboratory) -> Measured:
     )
 
 
-def _evidence(trial: Trial) -> Evidence:
+def _evidence(trial: Trial) -> StoppingCurves:
     arms = trial.study.arms
     stop = trial.results(STOPPED, "epochs")
-    return Evidence(
+    return StoppingCurves(
         loss={part: trial.history(END, f"{key}_loss") for part, key in _PARTS.items()},
         accuracy={part: trial.history(END, f"{key}_accuracy") for part, key in _PARTS.items()},
         best=trial.results(STOPPED, "best_epoch"),
@@ -107,23 +107,22 @@ def _evidence(trial: Trial) -> Evidence:
 _PARTS = {"training": "train", "validation": "val"}
 
 
-def _numbers(trial: Trial, evidence: Evidence) -> dict[str, Number]:
+def _numbers(trial: Trial, evidence: StoppingCurves) -> dict[str, Number]:
     images, labels = trial.images("validation")
     losses = np.array([restored(trial.module(STOPPED, seed), images, labels) for seed in trial.study.seeds])
     lowest = np.nanmin(trial.history(STOPPED, "val_loss"), axis=1)
     last = trial.study.train.epochs
-    told = stopped_as_told(evidence.stop, evidence.best, last)
+    as_told = stopped_as_told(evidence.stop, evidence.best, last)
     seeds, best = np.arange(len(evidence.best)), evidence.best.astype(int) - 1
     loss, accuracy = evidence.loss["validation"], evidence.accuracy["validation"]
     rise, fall = loss[:, -1] - loss[seeds, best], accuracy[:, -1] - accuracy[seeds, best]
     cost = evidence.test_loss[END] - evidence.test_loss[STOPPED]
-    sure = {arm: _confidence_of_mistakes(trial, arm) for arm in (END, STOPPED)}
     return {
         "restored": Number(
             value=float(np.abs(losses / lowest - 1).max()),
             label="largest relative difference between the restored validation loss and the lowest recorded",
         ),
-        "otherwise": Number(value=int((~told).sum()), label="runs that stopped otherwise than told"),
+        "otherwise": Number(value=int((~as_told).sum()), label="runs that stopped otherwise than told"),
         "epochs": Number(value=float(evidence.stop.mean()), label="epochs until the stop, mean"),
         "saved": Number(value=float(100 * (1 - evidence.stop.mean() / last)), label="epochs saved", unit="%"),
         "val_rise": Number(
@@ -133,23 +132,37 @@ def _numbers(trial: Trial, evidence: Evidence) -> dict[str, Number]:
             value=float(cost.mean()), label="test loss, end minus stopped: what going on cost", unit="nats"
         ),
         "cost_word": Number(
-            value=words({"cost": cost})["cost"], label="test loss at the end, against stopped"
+            value=directions({"cost": cost})["cost"], label="test loss at the end, against stopped"
         ),
         "verdict": Number(value=evidence.verdicts[STOPPED], label=f"test accuracy, {STOPPED} against {END}"),
-        "accuracy_stopped": Number(
-            value=float(evidence.test_accuracy[STOPPED].mean()), label="test accuracy, stopped", unit="%"
-        ),
-        "accuracy_end": Number(
-            value=float(evidence.test_accuracy[END].mean()), label="test accuracy, at the end", unit="%"
-        ),
+        **_accuracy_numbers(evidence),
         "val_change": Number(
             value=float(fall.mean()),
             label="validation accuracy, end minus epoch of the lowest loss",
             unit="points",
         ),
         "val_word": Number(
-            value=words({"fall": fall})["fall"], label="validation accuracy at the end, against that epoch"
+            value=directions({"fall": fall})["fall"],
+            label="validation accuracy at the end, against that epoch",
         ),
+        **_confidence_numbers(trial),
+    }
+
+
+def _accuracy_numbers(evidence: StoppingCurves) -> dict[str, Number]:
+    return {
+        "accuracy_stopped": Number(
+            value=float(evidence.test_accuracy[STOPPED].mean()), label="test accuracy, stopped", unit="%"
+        ),
+        "accuracy_end": Number(
+            value=float(evidence.test_accuracy[END].mean()), label="test accuracy, at the end", unit="%"
+        ),
+    }
+
+
+def _confidence_numbers(trial: Trial) -> dict[str, Number]:
+    sure = {arm: _confidence_of_mistakes(trial, arm) for arm in (END, STOPPED)}
+    return {
         "sure_stopped": Number(
             value=sure[STOPPED], label="confidence in mistakes on test images, stopped", unit="%"
         ),
@@ -165,7 +178,7 @@ def _confidence_of_mistakes(trial: Trial, arm: str) -> float:
     return float(100 * np.mean([run.confidence[run.wrong].mean() for run in runs]))
 
 
-def _table(trial: Trial, evidence: Evidence) -> Table:
+def _table(trial: Trial, evidence: StoppingCurves) -> Table:
     rows = [
         [
             arm,

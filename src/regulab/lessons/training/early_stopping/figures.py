@@ -9,25 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from regulab.lessons.kit.lesson import Measured, Picture, Values
+from regulab.lessons.kit.lesson import LessonFigure, Measured, Values
 from regulab.lessons.training.early_stopping.experiment import (
     EARLIER,
     END,
     IMPATIENT,
     PATIENCE,
     STOPPED,
-    Evidence,
+    StoppingCurves,
 )
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: StoppingCurves = measured.evidence
     return [_curves_picture(evidence, theme), _cost_picture(evidence, theme, measured.values)]
 
 
-def _curves_picture(evidence: Evidence, theme: Theme) -> Picture:
+def _curves_picture(evidence: StoppingCurves, theme: Theme) -> LessonFigure:
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     seed = evidence.chosen
@@ -59,7 +59,7 @@ def _curves_picture(evidence: Evidence, theme: Theme) -> Picture:
     right.set_ylim(top=102)
     right.legend(loc="lower right")
     loss = evidence.loss["validation"][seed]
-    return Picture(
+    return LessonFigure(
         name="curves",
         figure=figure,
         caption=(
@@ -84,7 +84,7 @@ def _curves(axes: Axes, curves: Mapping[str, NDArray[np.float64]], seed: int, th
         axes.plot(epochs, curves[part][seed], color=colour, linewidth=2.4, dashes=dashes, label=part)
 
 
-def _cost_picture(evidence: Evidence, theme: Theme, values: Values) -> Picture:
+def _cost_picture(evidence: StoppingCurves, theme: Theme, values: Values) -> LessonFigure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     order = (EARLIER, STOPPED, END)
     nothing: Mapping[str, str] = {}
@@ -112,7 +112,7 @@ def _cost_picture(evidence: Evidence, theme: Theme, values: Values) -> Picture:
         axes.set_title(label.partition(" (")[0].capitalize())
         axes.grid(axis="x", visible=False)
         axes.legend(loc="best")
-    return Picture(
+    return LessonFigure(
         name="cost",
         figure=figure,
         caption=(

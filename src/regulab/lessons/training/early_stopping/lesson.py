@@ -42,6 +42,10 @@ LESSON = Lesson(
     name="early-stopping",
     order=115,
     title="Early stopping: when to stop, and what going on would cost",
+    takeaway=(
+        "Early stopping saves epochs and keeps the test loss low, but a rising loss is no falling"
+        " accuracy: the stopped networks classified worse than those trained to the end."
+    ),
     claims=[
         Claim(
             statement=(

@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SurfaceLosses:
     """Losses by surface: along ``LINE`` for each part ``(S, points)``, and on ``PLANE``² for the first seed."""
 
     lines: Mapping[str, Mapping[str, Floats]]
@@ -52,7 +52,7 @@ def compare(rises: Mapping[str, Floats], comparisons: Mapping[str, tuple[str, st
 
     ``rises`` are paired by seed, ``(S,)``. Exact sign-flip tests, Holm over the comparisons, α = ``ALPHA``.
     """
-    differences = {name: rises[one] - rises[other] for name, (one, other) in comparisons.items()}
+    differences = {name: rises[first] - rises[second] for name, (first, second) in comparisons.items()}
     adjusted = holm([two_sided_p(d, np.random.default_rng(0)) for d in differences.values()])
     return {
         name: "undecided" if p >= ALPHA else "flatter" if d.mean() < 0 else "sharper"
@@ -83,16 +83,16 @@ def measure(laboratory: Laboratory) -> Measured:
     planes: dict[str, Floats] = {}
     rises: dict[str, dict[str, Floats]] = {part: {} for part in PARTS}
     for name, (arm, batch) in surfaces.items():
-        seen = [_look(trial, arm, seed, images, batch) for seed in trial.study.seeds]
-        lines[name] = {part: np.stack([one[part][0] for one in seen]) for part in PARTS}
+        seen = [_losses_along_lines(trial, arm, seed, images, batch) for seed in trial.study.seeds]
+        lines[name] = {part: np.stack([losses[part][0] for losses in seen]) for part in PARTS}
         for part in PARTS:
-            rises[part][name] = np.array([one[part][1] for one in seen])
+            rises[part][name] = np.array([losses[part][1] for losses in seen])
         if not batch:
             planes[name] = _plane(trial, arm, trial.study.seeds[0], images)
     numbers = _numbers(trial, rises)
     return Measured(
         numbers=numbers,
-        evidence=Evidence(lines, planes),
+        evidence=SurfaceLosses(lines, planes),
         conditions=(
             f"deep with 3 blocks on {len(trial.material.train):,} training images of {laboratory.dataset},"
             f" {trial.study.train.epochs} epochs, {SEEDS} seeds, batch norm in all arms but “no norm”; L1"
@@ -113,18 +113,20 @@ def _directions(trial: Trial, arm: str, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def _look(trial: Trial, arm: str, seed: int, images: int, batch: bool) -> dict[str, tuple[Floats, float]]:
+def _losses_along_lines(
+    trial: Trial, arm: str, seed: int, images: int, batch: bool
+) -> dict[str, tuple[Floats, float]]:
     """By part: the losses along the first direction, and the rise R over both."""
     module, directions = trial.module(arm, seed), _directions(trial, arm, seed)
     far = [[DISTANCE, 0.0], [-DISTANCE, 0.0], [0.0, DISTANCE], [0.0, -DISTANCE]]
     steps = np.concatenate([np.stack([LINE, np.zeros_like(LINE)], axis=1), far])
-    found = {}
+    by_part = {}
     for part in PARTS:
         x, labels = trial.images(part, images)
         losses = losses_along(module, directions, steps, x, labels, batch_statistics=batch)
         line, around = losses[: len(LINE)], losses[len(LINE) :]
-        found[part] = line, rise(around, line[len(LINE) // 2])
-    return found
+        by_part[part] = line, rise(around, line[len(LINE) // 2])
+    return by_part
 
 
 def _plane(trial: Trial, arm: str, seed: int, images: int) -> Floats:
@@ -179,7 +181,7 @@ def _findings(v: Values) -> str:
         f" Take care: a seed of {' and of '.join(untrained)} fits fewer than {LEARNED} % of its training"
         " images, and a network that has learned little is flat for no good reason."
     )
-    found = (
+    sentences = (
         f"A random step of {DISTANCE:g} of each filter's length raised the training loss by"
         f" {v['rise_train_batch_norm']:.2g} nats with batch norm, {v['rise_train_l1']:.2g} with L1 added"
         f" (by the test: {v['verdict_train_l1']}), {v['rise_train_l2']:.2g} with L2"
@@ -189,4 +191,4 @@ def _findings(v: Values) -> str:
         f" {v['verdict_train_no_norm_batch']}. The arms do not start from the same loss: a lower curve is"
         " a better fit, a wider one a flatter minimum."
     )
-    return found + (caution if untrained else "")
+    return sentences + (caution if untrained else "")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from regulab.lessons.kit.lesson import Measured, Picture
+from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.lessons.training.network_surface.experiment import (
     DISTANCE,
     KEYS,
@@ -17,7 +17,7 @@ from regulab.lessons.training.network_surface.experiment import (
     PARTS,
     PLANE,
     SEEDS,
-    Evidence,
+    SurfaceLosses,
 )
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
@@ -25,12 +25,12 @@ from regulab.reporting.theme import Theme
 TICKS = (-1, -0.5, 0, 0.5, 1)
 
 
-def draw(measured: Measured, theme: Theme) -> list[Picture]:
-    evidence: Evidence = measured.evidence
+def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
+    evidence: SurfaceLosses = measured.evidence
     v = measured.values
     listed = ", ".join(f"{name} {v[f'rise_train_{key}']:.2g}" for name, key in KEYS.items())
     return [
-        Picture(
+        LessonFigure(
             name="lines",
             figure=_lines(evidence, theme),
             caption=(
@@ -40,7 +40,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
             ),
             alternative=f"Rise of the training loss at {DISTANCE:g}, in nats: {listed}.",
         ),
-        Picture(
+        LessonFigure(
             name="planes",
             figure=_planes(evidence, theme),
             caption=(
@@ -60,7 +60,7 @@ def draw(measured: Measured, theme: Theme) -> list[Picture]:
     ]
 
 
-def _lines(evidence: Evidence, theme: Theme) -> Figure:
+def _lines(evidence: SurfaceLosses, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 5), layout="constrained")
     places = figure.subplots(1, 2, sharey=True)
     colours = (theme.baseline, theme.colours[0], theme.colours[1], theme.colours[2], theme.soft)
@@ -81,7 +81,7 @@ def _lines(evidence: Evidence, theme: Theme) -> Figure:
     return figure
 
 
-def _planes(evidence: Evidence, theme: Theme) -> Figure:
+def _planes(evidence: SurfaceLosses, theme: Theme) -> Figure:
     figure = Figure(figsize=(10, 9), layout="constrained")
     places = figure.subplots(2, 2, sharex=True, sharey=True)
     lowest = max(1e-3, min(float(plane.min()) for plane in evidence.planes.values()))

@@ -59,6 +59,10 @@ LESSON = Lesson(
     name="network-surface",
     order=50,
     title="The loss surface of trained networks",
+    takeaway=(
+        "L2 ends where the loss is flatter; batch norm does so only when the loss around its weights is"
+        " computed with the statistics of the batch."
+    ),
     claims=[
         Claim(
             statement="Batch norm makes the loss around the trained weights flatter than no norm does.",

@@ -9,7 +9,7 @@ from regulab.lessons.training.dropout.masks import Expectation, Floats, Masks
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DropoutEffects:
     """What is shown at one ``rate``, and by rate ``(S,)``: accuracies, co-adaptation, the last norm's variance."""
 
     rate: float
