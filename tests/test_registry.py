@@ -1,4 +1,4 @@
-"""What a folder registers is found without a list: values in its modules, and in its folders where they are asked for."""
+"""What a folder registers is found without a list: values in its modules, and in its folders if they are asked for."""
 
 from __future__ import annotations
 
