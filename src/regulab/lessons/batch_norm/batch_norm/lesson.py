@@ -1,4 +1,4 @@
-"""The lesson ``batch-norm``: its claims with their rules, its text and sources."""
+"""The lesson ``batch-norm``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``batch-norm-position``: its claims with their rules, its text and sources."""
+"""The lesson ``batch-norm-position``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

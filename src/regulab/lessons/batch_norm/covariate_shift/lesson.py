@@ -1,4 +1,4 @@
-"""The lesson ``covariate-shift``: its claims with their rules, its text and sources."""
+"""The lesson ``covariate-shift``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``deep-nets``: its claims with their rules, its text and sources."""
+"""The lesson ``deep-nets``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the lesson input-scaling."""
+"""The figures of the lesson ``input-scaling``."""
 
 from __future__ import annotations
 

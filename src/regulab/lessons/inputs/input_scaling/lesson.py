@@ -1,4 +1,4 @@
-"""The lesson ``input-scaling``: its claims with their rules, its text and sources."""
+"""The lesson ``input-scaling``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

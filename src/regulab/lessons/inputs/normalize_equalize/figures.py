@@ -1,4 +1,4 @@
-"""The figures of the lesson normalize-equalize."""
+"""The figures of the lesson ``normalize-equalize``."""
 
 from __future__ import annotations
 

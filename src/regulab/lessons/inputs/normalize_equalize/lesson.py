@@ -1,4 +1,4 @@
-"""The lesson ``normalize-equalize``: its claims with their rules, its text and sources."""
+"""The lesson ``normalize-equalize``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the lesson per-pixel, and the maps that they show."""
+"""The figures of the lesson ``per-pixel``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``per-pixel``: its claims with their rules, its text and sources."""
+"""The lesson ``per-pixel``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the lesson ``l1-complex``, and what they are drawn from."""
+"""The figures of the lesson ``l1-complex``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Lasso and Ridge do with two inputs, and with inputs that are pure noise."""
+"""The figures of the lesson ``l1-sparse``."""
 
 from __future__ import annotations
 

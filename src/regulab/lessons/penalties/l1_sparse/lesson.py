@@ -1,4 +1,4 @@
-"""The lesson ``l1-sparse``: its claims with their rules, its text and sources."""
+"""The lesson ``l1-sparse``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

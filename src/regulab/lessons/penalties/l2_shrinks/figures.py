@@ -1,4 +1,4 @@
-"""The figures of the lesson ``l2-shrinks``, and what they are drawn from."""
+"""The figures of the lesson ``l2-shrinks``."""
 
 from __future__ import annotations
 

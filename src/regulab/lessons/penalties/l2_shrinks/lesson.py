@@ -1,4 +1,4 @@
-"""The lesson ``l2-shrinks``: its claims with their rules, its text and sources."""
+"""The lesson ``l2-shrinks``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``outliers``: its claims with their rules, its text and sources."""
+"""The lesson ``outliers``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``smaller-models``: its claims with their rules, its text and sources."""
+"""The lesson ``smaller-models``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

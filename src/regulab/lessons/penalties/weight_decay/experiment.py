@@ -25,7 +25,6 @@ from regulab.lessons.penalties.weight_decay.before_norm import (
     relative,
     train,
 )
-from regulab.lessons.penalties.weight_decay.constants import STRENGTH
 from regulab.lessons.penalties.weight_decay.weight_decay_experiments import (
     Make,
     SigmoidUnits,
@@ -55,6 +54,7 @@ class DecayCurves:
     losses: Mapping[str, list[float]]  # decay against a growing rate
 
 
+STRENGTH = 0.01  # λ wherever one is enough
 UNIT_RATE, UNIT_STEPS = 0.1, 2000  # η of the sigmoid units
 IMAGES, OPTIMIZER_STEPS = 256, 200
 SGD_RATE, ADAM_RATE = 0.1, 1e-3

@@ -1,4 +1,4 @@
-"""The figures of the lesson on weight decay."""
+"""The figures of the lesson ``weight-decay``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``weight-decay``: its claims with their rules, its text and sources."""
+"""The lesson ``weight-decay``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

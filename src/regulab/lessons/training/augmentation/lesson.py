@@ -1,4 +1,4 @@
-"""The lesson ``augmentation``: its claims with their rules, its text and sources."""
+"""The lesson ``augmentation``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

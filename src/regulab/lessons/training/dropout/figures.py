@@ -1,4 +1,4 @@
-"""The figures of the lesson on dropout, and the evidence that they are drawn from."""
+"""The figures of the lesson ``dropout``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``dropout``: its claims with their rules, its text and sources."""
+"""The lesson ``dropout``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lesson ``early-stopping``: its claims with their rules, its text and sources."""
+"""The lesson ``early-stopping``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 

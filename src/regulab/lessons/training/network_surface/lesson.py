@@ -1,4 +1,4 @@
-"""The lesson ``network-surface``: its claims with their rules, its text and sources."""
+"""The lesson ``network-surface``: its takeaway, its claims with their rules, its text and sources."""
 
 from __future__ import annotations
 
