@@ -53,8 +53,8 @@ LESSON = Lesson(
     order=170,
     title="Smaller models: weights driven to zero, and what that saves",
     takeaway=(
-        "L1 prepares a network for pruning better than L2 or no penalty, but scattered zeros save bytes"
-        " and no time, and that half of the weights suffice could not be shown."
+        "L1 prepares a network for pruning better than L2 or no penalty does, but scattered zeros save bytes and no"
+        " time."
     ),
     claims=[
         Claim(

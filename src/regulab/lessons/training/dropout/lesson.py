@@ -73,8 +73,8 @@ LESSON = Lesson(
     order=120,
     title="Dropout: what is dropped, what it keeps, what it changes",
     takeaway=(
-        "Dropout keeps the mean of one layer's activations, but not that of a network's outputs; that"
-        " it breaks co-adaptation, narrows the gap or raises accuracy could not be shown."
+        "Dropout keeps the mean of one layer's activations, but not that of a network's outputs; that it narrows the"
+        " gap or raises accuracy could not be shown."
     ),
     claims=[
         Claim(

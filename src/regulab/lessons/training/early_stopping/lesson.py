@@ -43,8 +43,8 @@ LESSON = Lesson(
     order=115,
     title="Early stopping: when to stop, and what going on would cost",
     takeaway=(
-        "Early stopping saves epochs and keeps the test loss low, but a rising loss is no falling"
-        " accuracy: the stopped networks classified worse than those trained to the end."
+        "Early stopping saves epochs and keeps the test loss low; that it raises accuracy is not shown, for accuracy"
+        " need not fall where the loss rises."
     ),
     claims=[
         Claim(
