@@ -326,7 +326,8 @@ class TestShow:
 
     def test_a_lesson_shows_claims_rules_and_equations(self):
         shown = invoke("show", "lessons", "batch-norm").stdout
-        assert "subtracted out" in shown
+        assert "a bias in front of it is subtracted out" in shown, "the takeaway"
+        assert "3 claims, and when they hold" in shown
         assert "holds if" in shown
         assert "1502.03167" in shown
         assert invoke("show", "lessons", "x").exit_code == 2
