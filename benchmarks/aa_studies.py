@@ -37,9 +37,10 @@ from regulab.records import COMPLETED, Predictions, Result, StudyRecords
 from regulab.statistics import compare
 from regulab.statistics.verdicts import ALPHA
 from regulab.training.batches import ImageTensors
-from regulab.training.crew import Material, Run, accuracy, evaluate
 from regulab.training.environment import describe
+from regulab.training.evaluate import accuracy, evaluate
 from regulab.training.fleet import Fleet
+from regulab.training.setup import Run, Setup
 
 IMAGES, SEEDS, STUDIES_PER_FLEET = 300, 7, 4
 STUDY: dict[str, Any] = {
@@ -60,14 +61,14 @@ class Measured:
     predictions: Predictions
 
 
-def train(material: Material, test: ImageTensors, seeds: Sequence[int]) -> dict[tuple[str, int], Measured]:
+def train(setup: Setup, test: ImageTensors, seeds: Sequence[int]) -> dict[tuple[str, int], Measured]:
     """Every arm and seed, all trained as one fleet."""
-    arms = techniques.arms_of(material.study)
+    arms = techniques.arms_of(setup.study)
     runs = [Run(arm, seed, arms[arm]) for seed in seeds for arm in arms]
-    fleet = Fleet(material, runs)
-    for epoch in range(1, material.study.train.epochs + 1):
+    fleet = Fleet(setup, runs)
+    for epoch in range(1, setup.study.train.epochs + 1):
         fleet.train_epoch(epoch)
-    losses, predicted, confidence = evaluate(fleet, test, material.preprocessing)
+    losses, predicted, confidence = evaluate(fleet, test, setup.preprocessing)
     accuracies, labels = accuracy(predicted, test.labels), test.labels.cpu().numpy()
     return {
         (run.arm, run.seed): Measured(
@@ -170,12 +171,12 @@ def run(count: int, path: Path) -> dict[str, Any]:
     full = load(study.data, study.protocol, data_root())
     few = full.train.take(range(IMAGES))
     splits = Splits(**{**vars(full), "train": few})
-    material = prepare(study, splits, "auto")
-    test = ImageTensors.of(full.open_test(), material.machine.device)
-    content = begun(path, study, describe(material.machine, splits))
+    setup = prepare(study, splits, "auto")
+    test = ImageTensors.of(full.open_test(), setup.machine.device)
+    content = begun(path, study, describe(setup.machine, splits))
     while (done := len(content["studies"])) < count:
         start, here = time.perf_counter(), range(done, min(count, done + STUDIES_PER_FLEET))
-        measured = train(material, test, range(here.start * SEEDS, here.stop * SEEDS))
+        measured = train(setup, test, range(here.start * SEEDS, here.stop * SEEDS))
         for k in here:
             own = {run: value for run, value in measured.items() if run[1] // SEEDS == k}
             content["studies"].append(judged(study, own))

@@ -27,8 +27,8 @@ from scipy import stats
 from regulab.config import build_study
 from regulab.data import data_root
 from regulab.files import json_bytes, write_whole
-from regulab.reading import read_records
 from regulab.records import StudyRecords
+from regulab.run_directory.reading import read_records
 from regulab.statistics import compare
 from regulab.study import run
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regulab.config import Study
     from regulab.data import Images, Splits
-    from regulab.training.crew import Crew
+    from regulab.training.trainer import Trainer
 
 BATCH_SIZE, DROPOUT, DEGREES = 128, 0.05, 7.0
 NOTEBOOK = "notebook"
@@ -104,7 +104,7 @@ class Measurement:
     seconds: float
     gflops: float  # of the arithmetic of one image in one run, forward and backward
     matrix_gflops: float  # per second, the largest that a product of two matrices reached in this process
-    peak_mib: float  # resident memory of the process, its highest
+    peak_mib: float  # on_device memory of the process, its highest
     worker_mib: float  # the same of its largest loader worker, with pages that it shares; 0 without workers
     device_mib: float = 0.0  # of a GPU, the most that was allocated
     environment: dict[str, Any]
@@ -182,21 +182,21 @@ def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, d
     from regulab import techniques
     from regulab.preparation import prepare
     from regulab.training.batches import ImageTensors
-    from regulab.training.crew import Run
-    from regulab.training.loop import make_crew
-    from regulab.training.planning import crew_runs, plan_fleets
+    from regulab.training.loop import make_trainer
+    from regulab.training.planning import plan_fleets, runs_of
+    from regulab.training.setup import Run
 
-    material, count = prepare(study, splits, device), steps * BATCH_SIZE
-    train = ImageTensors(material.train.pixels[:count], material.train.labels[:count])
-    machine = replace(material.machine, kernels=material.machine.kernels and contender.kernels)
+    setup, count = prepare(study, splits, device), steps * BATCH_SIZE
+    train = ImageTensors(setup.images.pixels[:count], setup.images.labels[:count])
+    machine = replace(setup.machine, kernels=setup.machine.kernels and contender.kernels)
     arms = techniques.arms_of(study)
     runs = [Run(arm, seed, values) for seed in study.seeds for arm, values in arms.items()]
-    aboard = replace(material, train=train, machine=machine)
+    aboard = replace(setup, images=train, machine=machine)
     if contender.engine == "planned":
         plans = plan_fleets(aboard, arms, study.seeds, [])
-        crews = [make_crew(plan.engine, aboard, crew_runs(plan, arms)) for plan in plans]
+        crews = [make_trainer(plan.engine, aboard, runs_of(plan, arms)) for plan in plans]
     else:
-        crews = [make_crew(contender.engine, aboard, runs)]
+        crews = [make_trainer(contender.engine, aboard, runs)]
     _train(crews, 1)
     start = time.perf_counter()
     _train(crews, 2)
@@ -204,10 +204,10 @@ def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, d
     return time.perf_counter() - start
 
 
-def _train(crews: Sequence[Crew], epoch: int) -> None:
+def _train(crews: Sequence[Trainer], epoch: int) -> None:
     """One epoch of each, whose losses are read: a GPU is then done."""
-    for crew in crews:
-        crew.train_epoch(epoch).loss.tolist()
+    for trainer in crews:
+        trainer.train_epoch(epoch).loss.tolist()
 
 
 def _time_peer(peer: str, train: Images, steps: int, l1: float, device: str) -> float:
@@ -354,7 +354,7 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         "",
         "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the first row. The",
         "share is of the fastest product of two square matrices of that precision in the same process.",
-        "Memory is the highest resident size; the second figure is a loader worker's, in which pages that it",
+        "Memory is the highest on_device size; the second figure is a loader worker's, in which pages that it",
         "shares with its parent count again. PIL rotates to the nearest pixel, the others bilinearly.",
     ]
     return "\n".join(lines) + "\n"

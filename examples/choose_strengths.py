@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from regulab.records import EpochRecord
-from regulab.store import read_records
+from regulab.run_directory.writing import read_records
 
 
 @dataclass(frozen=True)

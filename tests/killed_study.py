@@ -15,8 +15,8 @@ from regulab.config import build_study, parse_yaml
 from regulab.evaluation.testing import Tested
 from regulab.progress import Silent
 from regulab.training import planning
-from regulab.training.crew import EpochTotals
 from regulab.training.fleet import Fleet
+from regulab.training.trainer import EpochTotals
 
 study_file, directory, log = map(Path, sys.argv[1:])
 

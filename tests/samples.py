@@ -8,7 +8,7 @@ import numpy as np
 from regulab.config import Study
 from regulab.records import DIVERGED, EpochRecord, Predictions, Result
 from regulab.run_directory.rows import MEASURES
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 
 STUDY = Study(name="small", seeds=(0, 1), resolved={"class_names": ["0", "1"], "legends": {"none": "none"}})
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from regulab import models
 from regulab.config import Model
-from regulab.models.dropout import Dropout
+from regulab.models.layers.dropout import Dropout
 from regulab.streams import Streams
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"

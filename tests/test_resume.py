@@ -26,7 +26,7 @@ from regulab.data.dataset import Images
 from regulab.data.sealing import sealed
 from regulab.errors import UserError
 from regulab.progress import Silent
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from regulab.training import planning
 
 EPOCHS = 4

@@ -13,10 +13,10 @@ from regulab import dry_run
 from regulab import study as main_path
 from regulab.config import build_study
 from regulab.errors import UserError
-from regulab.reading import read_json
 from regulab.records import COMPLETED, DIVERGED
+from regulab.run_directory.reading import read_json
+from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
-from regulab.store import read_records
 
 NOWHERE = Path("no data here")
 ARMS = {
@@ -245,7 +245,7 @@ def test_plan_counts_runs_and_estimates(tmp_path):
 
 
 def test_orders_pair_across_fleets_where_an_arm_stops_early(tmp_path):
-    """Every run of the plain loop sails alone; the epochs that two runs both trained are what compares."""
+    """Every run of the plain loop trains alone; the epochs that two runs both trained are what compares."""
     arms = {"none": {}, "patient": ARMS["patient"]}
     train = {"epochs": 4, "precision": "fp32", "engine": "plain"}
     main_path.run(small(arms=arms, seeds=[3], train=train), tmp_path, data_root=NOWHERE)

@@ -21,7 +21,7 @@ _PUBLIC = {
     "load_study": "regulab.config",
     "data_root": "regulab.data",
     "run": "regulab.study",
-    "read_records": "regulab.store",
+    "read_records": "regulab.run_directory.writing",
     "compare": "regulab.statistics",
     "write_report": "regulab.reporting",
 }

@@ -15,11 +15,11 @@ from typing import Any
 
 from regulab.errors import UserError
 from regulab.files import Lock, json_bytes, refusing
-from regulab.reading import LOOKS, read_records
 from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
 from regulab.run_directory.places import write_inside
+from regulab.run_directory.reading import LOOKS, read_records
+from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import Comparison, compare
-from regulab.store import RunDirectory
 
 STATISTICS = "statistics.json"
 LARGEST = 2**26  # bytes of it that are read; 10,000 seeds of ten arms take 4 MB

@@ -1,4 +1,4 @@
-"""What a study needs before it trains: its material, and what it must not have changed since it was begun."""
+"""What a study needs before it trains: its setup, and what it must not have changed since it was begun."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from regulab.data.names import visible
 from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
-from regulab.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
+from regulab.models.parameters import trained_weight_names
 from regulab.records import Mistakes
 from regulab.run_directory.places import refuse_links, status_of
-from regulab.store import RunDirectory
+from regulab.run_directory.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
+from regulab.run_directory.writing import RunDirectory
 from regulab.training.batches import ImageTensors, images_per_epoch
 from regulab.training.checks import check_model
-from regulab.training.crew import Material, Run, trained_weight_names
 from regulab.training.machine import choose_machine, keep_freed_memory
+from regulab.training.setup import Run, Setup
 
 FIXED = {
     "class_names": "the names of the classes or their order",
@@ -41,28 +42,28 @@ LATER = ("test_hash", "class_counts")  # of the images, which are the same as th
 SHOWN = 4  # classes in a message
 
 
-def prepare(study: Study, splits: Splits, device: str) -> Material:
+def prepare(study: Study, splits: Splits, device: str) -> Setup:
     """The training part on the device, with preprocessing constants of its own; checks that the network takes it."""
     keep_freed_memory()
     machine = choose_machine(device, study.train.precision)
     train = ImageTensors.of(splits.train, machine.device)
     preprocessing = fit(splits.train, study.data.normalize)
-    material = Material(study, train, preprocessing, len(splits.class_names), machine)
-    if models.is_own(study.model.name):
+    setup = Setup(study, train, preprocessing, len(splits.class_names), machine)
+    if models.is_user_model(study.model.name):
         models.refresh(study.model.name)
-    notes = check_model(material, techniques.arms_of(study))
-    return replace(material, machine=replace(machine, notes=(*machine.notes, *notes)))
+    notes = check_model(setup, techniques.arms_of(study))
+    return replace(setup, machine=replace(machine, notes=(*machine.notes, *notes)))
 
 
-def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]:
+def findings(study: Study, splits: Splits, setup: Setup) -> dict[str, Any]:
     """What goes into the resolved study file: names for the report, and hashes of what must stay the same."""
     seal, classes = splits.seal, len(splits.class_names)
     assert seal is not None, "splits come from `load`"
     return {
         "class_names": list(splits.class_names),
         "legends": techniques.legends(study),
-        "model_hash": models.fingerprint(study.model, material.examples()),
-        **_own_network(study, material),
+        "model_hash": models.fingerprint(study.model, setup.examples()),
+        **_own_network(study, setup),
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
         "images_per_epoch": images_per_epoch(len(splits.train), study.train.batch_size),
@@ -75,17 +76,17 @@ def findings(study: Study, splits: Splits, material: Material) -> dict[str, Any]
     }
 
 
-def _own_network(study: Study, material: Material) -> dict[str, Any]:
+def _own_network(study: Study, setup: Setup) -> dict[str, Any]:
     """A person's network: its files, its buffers at the start, and for each arm the weights that norms are taken of."""
-    if not models.is_own(study.model.name):
+    if not models.is_user_model(study.model.name):
         return {}
     arms = techniques.arms_of(study)
     weights: dict[str, list[str]] = {}
-    for group in material.architectures:
+    for group in setup.architectures:
         run = Run(group[0], study.seeds[0], arms[group[0]])
-        names = sorted(trained_weight_names(material.module(run), material.idle(run)))
+        names = sorted(trained_weight_names(setup.module(run), setup.idle(run)))
         weights |= dict.fromkeys(group, names)
-    buffers = "".join(models.buffers_hash(module) for module in material.examples())
+    buffers = "".join(models.buffers_hash(module) for module in setup.examples())
     return {
         "model_files": models.file_hashes(study.model),
         "buffers_hash": hashlib.sha256(buffers.encode()).hexdigest(),

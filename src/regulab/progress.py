@@ -16,7 +16,7 @@ class Progress(Protocol):
         """Training begins, or goes on with more seeds: ``total`` units in the study, ``done`` of them already."""
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
-        """A fleet finished an epoch: one record for each run that sailed."""
+        """A fleet finished an epoch: one record for each run that trained."""
 
     def message(self, text: str) -> None:
         """Something a person should know: what is resumed, why the plain loop trains."""

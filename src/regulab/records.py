@@ -42,7 +42,7 @@ class EpochRecord:
     val_accuracy: Percent | None
     lr: Measure  # learning rate of the epoch's last step
     fleet: Number
-    fleet_size: Ordinal  # runs that sailed in the fleet in this epoch
+    fleet_size: Ordinal  # runs that trained in the fleet in this epoch
     seconds: Measure  # training time of the epoch for the whole fleet
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from regulab.progress import Progress
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from regulab.techniques import Technique
 from regulab.training.conditions import refuse_other_conditions, settled
-from regulab.training.crew import Material
 from regulab.training.machine import Machine
 from regulab.training.planning import FleetPlan, plan_fleets
+from regulab.training.setup import Setup
 
 MachineOf = Callable[[FleetPlan], Machine]
 
@@ -26,7 +26,7 @@ class Work:
 
 def work(
     store: RunDirectory,
-    material: Material,
+    setup: Setup,
     arms: Mapping[str, tuple[Technique, ...]],
     machine_of: MachineOf,
     progress: Progress,
@@ -37,9 +37,9 @@ def work(
     trains again, under the very conditions under which it did. Raises `UserError` where it cannot, and where a fleet
     that was begun cannot go on as it began.
     """
-    known = _known(store, material)
+    known = _known(store, setup)
     done = _done(store, known, machine_of, progress)
-    fleets = plan_fleets(material, arms, store.study.seeds, known)
+    fleets = plan_fleets(setup, arms, store.study.seeds, known)
     pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
     for fleet in fleets:
         if fleet not in pending:
@@ -48,7 +48,7 @@ def work(
     return Work([ready.get(fleet.index, fleet) for fleet in fleets], list(ready.values()))
 
 
-def _known(store: RunDirectory, material: Material) -> list[FleetPlan]:
+def _known(store: RunDirectory, setup: Setup) -> list[FleetPlan]:
     """The fleets that were planned; one more for results whose plan is gone, so that they do not train again."""
     where = str(store.path / "fleets.json")
     known = [
@@ -57,7 +57,7 @@ def _known(store: RunDirectory, material: Material) -> list[FleetPlan]:
     held = {run for fleet in known for run in fleet.runs}
     lost = [(row.arm, row.seed) for row in store.read_results() if (row.arm, row.seed) not in held]
     if lost:
-        machine = material.machine
+        machine = setup.machine
         known.append(FleetPlan(len(known), tuple(lost), "fleet", "", machine.precision, 1))
     return known
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from regulab import deciding, techniques
+from regulab import techniques, until_decided
 from regulab.config import Study
 from regulab.config.paths import PATHS_FROM, start_of_paths
 from regulab.data import load
@@ -18,15 +18,15 @@ from regulab.progress import Progress, Silent
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import work
-from regulab.store import RunDirectory, read_records
+from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.training.batches import ImageTensors
 from regulab.training.conditions import condition_remarks, with_earlier
-from regulab.training.crew import Material
 from regulab.training.environment import describe
-from regulab.training.loop import Voyage, announce
+from regulab.training.loop import FleetTraining, announce
 from regulab.training.machine import Machine, choose_machine, threads
 from regulab.training.notes import notes
-from regulab.training.planning import FleetPlan, crew_runs, remarks, runs_per_fleet
+from regulab.training.planning import FleetPlan, remarks, runs_of, runs_per_fleet
+from regulab.training.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def run(
     progress = progress or Silent()
     arms = techniques.arms_of(study)
     if max_seeds is not None:
-        deciding.check_limit(study, max_seeds)
+        until_decided.check_limit(study, max_seeds)
     splits = load(study.data, study.protocol, data_root)
     for note in splits.notes:
         progress.message(note)
-    material = prepare(study, splits, device)
-    found = findings(study, splits, material)
+    setup = prepare(study, splits, device)
+    found = findings(study, splits, setup)
     if (start := start_of_paths((study.data.name, study.model.name), directory)) is not None:
         found[PATHS_FROM] = start
     if not fresh:
@@ -71,10 +71,10 @@ def run(
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh) as store:
         refuse_changes(directory, study, found, splits)  # what another process may have begun since
         complete(store, found)
-        trained, batch = 0, max(1, runs_per_fleet(material, material.examples()[0], len(arms)) // len(arms))
+        trained, batch = 0, max(1, runs_per_fleet(setup, setup.examples()[0], len(arms)) // len(arms))
         try:
-            for _ in deciding.rounds(store, max_seeds, batch, progress):
-                trained += train_missing(store, material, arms, splits, device, progress)
+            for _ in until_decided.rounds(store, max_seeds, batch, progress):
+                trained += train_missing(store, setup, arms, splits, device, progress)
         finally:
             progress.finished()
         write_report(read_records(directory), directory)
@@ -84,7 +84,7 @@ def run(
 
 def train_missing(
     store: RunDirectory,
-    material: Material,
+    setup: Setup,
     arms: Mapping[str, tuple[techniques.Technique, ...]],
     splits: Splits,
     device: str,
@@ -93,24 +93,24 @@ def train_missing(
     """Trains and tests the fleets of the study that have no results yet; how many runs they held."""
 
     def machine_of(fleet: FleetPlan) -> Machine:
-        return choose_machine(device, fleet.precision, fleet.kernels, fleet.resident)
+        return choose_machine(device, fleet.precision, fleet.kernels, fleet.on_device)
 
-    todo = work(store, material, arms, machine_of, progress)
+    todo = work(store, setup, arms, machine_of, progress)
     if todo.pending:
         store.write_fleets([fleet.to_json() for fleet in todo.fleets])
-        told = [*remarks(todo.fleets), *notes(material), *condition_remarks(todo.fleets)]
-        environment = describe(material.machine, splits, told)
+        told = [*remarks(todo.fleets), *notes(setup), *condition_remarks(todo.fleets)]
+        environment = describe(setup.machine, splits, told)
         store.write_environment(with_earlier(environment, store.read_environment()))
-        for note in material.machine.notes:
+        for note in setup.machine.notes:
             progress.message(note)
-        announce(progress, material.study, todo.fleets, todo.pending, store)
-        for note in notes(material):
+        announce(progress, setup.study, todo.fleets, todo.pending, store)
+        for note in notes(setup):
             progress.message(note)
     for fleet in todo.pending:
-        aboard = replace(material, machine=machine_of(fleet))
-        validation = ImageTensors.of(splits.validation, aboard.machine.device)
+        active = replace(setup, machine=machine_of(fleet))
+        validation = ImageTensors.of(splits.validation, active.machine.device)
         with threads(fleet.threads):
-            trained = Voyage(fleet, aboard, crew_runs(fleet, arms), validation, store).train(progress)
+            trained = FleetTraining(fleet, active, runs_of(fleet, arms), validation, store).train(progress)
             images = splits.open_test()
-            record(store, fleet, test(trained, fleet.engine, aboard, images), images)
+            record(store, fleet, test(trained, fleet.engine, active, images), images)
     return sum(len(fleet.runs) for fleet in todo.pending)

@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from regulab.config import Study
-from regulab.models.dropout import adopt
 from regulab.models.generators import keyed_generators
-from regulab.training.crew import Material, Run
+from regulab.models.layers.dropout import adopt
 from regulab.training.machine import Machine
-from tests.training.material import FLOAT32, material_of
+from regulab.training.setup import Run, Setup
+from tests.training.setups import FLOAT32, setup_of
 
 
 @dataclass(frozen=True)
-class MadeMaterial(Material):
-    """A study's material whose network is what ``make`` returns under the generators of a seed."""
+class MadeSetup(Setup):
+    """A study's setup whose network is what ``make`` returns under the generators of a seed."""
 
     make: Callable[[], nn.Module] = nn.Identity
 
@@ -30,10 +30,10 @@ class MadeMaterial(Material):
 
 def made(
     make: Callable[[], nn.Module], study: Study, machine: Machine = FLOAT32, images: int = 60
-) -> MadeMaterial:
-    material = material_of(study, images, machine)
-    own: dict[str, Any] = {field.name: getattr(material, field.name) for field in fields(material)}
-    return MadeMaterial(**own, make=make)
+) -> MadeSetup:
+    setup = setup_of(study, images, machine)
+    own: dict[str, Any] = {field.name: getattr(setup, field.name) for field in fields(setup)}
+    return MadeSetup(**own, make=make)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

@@ -14,7 +14,7 @@ from regulab.evaluation.recording import record
 from regulab.evaluation.testing import Tested
 from regulab.records import EpochRecord, Predictions
 from regulab.run_directory.checksums import of_bytes
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from regulab.training.planning import FleetPlan
 from tests.samples import epoch_record, result
 

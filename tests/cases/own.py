@@ -14,10 +14,10 @@ from regulab.data import load
 from regulab.data.splits import Splits
 from regulab.preparation import findings, prepare, refuse_changes
 from regulab.progress import Progress, Silent
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from regulab.study import train_missing
-from regulab.training.crew import Material
 from regulab.training.notes import notes
+from regulab.training.setup import Setup
 
 DATA = {"name": "digits", "train_images": 60}
 BASE = """
@@ -66,7 +66,7 @@ def study_of(name: str, arms: dict[str, Any] | None = None, **more: Any) -> Stud
     return build_study({**content, "train": {**train, **more.pop("train", {})}, **more})
 
 
-def prepared(study: Study) -> Material:
+def prepared(study: Study) -> Setup:
     """The study up to where training would begin."""
     return prepare(study, _splits(), "cpu")
 
@@ -77,19 +77,19 @@ def _splits() -> Splits:
 
 
 def notes_of(study: Study) -> str:
-    material = prepared(study)
-    return "\n".join([*material.machine.notes, *notes(material)])
+    setup = prepared(study)
+    return "\n".join([*setup.machine.notes, *notes(setup)])
 
 
 def trained(study: Study, directory: Path, progress: Progress | None = None) -> dict[str, str]:
     """Trains and tests what is missing; a hash of each file of predictions and weights, and the rows without times."""
     splits = _splits()
-    material = prepare(study, splits, "cpu")
-    found = findings(study, splits, material)
+    setup = prepare(study, splits, "cpu")
+    found = findings(study, splits, setup)
     arms = techniques.arms_of(study)
     refuse_changes(directory, study, found, splits)
     with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=False) as store:
-        train_missing(store, material, arms, splits, "cpu", progress or Silent())
+        train_missing(store, setup, arms, splits, "cpu", progress or Silent())
         rows = [astuple(replace(result, seconds=0.0)) for result in store.read_results()]
     kinds = ("*.npz", "*.safetensors")
     files = sorted(file for kind in kinds for file in directory.rglob(kind) if file.name.startswith("seed-"))

@@ -18,7 +18,7 @@ from regulab.run_directory.checkpoints import checkpoint_bytes, read_checkpoint
 from regulab.training import planning
 from tests.test_resume import Interrupt, load_few, make_study, run, same, trace
 
-ARRAYS = {"crew/weight": np.arange(60, dtype=np.float32).reshape(6, 10), "crew/count": np.array([3, 4])}
+ARRAYS = {"trainer/weight": np.arange(60, dtype=np.float32).reshape(6, 10), "trainer/count": np.array([3, 4])}
 
 
 def test_every_flipped_bit_is_told(tmp_path):
@@ -95,7 +95,9 @@ def test_unchanged_it_goes_on_to_the_same_bytes(stopped, tmp_path, monkeypatch):
 
 
 def first_crew(arrays: dict[str, Any]) -> str:
-    return next(name for name, array in sorted(arrays.items()) if name.startswith("crew/") and array.ndim > 2)
+    return next(
+        name for name, array in sorted(arrays.items()) if name.startswith("trainer/") and array.ndim > 2
+    )
 
 
 def drop(arrays: dict[str, Any], state: dict[str, Any]) -> None:
@@ -111,7 +113,7 @@ def widen(arrays: dict[str, Any], state: dict[str, Any]) -> None:
 
 
 def add(arrays: dict[str, Any], state: dict[str, Any]) -> None:
-    arrays["crew/other"] = np.zeros(3)
+    arrays["trainer/other"] = np.zeros(3)
 
 
 def stray(arrays: dict[str, Any], state: dict[str, Any]) -> None:

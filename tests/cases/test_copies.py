@@ -22,8 +22,8 @@ from regulab.data.dataset import Images
 from regulab.data.loading import NOTE
 from regulab.progress import Silent
 from regulab.reporting.observations import notes
+from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
-from regulab.store import read_records
 from regulab.terminal import print_training_notes
 
 from .making_images import with_splits

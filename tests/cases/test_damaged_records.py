@@ -19,8 +19,8 @@ import pytest
 
 from regulab.errors import UserError
 from regulab.files import json_bytes, npz_bytes
-from regulab.reading import read_records
 from regulab.reporting.weights import count, to_json
+from regulab.run_directory.reading import read_records
 from regulab.statistics import compare
 from tests.cases.made_study import EPOCHS, IMAGES, make
 

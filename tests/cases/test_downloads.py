@@ -21,8 +21,9 @@ from typer.testing import CliRunner
 
 import regulab.cli.data  # noqa: F401  (its imports are no part of what is timed)
 from regulab.cli import app
-from regulab.data import Dataset, download, fetch, opener, patience
-from regulab.data.fetch import FetchError, RemoteFile, verify
+from regulab.data import Dataset
+from regulab.data.fetching import download, fetch, opener, patience
+from regulab.data.fetching.fetch import FetchError, RemoteFile, verify
 from regulab.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(60_000)
@@ -391,7 +392,8 @@ def test_two_processes_do_not_collide(tmp_path):
 
     with serving(answer) as server:
         code = (
-            "import sys\nfrom pathlib import Path\nfrom regulab.data import Dataset, fetch\n"
+            "import sys\nfrom pathlib import Path\n"
+            "from regulab.data import Dataset\nfrom regulab.data.fetching import fetch\n"
             "file = fetch.RemoteFile(name='images.gz', folder='SET/raw', mirrors=(sys.argv[1],), content_bytes=60000,"
             " sha256=sys.argv[3])\n"
             "made = Dataset(name='made', summary='-', source='-', load=print, files=(file,))\n"
@@ -438,7 +440,7 @@ def test_without_permission_it_is_exit_code_2(tmp_path, monkeypatch, good):
         assert (found.exit_code, "SET: cannot write: Permission denied" in found.stderr) == (2, True)
     get(tmp_path, good.address)
     with monkeypatch.context() as patch:
-        patch.setattr("regulab.data.remote_file.gzip.open", denied)
+        patch.setattr("regulab.data.fetching.remote_file.gzip.open", denied)
         for command in ("verify", "fetch"):
             found = answer(command)
             assert (found.exit_code, f"{NAME}: cannot read the file (Permission denied)" in found.stderr) == (

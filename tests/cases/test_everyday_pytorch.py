@@ -15,10 +15,10 @@ from regulab.study import run as run_study
 from regulab.training.batches import as_loaded, images_per_epoch, images_per_step, steps_per_epoch
 from regulab.training.fleet import Fleet
 from regulab.training.notes import notes
-from regulab.training.plain import PlainRun
+from regulab.training.plain import PlainTrainer
 from regulab.training.planning import choose_engine
 from tests.cases.made import made
-from tests.training.material import FLOAT64, runs_of, study_of
+from tests.training.setups import FLOAT64, runs_of, study_of
 
 STUDY = study_of(
     {"none": {}, "l1": {"l1": 0.01}, "l2": {"l2": 0.1, "weight_decay": 0.1}},
@@ -56,7 +56,7 @@ class WithIdleParts(nn.Module):
 
 
 def test_a_view_after_a_convolution_trains_and_images_lie_as_a_loaders_do():
-    run = PlainRun(made(Viewed, STUDY), [RUNS[0]])
+    run = PlainTrainer(made(Viewed, STUDY), [RUNS[0]])
     first, second = (float(run.train_epoch(epoch).loss) for epoch in (1, 8))
     assert second < first
     assert {stride[1:] for stride in run._module.strides} == {(64, 8, 1)}
@@ -87,12 +87,12 @@ def test_parts_that_are_never_used_stay_as_they_were_and_change_nothing(optimize
         "fleet",
         "",
     )
-    fleets = [Fleet(material, RUNS) for material in (with_them, without)]
+    fleets = [Fleet(setup, RUNS) for setup in (with_them, without)]
     before = {name: value.clone() for name, value in fleets[0].weights().items()}
-    plains = [PlainRun(with_them, [run]) for run in RUNS]
-    for crew in (*fleets, *plains):
-        crew.train_epoch(1)
-        crew.train_epoch(2)
+    plains = [PlainTrainer(with_them, [run]) for run in RUNS]
+    for trainer in (*fleets, *plains):
+        trainer.train_epoch(1)
+        trainer.train_epoch(2)
     for name in ("unused.weight", "unused.bias"):
         assert torch.equal(fleets[0].weights()[name], before[name])
         assert all(torch.equal(p.weights()[name][0], before[name][r]) for r, p in enumerate(plains))

@@ -13,10 +13,10 @@ from torch.nn.utils import parametrizations
 
 from regulab.training.fleet import Fleet
 from regulab.training.machine import Machine
-from regulab.training.plain import PlainRun
+from regulab.training.plain import PlainTrainer
 from regulab.training.planning import CHECKED_SEEDS, choose_engine
 from tests.cases.made import made
-from tests.training.material import CPU, FLOAT32, FLOAT64, FUSED, runs_of, study_of
+from tests.training.setups import CPU, FLOAT32, FLOAT64, FUSED, runs_of, study_of
 
 STUDY = study_of(
     {"none": {}, "l1": {"l1": 0.3}, "dropped": {"dropout": 0.4}},
@@ -29,8 +29,8 @@ MIXED = Machine(CPU, torch.bfloat16, kernels=FUSED.kernels)
 
 
 def engine(make: Callable[[], nn.Module], machine: Machine = FLOAT32) -> tuple[str, str]:
-    material = made(make, STUDY, machine)
-    return choose_engine(material, [material.module(replace(RUNS[0], seed=s)) for s in range(CHECKED_SEEDS)])
+    setup = made(make, STUDY, machine)
+    return choose_engine(setup, [setup.module(replace(RUNS[0], seed=s)) for s in range(CHECKED_SEEDS)])
 
 
 def conv(inputs: int, outputs: int, **more: int) -> nn.Conv2d:
@@ -130,10 +130,10 @@ def test_what_mixes_runs_trains_in_the_plain_loop_with_a_reason(make):
 
 def test_the_plain_loops_numbers_do_not_depend_on_who_else_is_in_the_study():
     """The network that got 78.9 % alone and 23 % beside an L1 arm: its runs are the same with and without."""
-    material = made(MeanBesideLargest, STUDY)
+    setup = made(MeanBesideLargest, STUDY)
     assert engine(MeanBesideLargest)[0] == "plain"
     alone = made(MeanBesideLargest, study_of({"none": {}}, seeds=2, **{"train": STUDY.train.model_dump()}))
-    losses = [PlainRun(one, [RUNS[0]]).train_epoch(1).loss for one in (material, alone)]
+    losses = [PlainTrainer(one, [RUNS[0]]).train_epoch(1).loss for one in (setup, alone)]
     assert torch.equal(*losses)
 
 
@@ -172,7 +172,7 @@ def fused(inputs: int, outputs: int) -> list[nn.Module]:
     return [conv(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-SAILS = {
+FLEETS = {
     "a norm that is not fused before one that is": lambda: nn.Sequential(
         conv(1, 4), nn.BatchNorm2d(4), nn.GELU(), *fused(4, 6), *end(6)
     ),
@@ -195,14 +195,14 @@ SAILS = {
 }
 
 
-@pytest.mark.parametrize("name", SAILS)
+@pytest.mark.parametrize("name", FLEETS)
 def test_what_can_stand_side_by_side_sails_and_equals_the_plain_loops(name):
     """In float64 to rounding; with kernels and bfloat16 it trains, and the engine is the same one."""
-    make = SAILS[name]
+    make = FLEETS[name]
     for machine in (FLOAT64, FLOAT32, FUSED, MIXED):
         assert engine(make, machine) == ("fleet", "")
-    material = made(make, STUDY, FLOAT64)
-    fleet, plains = Fleet(material, RUNS), [PlainRun(material, [run]) for run in RUNS]
+    setup = made(make, STUDY, FLOAT64)
+    fleet, plains = Fleet(setup, RUNS), [PlainTrainer(setup, [run]) for run in RUNS]
     for epoch in (1, 2):
         together = fleet.train_epoch(epoch).loss
         alone = torch.cat([plain.train_epoch(epoch).loss for plain in plains])
@@ -212,5 +212,7 @@ def test_what_can_stand_side_by_side_sails_and_equals_the_plain_loops(name):
             torch.testing.assert_close(fleet.weights()[key][run], value[0], rtol=1e-7, atol=1e-9)
     for machine, tolerance in ((FUSED, 1e-3), (MIXED, 0.05)):
         loss = Fleet(made(make, STUDY, machine), RUNS).train_epoch(1).loss
-        first = torch.cat([PlainRun(made(make, STUDY, FLOAT64), [run]).train_epoch(1).loss for run in RUNS])
+        first = torch.cat(
+            [PlainTrainer(made(make, STUDY, FLOAT64), [run]).train_epoch(1).loss for run in RUNS]
+        )
         torch.testing.assert_close(loss, first, rtol=tolerance, atol=tolerance)

@@ -12,9 +12,9 @@ import pytest
 
 from regulab.errors import UserError
 from regulab.files import Lock
-from regulab.reading import read_records
+from regulab.run_directory.reading import read_records
+from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import compare
-from regulab.store import RunDirectory
 from tests.cases.made_study import made_study, make
 
 OTHER = made_study(seeds=(5,), name="other")

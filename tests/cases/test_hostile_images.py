@@ -22,9 +22,10 @@ from typer.testing import CliRunner
 
 from regulab.cli import app
 from regulab.config import Data, Protocol
-from regulab.data import class_folders, decoding, find_dataset, idx, load, regular_file
-from regulab.data.decoding import formats, suffixes
-from regulab.data.image_levels import read_levels
+from regulab.data import find_dataset, load, regular_file
+from regulab.data.formats import class_folders, decoding, idx
+from regulab.data.formats.decoding import formats, suffixes
+from regulab.data.formats.image_levels import read_levels
 from regulab.data.picture import load_picture
 from regulab.errors import UserError
 
@@ -109,9 +110,9 @@ def test_another_size_is_seen_before_its_pixels(tmp_path, monkeypatch):
 
 def test_the_whole_dataset_has_a_limit(tmp_path, monkeypatch):
     with_splits(tmp_path)
-    monkeypatch.setattr("regulab.data.image_files.most_bytes", lambda: 16 * 64)
+    monkeypatch.setattr("regulab.data.formats.image_files.most_bytes", lambda: 16 * 64)
     assert len(read(tmp_path).train) == 16
-    monkeypatch.setattr("regulab.data.image_files.most_bytes", lambda: 16 * 64 - 1)
+    monkeypatch.setattr("regulab.data.formats.image_files.most_bytes", lambda: 16 * 64 - 1)
     with pytest.raises(
         UserError, match=r"more memory than there is.*got '1,024 bytes for 16 images of 8 × 8"
     ):
@@ -453,7 +454,7 @@ def peak_of(code: str) -> tuple[int, str]:
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from regulab.data.idx import read_idx\n"
+        "from regulab.data.formats.idx import read_idx\n"
         "from regulab.errors import UserError\n"
         "most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = most()\n"

@@ -16,8 +16,8 @@ from regulab.cells import guarded, unguarded
 from regulab.config import Study
 from regulab.reporting.latex import latex_table
 from regulab.reporting.tables import rows
+from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import compare
-from regulab.store import RunDirectory
 from regulab.terminal import LiveProgress, PlainProgress, print_comparison
 from regulab.wording import NAME_LIMIT, isolated, one_line, quoted, visible
 from tests import samples

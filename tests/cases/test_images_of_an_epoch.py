@@ -9,7 +9,7 @@ import pytest
 from regulab import study as main_path
 from regulab.config import build_study
 from regulab.errors import UserError
-from regulab.store import RunDirectory, read_records
+from regulab.run_directory.writing import RunDirectory, read_records
 
 
 def study_of(images: int, seeds: int, **train):

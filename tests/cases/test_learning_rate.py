@@ -10,10 +10,10 @@ import pytest
 from regulab.cli.arguments import assembled_study
 from regulab.config import SGD, Adam, OneCycle, Study, Train, build_study, load_mapping, load_study
 from regulab.errors import UserError
-from regulab.reading import read_study
-from regulab.training.loop import make_crew
+from regulab.run_directory.reading import read_study
+from regulab.training.loop import make_trainer
 from regulab.training.schedules import learning_rate
-from tests.training.material import material_of, runs_of, study_of
+from tests.training.setups import runs_of, setup_of, study_of
 
 RESULTS = Path(__file__).parents[2] / "results" / "l1-l2-mnist"
 STEPS = 100  # 40 epochs of it reach the top of the ramp exactly, at step 0.3·4000 − 1
@@ -165,13 +165,13 @@ def test_a_resolved_file_says_the_rate_and_reads_back(tmp_path, train):
 def test_steps_are_taken_at_the_written_rate():
     def movement(optimizer):
         study = study_of({"none": {}}, seeds=1, train={"epochs": 1, "batch_size": 50, "optimizer": optimizer})
-        material = material_of(study, images=100)
-        crew = make_crew("plain", material, runs_of(study))
-        before = {name: value.clone() for name, value in crew.weights().items()}
-        crew.train_epoch(1)
+        setup = setup_of(study, images=100)
+        trainer = make_trainer("plain", setup, runs_of(study))
+        before = {name: value.clone() for name, value in trainer.weights().items()}
+        trainer.train_epoch(1)
         return max(
             float((value - before[name]).abs().max())
-            for name, value in crew.weights().items()
+            for name, value in trainer.weights().items()
             if "weight" in name
         )
 

@@ -15,7 +15,7 @@ from regulab.cli import app
 from regulab.errors import UserError
 from regulab.files import json_bytes
 from regulab.reporting.weights import to_json
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from tests.cases.made_study import made_study, make
 
 CHECKPOINT = "checkpoints/fleet-0.safetensors"

@@ -13,7 +13,7 @@ import pytest
 import regulab.study
 from regulab.errors import UserError
 from regulab.progress import Silent
-from regulab.reading import read_records
+from regulab.run_directory.reading import read_records
 from regulab.training import conditions, planning
 from regulab.training.conditions import condition_remarks, settled, with_earlier
 from regulab.training.machine import choose_machine
@@ -50,8 +50,8 @@ def elsewhere(patch: pytest.MonkeyPatch, **changes: str) -> None:
 
 
 def without_compiler(patch: pytest.MonkeyPatch) -> None:
-    def plain(device: str, precision: str, kernels: bool = True, resident: bool | None = None) -> Any:
-        return replace(choose_machine(device, precision, kernels, resident), kernels=False)
+    def plain(device: str, precision: str, kernels: bool = True, on_device: bool | None = None) -> Any:
+        return replace(choose_machine(device, precision, kernels, on_device), kernels=False)
 
     patch.setattr(regulab.study, "choose_machine", plain)
 

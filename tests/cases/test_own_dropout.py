@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from regulab.errors import UserError
-from regulab.models.dropout import AlphaDropout, ChannelDropout, Dropout, DropoutDraws, adopt, set_rate
+from regulab.models.layers.dropout import AlphaDropout, ChannelDropout, Dropout, DropoutDraws, adopt, set_rate
 from regulab.streams import Streams
 from regulab.techniques import arms_of
-from regulab.training.crew import Run
-from regulab.training.plain import PlainRun
+from regulab.training.plain import PlainTrainer
 from regulab.training.planning import choose_engine
+from regulab.training.setup import Run
 from tests.cases.own import notes_of, prepared, study_of, trained, trained_in_pieces, write
 
 INIT = "def __init__(self, in_channels, classes):\n    super().__init__(in_channels, classes)\n"
@@ -154,8 +154,8 @@ def test_dropout_zero_means_zero_or_is_refused(unreached, name):
 
 
 def test_without_the_technique_its_own_dropout_stays_and_trains(unreached):
-    material = prepared(study_of(f"{unreached}:Functional"))
-    engine, reason = choose_engine(material, [material.module(Run("none", seed, ())) for seed in (0, 1)])
+    setup = prepared(study_of(f"{unreached}:Functional"))
+    engine, reason = choose_engine(setup, [setup.module(Run("none", seed, ())) for seed in (0, 1)])
     assert (engine, "nets.py, line" in reason) == ("plain", True)
 
 
@@ -182,16 +182,16 @@ REACHED = {
 def test_an_arms_rate_reaches_channel_and_alpha_dropout(tmp_path):
     path = write(tmp_path, **REACHED)
     study = study_of(f"{path}:Kinds", arms={"own": {}, "off": {"dropout": 0}, "half": {"dropout": 0.5}})
-    material = prepared(study)
+    setup = prepared(study)
     arms = {arm: Run(arm, 0, techniques) for arm, techniques in arms_of(study).items()}
     rates = {
-        arm: [layer.rate for layer in PlainRun(material, [run])._module.modules() if hasattr(layer, "rate")]
+        arm: [layer.rate for layer in PlainTrainer(setup, [run])._module.modules() if hasattr(layer, "rate")]
         for arm, run in arms.items()
     }
     assert rates == {"own": [0.3, 0.2], "off": [0, 0], "half": [0.5, 0.5]}
-    off = PlainRun(material, [arms["off"]])
+    off = PlainTrainer(setup, [arms["off"]])
     off._draws.begin(1)
-    x = material.first_images(8)
+    x = setup.first_images(8)
     assert torch.equal(off._module.train()(x), off._module.eval()(x)), "dropout 0 is none"
 
 

@@ -145,11 +145,11 @@ def test_a_helper_changed_between_seeds_is_refused_and_named(folder, tmp_path):
 
 def test_a_file_that_changes_while_a_study_runs_changes_nothing(folder):
     """All runs of a command train the network that was checked."""
-    material = prepared(study_of(f"{folder / 'nets.py'}:Net"))
+    setup = prepared(study_of(f"{folder / 'nets.py'}:Net"))
     (folder / "layers.py").write_text(LAYERS.replace("nn.ReLU()", "nn.Tanh()"))
-    (module, *_) = material.examples()
+    (module, *_) = setup.examples()
     assert isinstance(module.body[1], torch.nn.ReLU)
-    (module, *_) = prepared(material.study).examples()
+    (module, *_) = prepared(setup.study).examples()
     assert isinstance(module.body[1], torch.nn.Tanh), "the next command reads it anew, in the same second too"
 
 

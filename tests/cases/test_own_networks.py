@@ -13,8 +13,9 @@ import torch
 from safetensors.numpy import load_file
 
 from regulab.errors import UserError
-from regulab.training.crew import Run, trained_weight_names
-from regulab.training.plain import PlainRun
+from regulab.models.parameters import trained_weight_names
+from regulab.training.plain import PlainTrainer
+from regulab.training.setup import Run
 from tests.cases.own import notes_of, prepared, study_of, trained, trained_in_pieces, write
 
 INIT = "def __init__(self, in_channels, classes):\n    super().__init__(in_channels, classes)\n"
@@ -253,10 +254,10 @@ def test_what_layers_share_is_one_weight_under_two_names(trains, tmp_path):
     weights = load_file(tmp_path / "run" / "weights" / "none" / "seed-0.safetensors")
     assert np.array_equal(weights["a.weight"], weights["b.weight"])
     assert not np.array_equal(weights["a.bias"], weights["b.bias"])
-    material = prepared(study)
-    module = material.module(Run("none", 0, ()))
+    setup = prepared(study)
+    module = setup.module(Run("none", 0, ()))
     module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    assert trained_weight_names(module, material.idle(Run("none", 0, ()))) == {
+    assert trained_weight_names(module, setup.idle(Run("none", 0, ()))) == {
         "conv.weight",
         "head.weight",
         "a.weight",
@@ -273,8 +274,8 @@ def test_norms_and_zeros_are_of_trained_weights_only(trains, tmp_path):
     study = study_of(f"{trains}:Unused", arms={"l1": {"l1": 0.3}})
     trained(study, tmp_path / "run")
     weights = load_file(tmp_path / "run" / "weights" / "l1" / "seed-0.safetensors")
-    material = prepared(study)
-    start = material.module(Run("l1", 0, ()))
+    setup = prepared(study)
+    start = setup.module(Run("l1", 0, ()))
     assert np.array_equal(weights["left.weight"], start.left.weight.detach().numpy()), "no penalty shrinks it"
     rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
     row = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
@@ -293,9 +294,9 @@ def test_layers_that_chance_leaves_out_take_part(trains):
 
 
 def test_constructors_that_draw_from_three_generators_start_a_seeds_arms_alike(trains):
-    material = prepared(study_of(f"{trains}:Draws", seeds=2))
+    setup = prepared(study_of(f"{trains}:Draws", seeds=2))
     np.random.seed(7)  # noqa: NPY002
-    one, same, other = (material.module(Run("none", seed, ())) for seed in (0, 0, 1))
+    one, same, other = (setup.module(Run("none", seed, ())) for seed in (0, 0, 1))
     assert np.random.get_state()[1][0] == 7, "what the constructor draws is nobody else's draw"  # noqa: NPY002
     for name, p in one.named_parameters():
         assert torch.equal(p, same.get_parameter(name))
@@ -306,13 +307,13 @@ def test_constructors_that_draw_from_three_generators_start_a_seeds_arms_alike(t
 def test_attributes_are_those_of_training_when_it_is_tested(trains):
     """The scale has shrunk over two epochs of three steps: a network that is tested with 1 again is another one."""
     study = study_of(f"{trains}:Counting", arms={"none": {}})
-    material = prepared(study)
-    run = PlainRun(material, [Run("none", 0, ())])
+    setup = prepared(study)
+    run = PlainTrainer(setup, [Run("none", 0, ())])
     for epoch in (1, 2):
         run.train_epoch(epoch)
-    fresh = PlainRun(material, [Run("none", 0, ())])
+    fresh = PlainTrainer(setup, [Run("none", 0, ())])
     fresh.load_weights({name: tensor.clone() for name, tensor in run.weights().items()})
-    x = material.first_images(5)
+    x = setup.first_images(5)
     assert fresh._module.calls == run._module.calls == 6
     assert torch.equal(fresh.logits(x), run.logits(x))
     torch.testing.assert_close(run._module.scale, torch.tensor([0.9**6]))
@@ -360,13 +361,13 @@ sys.path.append("/nowhere")
     before = (sys.stdout, sys.excepthook, os.getcwd(), signal.getsignal(signal.SIGINT), list(sys.path))
     threads = torch.get_num_threads()
     path.write_text(spoiling.replace("import os", "import torch, os", 1) + path.read_text())
-    material = prepared(study_of(f"{path}:Base"))
+    setup = prepared(study_of(f"{path}:Base"))
     after = (sys.stdout, sys.excepthook, os.getcwd(), signal.getsignal(signal.SIGINT), list(sys.path))
     assert after == before
     assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, threads)
     assert torch.is_grad_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
-    assert next(material.module(Run("none", 0, ())).parameters()).dtype == torch.float32
+    assert next(setup.module(Run("none", 0, ())).parameters()).dtype == torch.float32
     printed = capsys.readouterr()
     assert (printed.out, printed.err.count("hello from the file")) == ("", 1), "stdout is for results"
 

@@ -8,13 +8,13 @@ from functools import partial
 import pytest
 import torch
 
-from regulab.training.crew import evaluate
+from regulab.training.evaluate import evaluate
 from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainRun
+from regulab.training.plain import PlainTrainer
 from regulab.training.planning import CHECKED_SEEDS, choose_engine
-from tests.cases.made import MadeMaterial, made, same
+from tests.cases.made import MadeSetup, made, same
 from tests.cases.random_networks import Network
-from tests.training.material import FLOAT64, runs_of, study_of, validation_of
+from tests.training.setups import FLOAT64, runs_of, study_of, validation_of
 
 STUDY = study_of(
     {"none": {}, "l1": {"l1": 0.03}, "l2": {"l2": 0.1}},
@@ -25,37 +25,35 @@ STUDY = study_of(
 RUNS = runs_of(STUDY)
 
 
-def engine_of(material: MadeMaterial) -> str:
+def engine_of(setup: MadeSetup) -> str:
     first = RUNS[0]
-    modules = [
-        material.module(type(first)(first.arm, seed, first.techniques)) for seed in range(CHECKED_SEEDS)
-    ]
-    return choose_engine(material, modules)[0]
+    modules = [setup.module(type(first)(first.arm, seed, first.techniques)) for seed in range(CHECKED_SEEDS)]
+    return choose_engine(setup, modules)[0]
 
 
 def check(seed: int) -> str:
     """Trains the network of a seed in its engine for two epochs; its engine's name."""
-    material = made(partial(Network, seed), STUDY, FLOAT64)
-    engine = engine_of(material)
+    setup = made(partial(Network, seed), STUDY, FLOAT64)
+    engine = engine_of(setup)
     if engine == "plain":
-        first, again = (PlainRun(material, [RUNS[1]]) for _ in range(2))
+        first, again = (PlainTrainer(setup, [RUNS[1]]) for _ in range(2))
         losses = [torch.stack([run.train_epoch(epoch).loss for epoch in (1, 2)]) for run in (first, again)]
         assert torch.equal(*losses)
         assert same(first.weights(), again.weights())
         return engine
-    fleet, plains = Fleet(material, RUNS), [PlainRun(material, [run]) for run in RUNS]
+    fleet, plains = Fleet(setup, RUNS), [PlainTrainer(setup, [run]) for run in RUNS]
     for epoch in (1, 2):
         together = fleet.train_epoch(epoch).loss
         alone = torch.cat([plain.train_epoch(epoch).loss for plain in plains])
         torch.testing.assert_close(together, alone, rtol=1e-7, atol=1e-9, equal_nan=True)
     validation = validation_of(STUDY)
-    losses, predicted, _ = evaluate(fleet, validation, material.preprocessing)
+    losses, predicted, _ = evaluate(fleet, validation, setup.preprocessing)
     for run, plain in enumerate(plains):
         for name, value in plain.weights().items():
             torch.testing.assert_close(
                 fleet.weights()[name][run], value[0], rtol=1e-6, atol=1e-8, equal_nan=True
             )
-        loss, own, _ = evaluate(plain, validation, material.preprocessing)
+        loss, own, _ = evaluate(plain, validation, setup.preprocessing)
         torch.testing.assert_close(losses[run : run + 1], loss, rtol=1e-6, atol=1e-8, equal_nan=True)
         assert torch.equal(predicted[:, run], own[:, 0])
     return engine
@@ -70,5 +68,5 @@ def test_a_fleet_equals_the_plain_loops_or_the_plain_loop_trains(seed):
 def test_three_hundred_networks_leak_nothing():
     engines = Counter(check(seed) for seed in range(12, 320))
     print(engines)
-    assert engines["fleet"] >= 50, "the property says nothing where nothing sails as a fleet"
+    assert engines["fleet"] >= 50, "the property says nothing where nothing trains as a fleet"
     assert engines["plain"] >= 50

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from regulab.cli import app
 from regulab.errors import UserError
 from regulab.files import write_whole
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from tests.cases.made_study import made_study, make
 
 HOLDER = """
 import sys
 from pathlib import Path
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 sys.argv = ["/usr/bin/regulab", "run", "--out", "x\\x1b[2J"]
 with RunDirectory.reopen(Path(sys.argv.pop() and DIRECTORY)):
     print("held", flush=True)

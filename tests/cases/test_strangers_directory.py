@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from regulab.errors import UserError
-from regulab.reading import read_records
 from regulab.reporting import write_report
-from regulab.store import RunDirectory
+from regulab.run_directory.reading import read_records
+from regulab.run_directory.writing import RunDirectory
 from regulab.training.planning import FleetPlan
 from tests.cases.made_study import made_study, make
 from tests.samples import epoch_record

@@ -7,16 +7,16 @@ import torch
 
 from regulab.config import build_study, parse_yaml
 from regulab.errors import UserError
-from regulab.training.loop import make_crew
-from tests.training.material import material_of, runs_of, study_of
+from regulab.training.loop import make_trainer
+from tests.training.setups import runs_of, setup_of, study_of
 
 
 def trained(**named: str) -> dict[str, torch.Tensor]:
     study = study_of({"none": {"augmentation": 5}, "l1": {"l1": 1e-3}}, seeds=1, train={"epochs": 1}, **named)
-    material = material_of(study, images=74)
-    crew = make_crew("fleet", material, runs_of(study))
-    crew.train_epoch(1)
-    return crew.weights()
+    setup = setup_of(study, images=74)
+    trainer = make_trainer("fleet", setup, runs_of(study))
+    trainer.train_epoch(1)
+    return trainer.weights()
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

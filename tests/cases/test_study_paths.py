@@ -13,7 +13,7 @@ from regulab.cli.arguments import assembled_study
 from regulab.config import build_study, load_study
 from regulab.config.paths import start_of_paths
 from regulab.errors import UserError
-from regulab.reading import read_study
+from regulab.run_directory.reading import read_study
 from regulab.study import run
 
 NET = """

@@ -21,7 +21,7 @@ from regulab.errors import UserError
 from regulab.evaluation import recording
 from regulab.progress import Silent
 from regulab.run_directory.names import MARK
-from regulab.store import RunDirectory, read_records
+from regulab.run_directory.writing import RunDirectory, read_records
 
 from .making_images import noise, save, with_splits
 

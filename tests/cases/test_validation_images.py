@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from regulab.reading import read_records
 from regulab.reporting import measures
 from regulab.reporting.tables import interval, number
+from regulab.run_directory.reading import read_records
 from regulab.statistics import compare
 from tests.reporting.factory import make_records
 

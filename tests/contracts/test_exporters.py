@@ -12,7 +12,7 @@ import pytest
 
 from regulab.errors import UserError
 from regulab.exporters import export, exporters
-from regulab.reading import read_records
+from regulab.run_directory.reading import read_records
 from tests.contracts.reports import KINDS, data_of
 from tests.samples import STUDY, finished_run
 

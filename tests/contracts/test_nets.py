@@ -7,9 +7,9 @@ import torch
 
 from regulab.config import Model
 from regulab.models import NETS, NORMS, build
+from regulab.models.stacking import Unstackable
 from regulab.streams import Streams
 from regulab.training.stack_check import check_stack
-from regulab.training.stacking import Unstackable
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -11,7 +11,7 @@ from regulab.errors import UserError
 from regulab.techniques import TECHNIQUES, parse, stack
 from regulab.techniques.technique import Parameter
 from regulab.training.fleet import Fleet
-from tests.training.material import material_of, runs_of, study_of
+from tests.training.setups import runs_of, setup_of, study_of
 from tests.training.watch import META, only_on
 
 EXAMPLE = 0.25
@@ -82,7 +82,7 @@ def test_the_gradient_is_the_derivative_of_the_penalty(name):
 def test_a_step_with_it_needs_nothing_of_the_host(name):
     """So that it can be recorded on a GPU, whose steps are then replayed."""
     study = study_of({"with": {name: EXAMPLES.get(name, EXAMPLE)}}, seeds=2)
-    fleet = Fleet(material_of(study, machine=META), runs_of(study))
+    fleet = Fleet(setup_of(study, machine=META), runs_of(study))
     if fleet._hooks[name].batch or fleet._hooks[name].average:
         pytest.skip(f"steps with {name} are not recorded: it draws on the host, or keeps averages")
     fleet.train_epoch(1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regulab.data import Dataset, find_dataset
-from regulab.data.fetch import FetchError, RemoteFile, fetch, verify
+from regulab.data.fetching.fetch import FetchError, RemoteFile, fetch, verify
 from regulab.errors import UserError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

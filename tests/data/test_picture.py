@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regulab.data.decoding import MOST_PIXELS
+from regulab.data.formats.decoding import MOST_PIXELS
 from regulab.data.picture import load_picture
 from regulab.errors import UserError
 

@@ -12,8 +12,8 @@ from regulab.evaluation.pruning import (
     without_dead_filters,
 )
 from regulab.models import build
+from regulab.models.parameters import weight_names
 from regulab.streams import Streams
-from regulab.training.crew import weight_names
 
 
 def network(seed=0, channels=1, **choices):

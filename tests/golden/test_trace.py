@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from regulab.training.fleet import Fleet
-from tests.training.material import FLOAT64, material_of, runs_of, study_of
+from tests.training.setups import FLOAT64, runs_of, setup_of, study_of
 
 ARMS = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2, "augmentation": 10}, "dropped": {"dropout": 0.4}}
 TRACE = [
@@ -17,7 +17,7 @@ TRACE = [
 
 def test_the_losses_are_those_recorded():
     study = study_of(ARMS, seeds=[7], train={"epochs": 3, "schedule": {"name": "one_cycle", "max_lr": 0.2}})
-    fleet = Fleet(material_of(study, machine=FLOAT64), runs_of(study))
+    fleet = Fleet(setup_of(study, machine=FLOAT64), runs_of(study))
     trace = [fleet.train_epoch(epoch).loss.tolist() for epoch in (1, 2, 3)]
     for got, want in zip(trace, TRACE, strict=True):
         assert got == pytest.approx(want, rel=1e-6), trace

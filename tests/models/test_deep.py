@@ -10,7 +10,7 @@ from torch import nn
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.models import build
-from regulab.models.block import HeConv2d
+from regulab.models.layers.block import HeConv2d
 from regulab.streams import Streams
 
 

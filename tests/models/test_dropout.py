@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from regulab.models.dropout import LEVELS, Dropout, DropoutDraws, adopt, inverse_keep, threshold
+from regulab.models.layers.dropout import LEVELS, Dropout, DropoutDraws, adopt, inverse_keep, threshold
 from regulab.streams import Streams
 
 

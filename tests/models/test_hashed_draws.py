@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from regulab.models.dropout import Dropout
 from regulab.models.hashed_draws import MASK64, WEYL, HashedDraws, splitmix64
+from regulab.models.layers.dropout import Dropout
 from regulab.streams import Streams
 
 CPU = torch.device("cpu")
@@ -83,7 +83,7 @@ def test_draws_depend_on_layer_epoch_seed_and_step_and_on_nothing_else():
     other = draws()
     other.draw("b", shape)
     assert torch.equal(other.draw("a", shape), first)
-    assert torch.equal(draws(SEEDS[1:]).draw("a", shape)[0], first[1]), "whoever sails beside"
+    assert torch.equal(draws(SEEDS[1:]).draw("a", shape)[0], first[1]), "whoever trains beside"
     again = draws(epoch=4)
     again.draw("a", shape)
     again.begin(1)

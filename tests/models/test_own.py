@@ -11,15 +11,15 @@ from regulab import study as main_path
 from regulab.config import Model, build_study
 from regulab.errors import UserError
 from regulab.models import build
+from regulab.models.parameters import weight_names
+from regulab.models.stacking import StackedDropout
 from regulab.progress import Silent
-from regulab.store import read_records
+from regulab.run_directory.writing import read_records
 from regulab.streams import Streams
 from regulab.techniques import legends
-from regulab.training.crew import weight_names
 from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainRun
-from regulab.training.stacking import StackedDropout
-from tests.training.material import FLOAT64, material_of, runs_of
+from regulab.training.plain import PlainTrainer
+from tests.training.setups import FLOAT64, runs_of, setup_of
 
 NETS = '''
 import torch.nn.functional as F
@@ -196,21 +196,21 @@ def test_frozen_parameters_stay_frozen_in_both_engines(own):
     study = build_study(
         {"model": f"{own}:Prepared", "arms": {"none": {}, "l1": {"l1": 1e-2, "l2": 1e-2}}, "seeds": 2}
     )
-    material, runs = material_of(study, machine=FLOAT64), runs_of(study)
-    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
+    setup, runs = setup_of(study, machine=FLOAT64), runs_of(study)
+    fleet, plains = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
     before = fleet.weights()["conv.weight"].clone()
-    for crew in (fleet, *plains):
-        crew.train_epoch(1)
+    for trainer in (fleet, *plains):
+        trainer.train_epoch(1)
     assert torch.equal(fleet.weights()["conv.weight"], before)
     for position, plain in enumerate(plains):
         for name, value in plain.weights().items():
             torch.testing.assert_close(fleet.weights()[name][position], value[0])
-    assert "norm.weight" not in weight_names(material.examples()[0]), "γ of a layer norm is no weight"
+    assert "norm.weight" not in weight_names(setup.examples()[0]), "γ of a layer norm is no weight"
 
 
 def test_dropout_zero_turns_a_nets_own_dropout_off(own):
     study = study_with(f"{own}:Prepared", dropout=0)
-    fleet = Fleet(material_of(study), runs_of(study))
+    fleet = Fleet(setup_of(study), runs_of(study))
     rates = [layer.rates for layer in fleet._stack.modules() if isinstance(layer, StackedDropout)]
     assert rates == [[0.0] * 4]
     assert legends(study)["none"] == "none (no regularization)"

@@ -10,10 +10,10 @@ import torch
 from regulab import techniques
 from regulab.config import Fraction
 from regulab.techniques.technique import Hooks, Technique, over_runs
-from regulab.training.crew import Run
 from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainRun
-from tests.training.material import FLOAT64, material_of, study_of
+from regulab.training.plain import PlainTrainer
+from regulab.training.setup import Run
+from tests.training.setups import FLOAT64, setup_of, study_of
 
 
 class LabelSmoothing(Technique):
@@ -86,9 +86,9 @@ def registered(monkeypatch):
     ids=lambda t: t.name,
 )
 def test_a_fleet_trains_it_as_the_plain_loop_does(registered, technique):
-    material = material_of(study_of({"none": {}}, model={"dropout": 0.1}), machine=FLOAT64)
+    setup = setup_of(study_of({"none": {}}, model={"dropout": 0.1}), machine=FLOAT64)
     runs = [Run(arm, seed, t) for seed in (0, 1) for arm, t in (("none", ()), ("with", (technique,)))]
-    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
+    fleet, plains = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
     for epoch in (1, 2):
         fleet.train_epoch(epoch)
         for plain in plains:

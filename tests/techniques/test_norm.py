@@ -8,25 +8,25 @@ from typer.testing import CliRunner
 from regulab.cli import app
 from regulab.config import build_study
 from regulab.errors import UserError
+from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
-from regulab.store import read_records
 from regulab.techniques import arms_of
-from tests.training.material import material_of, study_of
+from tests.training.setups import setup_of, study_of
 
 ARMS = {"none": {}, "bare": {"norm": "none"}, "after": {"norm": {"kind": "batch", "position": "after"}}}
 
 
 def test_arms_are_grouped_by_architecture():
-    material = material_of(study_of({**ARMS, "l2": {"l2": 1e-3}, "same": {"norm": "batch"}}))
-    assert material.architectures == [("none", "l2", "same"), ("bare",), ("after",)]
+    setup = setup_of(study_of({**ARMS, "l2": {"l2": 1e-3}, "same": {"norm": "batch"}}))
+    assert setup.architectures == [("none", "l2", "same"), ("bare",), ("after",)]
 
 
 def test_the_parameters_in_common_start_alike():
-    material = material_of(study_of(ARMS))
-    nets = [dict(net.named_parameters()) for net in material.examples(seed=2)]
-    assert "classify.weight" in material.common_parameters
-    assert not any(name.endswith((".conv.bias", ".norm.weight")) for name in material.common_parameters)
-    for name in material.common_parameters:
+    setup = setup_of(study_of(ARMS))
+    nets = [dict(net.named_parameters()) for net in setup.examples(seed=2)]
+    assert "classify.weight" in setup.common_parameters
+    assert not any(name.endswith((".conv.bias", ".norm.weight")) for name in setup.common_parameters)
+    for name in setup.common_parameters:
         assert all(net[name].equal(nets[0][name]) for net in nets)
 
 

@@ -1,22 +1,22 @@
-"""The fleet gives, run by run, what the plain loop gives, whichever arms sail beside."""
+"""The fleet gives, run by run, what the plain loop gives, whichever arms train beside."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from regulab.training.crew import evaluate
+from regulab.training.evaluate import evaluate
 from regulab.training.fleet import Fleet
-from regulab.training.fusing import FusedSequential
-from regulab.training.plain import PlainRun
-from tests.training.material import (
+from regulab.training.kernels.fusing import FusedSequential
+from regulab.training.plain import PlainTrainer
+from tests.training.setups import (
     FLOAT32,
     FLOAT64,
     FUSED,
     NOTEBOOK_NET,
-    RESIDENT,
-    material_of,
+    ON_DEVICE,
     runs_of,
+    setup_of,
     study_of,
     validation_of,
 )
@@ -51,30 +51,30 @@ EVERYTHING = {
 def trained(machine, optimizer, **model):
     """Three seeds of everything, as a fleet and as plain loops: two epochs of four steps, the leavers only one.
 
-    Returns the runs, the plain loops, each run's weights in the fleet when it ended, and the fleet with its material.
+    Returns the runs, the plain loops, each run's weights in the fleet when it ended, and the fleet with its setup.
     """
     schedule, limit = SCHEDULES[optimizer["name"]], float(torch.finfo(machine.parameters).max)
     arms = {**EVERYTHING, "broken": {"weight_decay": {"strength": min(1e300, limit / 10), "include": "all"}}}
     study = study_of(
         arms, train={"optimizer": optimizer, "schedule": schedule}, model={"dropout": 0.1, **model}
     )
-    material, runs = material_of(study, machine=machine), runs_of(study)
-    fleet, plains = Fleet(material, runs), [PlainRun(material, [run]) for run in runs]
-    aboard, ended = list(range(len(runs))), {}
+    setup, runs = setup_of(study, machine=machine), runs_of(study)
+    fleet, plains = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
+    active, ended = list(range(len(runs))), {}
     for epoch in (1, 2):
         together = fleet.train_epoch(epoch)
-        alone = [plains[position].train_epoch(epoch) for position in aboard]
+        alone = [plains[position].train_epoch(epoch) for position in active]
         losses = torch.cat([a.loss for a in alone])
         torch.testing.assert_close(together.loss, losses, rtol=1e-4, atol=1e-5, equal_nan=True)
-        assert losses.isfinite().tolist() == [runs[position].arm != "broken" for position in aboard]
+        assert losses.isfinite().tolist() == [runs[position].arm != "broken" for position in active]
         assert list(together.orders) == [a.orders[0] for a in alone]
         assert together.lr == alone[0].lr
-        for row, position in enumerate(aboard):
+        for row, position in enumerate(active):
             ended[position] = {name: value[row].clone() for name, value in fleet.weights().items()}
-        staying = [row for row, position in enumerate(aboard) if runs[position].arm != "leaver"]
-        fleet.keep(staying)
-        aboard = [aboard[row] for row in staying]
-    return runs, plains, ended, (fleet, aboard, material)
+        staying = [row for row, position in enumerate(active) if runs[position].arm != "leaver"]
+        fleet.select(staying)
+        active = [active[row] for row in staying]
+    return runs, plains, ended, (fleet, active, setup)
 
 
 def differences(plains, ended):
@@ -89,20 +89,20 @@ def differences(plains, ended):
     return found
 
 
-@pytest.mark.parametrize("machine", [FLOAT64, RESIDENT], ids=["host", "resident"])
+@pytest.mark.parametrize("machine", [FLOAT64, ON_DEVICE], ids=["host", "resident"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_every_run_equals_the_plain_loop(optimizer, machine):
     """In float64, where a difference is a difference of the mathematics: parameters, buffers, penalties, evaluation."""
-    runs, plains, ended, (fleet, aboard, material) = trained(machine, optimizer)
+    runs, plains, ended, (fleet, active, setup) = trained(machine, optimizer)
     for (position, name), difference in differences(plains, ended).items():
         assert difference.max() < 1e-9, f"{runs[position].arm}, {name}"
-    validation = validation_of(material.study)
-    losses, predicted, confidence = evaluate(fleet, validation, material.preprocessing)
+    validation = validation_of(setup.study)
+    losses, predicted, confidence = evaluate(fleet, validation, setup.preprocessing)
     penalties = fleet.penalties()
-    for row, position in enumerate(aboard):
+    for row, position in enumerate(active):
         if runs[position].arm != "broken":
             loss, plain_predicted, plain_confidence = evaluate(
-                plains[position], validation, material.preprocessing
+                plains[position], validation, setup.preprocessing
             )
             torch.testing.assert_close(losses[row], loss[0])
             assert torch.equal(predicted[:, row], plain_predicted[:, 0])
@@ -136,7 +136,7 @@ def test_a_net_of_torchs_own_layers_equals_the_plain_loop_too(machine):
 
 def test_arms_differ_where_their_techniques_do():
     study = study_of(ARMS, model={"dropout": 0.1})
-    fleet = Fleet(material_of(study), runs_of(study))
+    fleet = Fleet(setup_of(study), runs_of(study))
     fleet.train_epoch(1)
     weights = fleet.weights()["blocks.1.conv.weight"][: len(ARMS)].flatten(1)
     distances = torch.cdist(weights, weights) + torch.eye(len(ARMS))
@@ -145,24 +145,24 @@ def test_arms_differ_where_their_techniques_do():
 
 def test_those_that_stay_do_not_notice_who_left():
     study = study_of({"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2, "augmentation": 15}})
-    material, runs = material_of(study, machine=FLOAT64), runs_of(study)
-    whole, parted = Fleet(material, runs), Fleet(material, runs)
+    setup, runs = setup_of(study, machine=FLOAT64), runs_of(study)
+    whole, parted = Fleet(setup, runs), Fleet(setup, runs)
     staying = [0, 2, 4, 7, 8]
     for fleet in (whole, parted):
         fleet.train_epoch(1)
-    parted.keep(staying)
+    parted.select(staying)
     for fleet in (whole, parted):
         fleet.train_epoch(2)
     for name, value in parted.weights().items():
         torch.testing.assert_close(value, whole.weights()[name][staying])
 
 
-@pytest.mark.parametrize("crew", [Fleet, PlainRun])
+@pytest.mark.parametrize("trainer", [Fleet, PlainTrainer])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS[1:], ids=str)
-def test_training_goes_on_from_its_state_to_the_bit(crew, optimizer):
+def test_training_goes_on_from_its_state_to_the_bit(trainer, optimizer):
     study = study_of({"l1": {"l1": 1e-3, "dropout": 0.2}}, train={"optimizer": optimizer}, seeds=1)
-    material, runs = material_of(study), runs_of(study)
-    straight, first, second = (crew(material, runs) for _ in range(3))
+    setup, runs = setup_of(study), runs_of(study)
+    straight, first, second = (trainer(setup, runs) for _ in range(3))
     straight.train_epoch(1)
     straight.train_epoch(2)
     first.train_epoch(1)
@@ -174,7 +174,7 @@ def test_training_goes_on_from_its_state_to_the_bit(crew, optimizer):
 
 def test_the_same_fleet_twice_is_the_same_to_the_bit():
     study = study_of(ARMS, model={"dropout": 0.1})
-    fleets = [Fleet(material_of(study), runs_of(study)) for _ in range(2)]
+    fleets = [Fleet(setup_of(study), runs_of(study)) for _ in range(2)]
     for fleet in fleets:
         fleet.train_epoch(1)
     one, two = (fleet.state() for fleet in fleets)
@@ -183,7 +183,7 @@ def test_the_same_fleet_twice_is_the_same_to_the_bit():
 
 def test_runs_of_a_seed_start_alike_and_seeds_differ():
     study = study_of({"none": {}, "l1": {"l1": 1e-3}})
-    weights = Fleet(material_of(study), runs_of(study)).weights()
+    weights = Fleet(setup_of(study), runs_of(study)).weights()
     for name in ("blocks.0.conv.weight", "classify.bias"):
         assert torch.equal(weights[name][0], weights[name][1])
         assert not torch.equal(weights[name][0], weights[name][2])

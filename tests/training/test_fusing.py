@@ -13,16 +13,16 @@ from torch import nn
 
 from regulab import models
 from regulab.config import Model
-from regulab.models.dropout import Dropout
+from regulab.models.layers.dropout import Dropout
 from regulab.models.norms.batch import BatchNorm
+from regulab.models.stacking import Unstackable, bind_dropout, stack_modules
 from regulab.streams import Streams
-from regulab.training import fusing
-from regulab.training.fusing import FusedLayers, FusedSequential, fuse, parts
+from regulab.training.kernels import fusing
 from regulab.training.kernels.between import Between, convolves
 from regulab.training.kernels.build import has_tiles, library
+from regulab.training.kernels.fusing import FusedLayers, FusedSequential, fuse, parts
 from regulab.training.stack_check import check_rounding, check_stack
-from regulab.training.stacking import Unstackable, bind_dropout, stack_modules
-from tests.training.material import NOTEBOOK_NET
+from tests.training.setups import NOTEBOOK_NET
 
 pytestmark = pytest.mark.skipif(
     library(torch.float32) is None, reason="no C compiler that shares torch's threads"

@@ -10,17 +10,17 @@ import torch.nn.functional as F
 
 from regulab.config import Model
 from regulab.models import build
-from regulab.models.dropout import inverse_keep, threshold
+from regulab.models.layers.dropout import inverse_keep, threshold
+from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.fleet import Fleet
-from regulab.training.fusing import FusedBlock, fuse
 from regulab.training.kernels import build as building
 from regulab.training.kernels.between import Between, Convolved, Drops, infer
 from regulab.training.kernels.build import compiler, has_tiles, library
+from regulab.training.kernels.fusing import FusedBlock, fuse
 from regulab.training.machine import choose_machine
 from regulab.training.stack_check import check_rounding, check_stack
-from regulab.training.stacking import stack_modules
-from tests.training.material import FLOAT32, FUSED, material_of, runs_of, study_of
+from tests.training.setups import FLOAT32, FUSED, runs_of, setup_of, study_of
 
 pytestmark = pytest.mark.skipif(
     library(torch.float32) is None, reason="no C compiler that shares torch's threads"
@@ -34,7 +34,7 @@ SHAPES = [  # images, height, width, runs, channels
 ]
 
 
-def material(shape, dtype, seed):
+def setup(shape, dtype, seed):
     """Off the origin and at different scales, run by run; two runs in three share a draw."""
     b, h, w, runs, channels = shape
     generator = torch.Generator().manual_seed(seed)
@@ -74,7 +74,7 @@ def reference(x, gamma, beta, pool, mask):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 8e-3)])
 def test_values_gradients_and_statistics_are_those_of_the_layers(dtype, tolerance, shape, pool, dropped):
-    x, gamma, beta, generator = material(shape, dtype, seed=1)
+    x, gamma, beta, generator = setup(shape, dtype, seed=1)
     drops = drops_for(shape, pool, generator) if dropped else None
     inputs = [t.clone().requires_grad_() for t in (x, gamma, beta)]
     y, mean, variance = Between.apply(*inputs, library(dtype), shape[3], pool, EPS, drops)
@@ -96,7 +96,7 @@ def test_values_gradients_and_statistics_are_those_of_the_layers(dtype, toleranc
 
 @pytest.mark.parametrize("pool", [1, 2])
 def test_inference_takes_the_running_averages(pool):
-    x, gamma, beta, generator = material(SHAPES[1], torch.float32, seed=2)
+    x, gamma, beta, generator = setup(SHAPES[1], torch.float32, seed=2)
     mean, variance = torch.randn(32, generator=generator), torch.rand(32, generator=generator) + 0.1
     got = infer(x, None, gamma, beta, (mean, variance), library(torch.float32), 2, pool, EPS)
     p = F.max_pool2d(x, 2) if pool == 2 else x
@@ -191,7 +191,7 @@ int main(void) {
     FENCE;
     _tile_loadconfig(&mine);
     Shape s = {1, 1, 1, 1, 16, 1, 16};
-    Desk desk;
+    Workspace desk;
     if (open_desk(&s, &desk)) return 3;
     close_desk(&desk);
     FENCE;
@@ -216,7 +216,7 @@ def test_tiles_are_left_as_another_library_set_them_up(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pool", [1, 2])
 def test_a_nan_spoils_its_channel_and_no_other(dtype, pool):
-    x, gamma, beta, _ = material(SHAPES[0], dtype, seed=3)
+    x, gamma, beta, _ = setup(SHAPES[0], dtype, seed=3)
     x[2, 7, 1, 1] = float("nan")
     y = Between.apply(x, gamma, beta, library(dtype), 3, pool, EPS, None)[0]
     spoiled = y.isnan().flatten(2).any(2).any(0)
@@ -260,7 +260,7 @@ def by_run(t, runs):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_number_of_threads_changes_no_bit(dtype):
-    x, gamma, beta, generator = material(SHAPES[2], dtype, seed=4)
+    x, gamma, beta, generator = setup(SHAPES[2], dtype, seed=4)
     drops, found = drops_for(SHAPES[2], 2, generator), []
     before = torch.get_num_threads()
     try:
@@ -306,7 +306,7 @@ def test_blocks_of_another_kind_stay_as_they_are(model):
 def test_a_fused_fleet_trains_like_the_other():
     arms = {"none": {}, "l1": {"l1": 1e-3, "dropout": 0.3}, "l2": {"l2": 1e-2, "dropout": 0}}
     study = study_of(arms, model={"dropout": 0.1})
-    plain, fused = (Fleet(material_of(study, machine=m), runs_of(study)) for m in (FLOAT32, FUSED))
+    plain, fused = (Fleet(setup_of(study, machine=m), runs_of(study)) for m in (FLOAT32, FUSED))
     for epoch in (1, 2):
         losses = [fleet.train_epoch(epoch).loss for fleet in (plain, fused)]
         torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-5)
@@ -356,7 +356,7 @@ def test_without_a_place_to_keep_them_they_are_compiled_all_the_same(monkeypatch
     try:
         kernel = library(torch.float32)
         assert kernel is not None
-        x, gamma, beta, _ = material(SHAPES[0], torch.float32, seed=8)
+        x, gamma, beta, _ = setup(SHAPES[0], torch.float32, seed=8)
         y, _, _ = Between.apply(x, gamma, beta, kernel, 3, 2, EPS, None)
         torch.testing.assert_close(y, reference(x, gamma, beta, 2, 1.0), rtol=1e-4, atol=1e-5)
     finally:

@@ -10,21 +10,21 @@ from regulab.training import machine as machines
 from regulab.training.checks import bytes_per_image
 from regulab.training.machine import choose_machine, training_threads
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
-from tests.training.material import FLOAT32, material_of, study_of
+from tests.training.setups import FLOAT32, setup_of, study_of
 
 ARMS = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2}}
 
 
 def planned(memory: int, seeds: int = 2):
     study = study_of(ARMS, seeds=seeds)
-    material = material_of(study, machine=replace(FLOAT32, memory=memory))
-    return plan_fleets(material, techniques.arms_of(study), study.seeds, [])
+    setup = setup_of(study, machine=replace(FLOAT32, memory=memory))
+    return plan_fleets(setup, techniques.arms_of(study), study.seeds, [])
 
 
 def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
     study = study_of(ARMS)
-    material = material_of(study)
-    one_run = 37 * bytes_per_image(material, material.examples()[0])  # batches of 37
+    setup = setup_of(study)
+    one_run = 37 * bytes_per_image(setup, setup.examples()[0])  # batches of 37
     fleets = planned(2 * one_run + 1)
     assert [len(fleet.runs) for fleet in fleets] == [2, 1, 2, 1]
     assert remarks(fleets) == ["fleets are split: memory, 2 of a seed's 3 runs of one architecture at a time"]
@@ -33,11 +33,11 @@ def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
 
 def test_a_plan_keeps_whose_draws_it_began_with():
     study = study_of(ARMS)
-    material = material_of(study, machine=replace(FLOAT32, resident=True))
-    (fleet,) = plan_fleets(material, techniques.arms_of(study), study.seeds, [])
+    setup = setup_of(study, machine=replace(FLOAT32, on_device=True))
+    (fleet,) = plan_fleets(setup, techniques.arms_of(study), study.seeds, [])
     assert FleetPlan.of_json(fleet.to_json()) == fleet
-    assert choose_machine("cpu", fleet.precision, fleet.kernels, fleet.resident).resident
-    assert not choose_machine("cpu", "auto").resident
+    assert choose_machine("cpu", fleet.precision, fleet.kernels, fleet.on_device).on_device
+    assert not choose_machine("cpu", "auto").on_device
 
 
 def test_with_memory_enough_there_is_nothing_to_say():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from regulab.training.recorded import WARM_UP, RecordedStep
+from regulab.training.cuda_graph import WARM_UP, GraphedStep
 
 
 class Cuda:
@@ -53,7 +53,7 @@ def cuda(request, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:steps go to the GPU")
 def test_every_call_is_one_step(cuda):
-    advance = RecordedStep(torch.device("cuda", 0))
+    advance = GraphedStep(torch.device("cuda", 0))
     calls = WARM_UP + 4
     for _ in range(calls):
         advance(cuda.step)
@@ -66,7 +66,7 @@ def test_every_call_is_one_step(cuda):
 
 
 def test_what_cannot_be_recorded_is_said_once(cuda):
-    advance = RecordedStep(torch.device("cuda", 0))
+    advance = GraphedStep(torch.device("cuda", 0))
     with pytest.warns(UserWarning, match="capturing") if not cuda.recordable else nullcontext() as said:
         for _ in range(WARM_UP + 3):
             advance(cuda.step)

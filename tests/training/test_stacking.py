@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from regulab.models.dropout import Dropout, DropoutDraws
+from regulab.models.layers.dropout import Dropout, DropoutDraws
 from regulab.models.norms.batch import BatchNorm
+from regulab.models.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
 from regulab.streams import Streams
 from regulab.training.stack_check import check_stack
-from regulab.training.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
 
 R = 3
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from regulab.training.machine import Machine
 
 # A device with shapes and no numbers: reading one, or copying it to the host, is an error.
-META = Machine(torch.device("meta"), torch.bfloat16, resident=True)
+META = Machine(torch.device("meta"), torch.bfloat16, on_device=True)
 
 
 class OnlyOn(TorchDispatchMode):

@@ -121,11 +121,11 @@ def run(
 
     from regulab.cli.watching import Watched
     from regulab.data import data_root as found_root
-    from regulab.deciding import check_limit, first_seeds
     from regulab.dry_run import plan
     from regulab.files import file_name
     from regulab.study import run as run_study
     from regulab.terminal import progress_for
+    from regulab.until_decided import check_limit, first_seeds
     from regulab.wording import named
 
     root = data_root or found_root()
@@ -161,7 +161,7 @@ def report(run_dir: RunFolder) -> None:
     """Rebuild every figure, gallery and page of a run directory from its records."""
     from regulab.looking import record_first_look
     from regulab.reporting import write_report
-    from regulab.store import RunDirectory, read_records
+    from regulab.run_directory.writing import RunDirectory, read_records
 
     with signals.unwinding("give the same command again"), RunDirectory.reopen(run_dir):
         # Locked, else an older report could replace that of a run which just ended.

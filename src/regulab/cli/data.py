@@ -28,7 +28,7 @@ def fetch(name: Name, data_root: Root = None) -> None:
     """Download a dataset from its mirrors; goes on where an earlier download stopped."""
     from regulab.data import data_root as found_root
     from regulab.data import find_dataset
-    from regulab.data.fetch import fetch as fetch_files
+    from regulab.data.fetching.fetch import fetch as fetch_files
 
     dataset, root = find_dataset(name), data_root or found_root()
     with signals.unwinding("give the same command again to go on"), _transfers() as progress:
@@ -43,7 +43,7 @@ def verify(name: Name, data_root: Root = None) -> None:
     """Check a dataset's files against their published checksums."""
     from regulab.data import data_root as found_root
     from regulab.data import find_dataset
-    from regulab.data.fetch import verify as verify_files
+    from regulab.data.fetching.fetch import verify as verify_files
 
     checks = verify_files(find_dataset(name), data_root or found_root())
     for check in checks:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.remote_file import RemoteFile
+from regulab.data.fetching.remote_file import RemoteFile
 
 
 @dataclass(frozen=True, eq=False)

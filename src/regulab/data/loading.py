@@ -30,7 +30,7 @@ def find_dataset(name: str, levels: tuple[float, float] | None = None) -> Datase
     ``levels``: the range of deep levels (``data.range``), for a folder of images.
     """
     if name.startswith("folder:"):
-        from regulab.data.folder import folder_dataset
+        from regulab.data.formats.folder import folder_dataset
 
         return folder_dataset(name, levels)
     found = datasets()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from regulab.data.decoding import COUNTED, count_frames, opened
+from regulab.data.formats.decoding import COUNTED, count_frames, opened
 from regulab.errors import UserError
 
 LONGEST = 1200  # pixels a side that are kept: what a page shows of it

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from regulab.models.block import Block
-from regulab.training.crew import weight_names
+from regulab.models.layers.block import Block
+from regulab.models.parameters import weight_names
 
 CHANNELWISE = ("weight", "bias", "running_mean", "running_var")  # what a norm keeps for each channel
 

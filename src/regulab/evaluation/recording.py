@@ -10,7 +10,6 @@ from regulab.data.dataset import Images
 from regulab.errors import UserError
 from regulab.evaluation.misclassified import collect_mistakes
 from regulab.evaluation.testing import Tested, with_shared_orders
-from regulab.reading import predictions_path
 from regulab.run_directory.checksums import (
     RunChecksums,
     of_bytes,
@@ -19,7 +18,8 @@ from regulab.run_directory.checksums import (
     of_predictions,
     of_result,
 )
-from regulab.store import RunDirectory
+from regulab.run_directory.reading import predictions_path
+from regulab.run_directory.writing import RunDirectory
 from regulab.training.planning import FleetPlan
 
 

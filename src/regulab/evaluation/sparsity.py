@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from regulab.training.crew import trained_weight_names
+from regulab.models.parameters import trained_weight_names
 
 NEAR_ZERO = 1e-3  # of the root mean square of the layer's initial weights
 

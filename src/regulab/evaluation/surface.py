@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regulab.training.crew import weight_names
+from regulab.models.parameters import weight_names
 
 Direction = Mapping[str, Tensor]  # by name of the parameter, each of its shape
 

@@ -13,8 +13,10 @@ from regulab.data.dataset import Images
 from regulab.evaluation.sparsity import weight_measures
 from regulab.records import COMPLETED, Predictions, Result
 from regulab.training.batches import ImageTensors
-from regulab.training.crew import Arrays, Crew, Material, accuracy, evaluate
-from regulab.training.loop import Trained, make_crew
+from regulab.training.evaluate import accuracy, evaluate
+from regulab.training.loop import Trained, make_trainer
+from regulab.training.setup import Setup
+from regulab.training.trainer import Arrays, Trainer
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Tested:
     weights: Arrays | None
 
 
-def test(trained: Trained, engine: str, material: Material, images: Images) -> list[Tested]:
+def test(trained: Trained, engine: str, setup: Setup, images: Images) -> list[Tested]:
     """Tests every run that did not diverge, with the weights it ended with, and measures it on the training part.
 
     Both in inference mode and without augmentation.
@@ -40,40 +42,40 @@ def test(trained: Trained, engine: str, material: Material, images: Images) -> l
     rows: dict[int, Tested] = {}
     if finished:
         kept = [trained.weights[p] for p in finished]
-        crew = make_crew(engine, material, [trained.runs[p] for p in finished])
-        crew.load_weights(
+        trainer = make_trainer(engine, setup, [trained.runs[p] for p in finished])
+        trainer.load_weights(
             {name: torch.stack([w[name] for w in kept if w is not None]) for name in kept[0] or {}}
         )
-        rows = dict(zip(finished, _test_crew(crew, trained, finished, material, images), strict=True))
+        rows = dict(zip(finished, _test_crew(trainer, trained, finished, setup, images), strict=True))
     runs = range(len(trained.runs))
-    return [rows[p] if p in rows else _untestable(trained, p, material) for p in runs]
+    return [rows[p] if p in rows else _untestable(trained, p, setup) for p in runs]
 
 
-def _untestable(trained: Trained, position: int, material: Material) -> Tested:
-    return Tested(untested(trained, position, material), tuple(trained.logs[position].orders), None, None)
+def _untestable(trained: Trained, position: int, setup: Setup) -> Tested:
+    return Tested(untested(trained, position, setup), tuple(trained.logs[position].orders), None, None)
 
 
 def _test_crew(
-    crew: Crew, trained: Trained, finished: Sequence[int], material: Material, images: Images
+    trainer: Trainer, trained: Trained, finished: Sequence[int], setup: Setup, images: Images
 ) -> list[Tested]:
-    test_images = ImageTensors.of(images, material.machine.device)
-    test_loss, predicted, confidence = evaluate(crew, test_images, material.preprocessing)
-    train_loss, train_predicted, _ = evaluate(crew, material.train, material.preprocessing)
+    test_images = ImageTensors.of(images, setup.machine.device)
+    test_loss, predicted, confidence = evaluate(trainer, test_images, setup.preprocessing)
+    train_loss, train_predicted, _ = evaluate(trainer, setup.images, setup.preprocessing)
     test_accuracy = accuracy(predicted, test_images.labels)
-    train_accuracy = accuracy(train_predicted, material.train.labels)
+    train_accuracy = accuracy(train_predicted, setup.images.labels)
     tested = []
     for row, position in enumerate(finished):
         weights = trained.weights[position]
         assert weights is not None
         run = trained.runs[position]
-        initial = material.module(run)
+        initial = setup.module(run)
         result = replace(
-            untested(trained, position, material),
+            untested(trained, position, setup),
             test_loss=float(test_loss[row]),
             test_accuracy=float(test_accuracy[row]),
             train_loss=float(train_loss[row]),
             train_accuracy=float(train_accuracy[row]),
-            **weight_measures(weights, initial, material.idle(run)),
+            **weight_measures(weights, initial, setup.idle(run)),
         )
         predictions = Predictions(
             labels=images.labels,
@@ -95,7 +97,7 @@ def with_shared_names(weights: Arrays, module: nn.Module) -> Arrays:
     return {**weights, **{name: weights[first[id(tensor)]] for name, tensor in every}}
 
 
-def untested(trained: Trained, position: int, material: Material) -> Result:
+def untested(trained: Trained, position: int, setup: Setup) -> Result:
     """A run's row without measures: what a diverged run has."""
     log = trained.logs[position]
     return Result(
@@ -112,7 +114,7 @@ def untested(trained: Trained, position: int, material: Material) -> Result:
         weight_norm_l2=None,
         zero_fraction=None,
         near_zero_fraction=None,
-        parameters=sum(p.numel() for p in material.module(trained.runs[position]).parameters()),
+        parameters=sum(p.numel() for p in setup.module(trained.runs[position]).parameters()),
         seconds=log.seconds,
         initial_weights_hash=log.initial_weights_hash,
         data_order_hash=_hash(log.orders),

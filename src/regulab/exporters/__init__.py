@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from regulab.exporters.exporter import Exporter
-from regulab.reading import read_records
 from regulab.registry import catalogue, lookup
 from regulab.run_directory.places import check_folder, write_inside
+from regulab.run_directory.reading import read_records
 
 FOLDER = "export"  # in a run directory: no name of regulab's own, so `--fresh` leaves what lies there
 

@@ -10,22 +10,23 @@ from torch import Tensor, nn
 
 from regulab.config import Model
 from regulab.errors import UserError
-from regulab.models.dropout import adopt
 from regulab.models.elsewhere import hashes_elsewhere, may_differ
 from regulab.models.generators import keyed_generators
-from regulab.models.own import (
+from regulab.models.layers.dropout import adopt
+from regulab.models.net import Net
+from regulab.models.norm import Norm
+from regulab.models.user_model import (
     REPEATABLE,
     WHERE,
-    is_own,
+    is_user_model,
     lazy,
     materialize,
-    own_net,
-    own_sources,
     refresh,
     refuse_tensors,
     starts,
+    user_net,
+    user_sources,
 )
-from regulab.models.parts import Net, Norm
 from regulab.registry import catalogue, lookup
 from regulab.streams import Streams
 
@@ -56,7 +57,9 @@ def build(
     network keeps what its constructor made, under one stream for the whole of it, from which Python's, numpy's and
     torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``.
     """
-    net = own_net(model.name) if is_own(model.name) else lookup(NETS, model.name, "model", "model.name")
+    net = (
+        user_net(model.name) if is_user_model(model.name) else lookup(NETS, model.name, "model", "model.name")
+    )
     norm = lookup(NORMS, model.norm, "norm", "model.norm")
     for choice in ("norm", "norm_position", "depth"):
         chosen = getattr(model, choice)
@@ -105,8 +108,8 @@ def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
     ``modules`` are a network of each architecture that the study's arms have.
     """
     digest = hashlib.sha256("".join(weights_hash(module) for module in modules).encode())
-    if is_own(model.name):
-        own, *imported = own_sources(model.name).items()
+    if is_user_model(model.name):
+        own, *imported = user_sources(model.name).items()
         digest.update(own[1])
         for path, content in imported:
             digest.update(f"\x1f{path}\x1f{hashlib.sha256(content).hexdigest()}".encode())
@@ -115,7 +118,7 @@ def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
 
 def file_hashes(model: Model) -> dict[str, str]:
     """SHA-256 of each file that a person's own network is made of, by path relative to its folder."""
-    files = own_sources(model.name) if is_own(model.name) else {}
+    files = user_sources(model.name) if is_user_model(model.name) else {}
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
 
@@ -144,7 +147,7 @@ def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str
 
 def refuse_other_process(model: Model, channels: int, classes: int, streams: Streams, images: Tensor) -> None:
     """Raises `UserError` where a person's network starts elsewhere in another process, if its sources might."""
-    if not may_differ(own_sources(model.name).values()):
+    if not may_differ(user_sources(model.name).values()):
         return
     module = build(model, channels, classes, streams, images)
     there = hashes_elsewhere(model, channels, classes, streams, images)

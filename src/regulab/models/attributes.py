@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regulab.models.dropout import Rated
+from regulab.models.layers.dropout import Rated
 
 COMMON = frozenset(vars(nn.Module()))  # what every module has
 OPAQUE = ["opaque"]  # nothing is known of its content

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regulab.models.dropout import Rated
+from regulab.models.layers.dropout import Rated
 from regulab.streams import Streams
 
 MASK64 = 2**64 - 1

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from regulab.files import json_bytes
-from regulab.reading import WEIGHT_COUNTS
 from regulab.records import StudyRecords
 from regulab.reporting import weights
 from regulab.reporting.data import ReportData
@@ -16,6 +15,7 @@ from regulab.reporting.pages import Pages, figures
 from regulab.reporting.rendering import render
 from regulab.reporting.tables import rows, verdict_columns
 from regulab.run_directory.places import write_inside
+from regulab.run_directory.reading import WEIGHT_COUNTS
 
 Write = Callable[[Path, bytes], None]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from regulab.errors import UserError
-from regulab.reading import WEIGHT_COUNTS, Array, read_json_as, read_weights
 from regulab.records import Name, Number, Result, StudyRecords
 from regulab.run_directory.checksums import read_checksums
+from regulab.run_directory.reading import WEIGHT_COUNTS, Array, read_json_as, read_weights
 
 EDGES = np.arange(-8, 1.01, 0.25)  # log₁₀|w|
 BINS = len(EDGES) - 1

@@ -10,40 +10,40 @@ from torch import nn
 
 from regulab import models
 from regulab.errors import UserError
-from regulab.models.dropout import Rated, holders
+from regulab.models.layers.dropout import Rated, holders
 from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
-from regulab.training.crew import Material, Run
-from regulab.training.own_checks import check_own, fails, scores
+from regulab.training.setup import Run, Setup
+from regulab.training.user_model_checks import check_user_model, fails, scores
 from regulab.training.watching import Drop, bound
 
 
-def check_model(material: Material, arms: Mapping[str, tuple[Technique, ...]]) -> list[str]:
+def check_model(setup: Setup, arms: Mapping[str, tuple[Technique, ...]]) -> list[str]:
     """What a person should know of the network of every architecture; nothing, for regulab's own.
 
     Raises `UserError` where a network cannot take the images, cannot be trained or cannot be repeated, or where an arm
     sets the rate of dropout that the network has not, or has in places that no rate reaches.
     """
     notes: list[str] = []
-    for group in material.architectures:
-        run = Run(group[0], material.study.seeds[0], arms[group[0]])
+    for group in setup.architectures:
+        run = Run(group[0], setup.study.seeds[0], arms[group[0]])
         drops: Sequence[Drop] = ()
-        if models.is_own(material.study.model.name):
-            watched, told = check_own(material, run)
+        if models.is_user_model(setup.study.model.name):
+            watched, told = check_user_model(setup, run)
             drops = watched.drops
             notes += [note for note in told if note not in notes]
-        module = material.module(run)
-        bytes_per_image(material, module)
+        module = setup.module(run)
+        bytes_per_image(setup, module)
         for arm in group:
-            _check_dropout(material, module, arm, arms[arm], drops)
+            _check_dropout(setup, module, arm, arms[arm], drops)
     return notes
 
 
 def _check_dropout(
-    material: Material, module: nn.Module, arm: str, techniques: Sequence[Technique], drops: Sequence[Drop]
+    setup: Setup, module: nn.Module, arm: str, techniques: Sequence[Technique], drops: Sequence[Drop]
 ) -> None:
     """``drops``: dropout that is no layer of ours; it does what an arm wants only if it has the arm's rate already."""
-    where = f"model {material.study.model.name}"
+    where = f"model {setup.study.model.name}"
     rate = next((t.rate for t in techniques if isinstance(t, DropoutTechnique)), None)
     if rate is None:
         return
@@ -60,12 +60,12 @@ def _check_dropout(
         raise UserError(f"arm {arm} has dropout, and the model no dropout layer", where=where)
 
 
-def bytes_per_image(material: Material, module: nn.Module) -> int:
+def bytes_per_image(setup: Setup, module: nn.Module) -> int:
     """Memory of one image's activations in one run's training step: the outputs of all layers, and their gradients.
 
     Raises `UserError` where the network cannot take images of this size. Leaves ``module`` in inference mode.
     """
-    outputs, name = [0], material.study.model.name
+    outputs, name = [0], setup.study.model.name
 
     def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
@@ -73,12 +73,12 @@ def bytes_per_image(material: Material, module: nn.Module) -> int:
 
     leaves = [layer for layer in module.modules() if not any(True for _ in layer.children())]
     hooks = [layer.register_forward_hook(count) for layer in leaves]
-    x = material.first_images(1)[:1].to(next(module.parameters()).device)
+    x = setup.first_images(1)[:1].to(next(module.parameters()).device)
     try:
         with fails(name, "the model cannot take these images", x), torch.no_grad(), bound(module):
             y = module.eval()(x)
     finally:
         for hook in hooks:
             hook.remove()
-    scores(y, 1, material.classes, name)
-    return 2 * outputs[0] * material.machine.activations.itemsize
+    scores(y, 1, setup.classes, name)
+    return 2 * outputs[0] * setup.machine.activations.itemsize

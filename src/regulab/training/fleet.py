@@ -10,22 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.models.dropout import SeedDraws
 from regulab.models.hashed_draws import HashedDraws
+from regulab.models.layers.dropout import SeedDraws
+from regulab.models.parameters import weight_names
+from regulab.models.stacking import StackedDropout, bind_dropout, stack_modules
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
-from regulab.training.clock import Clock, DeviceClock, HostClock
-from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
-from regulab.training.fusing import fuse
+from regulab.training.cuda_graph import GraphedStep
 from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
+from regulab.training.kernels.fusing import fuse
 from regulab.training.optimizers import Number, Slots, proximal_step, update_of
-from regulab.training.recorded import RecordedStep
 from regulab.training.schedules import learning_rate
-from regulab.training.stacking import StackedDropout, bind_dropout, stack_modules
+from regulab.training.setup import Run, Setup
+from regulab.training.step_counter import DeviceStepCounter, HostStepCounter
+from regulab.training.trainer import Arrays, EpochTotals, change_batch, input_plan
 
 
-class Tally:
+class EpochSums:
     """What an epoch's steps add up to, ``(R,)`` on the device: losses, fractions right, whose loss stayed finite."""
 
     def __init__(self, runs: int, device: torch.device) -> None:
@@ -46,21 +48,21 @@ class Tally:
 
 
 class Fleet:
-    """Implements `Crew` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
+    """Implements `Trainer` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
 
-    _clock: Clock
+    _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | SeedDraws
 
-    def __init__(self, material: Material, runs: Sequence[Run]) -> None:
-        self._material = material
-        modules = material.modules(runs)
-        self._weight_names, self._idle = weight_names(modules[0]), material.idle(runs[0])
-        self._stack = stack_modules(modules).to(material.machine.device)
-        if material.machine.kernels:
-            self._stack = fuse(self._stack, material.machine.activations)
-        self._update = update_of(material.study.train.optimizer)
+    def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
+        self._setup = setup
+        modules = setup.modules(runs)
+        self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
+        self._stack = stack_modules(modules).to(setup.machine.device)
+        if setup.machine.kernels:
+            self._stack = fuse(self._stack, setup.machine.activations)
+        self._update = update_of(setup.study.train.optimizer)
         self._averages: Arrays = {}
-        self._crew(runs)
+        self._trainer(runs)
         self._group(
             {name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()}
         )
@@ -68,21 +70,24 @@ class Fleet:
         if any(hooks.average for hooks in self._hooks.values()):
             self._averages = {name: p.detach().clone() for name, p in self._named()}
 
-    def _crew(self, runs: Sequence[Run]) -> None:
-        """Sets what depends on which runs are aboard: hooks, inputs, dropout rates and draws."""
-        material, train, device = self._material, self._material.study.train, self._material.machine.device
+    def _trainer(self, runs: Sequence[Run]) -> None:
+        """Sets what depends on which runs are active: hooks, inputs, dropout rates and draws."""
+        setup, train, device = self._setup, self._setup.study.train, self._setup.machine.device
         self.runs: Sequence[Run] = list(runs)
         self._hooks = stack_techniques([run.techniques for run in runs])
-        plan = input_plan(material, runs, self._hooks)
+        plan = input_plan(setup, runs, self._hooks)
         assert plan.seed_of == sorted(plan.seed_of), "runs of a fleet stand seed by seed"
         self._plan = plan
-        self._batches = Batches(material.train, material.preprocessing, plan, train.batch_size)
-        self._tally = Tally(len(runs), device)
+        self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
+        self._sums = EpochSums(len(runs), device)
         steps = self._batches.steps
-        if material.machine.resident:
-            self._clock, self._draws = DeviceClock(train, steps, device), HashedDraws(plan.seeds, device)
+        if setup.machine.on_device:
+            self._counter, self._draws = (
+                DeviceStepCounter(train, steps, device),
+                HashedDraws(plan.seeds, device),
+            )
         else:
-            self._clock, self._draws = HostClock(train, steps), SeedDraws(plan.seeds)
+            self._counter, self._draws = HostStepCounter(train, steps), SeedDraws(plan.seeds)
         bind_dropout(self._stack, plan.seed_of, self._draws.draw)
         for hooks in self._hooks.values():
             if hooks.rates is not None:
@@ -93,19 +98,19 @@ class Fleet:
         together = all_elementwise(self._hooks)
         self._groups = group(self._named(), self._weight_names, slots, together)
         self._trained = [p for one in self._groups for p in one.parameters]
-        self._recorded = RecordedStep(self._material.machine.device) if self._recordable() else None
+        self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 
-    def _recordable(self) -> bool:
+    def _graphable(self) -> bool:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
-        hooks, machine = self._hooks.values(), self._material.machine
-        on_device = machine.resident and machine.device.type == "cuda"
+        hooks, machine = self._hooks.values(), self._setup.machine
+        on_device = machine.on_device and machine.device.type == "cuda"
         return on_device and not any(h.batch or h.average for h in hooks)
 
     def _advance(self) -> None:
-        if self._recorded is None:
+        if self._graphed is None:
             self._train_step()
         else:
-            self._recorded(self._train_step)
+            self._graphed(self._train_step)
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
@@ -119,14 +124,14 @@ class Fleet:
         return [(name, p) for name, p in named if p.requires_grad and name not in self._idle]
 
     def train_epoch(self, epoch: int) -> EpochTotals:
-        train, steps = self._material.study.train, self._batches.steps
+        train, steps = self._setup.study.train, self._batches.steps
         orders = self._begin(epoch)
         for _ in range(steps):
             self._advance()
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
-            loss=self._tally.loss / steps,
-            accuracy=100 * self._tally.correct / steps,
+            loss=self._sums.loss / steps,
+            accuracy=100 * self._sums.correct / steps,
             lr=learning_rate(train, epoch * steps - 1, steps),
             orders=[digests[seed] for seed in self._plan.seed_of],
         )
@@ -136,26 +141,26 @@ class Fleet:
         orders = self._batches.orders(epoch)
         self._batches.begin(orders, epoch)
         self._draws.begin(epoch)
-        self._clock.begin(epoch)
-        self._tally.begin()
+        self._counter.begin(epoch)
+        self._sums.begin()
         self._generators = self._batch_generators(epoch)
         self._stack.train()
         return orders
 
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
-        clock, tally = self._clock, self._tally
+        counter, sums = self._counter, self._sums
         before = self._buffers.copies()
-        x, labels = self._batches.batch(clock.position)
-        x, targets = change_batch(self._hooks, self._generators, x, labels, self._material)
+        x, labels = self._batches.batch(counter.position)
+        x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
         logits = self._forward(x.flatten(1, 2))
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
         losses = losses.view(labels.shape).mean(0)
         gradients = torch.autograd.grad(losses.sum(), self._trained)
-        tally.add(losses.detach(), logits.detach().argmax(-1) == labels)
-        self._buffers.put_back(before, tally.finite)
-        self._step(gradients, clock.lr, clock.t, tally.finite)
-        clock.tick()
+        sums.add(losses.detach(), logits.detach().argmax(-1) == labels)
+        self._buffers.put_back(before, sums.finite)
+        self._step(gradients, counter.lr, counter.t, sums.finite)
+        counter.advance()
 
     def _batch_generators(self, epoch: int) -> dict[str, list]:
         """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
@@ -167,8 +172,8 @@ class Fleet:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
-        x = x.to(self._material.machine.activations, memory_format=torch.channels_last)
-        return self._stack(x).to(self._material.machine.parameters).view(x.shape[0], len(self.runs), -1)
+        x = x.to(self._setup.machine.activations, memory_format=torch.channels_last)
+        return self._stack(x).to(self._setup.machine.parameters).view(x.shape[0], len(self.runs), -1)
 
     def _step(self, gradients: Sequence[Tensor], lr: Number, t: Number, finite: Tensor) -> None:
         """Penalties' gradients, decoupled decay, the optimizer, proximal operators, averages: for every parameter."""
@@ -212,7 +217,7 @@ class Fleet:
             p.data = values[name]
 
     def penalties(self) -> Tensor:
-        total = torch.zeros(len(self.runs), device=self._material.machine.device)
+        total = torch.zeros(len(self.runs), device=self._setup.machine.device)
         with torch.no_grad():
             for hook in self._hooks.values():
                 for name, p in self._named() if hook.penalty else ():
@@ -250,7 +255,7 @@ class Fleet:
         return {}
 
     def load_state(self, state: Arrays) -> None:
-        device = self._material.machine.device
+        device = self._setup.machine.device
         for name, p in self._stack.named_parameters():
             p.data = state[f"parameter.{name}"].to(device)
         self._group(
@@ -264,13 +269,13 @@ class Fleet:
         self._buffers = Buffers(self._stack)
         self._averages = {name: state[f"average.{name}"].to(device) for name in self._averages}
 
-    def keep(self, positions: Sequence[int]) -> None:
-        index = torch.tensor(list(positions), device=self._material.machine.device)
+    def select(self, positions: Sequence[int]) -> None:
+        index = torch.tensor(list(positions), device=self._setup.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
         for layer in self._stack.modules():
             if isinstance(layer, StackedDropout):
                 layer.set_rates([layer.rates[position] for position in positions])
-        self._crew([self.runs[position] for position in positions])
+        self._trainer([self.runs[position] for position in positions])
         if not any(hooks.average for hooks in self._hooks.values()):
             self._averages = {}
         self.load_state(kept)

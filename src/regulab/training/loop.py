@@ -23,14 +23,16 @@ from regulab.progress import Progress
 from regulab.records import DIVERGED, EpochRecord
 from regulab.run_directory.checkpoints import CURE
 from regulab.run_directory.text import cut
-from regulab.store import RunDirectory
+from regulab.run_directory.writing import RunDirectory
 from regulab.techniques import stack as stack_techniques
 from regulab.training.batches import ImageTensors
-from regulab.training.crew import Arrays, Crew, Material, Run, accuracy, evaluate
+from regulab.training.evaluate import accuracy, evaluate
 from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainRun
+from regulab.training.plain import PlainTrainer
 from regulab.training.planning import FleetPlan, remarks
-from regulab.training.saved import RunLog, check_crew, check_kept, read_state, state_json
+from regulab.training.saved import RunLog, check_kept, check_trainer, read_state, state_json
+from regulab.training.setup import Run, Setup
+from regulab.training.trainer import Arrays, Trainer
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,26 @@ class Trained:
     weights: Sequence[Arrays | None]
 
 
-def make_crew(engine: str, material: Material, runs: Sequence[Run]) -> Crew:
-    return Fleet(material, runs) if engine == "fleet" else PlainRun(material, runs)
+def make_trainer(engine: str, setup: Setup, runs: Sequence[Run]) -> Trainer:
+    return Fleet(setup, runs) if engine == "fleet" else PlainTrainer(setup, runs)
 
 
-class Voyage:
+class FleetTraining:
     """The training of one fleet. ``_kept`` holds weights by a run's position: its best so far, or its final ones."""
 
     def __init__(
         self,
         plan: FleetPlan,
-        material: Material,
+        setup: Setup,
         runs: Sequence[Run],
         validation: ImageTensors,
         store: RunDirectory,
     ) -> None:
-        self._plan, self._material, self._runs = plan, material, list(runs)
+        self._plan, self._setup, self._runs = plan, setup, list(runs)
         self._validation, self._store = validation, store
-        self._crew = make_crew(plan.engine, material, runs)
-        common = material.common_parameters
-        hashes = [weights_hash(module, common) for module in material.modules(runs)]
+        self._trainer = make_trainer(plan.engine, setup, runs)
+        common = setup.common_parameters
+        hashes = [weights_hash(module, common) for module in setup.modules(runs)]
         self._logs = [RunLog(run.arm, run.seed, initial) for run, initial in zip(runs, hashes, strict=True)]
         self._rules = stopping_rules(runs)
         self._kept: dict[int, Arrays] = {}
@@ -75,47 +77,47 @@ class Voyage:
             self._save(self._store.history_length())
             return
         arrays, content = saved
-        where, epochs = self._store.checkpoint_file(self._plan.index), self._material.study.train.epochs
+        where, epochs = self._store.checkpoint_file(self._plan.index), self._setup.study.train.epochs
         state = read_state(content, self._plan, self._logs, epochs, where)
-        crew, kept = _parted({name: torch.from_numpy(array) for name, array in arrays.items()}, where)
-        check_kept(kept, self._crew.weights(), len(self._runs), where)
+        trainer, kept = _parted({name: torch.from_numpy(array) for name, array in arrays.items()}, where)
+        check_kept(kept, self._trainer.weights(), len(self._runs), where)
         self._epoch, self._logs, self._kept = state.epoch, state.logs, kept
-        if self._aboard():
-            self._crew.keep(self._aboard())
-            check_crew(crew, self._crew, where)
-            self._crew.load_state(crew)
+        if self._active():
+            self._trainer.select(self._active())
+            check_trainer(trainer, self._trainer, where)
+            self._trainer.load_state(trainer)
         self._store.truncate_history(state.history_length)
 
-    def _aboard(self) -> list[int]:
+    def _active(self) -> list[int]:
         return [position for position, log in enumerate(self._logs) if log.active]
 
     def train(self, progress: Progress) -> Trained:
         """All remaining epochs."""
-        for epoch in range(self._epoch + 1, self._material.study.train.epochs + 1):
-            aboard = self._aboard()
-            if not aboard:
+        for epoch in range(self._epoch + 1, self._setup.study.train.epochs + 1):
+            active = self._active()
+            if not active:
                 break
-            records = self._train_epoch(epoch, aboard)
+            records = self._train_epoch(epoch, active)
             length = self._store.append_history(records)
-            self._leave(aboard, epoch)
+            self._leave(active, epoch)
             self._epoch = epoch
             self._save(length)
             progress.epoch(records)
-        self._keep_final(self._aboard(), self._crew.weights())
+        self._keep_final(self._active(), self._trainer.weights())
         return Trained(self._runs, self._logs, [self._kept.get(p) for p in range(len(self._runs))])
 
-    def _train_epoch(self, epoch: int, aboard: Sequence[int]) -> list[EpochRecord]:
+    def _train_epoch(self, epoch: int, active: Sequence[int]) -> list[EpochRecord]:
         start = time.perf_counter()
-        totals = self._crew.train_epoch(epoch)
+        totals = self._trainer.train_epoch(epoch)
         losses, accuracies = totals.loss.tolist(), totals.accuracy.tolist()  # waits for a device to be done
         seconds = time.perf_counter() - start
-        val_loss, predicted, _ = evaluate(self._crew, self._validation, self._material.preprocessing)
-        val_losses, penalties = val_loss.tolist(), self._crew.penalties().tolist()
+        val_loss, predicted, _ = evaluate(self._trainer, self._validation, self._setup.preprocessing)
+        val_losses, penalties = val_loss.tolist(), self._trainer.penalties().tolist()
         val_accuracies = accuracy(predicted, self._validation.labels).tolist()
         records = []
-        for row, position in enumerate(aboard):
+        for row, position in enumerate(active):
             log = self._logs[position]
-            log.seconds += seconds / len(aboard)
+            log.seconds += seconds / len(active)
             log.orders.append(totals.orders[row])
             loss, validation = losses[row], val_losses[row]
             # An objective that is not finite has diverged, also where a norm keeps the losses of huge weights finite.
@@ -136,17 +138,17 @@ class Voyage:
                     val_accuracy=val_accuracies[row] if fine else None,
                     lr=totals.lr,
                     fleet=self._plan.index,
-                    fleet_size=len(aboard),
+                    fleet_size=len(active),
                     seconds=seconds,
                 )
             )
         return records
 
-    def _leave(self, aboard: Sequence[int], epoch: int) -> None:
-        """Keeps the best weights of runs that go back to them; runs that stop or diverged leave the crew."""
-        weights = self._crew.weights()
+    def _leave(self, active: Sequence[int], epoch: int) -> None:
+        """Keeps the best weights of runs that go back to them; runs that stop or diverged leave the trainer."""
+        weights = self._trainer.weights()
         staying = []
-        for row, position in enumerate(aboard):
+        for row, position in enumerate(active):
             log, rule = self._logs[position], self._rules[position]
             if log.status == DIVERGED:
                 log.active = False
@@ -158,19 +160,19 @@ class Voyage:
                 log.active = False
             else:
                 staying.append(row)
-        if len(staying) < len(aboard) and staying:
-            self._crew.keep(staying)
+        if len(staying) < len(active) and staying:
+            self._trainer.select(staying)
 
     def _returns_to_best(self, position: int) -> bool:
-        return self._rules[position] is not None or self._material.study.endpoint.epoch == "best_val"
+        return self._rules[position] is not None or self._setup.study.endpoint.epoch == "best_val"
 
-    def _keep_final(self, aboard: Sequence[int], weights: Arrays) -> None:
-        for row, position in enumerate(aboard):
+    def _keep_final(self, active: Sequence[int], weights: Arrays) -> None:
+        for row, position in enumerate(active):
             if not self._returns_to_best(position):
                 self._kept[position] = _row(weights, row)
 
     def _save(self, history_length: int) -> None:
-        arrays = {f"crew/{name}": tensor for name, tensor in self._crew.state().items()}
+        arrays = {f"trainer/{name}": tensor for name, tensor in self._trainer.state().items()}
         for position, kept in self._kept.items():
             arrays |= {f"kept/{position}/{name}": tensor for name, tensor in kept.items()}
         state = state_json(self._plan, self._epoch, self._logs, history_length)
@@ -180,19 +182,19 @@ class Voyage:
 
 
 def _parted(tensors: Arrays, where: Path) -> tuple[Arrays, dict[int, Arrays]]:
-    """A checkpoint's tensors: the crew's state, and the weights that were put aside, by position."""
-    crew: Arrays = {}
+    """A checkpoint's tensors: the trainer's state, and the weights that were put aside, by position."""
+    trainer: Arrays = {}
     kept: dict[int, Arrays] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
         position, _, inner = rest.partition("/")
-        if kind == "crew":
-            crew[rest] = tensor
+        if kind in ("trainer", "crew"):  # as older versions called it
+            trainer[rest] = tensor
         elif kind == "kept" and position.isdecimal() and len(position) < 10:
             kept.setdefault(int(position), {})[inner] = tensor
         else:
             raise UserError(f"damaged checkpoint (a tensor {cut(name)})", expected=CURE, where=str(where))
-    return crew, kept
+    return trainer, kept
 
 
 def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool] | None]:

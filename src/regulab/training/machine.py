@@ -24,7 +24,7 @@ class Machine:
 
     ``activations`` is the type of activations and products; ``parameters`` that of weights, optimizer state,
     statistics and losses (float64 serves tests, where rounding must not hide a difference). ``kernels``: whether
-    fleets use compiled kernels of ours. ``resident``: a step takes everything from the device, dropout draws included,
+    fleets use compiled kernels of ours. ``on_device``: a step takes everything from the device, dropout draws included,
     which are then other numbers.
     """
 
@@ -33,7 +33,7 @@ class Machine:
     notes: tuple[str, ...] = ()
     parameters: torch.dtype = torch.float32
     kernels: bool = False
-    resident: bool = False
+    on_device: bool = False
     memory: int = MOST_ACTIVATIONS  # bytes that the activations of one step may take
 
     @property
@@ -42,7 +42,7 @@ class Machine:
 
 
 def choose_machine(
-    device: str, precision: str, kernels: bool = True, resident: bool | None = None
+    device: str, precision: str, kernels: bool = True, on_device: bool | None = None
 ) -> Machine:
     """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
@@ -68,7 +68,7 @@ def choose_machine(
         activations,
         tuple(notes),
         kernels=kernels and reason is None,
-        resident=chosen.type != "cpu" if resident is None else resident,
+        on_device=chosen.type != "cpu" if on_device is None else on_device,
         memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
     )
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from regulab.training.batches import images_per_epoch, images_per_step
-from regulab.training.crew import Material
+from regulab.training.setup import Setup
 
 NAMED = 5  # parameters; of more the number is given
 
 
-def notes(material: Material) -> list[str]:
+def notes(setup: Setup) -> list[str]:
     """Sentences for the dry run, the terminal and the report."""
     return [
-        *_of_an_epoch(len(material.train), material.study.train.batch_size),
-        *_of_idle_parameters(material),
+        *_of_an_epoch(len(setup.images), setup.study.train.batch_size),
+        *_of_idle_parameters(setup),
     ]
 
 
@@ -26,8 +26,8 @@ def _of_an_epoch(images: int, batch_size: int) -> list[str]:
     return [f"an epoch takes {which} training images in batches of {size}{smaller}{others}"]
 
 
-def _of_idle_parameters(material: Material) -> list[str]:
-    names = sorted(set().union(*material.idle_parameters.values()))
+def _of_idle_parameters(setup: Setup) -> list[str]:
+    names = sorted(set().union(*setup.idle_parameters.values()))
     if not names:
         return []
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

@@ -14,14 +14,16 @@ from torch import Tensor
 
 from regulab.config import SGD
 from regulab.models.attributes import Attributes
-from regulab.models.dropout import DropoutDraws, set_rate
 from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
+from regulab.models.layers.dropout import DropoutDraws, set_rate
+from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, as_loaded, order_digest
-from regulab.training.crew import Arrays, EpochTotals, Material, Run, change_batch, input_plan, weight_names
 from regulab.training.schedules import learning_rate
+from regulab.training.setup import Run, Setup
+from regulab.training.trainer import Arrays, EpochTotals, change_batch, input_plan
 
 SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
 
@@ -30,25 +32,25 @@ MEMORY = (
 )
 
 
-class PlainRun:
-    """Implements `Crew` for a single run."""
+class PlainTrainer:
+    """Implements `Trainer` for a single run."""
 
-    def __init__(self, material: Material, runs: Sequence[Run]) -> None:
+    def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
         self.runs: Sequence[Run] = list(runs)
         (self._run,) = runs
-        self._material = material
-        self._streams = material.streams(self._run.seed, self._run.arm)
+        self._setup = setup
+        self._streams = setup.streams(self._run.seed, self._run.arm)
         self._epoch = 0
-        device = material.machine.device
-        self._module = material.module(self._run).to(device)
+        device = setup.machine.device
+        self._module = setup.module(self._run).to(device)
         self._hooks = stack_techniques([self._run.techniques])
         for hooks in self._hooks.values():
             if hooks.rates is not None and hooks.rates[0] is not None:
                 set_rate(self._module, hooks.rates[0])
-        plan = input_plan(material, runs, self._hooks)
-        self._batches = Batches(material.train, material.preprocessing, plan, material.study.train.batch_size)
+        plan = input_plan(setup, runs, self._hooks)
+        self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
         self._draws = (
-            HashedDraws(plan.seeds, device) if material.machine.resident else DropoutDraws(*plan.seeds)
+            HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
         )
         self._draws.bind(self._module)
         self._attributes = Attributes(self._module)
@@ -58,7 +60,7 @@ class PlainRun:
             self._averages = {p.name: p.value[0].detach().clone() for _, p in self._parameters()}
 
     def _torch_optimizer(self) -> torch.optim.Optimizer:
-        config, parameters = self._material.study.train.optimizer, [p for p, _ in self._parameters()]
+        config, parameters = self._setup.study.train.optimizer, [p for p, _ in self._parameters()]
         if isinstance(config, SGD):
             return torch.optim.SGD(
                 parameters, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=0
@@ -70,7 +72,7 @@ class PlainRun:
 
         Frozen ones and idle ones, to whose gradients torch's optimizers do nothing, stay as the constructor made them.
         """
-        weights, idle = weight_names(self._module), self._material.idle(self._run)
+        weights, idle = weight_names(self._module), self._setup.idle(self._run)
         return [
             (p, Parameter(name, p.unsqueeze(0), name in weights))
             for name, p in self._module.named_parameters()
@@ -80,11 +82,11 @@ class PlainRun:
     def train_epoch(self, epoch: int) -> EpochTotals:
         """What a person's module draws from Python's, numpy's or torch's generator is keyed too: by seed and epoch."""
         self._epoch = epoch
-        with keyed_generators(self._streams, "torch", epoch=epoch, device=self._material.machine.device):
+        with keyed_generators(self._streams, "torch", epoch=epoch, device=self._setup.machine.device):
             return self._train_epoch(epoch)
 
     def _train_epoch(self, epoch: int) -> EpochTotals:
-        train, steps = self._material.study.train, self._batches.steps
+        train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
         generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
@@ -94,7 +96,7 @@ class PlainRun:
         for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
             lr = learning_rate(train, (epoch - 1) * steps + step, steps)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._material)
+            x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
             logits = self._forward(x[:, 0])
             loss = F.cross_entropy(logits, targets[:, 0])
             loss_sum += float(loss.detach())
@@ -109,7 +111,7 @@ class PlainRun:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
-        machine = self._material.machine
+        machine = self._setup.machine
         x = as_loaded(x.to(machine.parameters))
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
             return self._module(x).to(machine.parameters)
@@ -142,7 +144,7 @@ class PlainRun:
 
     def _proximal(self, parameter: torch.nn.Parameter, p: Parameter, operator, lr: float) -> None:
         """The proximal operator with the step's own scale; what it removed goes into the optimizer's memory."""
-        config, state = self._material.study.train.optimizer, self._optimizer.state[parameter]
+        config, state = self._setup.study.train.optimizer, self._optimizer.state[parameter]
         if isinstance(config, SGD):
             scale = torch.tensor(lr * (1 + config.momentum if config.nesterov else 1), dtype=parameter.dtype)
         else:
@@ -166,7 +168,7 @@ class PlainRun:
         self._module.eval()
         trained = {p.name: parameter.data for parameter, p in self._parameters()}
         self._assign(self._averages or trained)
-        device = self._material.machine.device
+        device = self._setup.machine.device
         with keyed_generators(self._streams, "inference", epoch=self._epoch, device=device):
             logits = self._forward(x)[:, None]
         self._assign(trained)
@@ -177,7 +179,7 @@ class PlainRun:
             parameter.data = values[p.name]
 
     def penalties(self) -> Tensor:
-        total = torch.zeros(1, device=self._material.machine.device)
+        total = torch.zeros(1, device=self._setup.machine.device)
         with torch.no_grad():
             for hook in self._hooks.values():
                 for _, p in self._parameters() if hook.penalty else ():
@@ -213,7 +215,7 @@ class PlainRun:
 
     def state(self) -> Arrays:
         state = {f"module.{name}": tensor[None] for name, tensor in self._tensors().items()}
-        names = SLOT_NAMES[isinstance(self._material.study.train.optimizer, SGD)]
+        names = SLOT_NAMES[isinstance(self._setup.study.train.optimizer, SGD)]
         for name, p in self._module.named_parameters():
             remembered = self._optimizer.state.get(p, {})
             state |= {f"{n}.{name}": remembered[n][None] for n in names if remembered.get(n) is not None}
@@ -224,14 +226,14 @@ class PlainRun:
 
     def optional_state(self) -> Arrays:
         """What the optimizer remembers of a parameter from its first step on."""
-        names = SLOT_NAMES[isinstance(self._material.study.train.optimizer, SGD)]
+        names = SLOT_NAMES[isinstance(self._setup.study.train.optimizer, SGD)]
         trained = {name: p.data[None] for name, p in self._module.named_parameters()}
         slots = {f"{slot}.{name}": value for slot in names for name, value in trained.items()}
         steps = {} if len(names) == 1 else {f"step.{name}": torch.zeros(1) for name in trained}
         return {**slots, **steps}
 
     def load_state(self, state: Arrays) -> None:
-        device = self._material.machine.device
+        device = self._setup.machine.device
         self._remember(state)
         for name, tensor in self._tensors().items():
             tensor.copy_(state[f"module.{name}"][0])
@@ -242,5 +244,5 @@ class PlainRun:
                     self._optimizer.state[p][slot] = value if slot == "step" else value.to(device)
         self._averages = {name: state[f"average.{name}"][0].to(device) for name in self._averages}
 
-    def keep(self, positions: Sequence[int]) -> None:
-        assert list(positions) == [0], "a plain run sails alone"
+    def select(self, positions: Sequence[int]) -> None:
+        assert list(positions) == [0], "a plain run trains alone"

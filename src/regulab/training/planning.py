@@ -1,4 +1,4 @@
-"""Which runs sail together: by whole seeds, in an order and in sizes that follow from the study alone."""
+"""Which runs train together: by whole seeds, in an order and in sizes that follow from the study alone."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
 from regulab.errors import UserError
+from regulab.models.stacking import Unstackable
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
 from regulab.techniques import Technique
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
-from regulab.training.crew import CHECKED_IMAGES, Material, Run
 from regulab.training.machine import training_threads
+from regulab.training.setup import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
-from regulab.training.stacking import Unstackable
 from regulab.training.watching import watch
 
 PIXELS_PER_STEP = (
     2**19
 )  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
-PIXELS_PER_STEP_RESIDENT = 2**24  # 128 runs of MNIST in batches of 128; not measured
+PIXELS_PER_STEP_ON_DEVICE = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_SEEDS = 3
 MOST_THREADS = 4096
+FORMER_KEYS = {"resident": "on_device"}
 
 
 @dataclass(frozen=True)
 class FleetPlan:
-    """One fleet of a study, as ``fleets.json`` keeps it: a resumed study sails in the same fleets."""
+    """One fleet of a study, as ``fleets.json`` keeps it: a resumed study trains in the same fleets."""
 
     index: Number
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
@@ -40,7 +41,7 @@ class FleetPlan:
     precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
-    resident: bool = False  # draws of the device
+    on_device: bool = False  # draws of the device
     # Under which it trained (`regulab.training.conditions`): several where it was interrupted and went on elsewhere.
     conditions: tuple[Mapping[str, str], ...] = ()
 
@@ -55,6 +56,7 @@ class FleetPlan:
     @classmethod
     def of_json(cls, content: Mapping[str, Any], where: str = "") -> FleetPlan:
         """Raises `UserError` where ``content``, from ``where``, is no plan."""
+        content = present_names(content)
         unknown = [key for key in content if key not in {field.name for field in fields(cls)}]
         if unknown:
             expected = "a plan of this version of regulab"
@@ -65,8 +67,13 @@ class FleetPlan:
             raise wrong_value(error, where) from error
 
 
+def present_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan as an older version wrote it, with the names that its keys have now."""
+    return {FORMER_KEYS.get(key, key): value for key, value in content.items()}
+
+
 def plan_fleets(
-    material: Material,
+    setup: Setup,
     arms: Mapping[str, tuple[Technique, ...]],
     seeds: Sequence[int],
     known: Sequence[FleetPlan],
@@ -74,19 +81,19 @@ def plan_fleets(
     """The known fleets, then new ones for the runs that none of them holds."""
     held = {run for fleet in known for run in fleet.runs}
     fleets = list(known)
-    for group in material.architectures:
+    for group in setup.architectures:
         missing = [seed for seed in seeds if any((arm, seed) not in held for arm in group)]
         if not missing:
             continue
-        modules = [material.module(Run(group[0], seed, arms[group[0]])) for seed in range(CHECKED_SEEDS)]
-        engine, reason = choose_engine(material, modules)
-        size = 1 if engine == "plain" else runs_per_fleet(material, modules[0], len(group))
-        machine, threads = material.machine, training_threads()
+        modules = [setup.module(Run(group[0], seed, arms[group[0]])) for seed in range(CHECKED_SEEDS)]
+        engine, reason = choose_engine(setup, modules)
+        size = 1 if engine == "plain" else runs_per_fleet(setup, modules[0], len(group))
+        machine, threads = setup.machine, training_threads()
         if engine == "fleet" and size < len(group):
             reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
         kernels = machine.kernels and engine == "fleet"
         for runs in _groups(group, missing, held, size):
-            how = (engine, reason, machine.precision, threads, kernels, machine.resident)
+            how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
             fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
     return fleets
 
@@ -115,12 +122,12 @@ def _groups(
         yield group
 
 
-def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str, str]:
+def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]:
     """``fleet``, or ``plain`` with the reason: several seeds' modules are stacked and compared with the plain ones."""
-    machine = material.machine
-    if material.study.train.engine == "plain":
+    machine = setup.machine
+    if setup.study.train.engine == "plain":
         return "plain", "the study asks for it"
-    x = material.first_images(CHECKED_IMAGES)
+    x = setup.first_images(CHECKED_IMAGES)
     if alone := watch(modules[0], x).alone:
         return "plain", alone
     try:
@@ -132,14 +139,14 @@ def choose_engine(material: Material, modules: Sequence[nn.Module]) -> tuple[str
     return "fleet", ""
 
 
-def runs_per_fleet(material: Material, module: nn.Module, arms: int) -> int:
+def runs_per_fleet(setup: Setup, module: nn.Module, arms: int) -> int:
     """How many runs a fleet holds: all arms of a seed, more seeds while a step is small, fewer where memory ends."""
-    _, height, width, _ = material.train.pixels.shape
-    batch = images_per_step(len(material.train), material.study.train.batch_size)
-    pixels = PIXELS_PER_STEP_RESIDENT if material.machine.resident else PIXELS_PER_STEP
+    _, height, width, _ = setup.images.pixels.shape
+    batch = images_per_step(len(setup.images), setup.study.train.batch_size)
+    pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
     seeds = max(1, pixels // (arms * batch * height * width))
-    return max(1, min(seeds * arms, material.machine.memory // (batch * bytes_per_image(material, module))))
+    return max(1, min(seeds * arms, setup.machine.memory // (batch * bytes_per_image(setup, module))))
 
 
-def crew_runs(plan: FleetPlan, arms: Mapping[str, tuple[Technique, ...]]) -> list[Run]:
+def runs_of(plan: FleetPlan, arms: Mapping[str, tuple[Technique, ...]]) -> list[Run]:
     return [Run(arm, seed, arms[arm]) for arm, seed in plan.runs]

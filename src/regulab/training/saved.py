@@ -15,9 +15,9 @@ from regulab.errors import UserError
 from regulab.records import COMPLETED, DIVERGED, Measure, Name, Number
 from regulab.run_directory.checkpoints import CURE
 from regulab.run_directory.text import cut, wrong_value
-from regulab.training.crew import Arrays, Crew
 from regulab.training.plain import MEMORY
-from regulab.training.planning import FleetPlan
+from regulab.training.planning import FleetPlan, present_names
+from regulab.training.trainer import Arrays, Trainer
 
 SAYS_NOTHING = ("reason", "conditions")  # of a plan, for the numbers
 
@@ -75,13 +75,14 @@ def read_state(
     except ValidationError as error:
         raise wrong_value(error, str(where)) from error
     here = _deciding(plan)
-    changed = [key for key in here if state.plan.get(key) != here[key]]
+    begun = present_names(state.plan)
+    changed = [key for key in here if begun.get(key) != here[key]]
     if changed:
         key = changed[0]
         raise UserError(
             f"begun with another {key} than fleets.json says of fleet {plan.index}",
             got=cut(str(here[key])),
-            expected=cut(str(state.plan.get(key))),
+            expected=cut(str(begun.get(key))),
             where=str(where),
         )
     problem = _contradiction(state, fresh, epochs)
@@ -111,9 +112,9 @@ def _contradiction(state: State, fresh: list[RunLog], epochs: int) -> str | None
     return None
 
 
-def check_crew(saved: Arrays, crew: Crew, where: Path) -> None:
-    """Raises `UserError` where the saved state is not made of the tensors that the crew goes on with."""
-    present, optional = crew.state(), crew.optional_state()
+def check_trainer(saved: Arrays, trainer: Trainer, where: Path) -> None:
+    """Raises `UserError` where the saved state is not made of the tensors that the trainer goes on with."""
+    present, optional = trainer.state(), trainer.optional_state()
     missing = [name for name in present if name not in saved]
     if missing:
         raise UserError(f"damaged checkpoint (no {cut(missing[0])})", expected=CURE, where=str(where))
@@ -123,7 +124,7 @@ def check_crew(saved: Arrays, crew: Crew, where: Path) -> None:
 
 
 def check_kept(kept: Mapping[int, Arrays], weights: Arrays, runs: int, where: Path) -> None:
-    """The same of the weights that were put aside, by position; ``weights`` are the crew's, ``(R, *shape)``."""
+    """The same of the weights that were put aside, by position; ``weights`` are the trainer's, ``(R, *shape)``."""
     for position, arrays in kept.items():
         if not 0 <= position < runs:
             raise UserError(

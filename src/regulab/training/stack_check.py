@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regulab.models.dropout import LEVELS, Dropout
+from regulab.models.layers.dropout import LEVELS, Dropout
+from regulab.models.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
 from regulab.training.batches import as_loaded
-from regulab.training.fusing import fuse
 from regulab.training.grouping import Buffers, group
-from regulab.training.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
+from regulab.training.kernels.fusing import fuse
 
 # Images of the batches in training, and of each in inference. Few, since float64 is slow: for a ResNet-18 on 32×32
 # pixels all of it takes 8 s on two cores of a Xeon; three batches of eight images took 19.

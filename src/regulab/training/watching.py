@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regulab.models.attributes import Attributes
-from regulab.models.dropout import DropoutDraws, Rated
 from regulab.models.generators import keyed_generators
+from regulab.models.layers.dropout import DropoutDraws, Rated
 from regulab.streams import Streams
 
 STREAMS = Streams("watching", 0)

@@ -1,8 +1,8 @@
 """Fashion-MNIST: articles of clothing in MNIST's format."""
 
 from regulab.data.dataset import Dataset
-from regulab.data.idx import MNIST_BYTES, idx_loader
-from regulab.data.remote_file import RemoteFile
+from regulab.data.fetching.remote_file import RemoteFile
+from regulab.data.formats.idx import MNIST_BYTES, idx_loader
 
 _MIRRORS = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
 # Of the gzip files, as torchvision lists them; none of the content is known here.

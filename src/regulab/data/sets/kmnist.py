@@ -1,8 +1,8 @@
 """Kuzushiji-MNIST: ten hiragana in classical Japanese handwriting, in MNIST's format."""
 
 from regulab.data.dataset import Dataset
-from regulab.data.idx import MNIST_BYTES, idx_loader
-from regulab.data.remote_file import RemoteFile
+from regulab.data.fetching.remote_file import RemoteFile
+from regulab.data.formats.idx import MNIST_BYTES, idx_loader
 
 _MIRRORS = (
     "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",

@@ -1,8 +1,8 @@
 """MNIST: the handwritten digits of LeCun, Cortes and Burges."""
 
 from regulab.data.dataset import Dataset
-from regulab.data.idx import MNIST_BYTES, idx_loader
-from regulab.data.remote_file import RemoteFile
+from regulab.data.fetching.remote_file import RemoteFile
+from regulab.data.formats.idx import MNIST_BYTES, idx_loader
 
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

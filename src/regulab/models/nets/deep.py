@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from regulab.config import Model
-from regulab.models.block import Block, HeConv2d
-from regulab.models.parts import Net, Norm
+from regulab.models.layers.block import Block, HeConv2d
+from regulab.models.net import Net
+from regulab.models.norm import Norm
 
 WIDTH = 16
 DEPTH = 8

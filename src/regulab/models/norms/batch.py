@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.parts import Norm
+from regulab.models.norm import Norm
 
 
 def batch_norm(

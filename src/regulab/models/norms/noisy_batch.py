@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from regulab.models.norm import Norm
 from regulab.models.norms.batch import BatchNorm
-from regulab.models.parts import Norm
 
 LARGEST_SHIFT = 0.5
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.5, 1.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from regulab.models.parts import Norm
+from regulab.models.norm import Norm
 
 
 def _nothing(channels: int) -> nn.Module:

@@ -24,12 +24,12 @@
 #define open_desk(...) 0
 #define close_desk(...) (void)0
 #define arrange_all(...) NULL
-#define take_image(...) (void)0
-#define spread_image(...) (void)0
+#define pack_image(...) (void)0
+#define unpack_image(...) (void)0
 #define transposed(i) i
 typedef struct {
     char nothing;
-} Desk;
+} Workspace;
 #endif
 
 #define ROWS 64 /* of a chunk: enough to amortize its sums, few enough for float to hold them */
@@ -173,7 +173,7 @@ INLINE void take_sums(const Shape *s, const float *sums, T *p, uint8_t *won, flo
 }
 
 /* As take_chunk(), for one image. */
-static void take_image(const Shape *s, const Plan *plan, const Desk *desk, const T *tiles, const T *x, int64_t image,
+static void pack_image(const Shape *s, const Plan *plan, const Workspace *desk, const T *tiles, const T *x, int64_t image,
                        T *p, uint8_t *won, float *sum) {
     for (int64_t run = 0; run < s->runs; run++) {
         int64_t one = run * WIDTH, at = image * plan->image_rows * plan->K + one;
@@ -185,7 +185,7 @@ static void take_image(const Shape *s, const Plan *plan, const Desk *desk, const
 }
 
 /* As spread_chunk(), for one image: through the convolution to its input, and to its weights (runs, TAPS, 16 out, 16 in). */
-static void spread_image(const Shape *s, const Plan *plan, const Way *way, const Desk *desk, const T *tiles,
+static void unpack_image(const Shape *s, const Plan *plan, const Way *way, const Workspace *desk, const T *tiles,
                          const T *x, const T *grad, const T *p, const uint8_t *won, int64_t image, T *dx,
                          float *dweight) {
     int64_t K = plan->K, row = pitch(s) * WIDTH, places[STRIP];
@@ -267,7 +267,7 @@ int forward(const Shape *s, const Convolution *conv, int training, const T *x, T
             float *center = vectors + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
             memcpy(center, mean, sizeof(float) * K);
             memcpy(spread, variance, sizeof(float) * K);
-            Desk desk __attribute__((unused)) = {0};
+            Workspace desk __attribute__((unused)) = {0};
             if (BY_TILES(s)) failed |= open_desk(s, &desk);
             if (training || taken) {
 #pragma omp for schedule(static)
@@ -275,7 +275,7 @@ int forward(const Shape *s, const Convolution *conv, int training, const T *x, T
                     float *sum = partial + 2 * c * K;
                     memset(sum, 0, sizeof(float) * 2 * K);
                     if (failed) continue;
-                    if (BY_TILES(s)) take_image(s, plan, &desk, tiles, x, c, pooled, won, sum);
+                    if (BY_TILES(s)) pack_image(s, plan, &desk, tiles, x, c, pooled, won, sum);
                     else take_chunk(s, plan, conv, x, c, pooled, won, sum);
                     if (training) square_chunk(plan, p, c, sum, sum + K);
                 }
@@ -334,14 +334,14 @@ int backward(const Shape *s, const Convolution *conv, const T *grad, const T *po
                     dgamma[k] = product;
                 }
             }
-            Desk desk __attribute__((unused)) = {0};
+            Workspace desk __attribute__((unused)) = {0};
             if (BY_TILES(s)) failed |= open_desk(s, &desk);
 #pragma omp for schedule(static)
             for (int64_t part = 0; part < parts; part++)
                 for (int64_t c = part * group; c < least(plan->chunks, (part + 1) * group) && !failed; c++) {
                     float *dweight = dweights + part * weights;
                     if (BY_TILES(s))
-                        spread_image(s, plan, &way, &desk, tiles, conv->image, grad, pooled, won, c, dx, dweight);
+                        unpack_image(s, plan, &way, &desk, tiles, conv->image, grad, pooled, won, c, dx, dweight);
                     else
                         spread_chunk(s, plan, &way, conv, grad, pooled, won, c, dx, dweight);
                 }

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from regulab.models.dropout import inverse_keep, threshold
+from regulab.models.layers.dropout import inverse_keep, threshold
 from regulab.training.kernels.build import has_tiles
 
 IMAGE_CHANNELS = (1, 3)  # of images that the kernel convolves

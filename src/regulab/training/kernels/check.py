@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.models.dropout import inverse_keep, threshold
+from regulab.models.layers.dropout import inverse_keep, threshold
 from regulab.training.kernels.between import IMAGE_CHANNELS, TILE_CHANNELS, Between, Convolved, Drops, infer
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 8e-3}  # of the largest value; bfloat16 rounds to 4e-3
@@ -65,7 +65,7 @@ def difference(kernel: ctypes.CDLL, dtype: torch.dtype) -> str | None:
 
 def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Names, what the kernels make of the case, and what torch's layers make of it in float64."""
-    x, weight, gamma, beta, upstream, drops = _material(case, dtype)
+    x, weight, gamma, beta, upstream, drops = _setup(case, dtype)
     ours = [t.clone().requires_grad_() for t in (x, weight, gamma, beta)]
     ours[0].requires_grad_(case.inputs not in IMAGE_CHANNELS)
     theirs = [t.detach().double().requires_grad_() for t in (x, weight, gamma, beta)]
@@ -92,7 +92,7 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
         yield "inference", got, F.relu(want)
 
 
-def _material(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Drops]:
+def _setup(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Drops]:
     """Maps off the origin and at different scales, weights, γ, β, the gradient from above, and dropout."""
     generator = torch.Generator().manual_seed(case.channels + case.pool)
     k, seen = case.runs * case.channels, case.inputs or case.channels

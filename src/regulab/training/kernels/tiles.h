@@ -25,7 +25,7 @@ typedef struct { /* of one thread */
     T *turned; /* the same: room() places for each of 16 channels */
     float *sums;
     char before[64]; /* the configuration of tiles that it found */
-} Desk;
+} Workspace;
 
 /* Asks the system for tiles; 0 where it gives them. */
 int tiles_refused(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */); }
@@ -35,12 +35,12 @@ static int64_t places_of(const Shape *s) { return (s->height * pitch(s) + PLACES
 static int64_t room(const Shape *s) { return (places_of(s) + 2 * pitch(s) + 4 + 31) / 32 * 32; }
 
 /* Returns 0, or 1 where memory ends. */
-static int open_desk(const Shape *s, Desk *desk) {
+static int open_desk(const Shape *s, Workspace *desk) {
     size_t values = room(s) * WIDTH;
     T *all = aligned_alloc(64, sizeof(T) * 4 * values + sizeof(float) * places_of(s) * WIDTH);
     if (!all) return 1;
     memset(all, 0, sizeof(T) * 4 * values);
-    *desk = (Desk){all, all + 2 * values, all + 3 * values, (float *)(all + 4 * values), {0}};
+    *desk = (Workspace){all, all + 2 * values, all + 3 * values, (float *)(all + 4 * values), {0}};
     struct {
         uint8_t palette, start, zero[14];
         uint16_t bytes[16];
@@ -53,7 +53,7 @@ static int open_desk(const Shape *s, Desk *desk) {
     return 0;
 }
 
-static void close_desk(Desk *desk) {
+static void close_desk(Workspace *desk) {
     FENCE;
     if (desk->before[0])
         _tile_loadconfig(desk->before); /* other libraries may think that theirs is still there */
@@ -202,7 +202,7 @@ INLINE void multiply_taps(const T *turned, int64_t apart, const T *pairs, int64_
 
 /* The gradient on the desk, on its way back through the convolution of one image of one run: adds the weights' share to
  * sums (TAPS, 16 out, 16 in), and leaves in desk->sums that of the input x. */
-static void go_back(const Shape *s, const Desk *desk, const T *x, int64_t image, int64_t run, const T *tiles,
+static void go_back(const Shape *s, const Workspace *desk, const T *x, int64_t image, int64_t run, const T *tiles,
                     float *sums) {
     int64_t P = pitch(s), R = room(s), steps = (s->height * P + 31) / 32;
     for (int64_t q = 0; q < 32 * steps; q += 32) turn(desk->grads + (P + 1 + q) * WIDTH, desk->turned + q, R);

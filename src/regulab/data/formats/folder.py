@@ -1,0 +1,130 @@
+"""A person's own images: a folder of class folders, ``PATH/<class>/…``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulab.data.dataset import Dataset, DatasetContent
+from regulab.data.formats.class_folders import (
+    LAYOUT,
+    ImageFiles,
+    LeftOut,
+    is_folder,
+    list_images,
+    visible_folders,
+)
+from regulab.data.formats.image_files import read_test, read_training
+from regulab.data.names import visible_list
+from regulab.data.roots import expanded
+from regulab.data.stratify import largest_part, stratified
+from regulab.errors import UserError
+
+SHOWN = 20  # names of classes in a message
+
+
+def folder_dataset(name: str, levels: tuple[float, float] | None = None) -> Dataset:
+    """The dataset that ``folder:PATH`` names.
+
+    Class names are the names of the folders, sorted; images may lie in folders below them. With folders ``train`` and
+    ``test`` (and ``val``) in PATH these are the splits; else a fixed fifth of the images is the test split and another
+    fifth the validation part, stratified by class with the images ordered by name (see `stratified`). What is left out
+    (hidden files, files that are no images by their name) is counted and named in the notes.
+
+    Images are of every kind in `decoding.FORMATS`; of several frames the first counts; EXIF rotation is applied. They
+    are 8-bit grey (one channel) where all training images are, else RGB. Grey levels of 16 or 32 bits and floats are
+    brought to 8 bits by one range for all images: ``levels`` (``data.range``), else the least and the greatest level
+    of the training part (see `LevelRange`). Transparent pixels are refused: whether they should turn black or white
+    decides what the net sees. Loading raises `UserError` for all else that is wrong.
+    Nothing but the names of test images is read before ``open_test`` is called.
+    """
+    path = name.removeprefix("folder:")
+    if not path:
+        raise UserError("no path after folder:", got=name, expected="folder:PATH", where="data.name")
+    return Dataset(
+        name=name,
+        summary=f"the images in {path}",
+        source=path,
+        load=partial(_load, name, expanded(path, "data.name"), levels),
+    )
+
+
+def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path) -> DatasetContent:
+    if not is_folder(path):
+        raise UserError("no such folder", got=str(path), expected=LAYOUT, where="data.name")
+    left_out = LeftOut(path)
+    has_splits = is_folder(path / "train") and is_folder(path / "test")
+    files, validation, test = (_given_splits if has_splits else _cut_splits)(path, left_out)
+    everything = np.arange(len(files))
+    training = everything if validation is None else np.setdiff1d(everything, validation)
+    train, form = read_training(files, training, levels, str(path))
+    return DatasetContent(
+        name=name,
+        class_names=files.class_names,
+        train=train,
+        validation_indices=validation,
+        open_test=lambda: read_test(test, form),
+        content_hash=train.content_hash(),
+        notes=left_out.notes(),
+    )
+
+
+def _given_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
+    """Training files (``val`` at their end), the indices of ``val`` among them, and test files."""
+    folders = visible_folders(path, left_out)
+    others = [folder.name for folder in folders if folder.name not in ("train", "test", "val")]
+    if others:
+        raise UserError(
+            "folders beside train and test",
+            got=visible_list(others),
+            expected="train, test and, if you like, val; no class may be called train or test",
+            where=str(path),
+        )
+    train, test = list_images(path / "train", left_out), list_images(path / "test", left_out)
+    _require_same_classes(train, path / "train", test, path / "test")
+    if not is_folder(path / "val"):
+        return train, None, test
+    val = list_images(path / "val", left_out)
+    _require_same_classes(train, path / "train", val, path / "val")
+    both = ImageFiles(train.class_names, train.paths + val.paths, np.concatenate((train.labels, val.labels)))
+    return both, np.arange(len(train), len(both)), test
+
+
+def _cut_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
+    """Three fifths, one fifth, one fifth, in the form of `_given_splits`."""
+    files = list_images(path, left_out)
+    part = round(len(files) / 5)
+    sizes = np.bincount(files.labels)
+    if part < 1 or 2 * part > largest_part(sizes):
+        raise UserError(
+            "too few images to cut a test and a validation part from",
+            got=f"{len(files)} images in {len(files.class_names)} classes",
+            expected="more images in each class, or folders train and test",
+            where=str(path),
+        )
+    test = stratified(files.labels, part, "test")
+    rest = files.take(np.setdiff1d(np.arange(len(files)), test, assume_unique=True))
+    return rest, stratified(rest.labels, part, "validation"), files.take(test)
+
+
+def _require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
+    if files.class_names != others.class_names:
+        raise UserError(
+            f"other classes than in {folder}",
+            got=_classes(others, files),
+            expected=_classes(files, others),
+            where=str(other_folder),
+        )
+
+
+def _classes(files: ImageFiles, others: ImageFiles) -> str:
+    """The names of the classes, or, where they are many, of those that ``others`` lack."""
+    names = files.class_names
+    if len(names) > SHOWN:
+        known = set(others.class_names)
+        own = [name for name in names if name not in known]
+        return f"{len(names):,} classes, among them {visible_list(own, SHOWN) or 'no other'}"
+    return visible_list(names, SHOWN)

@@ -1,0 +1,55 @@
+"""The block that the networks are built of: convolution, pooling, normalization, ReLU, dropout."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regulab.config import Model
+from regulab.models.layers.dropout import Dropout
+from regulab.models.norm import Norm
+
+
+class Block(nn.Module):
+    """3×3 convolution, 2×2 max pooling in some blocks, normalization before or after ReLU, dropout.
+
+    Pooling stands before normalization: it commutes with ReLU, and everything after it touches a
+    quarter of the memory. The convolution has no bias where a norm that shifts follows it directly.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        norm: Norm,
+        model: Model,
+        pooled: bool,
+        convolution: type[nn.Conv2d] = nn.Conv2d,
+    ) -> None:
+        super().__init__()
+        self.norm_after = model.norm_position == "after"
+        self.conv = convolution(inputs, outputs, 3, padding=1, bias=self.norm_after or not norm.shifts)
+        self.pool = nn.MaxPool2d(2) if pooled else nn.Identity()
+        self.norm = norm.build(outputs)
+        self.dropout = Dropout(model.dropout or 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, outputs, H, W)``, or half the height and width where pooled."""
+        x = self.pool(self.conv(x))
+        x = self.norm(F.relu(x)) if self.norm_after else F.relu(self.norm(x))
+        return self.dropout(x)
+
+
+class HeConv2d(nn.Conv2d):
+    """A convolution whose weights start with the variance 2/fan_in that keeps ReLU networks from fading.
+
+    Weights are normal, the bias 0. torch's default has a sixth of this variance. Source: He et al. 2015 (arXiv
+    1502.01852).
+    """
+
+    def reset_parameters(self) -> None:
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        if self.bias is not None:
+            with torch.no_grad():
+                self.bias.zero_()

@@ -1,0 +1,41 @@
+"""Evaluating R runs together: losses, predictions and confidences, in inference mode and without augmentation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regulab.data.preprocessing import Preprocessing
+from regulab.training.batches import ImageTensors
+from regulab.training.trainer import Trainer
+
+EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}  # images × runs in one evaluation batch
+
+
+def evaluate(
+    trainer: Trainer, images: ImageTensors, preprocessing: Preprocessing
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean cross-entropy (nats) ``(R,)`` float64, and for every image and run the predicted class and its probability.
+
+    The last two have shape ``(N, R)``. Inference mode, no augmentation.
+    """
+    losses, predicted, confidence = [], [], []
+    runs, device = len(trainer.runs), images.labels.device
+    size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) // runs)
+    preprocessing = preprocessing.to(device)
+    with torch.no_grad():
+        for start in range(0, len(images), size):
+            stop = start + size
+            x = preprocessing.normalize(preprocessing.to_unit(images.pixels[start:stop]))
+            log_probability = trainer.logits(x).log_softmax(-1)
+            labels = images.labels[start:stop, None, None].expand(-1, runs, 1)
+            losses.append(-log_probability.gather(2, labels).squeeze(2).double().sum(0))
+            top = log_probability.max(-1)
+            predicted.append(top.indices)
+            confidence.append(top.values.exp())
+    return torch.stack(losses).sum(0) / len(images), torch.cat(predicted), torch.cat(confidence)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Percent of ``predicted`` ``(N, R)`` that equal ``labels`` ``(N,)``: ``(R,)`` float64."""
+    return (predicted == labels[:, None]).double().mean(0) * 100

@@ -1,0 +1,190 @@
+"""Fusing: layers in a row of a stacked network, a convolution to ReLU or dropout, become one operation.
+
+They are found in regulab's own blocks, and in any `nn.Sequential` of a person's network. A stack is fused after it
+is made, so names, parameters and buffers stay as they were; without kernels nothing changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regulab.models.layers.block import Block
+from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
+from regulab.training.kernels.between import Between, Convolved, Drops, convolves, infer
+from regulab.training.kernels.build import library
+
+
+@dataclass(frozen=True)
+class FusedLayers:
+    """A convolution, then `Between`: 2×2 max pooling or none, batch norm, ReLU, dropout or none.
+
+    Equal to ``layers`` one after the other but for rounding, running statistics and their count included.
+    """
+
+    layers: Sequence[nn.Module]
+    conv: StackedConv2d
+    pool: int  # 2, or 1 for none
+    norm: StackedBatchNorm
+    dropout: StackedDropout | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(B, R·C, H, W)`` to what ``layers`` make of it, ``(B, R·O, H', W')``, channels-last."""
+        norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._joins(x)
+        assert norm.weight is not None
+        assert norm.bias is not None
+        if not joins:
+            x = self.conv(x)
+        kernel = self._kernel(x.dtype)
+        if kernel is None:
+            return _one_by_one(self.layers[1:], x)
+        x = x.contiguous(memory_format=torch.channels_last)
+        weight = self.conv.weight if joins else None
+        gamma, beta = of_all_runs(norm.weight), of_all_runs(norm.bias)
+        mean, variance = norm.running_mean.flatten(), norm.running_var.flatten()  # views, updated in place
+        if not norm.training:
+            return infer(x, weight, gamma, beta, (mean, variance), kernel, runs, self.pool, norm.eps)
+        drops = self._drops(x)
+        if weight is None:
+            y, center, spread = Between.apply(x, gamma, beta, kernel, runs, self.pool, norm.eps, drops)
+        else:
+            y, center, spread = Convolved.apply(x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
+        values = y.numel() // y.shape[1]
+        # Behind autograd's back, as torch's own layer does it: all buffers of a stack are views of one vector, and a
+        # batch norm before this one, which saved its part for its backward pass, would be told that it changed.
+        mean.data.lerp_(center, norm.momentum)
+        variance.data.lerp_(spread * (values / (values - 1)), norm.momentum)
+        if norm.counts:
+            norm.num_batches_tracked += 1
+        return y
+
+    def _kernel(self, dtype: torch.dtype) -> ctypes.CDLL | None:
+        """The kernel for maps of a type. None also where a fixed norm lets gradients pass, or has dropout."""
+        fixed = not self.norm.training
+        return None if fixed and (torch.is_grad_enabled() or self._dropping()) else library(dtype)
+
+    def _joins(self, x: Tensor) -> bool:
+        """Whether the kernel does the convolution too."""
+        like = self.conv.like[0]
+        settings = (like.kernel_size, like.padding, like.stride, like.dilation, like.groups)
+        return (
+            settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+            and self.conv.bias is None
+            and self._kernel(x.dtype) is not None
+            and convolves(x, self.conv.weight, self.pool)
+        )
+
+    def _dropping(self) -> bool:
+        return self.dropout is not None and self.dropout.training and any(self.dropout.rates)
+
+    def _drops(self, x: Tensor) -> Drops | None:
+        if self.dropout is None or not self._dropping():
+            return None
+        b, _, h, w = x.shape
+        shape = torch.Size((b, self.conv.weight.shape[1], h // self.pool, w // self.pool))
+        return Drops(self.dropout.drawn(shape), self.dropout.rates)
+
+
+class FusedBlock(nn.Module):
+    """A stacked `Block` as `FusedLayers`, under the names that its layers had."""
+
+    def __init__(self, block: Block, fused: FusedLayers) -> None:
+        super().__init__()
+        self.conv, self.pool, self.norm, self.dropout = block.conv, block.pool, block.norm, block.dropout
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fused(x)
+
+
+class FusedSequential(nn.Sequential):
+    """A stacked `nn.Sequential` that, called as a whole, runs as `FusedLayers` what it can of its layers.
+
+    They remain its children: a person's forward pass may as well index, slice or replace them, or hang hooks on them.
+    So what runs fused is found anew in every call, which takes microseconds.
+    """
+
+    def forward(self, input: Any) -> Any:
+        return _one_by_one(parts(self), input)
+
+
+def parts(sequential: nn.Sequential) -> Iterator[Callable[[Any], Any]]:
+    """What a stacked `nn.Sequential` calls in turn: its layers, those in a row that can be fused as one."""
+    layers = list(sequential)
+    while layers:
+        fused = leading(layers)
+        yield fused or layers[0]
+        del layers[: len(fused.layers) if fused else 1]
+
+
+def _one_by_one(calls: Iterable[Callable[[Any], Any]], x: Any) -> Any:
+    for call in calls:
+        x = call(x)
+    return x
+
+
+def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
+    """The layers at the head of ``layers`` that there is a kernel for; None where it starts with others."""
+    match layers:
+        case [StackedConv2d() as conv, StackedBatchNorm() as norm, nn.ReLU(), *rest]:
+            pool = 1
+        case [
+            StackedConv2d() as conv,
+            nn.MaxPool2d() as pooling,
+            StackedBatchNorm() as norm,
+            nn.ReLU(),
+            *rest,
+        ] if _halves(pooling):
+            pool = 2
+        case _:
+            return None
+    dropout = rest[0] if rest and isinstance(rest[0], StackedDropout) else None
+    row = layers[: len(layers) - len(rest) + (dropout is not None)]
+    if norm.weight is None or norm.bias is None or any(_hooked(layer) for layer in row):
+        return None
+    return FusedLayers(row, conv, pool, norm, dropout)
+
+
+def _halves(pooling: nn.MaxPool2d) -> bool:
+    """Whether windows of 2×2 lie side by side, those that would stand over the edge left out."""
+    settings = (pooling.kernel_size, pooling.stride, pooling.padding, pooling.dilation)
+    pairs = [setting if isinstance(setting, tuple) else (setting, setting) for setting in settings]
+    return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not (pooling.ceil_mode or pooling.return_indices)
+
+
+def _hooked(layer: nn.Module) -> bool:
+    """Whether somebody looks in when the layer is called, who would miss its call."""
+    return bool(
+        layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    )
+
+
+def _of_block(block: Block) -> FusedLayers | None:
+    """All the layers of a stacked block, if its norm is batch norm and stands before ReLU."""
+    if block.norm_after or _hooked(block):
+        return None
+    pooling = [] if isinstance(block.pool, nn.Identity) else [block.pool]
+    return leading([block.conv, *pooling, block.norm, nn.ReLU(), block.dropout])
+
+
+def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The stack with what can be fused, in place; as it is where there are no kernels for ``dtype``.
+
+    An `nn.Sequential` changes its class and nothing else, so that hooks and a forward pass of its own stay; classes
+    derived from it are left alone.
+    """
+    if library(dtype) is None or library(torch.float32) is None:
+        return stack
+    for name, child in stack.named_children():
+        if type(child) is Block and (fused := _of_block(child)) is not None:
+            setattr(stack, name, FusedBlock(child, fused))
+        else:
+            fuse(child, dtype)
+    if type(stack) is nn.Sequential and any(isinstance(part, FusedLayers) for part in parts(stack)):
+        stack.__class__ = FusedSequential
+    return stack

@@ -1,0 +1,99 @@
+"""What a fleet and a plain run have in common: a `Trainer` of R runs, the inputs they get, and their epoch's totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from regulab.data.augmentation import AugmentSettings
+from regulab.techniques.technique import Hooks
+from regulab.training.batches import InputPlan
+from regulab.training.setup import Run, Setup
+
+Arrays = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class EpochTotals:
+    """One training epoch of R runs: means over its batches, vectors ``(R,)``."""
+
+    loss: Tensor
+    accuracy: Tensor  # percent
+    lr: float
+    orders: Sequence[str]  # for each run the hash of the order it saw
+
+
+class Trainer(Protocol):
+    """R runs that train together."""
+
+    runs: Sequence[Run]
+
+    def train_epoch(self, epoch: int) -> EpochTotals:
+        """Epoch ``epoch``, counted from 1. A run whose loss is not finite stays as it was before that step."""
+        ...
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)``, normalized, to ``(B, R, classes)`` float32 in inference mode."""
+        ...
+
+    def penalties(self) -> Tensor:
+        """``(R,)``: the penalty terms of the objective at the present weights."""
+        ...
+
+    def weights(self) -> Arrays:
+        """Parameters and buffers as they are evaluated, by name, each ``(R, *shape)``."""
+        ...
+
+    def load_weights(self, weights: Arrays) -> None: ...
+
+    def state(self) -> Arrays:
+        """Everything that training goes on from at an epoch's end."""
+        ...
+
+    def optional_state(self) -> Arrays:
+        """Tensors like those that `state` may have beside what it has now."""
+        ...
+
+    def load_state(self, state: Arrays) -> None: ...
+
+    def select(self, positions: Sequence[int]) -> None:
+        """The other runs leave."""
+        ...
+
+
+def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks]) -> InputPlan:
+    """The distinct streams and augmentation settings of the runs, and who gets which."""
+    streams = [setup.streams(run.seed, run.arm) for run in runs]
+    distinct = list(dict.fromkeys(streams))
+    wanted: list[AugmentSettings | None] = [None] * len(runs)
+    for hooks in techniques.values():
+        wanted = [own or other for own, other in zip(hooks.augment or wanted, wanted, strict=True)]
+    settings = list(dict.fromkeys(wanted))
+    return InputPlan(
+        seeds=distinct,
+        settings=settings,
+        seed_of=[distinct.index(own) for own in streams],
+        setting_of=[settings.index(setting) for setting in wanted],
+    )
+
+
+def change_batch(
+    techniques: Mapping[str, Hooks],
+    generators: Mapping[str, Sequence[np.random.Generator]],
+    x: Tensor,
+    labels: Tensor,
+    setup: Setup,
+) -> tuple[Tensor, Tensor]:
+    """Inputs ``(B, R, C, H, W)`` and targets after batch hooks: labels ``(B, R)`` or probabilities ``(B, R, K)``."""
+    targets = labels
+    for name, hooks in techniques.items():
+        if hooks.batch is not None:
+            if targets is labels:
+                targets = F.one_hot(labels, setup.classes).to(setup.machine.parameters)
+            x, targets = hooks.batch(x, targets, generators[name])
+    return x, targets

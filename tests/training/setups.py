@@ -1,0 +1,48 @@
+"""Small studies for the tests of training: real digits, few images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regulab import techniques
+from regulab.config import Study, build_study
+from regulab.data import load
+from regulab.data.preprocessing import fit
+from regulab.training.batches import ImageTensors
+from regulab.training.kernels.build import library
+from regulab.training.machine import Machine
+from regulab.training.setup import Run, Setup
+
+CPU = torch.device("cpu")
+FLOAT32 = Machine(CPU, torch.float32)
+FUSED = Machine(CPU, torch.float32, kernels=library(torch.float32) is not None)
+FLOAT64 = Machine(CPU, torch.float64, parameters=torch.float64)
+ON_DEVICE = Machine(CPU, torch.float64, parameters=torch.float64, on_device=True)  # as on a GPU
+NOTEBOOK_NET = f"{Path(__file__).parents[2] / 'benchmarks' / 'peers' / 'notebook_style.py'}:Net"
+
+
+def study_of(arms: Mapping[str, Any], **more: Any) -> Study:
+    content: dict[str, Any] = {"name": "test", "arms": dict(arms), "baseline": next(iter(arms)), "seeds": 3}
+    content["train"] = {"epochs": 4, "batch_size": 37, "precision": "fp32", **more.pop("train", {})}
+    return build_study({**content, **more})
+
+
+def setup_of(study: Study, images: int = 150, machine: Machine = FLOAT32) -> Setup:
+    splits = load(study.data, study.protocol, Path("nowhere"))
+    train = splits.train.take(range(images))
+    return Setup(
+        study, ImageTensors.of(train, machine.device), fit(train, "dataset"), len(splits.class_names), machine
+    )
+
+
+def validation_of(study: Study) -> ImageTensors:
+    return ImageTensors.of(load(study.data, study.protocol, Path("nowhere")).validation, CPU)
+
+
+def runs_of(study: Study) -> list[Run]:
+    arms = techniques.arms_of(study)
+    return [Run(arm, seed, arms[arm]) for seed in study.seeds for arm in arms]
