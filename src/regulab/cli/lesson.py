@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regulab.cli import completing
 from regulab.cli.exits import guarded
+from regulab.cli.options import Device
 from regulab.errors import UserError
 from regulab.process import signals
 
@@ -21,16 +23,27 @@ ALL = "all"
 
 @guarded
 def lesson(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="One of `regulab show lessons`, or all.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="One of `regulab show lessons`, or all.",
+            autocompletion=completing.lessons,
+        ),
+    ],
     image: Annotated[Path | None, typer.Option(help="Your own picture, for lessons about pictures.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="The dataset; default: MNIST where it is, else the digits.")
+        str | None,
+        typer.Option(
+            help="The dataset; default: MNIST where it is, else the digits.",
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where datasets are; default: REGULAB_DATA.")] = None,
     out: Annotated[Path, typer.Option(help="The folder for page, figures and numbers.")] = Path(
         "runs/lessons"
     ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1 …")] = "auto",
+    device: Device = "auto",
     again: Annotated[
         bool,
         typer.Option(
@@ -40,6 +53,8 @@ def lesson(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
 ) -> None:
     """Run a lesson, or all of them: the claim, the measured numbers, the answer, the figure."""
+    from regulab.cli.progress_display import progress_for
+    from regulab.cli.terminal import output
     from regulab.data import data_root as found_root
     from regulab.files import refusing
     from regulab.lessons import lessons
@@ -47,7 +62,6 @@ def lesson(
     from regulab.lessons.page import write_page
     from regulab.lessons.printing import print_lesson
     from regulab.lessons.telling import retell, tell
-    from regulab.terminal import output, progress_for
 
     chosen = _chosen(lessons(), name, image)
     with refusing(out), tempfile.TemporaryFile(dir=_made(out)):
@@ -67,7 +81,7 @@ def lesson(
                 data=data,
                 image=image if one.takes_image else None,
                 device=device,
-                progress=progress_for((), 1, quiet=quiet),
+                progress=progress_for(quiet=quiet),
             )
             told.append(tell(one, laboratory, out))
             print_lesson(told[-1], output())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import BaseModel
 
+from regulab.cli import completing
 from regulab.cli.arguments import DEFAULT_STUDY
 from regulab.cli.exits import guarded
 from regulab.config import build_study, builtin_studies, load_mapping, parse_yaml
@@ -49,6 +50,7 @@ def show(
         typer.Argument(
             metavar="NAME",
             help="One of them, in full; for arms a study, built-in or a file; for keys also a section.",
+            autocompletion=completing.names,
         ),
     ] = None,
 ) -> None:

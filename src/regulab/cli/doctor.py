@@ -1,0 +1,6 @@
+from regulab.cli.exits import guarded
+
+
+@guarded
+def doctor() -> None:
+    """x"""
