@@ -19,6 +19,7 @@ import regulab
 P = ParamSpec("P")
 NAME = re.compile(r'^    name(?:: ClassVar\[str\])? ?= ?"([^"]+)"', re.MULTILINE)
 FOLDERS = {"techniques": "techniques", "norms": "models/norms", "models": "models/nets", "lessons": "lessons"}
+OF_PARTS = ("train.optimizer.name", "train.schedule.name")  # the optimizer and the schedule stand for them
 
 
 def offering(words: Callable[P, Iterable[str]]) -> Callable[P, list[str]]:
@@ -54,7 +55,7 @@ def arms(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
     head, comma, last = incomplete.rpartition(",")
     chosen = head.split(",")
-    found = assembled_study(ctx.params.get("arguments") or []).arms
+    found = assembled_study(_typed(ctx, "arguments")).arms
     return [f"{head}{comma}{arm}" for arm in starting(found, last) if arm not in chosen]
 
 
@@ -62,7 +63,8 @@ def arms(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 def arms_of_directory(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     from regulab.config import load_study
 
-    return starting(load_study(str(Path(ctx.params["run_dir"]) / "study.yaml")).arms, incomplete)
+    (folder,) = _typed(ctx, "run_dir")
+    return starting(load_study(str(Path(folder) / "study.yaml")).arms, incomplete)
 
 
 @offering
@@ -117,6 +119,12 @@ def named_in(folder: str) -> list[str]:
     return sorted(name for file in files for name in NAME.findall(file.read_text("utf-8")))
 
 
+def _typed(ctx: typer.Context, parameter: str) -> list[str]:
+    """What stands before the cursor for an argument; before an option without its value the parser leaves it over."""
+    given = ctx.params.get(parameter) or ()
+    return [*map(str, given if isinstance(given, list | tuple) else [given]), *ctx.args]
+
+
 def _listed(kind: str) -> Iterable[str]:
     from regulab.cli.show import CATALOGUES, Kind
     from regulab.config import Study, builtin_studies
@@ -124,6 +132,8 @@ def _listed(kind: str) -> Iterable[str]:
 
     found: dict[str, Callable[[], Iterable[Any]]] = {
         "arms": builtin_studies,
-        "keys": lambda: dict.fromkeys(key for key, _, _ in keys_below(Study) if key != "resolved"),
+        "keys": lambda: dict.fromkeys(
+            key for key, _, _ in keys_below(Study) if key not in ("resolved", *OF_PARTS)
+        ),
     }
     return found.get(kind, lambda: CATALOGUES[Kind(kind)]())()
