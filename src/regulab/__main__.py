@@ -6,7 +6,7 @@ from regulab.process import signals
 def main() -> None:
     """Exits with the code of the command, or 1 where results could not be written.
 
-    Takes over the signals first: the imports of the commands take a quarter of a second.
+    Takes over the signals first: the imports of the commands take a tenth of a second.
     """
     signals.catch()
     import sys

@@ -126,7 +126,7 @@ def _typed(ctx: typer.Context, parameter: str) -> list[str]:
 
 
 def _listed(kind: str) -> Iterable[str]:
-    from regulab.cli.show import CATALOGUES, Kind
+    from regulab.cli.listing import CATALOGUES
     from regulab.config import Study, builtin_studies
     from regulab.config.describing import keys_below
 
@@ -136,4 +136,4 @@ def _listed(kind: str) -> Iterable[str]:
             key for key, _, _ in keys_below(Study) if key not in ("resolved", *OF_PARTS)
         ),
     }
-    return found.get(kind, lambda: CATALOGUES[Kind(kind)]())()
+    return found.get(kind, lambda: CATALOGUES[kind]())()

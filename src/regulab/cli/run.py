@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regulab.cli import completing
-from regulab.cli.arguments import assembled
 from regulab.cli.compare import print_table
 from regulab.cli.exits import AGAIN, FAILED_RUNS, guarded
 from regulab.cli.options import DataRoot, Device
-from regulab.config import Source, Study
 from regulab.errors import UserError
 from regulab.process import signals
 
 if TYPE_CHECKING:
+    from regulab.config import Source, Study
     from regulab.dry_run import Plan
     from regulab.progress import Outcome
 
@@ -90,14 +89,14 @@ def run(
         raise UserError(
             "a limit of seeds to add, but none are added", expected="--until-decided", where="--max-seeds"
         )
+    from regulab.cli.arguments import assembled
+    from regulab.data import data_root as found_root
+    from regulab.files import file_name
+
     most = (max_seeds or MAX_SEEDS) if until_decided else None
     study, source = assembled(
         arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
     )
-
-    from regulab.data import data_root as found_root
-    from regulab.files import file_name
-
     directory = out or Path("runs") / file_name(study.name)
     order = Order(study, source, directory, data_root or found_root(), device, most)
     if dry_run:
