@@ -381,7 +381,7 @@ class TestProgram:
         finished_run(Path("run"))
         check = (
             "import sys, regulab.cli; from typer.testing import CliRunner; "
-            "heavy = {'torch', 'sklearn', 'matplotlib', 'scipy', 'numpy'}; "
+            "heavy = {'torch', 'sklearn', 'matplotlib', 'scipy', 'numpy', 'pydantic'}; "
             "CliRunner().invoke(regulab.cli.app, ['--help']); print(sorted(heavy & sys.modules.keys())); "
             "code = CliRunner().invoke(regulab.cli.app, ['compare', 'run']).exit_code; "
             "print(code, 'torch' in sys.modules)"
