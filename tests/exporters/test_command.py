@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from regulab.cli import app
+from regulab.cli import app, completing
 from regulab.exporters import exporters
 from tests.samples import STUDY, finished_run
 
@@ -68,3 +68,8 @@ def test_show_tells_of_it(name):
     shown = invoke("show", "exporters", name).stdout
     assert len(shown.splitlines()) > 2
     assert ("pip install" in shown) is bool(exporters()[name].extra)
+
+
+def test_a_shell_completes_its_name():
+    assert completing.exporters("c") == ["csv"]
+    assert completing.exporters("") == list(exporters())

@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
+from regulab.cli import completing
 from regulab.cli.exits import guarded
+from regulab.cli.options import RunFolder
 
 
 @guarded
 def export(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, such as runs/l1-l2.")],
-    to: Annotated[str, typer.Option(metavar="NAME", help="One of `regulab show exporters`.")],
+    run_dir: RunFolder,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="One of `regulab show exporters`.", autocompletion=completing.exporters
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to; default: RUN_DIR/export/NAME.")
     ] = None,
