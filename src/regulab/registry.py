@@ -30,6 +30,8 @@ def catalogue(package: str, kind: type) -> dict[str, Any]:
             else:
                 ours = isinstance(value, kind)
             if ours and value not in found.values():
+                cure = f"{module_info.name}.py of {package}: give {getattr(value, '__name__', value)} a name"
+                assert isinstance(getattr(value, "name", None), str), f'{cure}, `name: ClassVar[str] = "…"`'
                 assert value.name not in found, f"{package} registers {value.name!r} twice"
                 found[value.name] = value
     return found
