@@ -54,8 +54,8 @@ class AdaptiveMoments(Optimizer, ABC):
         beta1, beta2 = self.betas
         t = float(state["step"])
         deviation = (state["exp_avg_sq"] / (1 - beta2**t)).sqrt() + self.eps
-        size: float = lr * (1 - beta1) / (1 - beta1**t)
-        return size / deviation
+        sensitivity: Tensor = lr * (1 - beta1) / (1 - beta1**t) / deviation
+        return sensitivity
 
 
 class Adam(AdaptiveMoments):
