@@ -1,6 +1,6 @@
 """Finds what a folder registers: every value or class of a kind that its modules define.
 
-A new technique, norm, net, dataset or lesson is one new file; no list is edited.
+A new technique, optimizer, schedule, norm, net, dataset or lesson is one new file; no list is edited.
 """
 
 from __future__ import annotations

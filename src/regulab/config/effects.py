@@ -95,7 +95,7 @@ def _schedule_takes_effect(train: dict[str, Any], source: Source) -> None:
     else:
         raise UserError(
             f"has no effect: {idle.what} within {epochs} epochs",
-            got=got,
+            got=list(got) if isinstance(got, tuple) else got,
             expected=f"under {idle.under}" if idle.under > 1 else "more epochs",
             where=where,
         )
