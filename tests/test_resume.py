@@ -39,6 +39,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "final": {},
     "best_val, adam": {"endpoint": {"epoch": "best_val"}, "train.optimizer": {"name": "adam", "lr": 0.01}},
     "a diverging arm": {"arms": {**ARMS, "wild": {"l2": 1e4}}},
+    "rates of their own": {
+        "train.optimizer": {"name": "sgd", "lr": 0.2},
+        "train.schedule": {"name": "reduce_on_plateau", "patience": 1, "factor": 0.5},
+        "arms": {**ARMS, "strong": {"l1": 0.05, "dropout": 0.6}},
+    },
     "plain loop": {"train.engine": "plain", "endpoint": {"epoch": "best_val"}},
     "augmented, no momentum": {
         "data.augment": {"rotate": 9},

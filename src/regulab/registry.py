@@ -1,6 +1,6 @@
 """Finds what a folder registers: every value or class of a kind that its modules define.
 
-A new technique, norm, net, dataset or lesson is one new file; no list is edited.
+A new technique, optimizer, schedule, norm, net, dataset or lesson is one new file; no list is edited.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def catalogue(package: str, kind: type, *, folders: bool = False) -> dict[str, A
             else:
                 ours = isinstance(value, kind)
             if ours and value not in found.values():
+                cure = f"{module_info.name}.py of {package}: give {getattr(value, '__name__', value)} a name"
+                assert isinstance(getattr(value, "name", None), str), f'{cure}, `name: ClassVar[str] = "…"`'
                 assert value.name not in found, f"{package} registers {value.name!r} twice"
                 found[value.name] = value
     return found

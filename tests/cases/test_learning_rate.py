@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from regulab.cli.arguments import assembled_study
-from regulab.config import SGD, Adam, OneCycle, Study, Train, build_study, load_mapping, load_study
+from regulab.config import Study, Train, build_study, load_mapping, load_study
 from regulab.errors import UserError
+from regulab.optimizers.adam import Adam
+from regulab.optimizers.sgd import SGD
 from regulab.run_directory.reading import read_study
+from regulab.schedules.one_cycle import OneCycle
 from regulab.training.loop import make_trainer
-from regulab.training.schedules import learning_rate
 from tests.training.setups import runs_of, setup_of, study_of
 
 RESULTS = Path(__file__).parents[2] / "results" / "l1-l2-mnist"
@@ -20,7 +22,7 @@ STEPS = 100  # 40 epochs of it reach the top of the ramp exactly, at step 0.3·4
 
 
 def rates(train: Train) -> list[float]:
-    return [learning_rate(train, step, STEPS) for step in range(train.epochs * STEPS)]
+    return [train.learning_rate(step, STEPS) for step in range(train.epochs * STEPS)]
 
 
 def study_file(folder: Path, train: str, more: str = "") -> str:

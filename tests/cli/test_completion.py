@@ -41,7 +41,10 @@ def offered(line: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("regulab ", ["run", "report", "compare", "show", "lesson", "init", "schema", "doctor", "data"]),
+        (
+            "regulab ",
+            ["run", "report", "compare", "show", "lesson", "export", "init", "schema", "doctor", "data"],
+        ),
         ("regulab sh", ["show"]),
         ("regulab data ", ["fetch", "verify"]),
         ("regulab run --until", ["--until-decided"]),

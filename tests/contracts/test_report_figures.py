@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from regulab.reporting.figure import Chart, Drawing, Figure, Picture
 from regulab.reporting.pages import Pages, figures, sections
 from regulab.reporting.rendering import DOTS_PER_INCH, render
-from regulab.run_directory.names import is_user_model
+from regulab.run_directory.names import is_own
 from tests.contracts.reports import KINDS, data_of, file_of, number_faults
 
 FIGURES = {one.name: one for one in figures()}
@@ -44,7 +44,7 @@ def drawing_faults(drawing):
         f"path: {drawing.path}.{kind} is no name that regulab takes for its own, so that `--fresh` would leave it "
         "lying there; take figures/regulab-NAME"
         for kind in drawing.kinds
-        if not is_user_model(f"{drawing.path}.{kind}")
+        if not is_own(f"{drawing.path}.{kind}")
     ]
     if "png" not in drawing.kinds:
         found.append("kinds: the README shows the PNG")

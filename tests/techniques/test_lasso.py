@@ -7,51 +7,26 @@ import pytest
 import torch
 from sklearn.linear_model import ElasticNet, Lasso
 
-from regulab.config import SGD, Adam
+from regulab.optimizers import OPTIMIZERS
+from regulab.optimizers.sgd import SGD
 from regulab.techniques import TECHNIQUES, stack
 from regulab.techniques.l1 import L1
 from regulab.techniques.l2 import L2
 from regulab.techniques.technique import Parameter
-from regulab.training.optimizers import proximal_step, update_of
+from regulab.training.proximal import proximal_step
+from tests.techniques.lasso import descend, regression
 
-OPTIMIZERS = [SGD(momentum=0), SGD(momentum=0.9), SGD(momentum=0.9, nesterov=True), Adam(lr=0.02)]
+EXAMPLES = [example for kind in OPTIMIZERS.values() for example in kind.examples()]
 LAMBDAS = (0.05, 0.3, 0.0)
 
 
-@pytest.fixture(scope="module")
-def regression():
-    """60 observations of 9 correlated inputs, of which 4 matter; centred, scales unequal."""
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(60, 9)) @ (np.eye(9) + 0.1 * rng.normal(size=(9, 9)))
-    y = x @ np.array([2.0, -1.0, 0, 0, 0.7, 0, 0, 0, -0.4]) + 0.3 * rng.normal(size=60)
-    return x - x.mean(0), y - y.mean()
-
-
-def descend(x, y, optimizer, arms, steps=4000, lr=0.05, feedback=True):
-    """Minimizes 1/(2n)·‖y − Xw‖² plus each run's penalties from a start off the origin: w ``(R, 1, p)``."""
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
-    update, hooks = update_of(optimizer), stack(arms).values()
-    w = torch.full((len(arms), 1, x.shape[1]), 0.5, dtype=torch.float64)
-    slots = tuple(torch.zeros_like(w) for _ in range(update.slots))
-    for t in range(1, steps + 1):
-        rate = lr * min(1.0, 2.5 * (1 - t / (steps + 1)) ** 2)
-        gradient = ((w @ x.T - y) @ x) / len(y)
-        for hook in hooks:
-            extra = hook.gradient(Parameter("w", w, True)) if hook.gradient else None
-            gradient = gradient if extra is None else gradient + extra
-        w, slots, sensitivity = update.step(w, gradient, slots, rate, t)
-        for hook in hooks:
-            if hook.proximal:
-                operator = hook.proximal
-                shrunk, remembered = proximal_step(
-                    update, w, slots, sensitivity, lambda z, s, o=operator: o(Parameter("w", z, True), s)
-                )
-                w, slots = shrunk, (remembered if feedback else slots)
-    return w[:, 0].numpy()
+@pytest.fixture(name="regression", scope="module")
+def made_once():
+    return regression()
 
 
 @pytest.mark.parametrize("method", ["prox", "subgradient"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
 def test_l1_reaches_the_lasso(regression, optimizer, method):
     x, y = regression
     w = descend(x, y, optimizer, [(L1(strength=s, method=method),) for s in LAMBDAS])
@@ -66,7 +41,7 @@ def test_l1_reaches_the_lasso(regression, optimizer, method):
     )
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS[1:], ids=str)
+@pytest.mark.parametrize("optimizer", [one for one in EXAMPLES if one.state_names], ids=repr)
 def test_without_feedback_the_minimizer_is_another(regression, optimizer):
     x, y = regression
     bare = descend(x, y, optimizer, [(L1(strength=0.3),)], feedback=False)[0]
@@ -74,7 +49,7 @@ def test_without_feedback_the_minimizer_is_another(regression, optimizer):
     assert np.abs(bare - want).max() > 0.05
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
 def test_l1_and_l2_together_reach_the_elastic_net(regression, optimizer):
     x, y = regression
     w = descend(x, y, optimizer, [(L1(strength=0.1), L2(strength=0.4))])[0]
@@ -84,7 +59,7 @@ def test_l1_and_l2_together_reach_the_elastic_net(regression, optimizer):
 
 def test_l2_reaches_ridge(regression):
     x, y = regression
-    w = descend(x, y, SGD(momentum=0.9), [(L2(strength=0.4),)])[0]
+    w = descend(x, y, SGD(lr=0.05), [(L2(strength=0.4),)])[0]
     n = len(y)
     np.testing.assert_allclose(w, np.linalg.solve(x.T @ x / n + 0.4 * np.eye(9), x.T @ y / n), atol=1e-9)
 
@@ -103,14 +78,14 @@ def test_the_proximal_step_is_the_minimizer_it_claims_to_be():
 @pytest.mark.parametrize(("strength", "lr"), [(1e-4, 1e-4), (1e-5, 1e-3), (1e-5, 4e-3)])
 def test_small_steps_keep_their_penalty_in_float32(strength, lr):
     """Without a data loss every step shrinks a weight by about lr·λ/(1 − μ), far below a float32's spacing at 0.9."""
-    update, operator = update_of(SGD(momentum=0.9)), stack([(L1(strength=strength),)])["l1"].proximal
+    optimizer, operator = SGD(momentum=0.9), stack([(L1(strength=strength),)])["l1"].proximal
     moved = {}
     for dtype in (torch.float32, torch.float64):
-        w, slots = torch.full((1, 1), 0.9, dtype=dtype), (torch.zeros(1, 1, dtype=dtype),)
+        w, state = torch.full((1, 1), 0.9, dtype=dtype), (torch.zeros(1, 1, dtype=dtype),)
         for t in range(1, 3001):
-            w, slots, sensitivity = update.step(w, torch.zeros_like(w), slots, lr, t)
-            w, slots = proximal_step(
-                update, w, slots, sensitivity, lambda z, s: operator(Parameter("w", z, True), s)
+            w, state, sensitivity = optimizer.step(w, torch.zeros_like(w), state, lr, t)
+            w, state = proximal_step(
+                optimizer, w, state, sensitivity, lambda z, s: operator(Parameter("w", z, True), s)
             )
         moved[dtype] = 0.9 - float(w)
     assert moved[torch.float32] == pytest.approx(moved[torch.float64], rel=0.25)

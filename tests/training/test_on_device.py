@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from regulab import schedules
 from regulab.config import Train
 from regulab.training.evaluate import evaluate
 from regulab.training.fleet import Fleet
@@ -115,17 +116,24 @@ def test_counters_of_host_and_device_train_alike(optimizer):
         torch.testing.assert_close(value, weights[1][name], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "one_cycle"])
+@pytest.mark.parametrize(
+    "schedule", [one for kind in schedules.SCHEDULES.values() for one in kind.examples()], ids=repr
+)
 def test_both_counters_tell_the_same(schedule):
-    train = Train(epochs=3, schedule={"name": schedule})
-    host, device = HostStepCounter(train, 4), DeviceStepCounter(train, 4, CPU)
+    train = Train(epochs=3, schedule=schedule)
+    host, device = HostStepCounter(train, 4, 2), DeviceStepCounter(train, 4, 2, CPU)
+    losses = [[0.5, 0.5, 0.5], [0.5, 0.25, 0.125]]
     for epoch in (1, 3):
         for counter in (host, device):
-            counter.begin(epoch)
+            counter.begin(epoch, [run[: epoch - 1] for run in losses])
+        assert host.last_rates == device.last_rates
+        assert len(host.last_rates) == 2
         for position in range(4):
             assert host.position == device.position == position
             assert host.t == device.t == 4 * (epoch - 1) + position + 1
-            assert host.lr == device.lr.item()
+            rates = torch.as_tensor(host.lr, dtype=torch.float64)
+            assert torch.equal(rates, device.lr)
+            assert rates.shape == ((2,) if schedule.follows_validation else ())
             host.advance()
             device.advance()
 

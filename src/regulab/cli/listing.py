@@ -52,13 +52,13 @@ def keys(chosen: str | None) -> list[str]:
 
 
 def _optimizers() -> Entries:
-    from regulab.cli.reference import OPTIMIZERS
+    from regulab.optimizers import OPTIMIZERS
 
     return _settings(OPTIMIZERS)
 
 
 def _schedules() -> Entries:
-    from regulab.cli.reference import SCHEDULES
+    from regulab.schedules import SCHEDULES
 
     return _settings(SCHEDULES)
 

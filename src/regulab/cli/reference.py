@@ -12,16 +12,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from regulab.config import SGD, Adam, Constant, Cosine, OneCycle, Step, Study
+from regulab.config import Study
 from regulab.config.describing import parts_of, properties, rule
-
-OPTIMIZERS: dict[str, type[BaseModel]] = {"sgd": SGD, "adam": Adam, "adamw": Adam}
-SCHEDULES: dict[str, type[BaseModel]] = {
-    "constant": Constant,
-    "step": Step,
-    "cosine": Cosine,
-    "one_cycle": OneCycle,
-}
+from regulab.named import Named
 
 
 @dataclass(frozen=True)
@@ -57,22 +50,18 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
     schemas = properties(kind)
     for name, field in kind.model_fields.items():
         key = f"{prefix}.{name}" if prefix else name
-        options, meaning = parts_of(field.annotation), field.description or ""
-        if len(options) > 1:
-            names = {option: _name(option) for option in options}
-            default = str(getattr(field.default, "name", field.default))
-            yield Key(key, of, " or ".join(names.values()), default, meaning)
-            for option in options:
-                yield from (one for one in _keys(option, key, names[option]) if one.name != f"{key}.name")
+        options, meaning = parts_of(field), field.description or ""
+        named = [option for option in options if issubclass(option, Named)]
+        if named:
+            names = " or ".join(option.name for option in named)
+            yield Key(key, of, names, str(getattr(field.default, "name", field.default)), meaning)
+            for option in named:
+                yield from _keys(option, key, option.name)
         elif options:
             yield Key(key, of, "mapping", "", meaning)
             yield from _keys(options[0], key, of)
         else:
             yield Key(key, of, _takes(name, schemas[name]), _default(name, kind), meaning)
-
-
-def _name(option: type[BaseModel]) -> str:
-    return rule(properties(option)["name"])
 
 
 def _takes(name: str, schema: Mapping[str, object]) -> str:
@@ -107,7 +96,7 @@ def _facts(key: Key) -> str:
 
 def whole(kind: type[BaseModel]) -> str:
     """All about one optimizer or schedule."""
-    found = [key for key in _keys(kind) if key.name != "name"]
+    found = list(_keys(kind))
     return "\n".join([inspect.cleandoc(kind.__doc__ or ""), *(["", *lines(found)] if found else [])])
 
 

@@ -14,7 +14,10 @@ from regulab.config.loading import (
     override,
     parse_study,
 )
-from regulab.config.parts import (
+from regulab.config.schema import ASSIGNMENT_ARMS, NAMED_BY, Data, Endpoint, Model, Protocol, Study
+from regulab.config.sources import Source
+from regulab.config.training import Train
+from regulab.values import (
     MOST_SEEDS,
     Count,
     DropoutRate,
@@ -27,18 +30,11 @@ from regulab.config.parts import (
     Seed,
     Text,
 )
-from regulab.config.schema import ASSIGNMENT_ARMS, NAMED_BY, Data, Endpoint, Model, Protocol, Study
-from regulab.config.sources import Source
-from regulab.config.training import SGD, Adam, Constant, Cosine, OneCycle, Step, Train
 
 __all__ = [
     "ASSIGNMENT_ARMS",
     "MOST_SEEDS",
     "NAMED_BY",
-    "SGD",
-    "Adam",
-    "Constant",
-    "Cosine",
     "Count",
     "Data",
     "DropoutRate",
@@ -47,14 +43,12 @@ __all__ = [
     "Fraction",
     "Model",
     "NonNegative",
-    "OneCycle",
     "Part",
     "Positive",
     "Protocol",
     "Refusal",
     "Seed",
     "Source",
-    "Step",
     "Study",
     "Text",
     "Train",

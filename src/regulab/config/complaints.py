@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from regulab.config.describing import keys_below, parts_of, properties, rule
-from regulab.config.parts import Refusal
+from regulab.config.describing import keys_below, keys_of, parts_of, properties, rule
 from regulab.config.sources import Source
 from regulab.errors import UserError, did_you_mean, printable
+from regulab.named import Named
+from regulab.values import Refusal
 
 M = TypeVar("M", bound=BaseModel)
 NOT = {  # pydantic's types of errors, by their beginnings
@@ -149,16 +150,17 @@ def _walked(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str],
             continue
         part, name = inside, step
         field = inside.model_fields.get(step)
-        options = parts_of(field.annotation) if field else ()
-        if len(options) > 1 and rest:
+        options = parts_of(field) if field else ()
+        if any(issubclass(option, Named) for option in options) and rest:
             tag = rest.pop(0)
-            options = tuple(option for option in options if tag in _tags(option))
+            options = tuple(option for option in options if _name(option) == tag)
         inside = options[0] if options else None
     return path, part, name
 
 
-def _tags(option: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(properties(option)["name"].get("enum", [properties(option)["name"].get("const")]))
+def _name(option: type[BaseModel]) -> str:
+    """What a study file calls one of the parts that it chooses from; empty: it is no such part."""
+    return option.name if issubclass(option, Named) else ""
 
 
 def _rule_of(part: type[BaseModel] | None, name: str, last: str) -> str:
@@ -173,14 +175,14 @@ def _unknown_key(kind: type[BaseModel], one: _Complaint) -> UserError:
     """Says what is known there, and what was meant: a key of a like name there, or of this name elsewhere."""
     name, known = (
         one.path[-1],
-        [key for key in (one.part.model_fields if one.part else ()) if key != "resolved"],
+        [key for key in (keys_of(one.part) if one.part else ()) if key != "resolved"],
     )
     value = "…" if _single(one.got) is None else printable(one.source.as_written(one.key) or str(one.got), 50)
     cure = CURES.get(name, "").format(value=value) or did_you_mean(name, known)
     if not cure:
         owners = {key: owner for key, owner, _ in keys_below(kind) if key.rpartition(".")[2] == name}
         if one.key in owners:
-            cure = f"{name} belongs to name: {_tags(owners[one.key])[0]}"
+            cure = f"{name} belongs to name: {_name(owners[one.key])}"
         elif owners:
             cure = f"did you mean {' or '.join(owners)}?"
     return one.told("unknown key", got=_single(one.got), expected=f"one of {', '.join(known)}", cure=cure)
@@ -189,7 +191,7 @@ def _unknown_key(kind: type[BaseModel], one: _Complaint) -> UserError:
 def _unknown_name(one: _Complaint) -> UserError:
     """Of an optimizer or a schedule."""
     assert one.part is not None
-    known = [tag for option in parts_of(one.part.model_fields[one.name].annotation) for tag in _tags(option)]
+    known = [_name(option) for option in parts_of(one.part.model_fields[one.name])]
     got = one.got.get("name") if isinstance(one.got, Mapping) else one.got
     return one.told(
         f"unknown {one.name}",

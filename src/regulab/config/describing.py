@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from regulab.config.parts import is_union
+from regulab.named import Named, OneOf
+from regulab.values import is_union
 
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 TYPES = {
@@ -47,16 +49,24 @@ def _plain(bound: float) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
-def parts_of(annotation: Any) -> tuple[type[BaseModel], ...]:
-    """The parts that a field's value may be: one, the members of a union, or none."""
-    options = typing.get_args(annotation) if is_union(annotation) else (annotation,)
+def parts_of(field: FieldInfo) -> tuple[type[BaseModel], ...]:
+    """The parts that a field's value may be: one, those that it chooses from by name, or none."""
+    for mark in field.metadata:
+        if isinstance(mark, OneOf):
+            return tuple(mark.kinds.values())
+    options = typing.get_args(field.annotation) if is_union(field.annotation) else (field.annotation,)
     return tuple(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
 
 
 def keys_below(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:
     """Every key of a part and of the parts in it: dotted, with the part that has it and its name there."""
-    for name, field in kind.model_fields.items():
+    for name in keys_of(kind):
         key = f"{prefix}.{name}" if prefix else name
         yield key, kind, name
-        for part in parts_of(field.annotation):
+        for part in parts_of(kind.model_fields[name]) if name in kind.model_fields else ():
             yield from keys_below(part, key)
+
+
+def keys_of(kind: type[BaseModel]) -> list[str]:
+    """The keys of a part itself, as a study file writes them."""
+    return ["name"] * issubclass(kind, Named) + list(kind.model_fields)

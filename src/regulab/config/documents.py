@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from regulab.config.parts import LARGEST_INTEGER
 from regulab.errors import UserError, printable
+from regulab.values import LARGEST_INTEGER
 
 LONGEST_TEXT = 1_000_000  # characters: 10,000 seeds take 60,000
 MOST_VALUES = 100_000  # with every alias written out

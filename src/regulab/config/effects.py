@@ -11,11 +11,17 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from regulab.config.parts import Part
+from pydantic import ValidationError
+
 from regulab.config.schema import NAMED_BY, Endpoint, Protocol
 from regulab.config.sources import COMMAND, Source
-from regulab.config.training import DEFAULT_NAMES, Cosine, Step, Train, replaced
+from regulab.config.training import DEFAULT_NAMES, Train
 from regulab.errors import UserError
+from regulab.optimizers import OPTIMIZERS
+from regulab.schedules import SCHEDULES
+from regulab.schedules.one_cycle import OneCycle, only_the_default
+from regulab.schedules.schedule import Schedule
+from regulab.values import Part
 
 
 def settle(content: Mapping[str, Any], source: Source) -> dict[str, Any]:
@@ -51,14 +57,14 @@ def _one_rate(train: dict[str, Any], source: Source) -> None:
     if not (isinstance(optimizer, dict) and isinstance(schedule, dict)):
         return
     lr, top = optimizer.get("lr"), schedule.get("max_lr")
-    if lr is None or top is None or lr == top or schedule.get("name", "one_cycle") != "one_cycle":
+    if lr is None or top is None or lr == top or schedule.get("name", OneCycle.name) != OneCycle.name:
         return
     ranks = source.rank("train.optimizer.lr"), source.rank("train.schedule.max_lr")
     if ranks[0] > ranks[1]:
         del schedule["max_lr"]
     elif ranks[0] < ranks[1]:
         del optimizer["lr"]
-    elif not source.recorded and replaced(optimizer.get("name", "sgd"), lr):
+    elif not source.recorded and _is_default(optimizer.get("name", DEFAULT_NAMES["optimizer"]), lr):
         if ranks[0] == COMMAND:
             raise UserError(
                 "has no effect beside train.schedule.max_lr", got=lr, where=source.at("train.optimizer.lr")
@@ -69,31 +75,42 @@ def _one_rate(train: dict[str, Any], source: Source) -> None:
         )
 
 
+def _is_default(optimizer: Any, lr: Any) -> bool:
+    return (
+        isinstance(optimizer, str) and optimizer in OPTIMIZERS and only_the_default(OPTIMIZERS[optimizer], lr)
+    )
+
+
 def _schedule_takes_effect(train: dict[str, Any], source: Source) -> None:
-    """A step that comes after the last epoch, or a warm-up that never ends."""
-    schedule, epochs = train.get("schedule"), train.get("epochs", Train.model_fields["epochs"].default)
-    if not isinstance(schedule, dict) or not isinstance(epochs, int | float):
+    """A change of the rate that comes after the last epoch, or a warm-up that never ends."""
+    schedule, epochs = _valid_schedule(train), train.get("epochs", Train.model_fields["epochs"].default)
+    if schedule is None or not isinstance(epochs, int | float):
         return
-    if schedule.get("name") == "step":
-        key, least = "every", schedule.get("every", Step.model_fields["every"].default)
-        says = "the rate never changes"
-    elif schedule.get("name") == "cosine":
-        key, least = "warmup", schedule.get("warmup", Cosine.model_fields["warmup"].default)
-        says = "the rate never reaches the optimizer's"
-    else:
+    idle = schedule.without_effect(int(epochs))
+    if idle is None:
         return
-    if not isinstance(least, int | float) or least < epochs:
-        return
-    where = source.at(f"train.schedule.{key}")
-    if source.rank("train.epochs") > source.rank(f"train.schedule.{key}"):
-        warnings.warn(f"{where}: {says} within {epochs} epochs: {key} is {least}", stacklevel=2)
+    where, got = source.at(f"train.schedule.{idle.key}"), getattr(schedule, idle.key)
+    if source.rank("train.epochs") > source.rank(f"train.schedule.{idle.key}"):
+        warnings.warn(f"{where}: {idle.what} within {epochs} epochs: {idle.key} is {got}", stacklevel=2)
     else:
         raise UserError(
-            f"has no effect: {says} within {epochs} epochs",
-            got=least,
-            expected=f"under {epochs}",
+            f"has no effect: {idle.what} within {epochs} epochs",
+            got=list(got) if isinstance(got, tuple) else got,
+            expected=f"under {idle.under}" if idle.under > 1 else "more epochs",
             where=where,
         )
+
+
+def _valid_schedule(train: Mapping[str, Any]) -> Schedule | None:
+    """The schedule that is written, or None where there is none or it will be refused."""
+    written = train.get("schedule")
+    name = written.get("name") if isinstance(written, dict) else None
+    if not isinstance(name, str) or name not in SCHEDULES:
+        return None
+    try:
+        return SCHEDULES[name].model_validate(written)
+    except ValidationError:
+        return None
 
 
 def _decay_is_a_technique(train: dict[str, Any], arms: Any) -> None:

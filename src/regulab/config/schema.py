@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from regulab.config.documents import dump_yaml
-from regulab.config.parts import (
+from regulab.config.training import RECORDED, Train
+from regulab.errors import did_you_mean
+from regulab.values import (
     MOST_SEEDS,
     Count,
     DropoutRate,
@@ -26,8 +28,6 @@ from regulab.config.parts import (
     Seed,
     Text,
 )
-from regulab.config.training import RECORDED, Train
-from regulab.errors import did_you_mean
 
 # Parts that a bare name stands for: ``data: mnist`` is ``data: {name: mnist}``.
 NAMED_BY = {"data": "name", "model": "name", "optimizer": "name", "schedule": "name", "protocol": "kind"}

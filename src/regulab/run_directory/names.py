@@ -42,7 +42,7 @@ def checkpoint_path(path: Path, fleet: int) -> Path:
     return path / CHECKPOINTS / f"fleet-{fleet}.safetensors"
 
 
-def is_user_model(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether a path relative to a run directory is that of a file which regulab writes."""
     folder, _, rest = name.partition("/")
     if folder in FOLDERS and rest:

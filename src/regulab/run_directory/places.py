@@ -13,7 +13,7 @@ from pathlib import Path
 
 from regulab.errors import UserError
 from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, refusing, sync_folder, write_whole
-from regulab.run_directory.names import EMPTYING, FOLDERS, NESTED, STUDY, is_user_model
+from regulab.run_directory.names import EMPTYING, FOLDERS, NESTED, STUDY, is_own
 
 REGULAR = "a regular file; a run directory holds its own files, and no link is followed"
 FOLDER = "a folder; a run directory holds its own files, and no link is followed"
@@ -74,14 +74,14 @@ def entries(folder: Path) -> list[Path]:
 
 def own_places(path: Path) -> Iterator[Path]:
     """Every place in a run directory that has a name of regulab's, a folder before what it holds."""
-    yield from (entry for entry in entries(path) if is_user_model(entry.name) or entry.name in FOLDERS)
+    yield from (entry for entry in entries(path) if is_own(entry.name) or entry.name in FOLDERS)
     for kind in FOLDERS:
         for entry in entries(path / kind):
             if kind in NESTED and not TEMPORARY.fullmatch(entry.name):
                 yield entry
                 names = [(inner, f"{kind}/{entry.name}/{inner.name}") for inner in entries(entry)]
-                yield from (inner for inner, name in names if is_user_model(name))
-            elif is_user_model(f"{kind}/{entry.name}"):
+                yield from (inner for inner, name in names if is_own(name))
+            elif is_own(f"{kind}/{entry.name}"):
                 yield entry
 
 
@@ -138,7 +138,7 @@ def empty(path: Path) -> None:
             if stat.S_ISDIR(place.lstat().st_mode):
                 if not entries(place):
                     place.rmdir()
-            elif is_user_model(place.relative_to(path).as_posix()):
+            elif is_own(place.relative_to(path).as_posix()):
                 place.unlink(missing_ok=True)
 
 

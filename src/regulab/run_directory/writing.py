@@ -40,7 +40,7 @@ from regulab.run_directory.names import (
     RESULTS,
     STUDY,
     checkpoint_path,
-    is_user_model,
+    is_own,
     predictions_path,
     weights_path,
 )
@@ -363,7 +363,7 @@ def _is_run_directory(path: Path) -> bool:
 def _others(path: Path) -> Iterator[Path]:
     """Files with a name of regulab's that tell whether a study was run here."""
     for place in own_places(path):
-        own = is_user_model(place.relative_to(path).as_posix()) and not TEMPORARY.fullmatch(place.name)
+        own = is_own(place.relative_to(path).as_posix()) and not TEMPORARY.fullmatch(place.name)
         if own and place.name not in (STUDY, EMPTYING, LOCK):
             yield place
 

@@ -65,12 +65,14 @@ def legends(study: Study) -> dict[str, str]:
     texts = {}
     for arm, techniques in arms_of(study).items():
         own = [t.legend() for t in techniques if t.name in study.arms[arm]]
-        if study.protocol.kind == "course" and EarlyStopping.name in study.arms[arm]:
-            own.append("selected on the test split")
+        selected = study.train.schedule.follows_validation or EarlyStopping.name in study.arms[arm]
         common = [t.legend() for t in techniques if t.name not in study.arms[arm] and t != Dropout(rate=0)]
         bare = "no regularization" if study.model.dropout is not None else "no regularization by regulab"
         rest = f"only {', '.join(common)}" if common else bare
-        texts[arm] = f"{arm} ({', '.join(own) if own else rest})"
+        said = own or [rest]
+        if study.protocol.kind == "course" and selected:
+            said.append("selected on the test split")
+        texts[arm] = f"{arm} ({', '.join(said)})"
     return texts
 
 

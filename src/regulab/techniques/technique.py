@@ -46,7 +46,8 @@ class Hooks:
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
     proximal:   (parameter, step ``(R, *shape)``-broadcastable) → what the proximal operator takes away:
                 value − argmin_w step·penalty(w) + ½(w − value)²
-    decay:      (parameter, lr) → new value, before the optimizer's step (decoupled from its gradient)
+    decay:      (parameter, lr) → new value, before the optimizer's step (decoupled from its gradient); lr is a number,
+                or ``(R, 1, …)`` where the schedule follows validation
     rates:      one dropout rate per run, or None per run that keeps the model's own
     augment:    one augmentation setting per run, or None per run that keeps the study's own
     batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:

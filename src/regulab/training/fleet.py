@@ -14,16 +14,16 @@ from regulab.models.hashed_draws import HashedDraws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
 from regulab.models.stacking import StackedDropout, bind_dropout, stack_modules
+from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, order_digest
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
 from regulab.training.kernels.fusing import fuse
-from regulab.training.optimizers import Number, Slots, proximal_step, update_of
-from regulab.training.schedules import learning_rate
+from regulab.training.proximal import proximal_step
 from regulab.training.setup import Run, Setup
-from regulab.training.step_counter import DeviceStepCounter, HostStepCounter
+from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, rate_of_runs
 from regulab.training.trainer import Arrays, EpochTotals, change_batch, input_plan
 
 
@@ -60,11 +60,14 @@ class Fleet:
         self._stack = stack_modules(modules).to(setup.machine.device)
         if setup.machine.kernels:
             self._stack = fuse(self._stack, setup.machine.activations)
-        self._update = update_of(setup.study.train.optimizer)
+        self._optimizer = setup.study.train.optimizer
         self._averages: Arrays = {}
         self._trainer(runs)
         self._group(
-            {name: tuple(torch.zeros_like(p) for _ in range(self._update.slots)) for name, p in self._named()}
+            {
+                name: tuple(torch.zeros_like(p) for _ in self._optimizer.state_names)
+                for name, p in self._named()
+            }
         )
         self._buffers = Buffers(self._stack)
         if any(hooks.average for hooks in self._hooks.values()):
@@ -83,20 +86,20 @@ class Fleet:
         steps = self._batches.steps
         if setup.machine.on_device:
             self._counter, self._draws = (
-                DeviceStepCounter(train, steps, device),
+                DeviceStepCounter(train, steps, len(runs), device),
                 HashedDraws(plan.seeds, device),
             )
         else:
-            self._counter, self._draws = HostStepCounter(train, steps), SeedDraws(plan.seeds)
+            self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
         bind_dropout(self._stack, plan.seed_of, self._draws.draw)
         for hooks in self._hooks.values():
             if hooks.rates is not None:
                 self._set_rates(hooks.rates)
 
-    def _group(self, slots: Mapping[str, Slots]) -> None:
+    def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         together = all_elementwise(self._hooks)
-        self._groups = group(self._named(), self._weight_names, slots, together)
+        self._groups = group(self._named(), self._weight_names, states, together)
         self._trained = [p for one in self._groups for p in one.parameters]
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 
@@ -123,25 +126,25 @@ class Fleet:
         named = self._stack.named_parameters()
         return [(name, p) for name, p in named if p.requires_grad and name not in self._idle]
 
-    def train_epoch(self, epoch: int) -> EpochTotals:
-        train, steps = self._setup.study.train, self._batches.steps
-        orders = self._begin(epoch)
+    def train_epoch(self, epoch: int, validation_losses: RunLosses = ()) -> EpochTotals:
+        steps = self._batches.steps
+        orders = self._begin(epoch, validation_losses)
         for _ in range(steps):
             self._advance()
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
             loss=self._sums.loss / steps,
             accuracy=100 * self._sums.correct / steps,
-            lr=learning_rate(train, epoch * steps - 1, steps),
+            lr=self._counter.last_rates,
             orders=[digests[seed] for seed in self._plan.seed_of],
         )
 
-    def _begin(self, epoch: int) -> np.ndarray:
+    def _begin(self, epoch: int, validation_losses: RunLosses = ()) -> np.ndarray:
         """Makes ready for an epoch's steps; the orders ``(S, N)`` of its images."""
         orders = self._batches.orders(epoch)
         self._batches.begin(orders, epoch)
         self._draws.begin(epoch)
-        self._counter.begin(epoch)
+        self._counter.begin(epoch, validation_losses)
         self._sums.begin()
         self._generators = self._batch_generators(epoch)
         self._stack.train()
@@ -181,19 +184,19 @@ class Fleet:
         with torch.no_grad():
             for one in self._groups:
                 gradient = joined([by_name[p] for p in one.parameters])
-                value, slots = one.value, one.slots
+                value, state, rate = one.value, one.state, rate_of_runs(lr, one.value)
                 for hook in hooks:
                     extra = hook.gradient(one.shown(value)) if hook.gradient else None
                     gradient = gradient if extra is None else gradient + extra
                 for hook in hooks:
-                    decayed = hook.decay(one.shown(value), lr) if hook.decay else None
+                    decayed = hook.decay(one.shown(value), rate) if hook.decay else None
                     value = value if decayed is None else decayed
-                value, slots, sensitivity = self._update.step(value, gradient, slots, lr, t)
+                value, state, sensitivity = self._optimizer.step(value, gradient, state, rate, t)
                 for hook in hooks:
                     if hook.proximal is not None:
                         operator = partial(_on_value, hook.proximal, one)
-                        value, slots = proximal_step(self._update, value, slots, sensitivity, operator)
-                for old, new in zip((one.value, *one.slots), (value, *slots), strict=True):
+                        value, state = proximal_step(self._optimizer, value, state, sensitivity, operator)
+                for old, new in zip((one.value, *one.state), (value, *state), strict=True):
                     old.copy_(_select(finite, new, old))
             for hook in hooks:
                 if hook.average is not None:
@@ -238,29 +241,29 @@ class Fleet:
             buffer.copy_(weights[name])
 
     def state(self) -> Arrays:
-        slots = {
+        remembered = {
             f"slot{k}.{name}": part
             for one in self._groups
-            for k, slot in enumerate(one.slots)
-            for name, part in one.split(slot).items()
+            for k, held in enumerate(one.state)
+            for name, part in one.split(held).items()
         }
         return {
             **{f"parameter.{name}": p.data for name, p in self._stack.named_parameters()},
             **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
             **{f"average.{name}": a for name, a in self._averages.items()},
-            **slots,
+            **remembered,
         }
 
     def optional_state(self) -> Arrays:
         return {}
 
     def load_state(self, state: Arrays) -> None:
-        device = self._setup.machine.device
+        device, remembered = self._setup.machine.device, len(self._optimizer.state_names)
         for name, p in self._stack.named_parameters():
             p.data = state[f"parameter.{name}"].to(device)
         self._group(
             {
-                name: tuple(state[f"slot{k}.{name}"].to(device) for k in range(self._update.slots))
+                name: tuple(state[f"slot{k}.{name}"].to(device) for k in range(remembered))
                 for name, _ in self._named()
             }
         )

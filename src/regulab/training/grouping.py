@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from regulab.optimizers.optimizer import State
 from regulab.techniques.technique import Hooks, Parameter
-from regulab.training.optimizers import Slots
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Group:
     parameters: Sequence[nn.Parameter]
     is_weight: bool
     value: Tensor
-    slots: Slots
+    state: State  # what the optimizer remembers, each tensor like ``value``
 
     @property
     def name(self) -> str:
@@ -48,20 +48,22 @@ class Group:
 def group(
     named: Sequence[tuple[str, nn.Parameter]],
     weight_names: frozenset[str],
-    slots: Mapping[str, Slots],
+    states: Mapping[str, State],
     together: bool,
 ) -> list[Group]:
     """The parameters, which become views; all weights in one group and all others in one if ``together``."""
     keys: dict[object, list[tuple[str, nn.Parameter]]] = {}
     for name, p in named:
         keys.setdefault(name in weight_names if together else name, []).append((name, p))
-    return [_group(members, members[0][0] in weight_names, slots) for members in keys.values()]
+    return [_group(members, members[0][0] in weight_names, states) for members in keys.values()]
 
 
-def _group(members: Sequence[tuple[str, nn.Parameter]], is_weight: bool, slots: Mapping[str, Slots]) -> Group:
+def _group(
+    members: Sequence[tuple[str, nn.Parameter]], is_weight: bool, states: Mapping[str, State]
+) -> Group:
     names, parameters = [name for name, _ in members], [p for _, p in members]
     value = joined([p.data for p in parameters])
-    kept = tuple(joined(parts) for parts in zip(*(slots[name] for name in names), strict=True))
+    kept = tuple(joined(parts) for parts in zip(*(states[name] for name in names), strict=True))
     made = Group(names, parameters, is_weight, value, kept)
     values = made.split(made.value)
     for name, p in members:

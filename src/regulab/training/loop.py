@@ -108,7 +108,8 @@ class FleetTraining:
 
     def _train_epoch(self, epoch: int, active: Sequence[int]) -> list[EpochRecord]:
         start = time.perf_counter()
-        totals = self._trainer.train_epoch(epoch)
+        losses_so_far = [self._logs[position].val_losses for position in active]
+        totals = self._trainer.train_epoch(epoch, losses_so_far)
         losses, accuracies = totals.loss.tolist(), totals.accuracy.tolist()  # waits for a device to be done
         seconds = time.perf_counter() - start
         val_loss, predicted, _ = evaluate(self._trainer, self._validation, self._setup.preprocessing)
@@ -136,7 +137,7 @@ class FleetTraining:
                     train_accuracy=accuracies[row] if fine else None,
                     val_loss=validation if fine else None,
                     val_accuracy=val_accuracies[row] if fine else None,
-                    lr=totals.lr,
+                    lr=totals.lr[row],
                     fleet=self._plan.index,
                     fleet_size=len(active),
                     seconds=seconds,

@@ -6,13 +6,13 @@ both must be given alike: batches, draws, schedules and the techniques themselve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.config import SGD
 from regulab.models.attributes import Attributes
 from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
@@ -21,11 +21,10 @@ from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques.technique import Parameter
 from regulab.training.batches import Batches, as_loaded, order_digest
-from regulab.training.schedules import learning_rate
+from regulab.training.proximal import reference_proximal_step, remembered, remembered_later
 from regulab.training.setup import Run, Setup
+from regulab.training.step_counter import RunLosses
 from regulab.training.trainer import Arrays, EpochTotals, change_batch, input_plan
-
-SLOT_NAMES = {True: ("momentum_buffer",), False: ("exp_avg", "exp_avg_sq")}  # by whether the optimizer is SGD
 
 MEMORY = (
     "python..attributes"  # what `Attributes` keeps, among arrays of parameters and buffers: no name of theirs
@@ -54,18 +53,11 @@ class PlainTrainer:
         )
         self._draws.bind(self._module)
         self._attributes = Attributes(self._module)
-        self._optimizer = self._torch_optimizer()
+        optimizer = setup.study.train.optimizer
+        self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._averages: Arrays = {}
         if any(hooks.average for hooks in self._hooks.values()):
             self._averages = {p.name: p.value[0].detach().clone() for _, p in self._parameters()}
-
-    def _torch_optimizer(self) -> torch.optim.Optimizer:
-        config, parameters = self._setup.study.train.optimizer, [p for p, _ in self._parameters()]
-        if isinstance(config, SGD):
-            return torch.optim.SGD(
-                parameters, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=0
-            )
-        return torch.optim.Adam(parameters, lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=0)
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.
@@ -79,13 +71,13 @@ class PlainTrainer:
             if p.requires_grad and name not in idle
         ]
 
-    def train_epoch(self, epoch: int) -> EpochTotals:
+    def train_epoch(self, epoch: int, validation_losses: RunLosses = ()) -> EpochTotals:
         """What a person's module draws from Python's, numpy's or torch's generator is keyed too: by seed and epoch."""
         self._epoch = epoch
         with keyed_generators(self._streams, "torch", epoch=epoch, device=self._setup.machine.device):
-            return self._train_epoch(epoch)
+            return self._train_epoch(epoch, validation_losses[0] if validation_losses else ())
 
-    def _train_epoch(self, epoch: int) -> EpochTotals:
+    def _train_epoch(self, epoch: int, validation_losses: Sequence[float]) -> EpochTotals:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
@@ -94,7 +86,7 @@ class PlainTrainer:
         loss_sum = correct = 0.0
         lr = 0.0
         for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
-            lr = learning_rate(train, (epoch - 1) * steps + step, steps)
+            lr = train.learning_rate((epoch - 1) * steps + step, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
             x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
             logits = self._forward(x[:, 0])
@@ -107,7 +99,7 @@ class PlainTrainer:
                 break
             self._step(loss, lr)
         totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
-        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=lr, orders=[order_digest(orders[0])])
+        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=[order_digest(orders[0])])
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
@@ -138,30 +130,11 @@ class PlainTrainer:
             for parameter, p in moved:
                 for hook in hooks:
                     if hook.proximal is not None:
-                        self._proximal(parameter, p, hook.proximal, lr)
+                        operator = partial(_on_parameter, hook.proximal, p)
+                        optimizer = self._setup.study.train.optimizer
+                        reference_proximal_step(optimizer, self._optimizer, parameter, lr, operator)
                     if hook.average is not None:
                         self._averages[p.name] = hook.average(self._averages[p.name][None], p)[0]
-
-    def _proximal(self, parameter: torch.nn.Parameter, p: Parameter, operator, lr: float) -> None:
-        """The proximal operator with the step's own scale; what it removed goes into the optimizer's memory."""
-        config, state = self._setup.study.train.optimizer, self._optimizer.state[parameter]
-        if isinstance(config, SGD):
-            scale = torch.tensor(lr * (1 + config.momentum if config.nesterov else 1), dtype=parameter.dtype)
-        else:
-            beta1, beta2 = config.betas
-            t = float(state["step"])
-            deviation = (state["exp_avg_sq"] / (1 - beta2**t)).sqrt() + config.eps
-            scale = lr * (1 - beta1) / (1 - beta1**t) / deviation
-        scale = scale.to(parameter.device)
-        removed = operator(p, scale[None] if scale.ndim else scale)
-        if removed is None:
-            return
-        parameter.sub_(removed[0])
-        gradient = torch.where(scale == 0, 0.0, removed[0] / scale)
-        if not isinstance(config, SGD):
-            state["exp_avg"] += (1 - config.betas[0]) * gradient
-        elif config.momentum:
-            state["momentum_buffer"] += gradient
 
     def logits(self, x: Tensor) -> Tensor:
         """A module that draws in inference too draws the same for every batch that follows the same epoch."""
@@ -215,34 +188,41 @@ class PlainTrainer:
 
     def state(self) -> Arrays:
         state = {f"module.{name}": tensor[None] for name, tensor in self._tensors().items()}
-        names = SLOT_NAMES[isinstance(self._setup.study.train.optimizer, SGD)]
         for name, p in self._module.named_parameters():
-            remembered = self._optimizer.state.get(p, {})
-            state |= {f"{n}.{name}": remembered[n][None] for n in names if remembered.get(n) is not None}
-            if "step" in remembered:
-                state[f"step.{name}"] = remembered["step"][None]
+            kept = remembered(self._optimizer, p)
+            state |= {f"{held}.{name}": value[None] for held, value in kept.items()}
         state |= {name: tensor[None] for name, tensor in self._memory().items()}
         return {**state, **{f"average.{name}": a[None] for name, a in self._averages.items()}}
 
     def optional_state(self) -> Arrays:
         """What the optimizer remembers of a parameter from its first step on."""
-        names = SLOT_NAMES[isinstance(self._setup.study.train.optimizer, SGD)]
-        trained = {name: p.data[None] for name, p in self._module.named_parameters()}
-        slots = {f"{slot}.{name}": value for slot in names for name, value in trained.items()}
-        steps = {} if len(names) == 1 else {f"step.{name}": torch.zeros(1) for name in trained}
-        return {**slots, **steps}
+        optimizer = self._setup.study.train.optimizer
+        return {
+            f"{held}.{name}": value[None]
+            for name, p in self._module.named_parameters()
+            for held, value in remembered_later(optimizer, p).items()
+        }
 
     def load_state(self, state: Arrays) -> None:
-        device = self._setup.machine.device
+        device, optimizer = self._setup.machine.device, self._setup.study.train.optimizer
         self._remember(state)
         for name, tensor in self._tensors().items():
             tensor.copy_(state[f"module.{name}"][0])
         for name, p in self._module.named_parameters():
-            for slot in ("step", "momentum_buffer", "exp_avg", "exp_avg_sq"):
-                if f"{slot}.{name}" in state:
-                    value = state[f"{slot}.{name}"][0].clone()
-                    self._optimizer.state[p][slot] = value if slot == "step" else value.to(device)
+            for held in remembered_later(optimizer, p):
+                if f"{held}.{name}" in state:
+                    value = state[f"{held}.{name}"][0].clone()
+                    on_device = (
+                        held in optimizer.state_names
+                    )  # what else there is, such as a count, stays on the host
+                    self._optimizer.state[p][held] = value.to(device) if on_device else value
         self._averages = {name: state[f"average.{name}"][0].to(device) for name in self._averages}
 
     def select(self, positions: Sequence[int]) -> None:
         assert list(positions) == [0], "a plain run trains alone"
+
+
+def _on_parameter(
+    operator: Callable[[Parameter, Tensor], Tensor | None], p: Parameter, value: Tensor, step: Tensor
+) -> Tensor | None:
+    return operator(Parameter(p.name, value, p.is_weight), step)

@@ -1,28 +1,42 @@
-"""Where a training epoch stands: which step, at which rate, the how-manieth since training began."""
+"""Where a training epoch stands: which step, at which rate, the how-manieth since training began.
+
+The rate is one number for all runs, unless the schedule follows validation: then every run has its own, by its own
+losses.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from regulab.config import Train
-from regulab.training.schedules import learning_rate
+from regulab.optimizers.optimizer import Number
+
+RunLosses = Sequence[Sequence[float]]  # each run's validation losses, of all epochs so far
 
 
 class StepCounter(Protocol):
-    """``position`` counts an epoch's steps from 0, ``t`` those of all epochs from 1; ``lr`` is a step's rate."""
+    """``position`` counts an epoch's steps from 0, ``t`` those of all epochs from 1; ``lr`` is a step's rate.
+
+    ``lr`` is a number or a scalar, or ``(R,)`` in float64 where the schedule follows validation.
+    """
 
     @property
     def position(self) -> int | Tensor: ...
     @property
-    def lr(self) -> float | Tensor: ...
+    def lr(self) -> Number: ...
     @property
     def t(self) -> int | Tensor: ...
+    @property
+    def last_rates(self) -> Sequence[float]:
+        """Each run's rate in the last step of the epoch."""
+        ...
 
-    def begin(self, epoch: int) -> None:
-        """Goes to the start of an epoch, counted from 1."""
+    def begin(self, epoch: int, validation_losses: RunLosses = ()) -> None:
+        """Goes to the start of an epoch, counted from 1, of runs with these losses in the epochs before it."""
         ...
 
     def advance(self) -> None:
@@ -31,36 +45,45 @@ class StepCounter(Protocol):
 
 
 class HostStepCounter:
-    """A step counter of plain numbers."""
+    """A step counter of plain numbers; of rates that differ from run to run it makes a tensor."""
 
-    def __init__(self, train: Train, steps: int) -> None:
-        self._train, self._steps = train, steps
+    def __init__(self, train: Train, steps: int, runs: int) -> None:
+        self._train, self._steps, self._runs = train, steps, runs
         self.position = self._first = 0
 
     @property
-    def lr(self) -> float:
-        return learning_rate(self._train, self._first + self.position, self._steps)
+    def lr(self) -> Number:
+        rates = self._rates[self.position]
+        return (
+            torch.tensor(rates, dtype=torch.float64) if self._train.schedule.follows_validation else rates[0]
+        )
 
     @property
     def t(self) -> int:
         return self._first + self.position + 1
 
-    def begin(self, epoch: int) -> None:
+    @property
+    def last_rates(self) -> Sequence[float]:
+        return _of_each_run(self._rates[-1], self._runs)
+
+    def begin(self, epoch: int, validation_losses: RunLosses = ()) -> None:
         self.position, self._first = 0, (epoch - 1) * self._steps
+        self._rates = _rates(self._train, epoch, self._steps, self._runs, validation_losses)
 
     def advance(self) -> None:
         self.position += 1
 
 
 class DeviceStepCounter:
-    """A step counter of scalars on a device, always the same ones, so that a step captured once goes through all steps.
+    """A step counter of tensors on a device, always the same ones, so that a step captured once goes through all steps.
 
     Rates are float64: as scalars they then round as a Python number does.
     """
 
-    def __init__(self, train: Train, steps: int, device: torch.device) -> None:
-        self._train, self._steps = train, steps
-        self._rates = torch.zeros(steps, dtype=torch.float64, device=device)
+    def __init__(self, train: Train, steps: int, runs: int, device: torch.device) -> None:
+        self._train, self._steps, self._runs = train, steps, runs
+        shape = (steps, runs) if train.schedule.follows_validation else (steps,)
+        self._rates = torch.zeros(shape, dtype=torch.float64, device=device)
         self._first = torch.zeros((), dtype=torch.float64, device=device)
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
 
@@ -76,12 +99,42 @@ class DeviceStepCounter:
     def t(self) -> Tensor:
         return self._first + self._position[0] + 1
 
-    def begin(self, epoch: int) -> None:
-        first = (epoch - 1) * self._steps
-        rates = [learning_rate(self._train, first + step, self._steps) for step in range(self._steps)]
-        self._rates.copy_(torch.tensor(rates, dtype=torch.float64))
-        self._first.fill_(first)
+    @property
+    def last_rates(self) -> Sequence[float]:
+        return self._last_rates
+
+    def begin(self, epoch: int, validation_losses: RunLosses = ()) -> None:
+        rates = _rates(self._train, epoch, self._steps, self._runs, validation_losses)
+        self._last_rates = _of_each_run(rates[-1], self._runs)
+        self._rates.copy_(torch.tensor(rates, dtype=torch.float64).view(self._rates.shape))
+        self._first.fill_((epoch - 1) * self._steps)
         self._position.zero_()
 
     def advance(self) -> None:
         self._position += 1
+
+
+def _rates(
+    train: Train, epoch: int, steps: int, runs: int, validation_losses: RunLosses
+) -> list[list[float]]:
+    """The rates of an epoch's steps: of each run where the schedule follows validation, else one for all."""
+    if train.schedule.follows_validation:
+        assert [len(losses) for losses in validation_losses] == [epoch - 1] * runs, "each run's losses so far"
+    else:
+        validation_losses = [()]
+    first = (epoch - 1) * steps
+    return [
+        [train.learning_rate(first + step, steps, losses) for losses in validation_losses]
+        for step in range(steps)
+    ]
+
+
+def _of_each_run(rates: Sequence[float], runs: int) -> Sequence[float]:
+    return rates if len(rates) == runs else list(rates) * runs
+
+
+def rate_of_runs(lr: Number, parameter: Tensor) -> Number:
+    """The rate as it multiplies a parameter ``(R, *shape)``: a scalar as it is, ``(R,)`` as ``(R, 1, …)``."""
+    if not isinstance(lr, Tensor) or lr.ndim == 0:
+        return lr
+    return lr.to(parameter.device, parameter.dtype).view(-1, *[1] * (parameter.ndim - 1))

@@ -14,6 +14,7 @@ from regulab.data.augmentation import AugmentSettings
 from regulab.techniques.technique import Hooks
 from regulab.training.batches import InputPlan
 from regulab.training.setup import Run, Setup
+from regulab.training.step_counter import RunLosses
 
 Arrays = dict[str, Tensor]
 
@@ -24,7 +25,7 @@ class EpochTotals:
 
     loss: Tensor
     accuracy: Tensor  # percent
-    lr: float
+    lr: Sequence[float]  # each run's, in the last step
     orders: Sequence[str]  # for each run the hash of the order it saw
 
 
@@ -33,8 +34,11 @@ class Trainer(Protocol):
 
     runs: Sequence[Run]
 
-    def train_epoch(self, epoch: int) -> EpochTotals:
-        """Epoch ``epoch``, counted from 1. A run whose loss is not finite stays as it was before that step."""
+    def train_epoch(self, epoch: int, validation_losses: RunLosses = ()) -> EpochTotals:
+        """Epoch ``epoch``, counted from 1. A run whose loss is not finite stays as it was before that step.
+
+        ``validation_losses`` are each run's own, of all epochs before; a schedule that follows validation needs them.
+        """
         ...
 
     def logits(self, x: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from regulab.config import Adam
+from regulab.optimizers.adam import Adam
 from regulab.techniques import Technique, stack
 from regulab.techniques.technique import Parameter
-from regulab.training.optimizers import proximal_step, update_of
+from regulab.training.proximal import proximal_step
 
 Networks = dict[str, Tensor]  # w1 (R, n, H), b1 (R, 1, H), w2 (R, H, 1), b2 (R, 1, 1)
 
@@ -48,9 +48,9 @@ def train(
     ``x`` is ``(R, m, n)``, ``y`` ``(R, m)``, ``arms`` the techniques of each of the R networks. Adam with a rate that
     falls from ``lr`` to 0 along half a cosine; penalties act as in any study: L1 by its proximal step.
     """
-    update, hooks = update_of(Adam(lr=lr)), stack([tuple(arm) for arm in arms]).values()
+    optimizer, hooks = Adam(lr=lr), stack([tuple(arm) for arm in arms]).values()
     networks = dict(networks)
-    slots = {name: (torch.zeros_like(w),) * update.slots for name, w in networks.items()}
+    states = {name: (torch.zeros_like(w),) * len(optimizer.state_names) for name, w in networks.items()}
     for t in range(1, steps + 1):
         rate = lr / 2 * (1 + math.cos(math.pi * t / (steps + 1)))
         gradients = _gradients(networks, lambda now: (outputs(now, x) - y).square().mean(1).sum() / 2)
@@ -60,12 +60,12 @@ def train(
             for hook in hooks:
                 extra = hook.gradient(parameter) if hook.gradient else None
                 gradient = gradient if extra is None else gradient + extra
-            w, kept, sensitivity = update.step(w, gradient, slots[name], rate, t)
+            w, kept, sensitivity = optimizer.step(w, gradient, states[name], rate, t)
             for hook in hooks:
                 if hook.proximal:
                     operator = partial(_removed, hook.proximal, parameter)
-                    w, kept = proximal_step(update, w, kept, sensitivity, operator)
-            networks[name], slots[name] = w, kept
+                    w, kept = proximal_step(optimizer, w, kept, sensitivity, operator)
+            networks[name], states[name] = w, kept
     return networks
 
 
