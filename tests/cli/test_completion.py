@@ -43,7 +43,7 @@ def offered(line: str, folder: Path) -> list[str]:
     [
         (
             "regulab ",
-            ["run", "report", "compare", "show", "lesson", "export", "init", "schema", "doctor", "data"],
+            ["run", "report", "compare", "export", "show", "lesson", "init", "schema", "doctor", "data"],
         ),
         ("regulab sh", ["show"]),
         ("regulab data ", ["fetch", "verify"]),
