@@ -13,6 +13,7 @@ from typing import Any
 import regulab.study
 from regulab.config import build_study, parse_yaml
 from regulab.evaluation.testing import Tested
+from regulab.launchers import events
 from regulab.progress import Silent
 from regulab.training import planning
 from regulab.training.fleet import Fleet
@@ -31,7 +32,7 @@ class Told(Silent):
         tell("report")
 
 
-train, test = Fleet.train_epoch, regulab.study.test
+train, test = Fleet.train_epoch, events.test
 
 
 def train_and_tell(fleet: Fleet, epoch: int) -> EpochTotals:
@@ -46,7 +47,7 @@ def test_and_tell(*arguments: Any) -> list[Tested]:
 
 planning.PIXELS_PER_STEP = 1  # a fleet for every seed
 Fleet.train_epoch = train_and_tell  # type: ignore[method-assign]
-regulab.study.test = test_and_tell
+events.test = test_and_tell  # type: ignore[assignment]
 regulab.study.run(
     build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory, progress=Told()
 )

@@ -25,6 +25,7 @@ from regulab.reporting.figures import render, with_palette
 from regulab.reporting.theme import THEMES
 from regulab.run_directory.reading import read_json_as, read_text
 from regulab.training.environment import processor
+from regulab.training.machine import process_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,8 @@ class Told:
 def tell(lesson: Lesson, laboratory: Laboratory, out: Path) -> Told:
     """Runs a lesson's experiment and writes its figures and ``<name>.json`` into the folder ``out``."""
     start = time.perf_counter()
-    measured = lesson.measure(laboratory)
+    with process_settings():
+        measured = lesson.measure(laboratory)
     pictures = _draw(lesson, measured, out)
     told = Told(
         lesson=lesson,
