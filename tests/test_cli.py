@@ -18,7 +18,7 @@ from regulab.cli.arguments import assembled_study
 from regulab.config import Data, Study, builtin_studies
 from regulab.errors import UserError
 from regulab.run_directory.writing import RunDirectory
-from tests.samples import STUDY, epoch_record, finished_run, result
+from tests.samples import STUDY, epochs, finished_run, result
 
 REGULAB = Path(sys.executable).with_name("regulab")
 
@@ -252,8 +252,9 @@ class TestRecorded:
     def run_dir(self):
         with RunDirectory.open(Path("run"), STUDY, fresh=False) as opened:
             opened.write_environment({})
-            opened.append_history([epoch_record()])
-            opened.write_results([result(arm, seed) for arm in ("none", "l1") for seed in range(2)])
+            runs = [(arm, seed) for arm in ("none", "l1") for seed in range(2)]
+            opened.append_history([record for run in runs for record in epochs(*run)])
+            opened.write_results([result(*run) for run in runs])
         return "run"
 
     def test_compare_prints_json_that_is_only_json(self, run_dir):
@@ -325,7 +326,8 @@ class TestShow:
 
     def test_a_lesson_shows_claims_rules_and_equations(self):
         shown = invoke("show", "lessons", "batch-norm").stdout
-        assert "subtracted out" in shown
+        assert "a bias in front of it is subtracted out" in shown, "the takeaway"
+        assert "3 claims, and when they hold" in shown
         assert "holds if" in shown
         assert "1502.03167" in shown
         assert invoke("show", "lessons", "x").exit_code == 2

@@ -32,7 +32,9 @@ def test_a_lesson_prints_claims_numbers_and_answer_and_writes_page_figures_and_n
         assert claim["answer"] in printed
     for number in content["numbers"].values():
         assert number["text"] in printed
-    assert f"answer: {content['answer']}" in printed
+    assert f"answer: {content['tally']}" in printed
+    begins = [printed.index(part) for part in (content["takeaway"], "figure: ", "largest |mean|", "claim: ")]
+    assert begins == sorted(begins), "the sentence to remember, the figure, the numbers, the claims"
     for files in content["figures"]:
         for file in files.values():
             assert (tmp_path / "here" / file).stat().st_size > 1000

@@ -15,7 +15,7 @@ from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
 from regulab.training import planning
 from regulab.until_decided import check_limit, first_seeds
-from tests.samples import epoch_record, result
+from tests.samples import epochs, result
 
 
 class Told(Silent):
@@ -37,18 +37,18 @@ class Trainer:
     def __init__(self, effect, last=0):
         self.effect, self.last, self.runs = effect, last, 0
 
-    def __call__(self, store, setup, arms, splits, device, progress):
+    def __call__(self, store, setup, launcher, progress):
         store.write_environment({})
         results, trained = list(store.read_results()), 0
         done = {(r.arm, r.seed) for r in results}
-        for arm, seed in [(a, s) for s in store.study.seeds for a in arms if (a, s) not in done]:
+        for arm, seed in [(a, s) for s in store.study.seeds for a in setup.arms if (a, s) not in done]:
             self.runs += 1
             if self.runs == self.last:
                 raise KeyboardInterrupt
             effect = self.effect(arm, seed)
             measured = {"test_accuracy": 90 + effect} if effect is not None else {"status": DIVERGED}
             results.append(result(arm, seed, **{"test_accuracy": None, **measured}))
-            store.append_history([epoch_record(arm=arm, seed=seed)])
+            store.append_history(epochs(arm, seed))
             store.write_results(results)
             trained += 1
         return trained

@@ -51,11 +51,11 @@ def job_of(fleet: FleetPlan, setup: Setup, store: RunDirectory) -> Job:
 def write(event: Event, fleet: FleetPlan, store: RunDirectory) -> None:
     """The history first, then the checkpoint that knows its length: stopped in between, the history is cut to it."""
     match event:
-        case Begun(checkpoint=None):
-            store.truncate_history(event.history_length)
-        case Begun(checkpoint=first):
+        case Begun(checkpoint=Checkpoint() as first):
             store.forget_history(fleet.runs)
             store.save_checkpoint(fleet.index, first.arrays, first.state)
+        case Begun():
+            store.truncate_history(event.history_length)
         case EpochDone(checkpoint=checkpoint):
             store.append_history(event.records)
             store.save_checkpoint(fleet.index, checkpoint.arrays, checkpoint.state)

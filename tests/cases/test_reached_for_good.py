@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regulab.lessons.passages import reached_for_good
+from regulab.lessons.kit.reached_for_good import reached_for_good
 from regulab.reporting.measures import epochs_to
 from regulab.reporting.observations import observe
 from regulab.statistics import compare

@@ -21,7 +21,7 @@ from regulab.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from regulab.data import Dataset
-    from regulab.lessons.lesson import Lesson
+    from regulab.lessons.kit.lesson import Lesson
     from regulab.models.net import Net
     from regulab.models.norm import Norm
     from regulab.techniques.technique import Technique
@@ -188,15 +188,14 @@ def _study_summary(name: str, text: str) -> str:
 def _lessons() -> Entries:
     from regulab.lessons import lessons
 
-    return {name: (one.title, partial(_lesson, one)) for name, one in lessons().items()}
+    return {name: (lesson.summary, partial(_lesson, lesson)) for name, lesson in lessons().items()}
 
 
-def _lesson(one: Lesson) -> str:
-    claims = [f"- {claim.statement}\n  {claim.rule}" for claim in one.claims]
-    sources = f"Sources: {'; '.join(one.sources)}."
-    return "\n".join(
-        [one.title, "", "Claims, and when they hold:", *claims, "", one.text.strip(), "", sources]
-    )
+def _lesson(lesson: Lesson) -> str:
+    claims = [f"- {claim.statement}\n  {claim.rule}" for claim in lesson.claims]
+    sources = f"Sources: {'; '.join(lesson.sources)}."
+    head = [lesson.title, "", lesson.takeaway, "", f"{len(claims)} claims, and when they hold:"]
+    return "\n".join([*head, *claims, "", lesson.text.strip(), "", sources])
 
 
 CATALOGUES: dict[Kind, Callable[[], Entries]] = {
