@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regulab.progress import Progress
+from regulab.run_directory.versions import naming_the_writer
 from regulab.run_directory.writing import RunDirectory
 from regulab.training.conditions import refuse_other_conditions, settled
 from regulab.training.machine import Machine
@@ -28,7 +29,7 @@ def work(store: RunDirectory, setup: Setup, progress: Progress) -> Work:
     trains again, under the very conditions under which it did. Raises `UserError` where it cannot, and where a fleet
     that was begun cannot go on as it began.
     """
-    known = _known(store, setup)
+    known = known_fleets(store, setup.machine.precision)
     done = _done(store, known, setup.machine, progress)
     fleets = plan_fleets(setup, store.study.seeds, known)
     pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
@@ -39,17 +40,19 @@ def work(store: RunDirectory, setup: Setup, progress: Progress) -> Work:
     return Work([ready.get(fleet.index, fleet) for fleet in fleets], list(ready.values()))
 
 
-def _known(store: RunDirectory, setup: Setup) -> list[FleetPlan]:
-    """The fleets that were planned; one more for results whose plan is gone, so that they do not train again."""
+def known_fleets(store: RunDirectory, precision: str) -> list[FleetPlan]:
+    """The fleets that were planned; one more for results whose plan is gone, so that they do not train again.
+
+    ``precision`` stands in that one's plan, and says nothing: it never trains.
+    """
     where = str(store.path / "fleets.json")
-    known = [
-        FleetPlan.of_json(content, f"{where}: {number}") for number, content in enumerate(store.read_fleets())
-    ]
+    entries = store.read_fleets()
+    with naming_the_writer(store.path):
+        known = [FleetPlan.of_json(entry, f"{where}: {number}") for number, entry in enumerate(entries)]
     held = {run for fleet in known for run in fleet.runs}
     lost = [(row.arm, row.seed) for row in store.read_results() if (row.arm, row.seed) not in held]
     if lost:
-        machine = setup.machine
-        known.append(FleetPlan(len(known), tuple(lost), "fleet", "", machine.precision, 1))
+        known.append(FleetPlan(len(known), tuple(lost), "fleet", "", precision, 1))
     return known
 
 
