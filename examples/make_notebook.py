@@ -140,9 +140,10 @@ OBSERVATIONS_TEXT = """
     normalization, which undoes their scale; the last note says what a penalty does there.
 """
 OBSERVATIONS_CODE = """
+    from regulab.reporting.data import ReportData
     from regulab.reporting.observations import notes, observe
 
-    paragraphs = [f"**{{o.heading}}**\\n\\n{{' '.join(o.sentences)}}" for o in observe(records, comparison)]
+    paragraphs = [f"**{{o.heading}}**\\n\\n{{' '.join(o.sentences)}}" for o in observe(ReportData(records))]
     Markdown("\\n\\n".join(paragraphs + [f"- {{note}}" for note in notes(records, comparison)]))
 """
 NEXT_TEXT = """

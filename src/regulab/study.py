@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from regulab import identity, until_decided
@@ -10,7 +9,7 @@ from regulab.config import Study
 from regulab.config.paths import PATHS_FROM, start_of_paths
 from regulab.launchers import Launcher, launcher_of
 from regulab.launching import launch
-from regulab.progress import Progress, Silent
+from regulab.progress import Beginning, Outcome, Progress, Silent
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import Work, epochs_done, work
@@ -21,16 +20,6 @@ from regulab.training.machine import process_settings
 from regulab.training.notes import notes
 from regulab.training.planning import remarks, seeds_per_fleet
 from regulab.training.setup import Setup, set_up
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a study came to."""
-
-    directory: Path
-    report: Path
-    diverged: list[tuple[str, int]]
-    trained: int  # runs that this command trained or finished
 
 
 def run(
@@ -63,11 +52,14 @@ def run(
             try:
                 for _ in until_decided.rounds(store, max_seeds, batch, progress):
                     trained += train_missing(store, setup, launched_by, progress)
-            finally:
-                progress.finished()
-            write_report(read_records(directory), directory)
+                write_report(read_records(directory), directory)
+            except BaseException as error:
+                progress.finished(error)
+                raise
             diverged = [(one.arm, one.seed) for one in store.read_results() if one.status == DIVERGED]
-    return Outcome(directory, directory / "report.html", diverged, trained)
+            outcome = Outcome(directory, directory / "report.html", diverged, trained)
+            progress.finished(outcome)
+    return outcome
 
 
 def begun(setup: Setup, directory: Path, *, fresh: bool) -> RunDirectory:
@@ -112,6 +104,16 @@ def announce(store: RunDirectory, setup: Setup, todo: Work, progress: Progress) 
     epochs = setup.study.train.epochs
     total = sum(len(fleet.runs) for fleet in todo.fleets) * epochs
     left = sum(len(fleet.runs) * (epochs - epochs_done(store, fleet)) for fleet in todo.pending)
-    progress.started(total, total - left)
+    progress.started(
+        Beginning(
+            study=store.study.name,
+            directory=store.path,
+            arms=tuple(store.study.arms),
+            seeds=store.study.seeds,
+            epochs=epochs,
+            total=total,
+            done=total - left,
+        )
+    )
     for note in (*remarks(todo.pending), *notes(setup)):
         progress.message(note)

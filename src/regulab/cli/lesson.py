@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regulab.cli import completing
 from regulab.cli.exits import guarded
+from regulab.cli.options import Device
 from regulab.errors import UserError
 from regulab.process import signals
 
@@ -25,16 +27,27 @@ ALL = "all"
 
 @guarded
 def lesson(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="One of `regulab show lessons`, or all.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="One of `regulab show lessons`, or all.",
+            autocompletion=completing.lessons,
+        ),
+    ],
     image: Annotated[Path | None, typer.Option(help="Your own picture, for lessons about pictures.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="The dataset; default: MNIST where it is, else the digits.")
+        str | None,
+        typer.Option(
+            help="The dataset; default: MNIST where it is, else the digits.",
+            autocompletion=completing.datasets,
+        ),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where datasets are; default: REGULAB_DATA.")] = None,
     out: Annotated[Path, typer.Option(help="The folder for page, figures and numbers.")] = Path(
         "runs/lessons"
     ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1 …")] = "auto",
+    device: Device = "auto",
     again: Annotated[
         bool,
         typer.Option(
@@ -44,11 +57,11 @@ def lesson(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
 ) -> None:
     """Run a lesson, or all of them: what to remember, the figure, the measured numbers, how many claims hold."""
+    from regulab.cli.progress_display import progress_for
     from regulab.data import data_root as default_data_root
     from regulab.files import refusing
     from regulab.lessons import lessons
     from regulab.lessons.kit.laboratory import Laboratory
-    from regulab.terminal import progress_for
 
     chosen = _chosen(lessons(), name, image)
     with refusing(out), tempfile.TemporaryFile(dir=_made(out)):
@@ -60,7 +73,7 @@ def lesson(
             data=data,
             image=image,
             device=device,
-            progress=progress_for((), 1, quiet=quiet),
+            progress=progress_for(quiet=quiet),
         )
         results = _results(chosen, None if again else laboratory, out, quiet)
         _write_page(results, out, "index" if name == ALL else name, quiet)
@@ -70,10 +83,10 @@ def _results(
     chosen: Sequence[Lesson], laboratory: Laboratory | None, out: Path, quiet: bool
 ) -> list[LessonResult]:
     """What each lesson came to, printed as it comes: run in the laboratory; without one, judged again."""
+    from regulab.cli.terminal import output
     from regulab.lessons.kit.judging_again import judge_again
     from regulab.lessons.kit.run_lesson import run_lesson
     from regulab.lessons.kit.terminal import print_lesson
-    from regulab.terminal import output
 
     results = []
     for lesson in chosen:

@@ -61,7 +61,7 @@ def bytes_per_image(setup: Setup, run: Run) -> int:
 
     Raises `UserError` where the run's network cannot take images of this size.
     """
-    known, architecture = setup.initial_networks.outputs, setup.architecture(run.techniques)
+    known, architecture = setup.initial_networks.outputs, setup.architecture(run)
     if architecture not in known:
         known[architecture] = _outputs_per_image(setup, setup.module(run))
     return 2 * known[architecture] * setup.machine.activations.itemsize

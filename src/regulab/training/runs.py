@@ -74,9 +74,9 @@ class Setup:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
         return Streams(self.study.stream_key, seed, arm if self.study.pairing == "none" else "")
 
-    def architecture(self, techniques: Sequence[Technique]) -> Model:
-        """What tells the networks of some arms from those of others: runs of one architecture can train together."""
-        return model_of(self.study, techniques)
+    def architecture(self, run: Run) -> Model:
+        """What tells the networks of some runs from those of others: runs of one architecture can train together."""
+        return model_of(self.study, run.techniques)
 
     def module(self, run: Run) -> nn.Module:
         """A network of the run's own with its initial weights, to be trained or changed.
@@ -91,17 +91,17 @@ class Setup:
     def initial(self, run: Run) -> nn.Module:
         """The network of a run as it begins, on the CPU. It is shared: nobody trains, runs or changes it."""
         streams = self.streams(run.seed, run.arm)
-        key = (self.architecture(run.techniques), streams, self.machine.parameters)
+        key = (self.architecture(run), streams, self.machine.parameters)
         return self.initial_networks.get(key, lambda: self.built(run).to(self.machine.parameters))
 
     def built(self, run: Run) -> nn.Module:
         """What the constructor makes for a run, with parameters of the types that it chose."""
-        model, streams = self.architecture(run.techniques), self.streams(run.seed, run.arm)
+        model, streams = self.architecture(run), self.streams(run.seed, run.arm)
         return models.build(model, self.images.pixels.shape[-1], self.classes, streams, self.first_images(2))
 
     def refuse_other_process(self, run: Run) -> None:
         """Raises `UserError` where a person's network would start elsewhere in another process."""
-        model, streams = self.architecture(run.techniques), self.streams(run.seed, run.arm)
+        model, streams = self.architecture(run), self.streams(run.seed, run.arm)
         channels = self.images.pixels.shape[-1]
         models.refuse_other_process(model, channels, self.classes, streams, self.first_images(2))
 
@@ -124,8 +124,8 @@ class Setup:
     def architectures(self) -> list[tuple[str, ...]]:
         """The arms in groups of one architecture each, in the order of their first arms."""
         groups: dict[Model, list[str]] = {}
-        for arm, techniques in self.arms.items():
-            groups.setdefault(self.architecture(techniques), []).append(arm)
+        for arm in self.arms:
+            groups.setdefault(self.architecture(self.run(arm, 0)), []).append(arm)
         return [tuple(arms) for arms in groups.values()]
 
     def examples(self, seed: int = 0) -> list[Run]:
@@ -134,7 +134,7 @@ class Setup:
 
     def idle(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a run's network that take no part in its output: no penalty, norm or update."""
-        known, architecture = self.initial_networks.idle, self.architecture(run.techniques)
+        known, architecture = self.initial_networks.idle, self.architecture(run)
         if architecture not in known:
             module, x = self.module(Run(run.arm, 0, run.techniques)), self.first_images(CHECKED_IMAGES)
             with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):

@@ -10,7 +10,7 @@ from regulab.lessons.kit.laboratory import Laboratory
 from regulab.lessons.kit.lesson import Lesson, Measured
 from regulab.lessons.kit.occasions import Occasion, here_and_now, read_occasions, write_occasions
 from regulab.lessons.kit.result import FigureFile, LessonResult
-from regulab.reporting.figures import render, with_palette
+from regulab.reporting.rendering import render, with_palette
 from regulab.reporting.theme import THEMES
 from regulab.training.machine import process_settings
 

@@ -1,22 +1,16 @@
 """What a person sees: numbers, tables, and progress that does not flood a log."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from regulab.progress import Silent
+from regulab.cli.comparison_table import print_comparison
+from regulab.cli.progress_display import PLAIN_INTERVAL, LiveProgress, PlainProgress, progress_for
+from regulab.cli.terminal import duration, number_ranges, size
+from regulab.progress import Beginning, Silent
 from regulab.records import EpochRecord
-from regulab.terminal import (
-    PLAIN_INTERVAL,
-    LiveProgress,
-    PlainProgress,
-    duration,
-    number_ranges,
-    print_comparison,
-    progress_for,
-    size,
-)
 
 
 def record(arm="none", seed=0, epoch=1, accuracy: float | None = 90.0, fleet=0) -> EpochRecord:
@@ -33,6 +27,18 @@ def record(arm="none", seed=0, epoch=1, accuracy: float | None = 90.0, fleet=0) 
         fleet=fleet,
         fleet_size=4,
         seconds=0.5,
+    )
+
+
+def beginning(arms=("none",), epochs=1, total=1, done=0) -> Beginning:
+    return Beginning(
+        study="s",
+        directory=Path("runs/s"),
+        arms=tuple(arms),
+        seeds=(0,),
+        epochs=epochs,
+        total=total,
+        done=done,
     )
 
 
@@ -93,9 +99,9 @@ class Clock:
 def test_plain_progress_says_where_the_study_is_and_how_long_it_takes():
     lines: list[str] = []
     clock = Clock()
-    progress = PlainProgress(("none", "l1"), 10, lines.append, clock)
+    progress = PlainProgress(lines.append, clock)
     runs = [("none", 0), ("none", 1), ("l1", 0), ("l1", 1)]
-    progress.started(total=80, done=40)
+    progress.started(beginning(("none", "l1"), 10, total=80, done=40))
     clock.now += 15.0
     progress.epoch([record(arm, seed, accuracy=90.0 + seed) for arm, seed in runs])
     clock.now += 4.0
@@ -111,8 +117,8 @@ def test_plain_progress_says_where_the_study_is_and_how_long_it_takes():
 def test_a_long_first_epoch_tells_the_time_left():
     lines: list[str] = []
     clock = Clock()
-    progress = PlainProgress(("none",), 10, lines.append, clock)
-    progress.started(total=10, done=0)
+    progress = PlainProgress(lines.append, clock)
+    progress.started(beginning(("none",), 10, total=10))
     clock.now += 60.0
     progress.epoch([record()])
     assert lines[-1].endswith("10 % of the study, 9:00 left")
@@ -121,8 +127,8 @@ def test_a_long_first_epoch_tells_the_time_left():
 def test_plain_progress_writes_at_most_every_few_seconds_but_always_the_last_epoch():
     lines: list[str] = []
     clock = Clock()
-    progress = PlainProgress(("none",), 300, lines.append, clock)
-    progress.started(total=300, done=0)
+    progress = PlainProgress(lines.append, clock)
+    progress.started(beginning(("none",), 300, total=300))
     for epoch in range(1, 301):
         clock.now += 0.1
         progress.epoch([record(epoch=epoch)])
@@ -133,21 +139,21 @@ def test_plain_progress_writes_at_most_every_few_seconds_but_always_the_last_epo
 
 def test_plain_progress_shows_no_accuracy_of_a_diverged_arm():
     lines: list[str] = []
-    progress = PlainProgress(("none", "l1"), 1, lines.append, Clock())
-    progress.started(total=2, done=0)
+    progress = PlainProgress(lines.append, Clock())
+    progress.started(beginning(("none", "l1"), 1, total=2))
     progress.epoch([record("none"), record("l1", accuracy=None)])
     assert "validation accuracy: “none” 90.00 %; 100 %" in lines[-1]
 
 
 def test_live_progress_draws_every_arm_and_stops_twice_without_harm():
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=30)
-    progress = LiveProgress(("none", "[bold]l1[/bold]"), 2, console)
-    progress.started(total=8, done=0)
+    progress = LiveProgress(console)
+    progress.started(beginning(("none", "[bold]l1[/bold]"), 2, total=8))
     progress.epoch([record("none", 0, accuracy=97.5), record("[bold]l1[/bold]", 0, accuracy=None)])
     progress.message("resumed [at] epoch 1")
     progress.epoch([record("none", 3, 2, 98.25, fleet=1), record("[bold]l1[/bold]", 3, 2, 96.0, fleet=1)])
-    progress.finished()
-    progress.finished()
+    progress.finished(KeyboardInterrupt())
+    progress.finished(KeyboardInterrupt())
     text = console.file.getvalue()
     assert "resumed [at] epoch 1" in text
     last = text[text.rindex("validation accuracy") :]
@@ -157,8 +163,8 @@ def test_live_progress_draws_every_arm_and_stops_twice_without_harm():
 
 
 def test_progress_is_plain_off_a_terminal_and_silent_when_asked(capsys):
-    assert isinstance(progress_for(("none",), 1, quiet=True), Silent)
-    progress = progress_for(("none",), 1, quiet=False)
+    assert isinstance(progress_for(quiet=True), Silent)
+    progress = progress_for(quiet=False)
     assert isinstance(progress, PlainProgress)
     progress.message("hello")
     assert capsys.readouterr() == ("", "hello\n")
@@ -235,9 +241,9 @@ def test_under_the_sequential_rule_e_stands_against_its_threshold():
 
 def test_live_progress_goes_on_with_more_seeds():
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=30)
-    progress = LiveProgress(("none",), 1, console)
+    progress = LiveProgress(console)
     for total in (2, 4):
-        progress.started(total=total, done=total - 2)
+        progress.started(beginning(("none",), 1, total=total, done=total - 2))
         progress.epoch([record("none", total)])
-    progress.finished()
+    progress.finished(KeyboardInterrupt())
     assert "3/4" in console.file.getvalue()

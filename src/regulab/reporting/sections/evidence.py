@@ -1,15 +1,46 @@
-"""What pairing brought, and how much of the spread between seeds the test set alone explains: rows and words."""
+"""What pairing brought, and how much of the spread between seeds the test set alone explains."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 from regulab.records import StudyRecords
+from regulab.reporting.data import ReportData
 from regulab.reporting.naming import legend
-from regulab.reporting.tables import decimals, number, unit
+from regulab.reporting.section import Printed, Section
+from regulab.reporting.tables import Line, decimals, number, unit
 from regulab.statistics import Comparison
 from regulab.statistics.pairing import PairingGain
+
+PAGE = """\
+<h3>What pairing brought</h3>
+{% if pairing_lines %}
+{{ html.lines(pairing_columns, pairing_lines, pairing_words) }}
+{% else %}
+<p>{{ pairing_words }}</p>
+{% endif %}
+<h3>Where the spread between seeds comes from</h3>
+{% if noise_lines %}
+{{ html.lines(noise_columns, noise_lines, noise_words) }}
+{% else %}
+<p>It takes two runs of an arm and test accuracy as the metric to tell the noise of the test set from that of training.</p>
+{% endif %}
+"""
+README = """\
+{% if pairing_lines %}
+{{ markdown.lines(pairing_columns, pairing_lines) }}
+{% endif %}
+{{ pairing_words | md }}
+
+{% if noise_lines %}
+{{ markdown.lines(noise_columns, noise_lines) }}
+{{ noise_words | md }}
+
+{% endif %}
+"""
+
 
 PAIRING_COLUMNS = (
     "arm",
@@ -22,13 +53,23 @@ PAIRING_COLUMNS = (
 NOISE_COLUMNS = ("arm", "runs", "observed", "of the finite test set", "run to run")
 FEW = 10  # pairs; under them a correlation is a rough estimate
 
+NOISE_WORDS = (
+    "Standard deviations of the test accuracy over seeds, in points. A finite test set alone makes accuracies "
+    "differ from run to run, as if each image changed sides on its own; what is left is what training runs would "
+    "differ by on endlessly many images (Jordan 2023, arXiv 2304.01910). “Not seen”: the unbiased estimate of "
+    "that variance is below zero, so these runs differ no more than the test set alone would make them."
+)
 
-@dataclass(frozen=True)
-class Line:
-    """One arm in a table, ready to print."""
 
-    arm: str
-    cells: tuple[str, ...]
+def content(data: ReportData) -> Mapping[str, Any]:
+    return {
+        "pairing_columns": PAIRING_COLUMNS,
+        "pairing_lines": pairing_lines(data.records, data.comparison),
+        "pairing_words": pairing_words(data.comparison),
+        "noise_columns": NOISE_COLUMNS,
+        "noise_lines": noise_lines(data.records, data.comparison),
+        "noise_words": NOISE_WORDS,
+    }
 
 
 def pairing_lines(records: StudyRecords, comparison: Comparison) -> list[Line]:
@@ -82,13 +123,14 @@ def noise_lines(records: StudyRecords, comparison: Comparison) -> list[Line]:
     return lines
 
 
-NOISE_WORDS = (
-    "Standard deviations of the test accuracy over seeds, in points. A finite test set alone makes accuracies "
-    "differ from run to run, as if each image changed sides on its own; what is left is what training runs would "
-    "differ by on endlessly many images (Jordan 2023, arXiv 2304.01910). “Not seen”: the unbiased estimate of "
-    "that variance is below zero, so these runs differ no more than the test set alone would make them."
-)
-
-
 def _gains(comparison: Comparison) -> dict[str, PairingGain]:
     return {arm: one.gain for arm, one in comparison.arms.items() if one.gain is not None}
+
+
+SECTION = Section(
+    name="evidence",
+    title="Pairing and noise",
+    content=content,
+    page=Printed(order=90, template=PAGE),
+    readme=Printed(order=70, template=README),
+)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -366,13 +365,16 @@ class TestProgram:
     """The installed program, as a process of its own."""
 
     def test_help_is_quick_and_version_is_printed(self):
+        """In seconds of the processor, which a busy machine leaves as they are: 0.16 on a Xeon of 2 GHz."""
+        resource = pytest.importorskip("resource")
         took = []
         for _ in range(5):
-            started = time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             help_text = subprocess.run([REGULAB, "--help"], capture_output=True, text=True, check=True).stdout
-            took.append(time.perf_counter() - started)
-        assert min(took) < 0.5
-        assert all(command in help_text for command in ("run", "report", "compare", "show", "data"))
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert min(took) < 0.4
+        assert all(command in help_text for command in ("run", "report", "compare", "doctor"))
         assert subprocess.run([REGULAB, "--version"], capture_output=True, check=True).stdout.startswith(
             b"regulab "
         )
@@ -381,7 +383,7 @@ class TestProgram:
         finished_run(Path("run"))
         check = (
             "import sys, regulab.cli; from typer.testing import CliRunner; "
-            "heavy = {'torch', 'sklearn', 'matplotlib', 'scipy', 'numpy'}; "
+            "heavy = {'torch', 'sklearn', 'matplotlib', 'scipy', 'numpy', 'pydantic'}; "
             "CliRunner().invoke(regulab.cli.app, ['--help']); print(sorted(heavy & sys.modules.keys())); "
             "code = CliRunner().invoke(regulab.cli.app, ['compare', 'run']).exit_code; "
             "print(code, 'torch' in sys.modules)"

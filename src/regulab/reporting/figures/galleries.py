@@ -1,16 +1,21 @@
-"""The picture of an arm's mistakes: five by five images with actual and predicted class names."""
+"""A gallery an arm: five by five of its mistakes with actual and predicted class names."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from regulab.records import StudyRecords
-from regulab.reporting.figures import FAINT, INK, verbatim
-from regulab.reporting.mistakes import Mistake, Selection, caption, percent, title
+from regulab.files import file_name
+from regulab.reporting import figure as report
+from regulab.reporting.data import ReportData
+from regulab.reporting.mistakes import Mistake, Selection, caption, percent, title, words
 from regulab.reporting.naming import PictureNames
+from regulab.reporting.rendering import FAINT, INK, verbatim
 from regulab.wording import named, one_line, quoted
 
 COLUMNS = 5
@@ -21,12 +26,25 @@ NAME_LENGTH, LINE_LENGTH = 14, 18  # characters of a class name, and of a line b
 WRONG = "#A63A00"
 
 
-def draw(records: StudyRecords, selection: Selection) -> Figure:
+def drawings(data: ReportData) -> Iterable[report.Drawing]:
+    """One an arm; an arm without mistakes has a picture that says so."""
+    for arm in data.arms:
+        selection = data.selections[arm.name]
+        yield report.Drawing(
+            path=f"misclassified/{file_name(arm.name)}",
+            kinds=("png",),
+            title=arm.heading,
+            words=words(selection),
+            alternative=alternative(selection, data.class_names),
+            draw=partial(draw, selection, data.picture_names),
+        )
+
+
+def draw(selection: Selection, names: PictureNames) -> Figure:
     """One figure, 25 places at most; with nothing to show, the title says so."""
     rows = -(-len(selection.chosen) // COLUMNS)
     height = HEADER + CELL_HEIGHT * rows + 0.05
     figure = Figure(figsize=(WIDTH, height), facecolor="white")
-    names = PictureNames(records)
     legend = one_line(f"arm {names.of_legend(selection.arm)}", 64)
     verbatim(figure.text(0.5, 1 - 0.28 / height, legend, ha="center", va="center", fontsize=14, color=INK))
     figure.text(0.5, 1 - 0.58 / height, title(selection), ha="center", va="center", fontsize=12, color=INK)
@@ -81,3 +99,6 @@ def _capital(text: str) -> str:
 def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """``(H, W, 1)`` or ``(H, W, 3)`` as ``(H, W, 3)``: grey values stay what they are, unstretched."""
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+FIGURE = report.Figure(name="galleries", section="misclassified", order=10, drawings=drawings, placed=True)
