@@ -27,12 +27,10 @@ from typing import Any
 
 from scipy import stats
 
-from regulab import techniques
 from regulab.config import Study, build_study
 from regulab.data import data_root, load
 from regulab.data.splits import Splits
 from regulab.files import json_bytes, write_whole
-from regulab.preparation import prepare
 from regulab.records import COMPLETED, Predictions, Result, StudyRecords
 from regulab.statistics import compare
 from regulab.statistics.verdicts import ALPHA
@@ -40,7 +38,8 @@ from regulab.training.batches import ImageTensors
 from regulab.training.environment import describe
 from regulab.training.evaluate import accuracy, evaluate
 from regulab.training.fleet import Fleet
-from regulab.training.setup import Run, Setup
+from regulab.training.machine import process_settings
+from regulab.training.setup import Setup, set_up
 
 IMAGES, SEEDS, STUDIES_PER_FLEET = 300, 7, 4
 STUDY: dict[str, Any] = {
@@ -63,8 +62,7 @@ class Measured:
 
 def train(setup: Setup, test: ImageTensors, seeds: Sequence[int]) -> dict[tuple[str, int], Measured]:
     """Every arm and seed, all trained as one fleet."""
-    arms = techniques.arms_of(setup.study)
-    runs = [Run(arm, seed, arms[arm]) for seed in seeds for arm in arms]
+    runs = setup.runs(seeds)
     fleet = Fleet(setup, runs)
     for epoch in range(1, setup.study.train.epochs + 1):
         fleet.train_epoch(epoch)
@@ -171,7 +169,7 @@ def run(count: int, path: Path) -> dict[str, Any]:
     full = load(study.data, study.protocol, data_root())
     few = full.train.take(range(IMAGES))
     splits = Splits(**{**vars(full), "train": few})
-    setup = prepare(study, splits, "auto")
+    setup = set_up(study, splits)
     test = ImageTensors.of(full.open_test(), setup.machine.device)
     content = begun(path, study, describe(setup.machine, splits))
     while (done := len(content["studies"])) < count:
@@ -193,7 +191,9 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/aa-studies"), help="without a suffix")
     arguments = parser.parse_args()
-    print(page(run(arguments.studies, arguments.out)))
+    with process_settings():
+        content = run(arguments.studies, arguments.out)
+    print(page(content))
 
 
 if __name__ == "__main__":

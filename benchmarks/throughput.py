@@ -145,7 +145,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
     from regulab.config import build_study
     from regulab.data import data_root, load
     from regulab.training.environment import describe
-    from regulab.training.machine import choose_machine
+    from regulab.training.machine import choose_machine, exact_arithmetic, process_settings
 
     contender = CONTENDERS[name]
     arms = {"none": {}, "l1": {"l1": 1e-4}, "l2": {"l2": 1e-4}, "l1+l2": {"l1": 1e-4, "l2": 1e-4}}
@@ -154,13 +154,16 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
         "arms": {arm: arms[arm] for arm in contender.arms},
         "seeds": contender.seeds,
     }
-    machine = choose_machine(device, contender.precision)  # before all: it settles what fp32 means on a GPU
+    machine = choose_machine(device, contender.precision)
     study = build_study(content)
     splits = load(study.data, study.protocol, data_root(None))
-    if contender.engine in OURS:
-        seconds = _time_crew(study, splits, contender, steps, device)
-    else:
-        seconds = _time_peer(contender.engine, splits.train, steps, l1, device)
+    with exact_arithmetic():  # fp32 means the same for all, on a GPU too
+        if contender.engine in OURS:
+            with process_settings():
+                seconds = _time_crew(study, splits, contender, steps, device)
+        else:
+            seconds = _time_peer(contender.engine, splits.train, steps, l1, device)
+        matrix_gflops = matrix_peak(machine.precision, device)
     peak_mib, worker_mib = _mib(resource.RUSAGE_SELF), _mib(resource.RUSAGE_CHILDREN)
     device_mib = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else 0.0
     return Measurement(
@@ -170,7 +173,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
         images=2 * steps * BATCH_SIZE,
         seconds=seconds,
         gflops=arithmetic(28, 28) / 1e9,
-        matrix_gflops=matrix_peak(machine.precision, device),
+        matrix_gflops=matrix_gflops,
         peak_mib=peak_mib,
         worker_mib=worker_mib if contender.engine in (NOTEBOOK, "lightning") else 0,
         device_mib=device_mib,
@@ -179,24 +182,20 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
 
 
 def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, device: str) -> float:
-    from regulab import techniques
-    from regulab.preparation import prepare
     from regulab.training.batches import ImageTensors
-    from regulab.training.loop import make_trainer
-    from regulab.training.planning import plan_fleets, runs_of
-    from regulab.training.setup import Run
+    from regulab.training.loop import Job, make_trainer
+    from regulab.training.planning import plan_fleets
+    from regulab.training.setup import set_up
 
-    setup, count = prepare(study, splits, device), steps * BATCH_SIZE
+    setup, count = set_up(study, splits, device), steps * BATCH_SIZE
     train = ImageTensors(setup.images.pixels[:count], setup.images.labels[:count])
     machine = replace(setup.machine, kernels=setup.machine.kernels and contender.kernels)
-    arms = techniques.arms_of(study)
-    runs = [Run(arm, seed, values) for seed in study.seeds for arm, values in arms.items()]
-    aboard = replace(setup, images=train, machine=machine)
+    short = replace(setup, images=train, machine=machine)
     if contender.engine == "planned":
-        plans = plan_fleets(aboard, arms, study.seeds, [])
-        crews = [make_trainer(plan.engine, aboard, runs_of(plan, arms)) for plan in plans]
+        jobs = [Job(plan, short) for plan in plan_fleets(short, study.seeds)]
+        crews = [make_trainer(job.plan.engine, short, job.runs) for job in jobs]
     else:
-        crews = [make_trainer(contender.engine, aboard, runs)]
+        crews = [make_trainer(contender.engine, short, short.runs())]
     _train(crews, 1)
     start = time.perf_counter()
     _train(crews, 2)

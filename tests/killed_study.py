@@ -13,6 +13,7 @@ from typing import Any
 import regulab.study
 from regulab.config import build_study, parse_yaml
 from regulab.evaluation.testing import Tested
+from regulab.launchers import events
 from regulab.training import planning
 from regulab.training.fleet import Fleet
 from regulab.training.trainer import EpochTotals
@@ -25,7 +26,7 @@ def tell(stage: str, **more: object) -> None:
         file.write(json.dumps({"stage": stage, "time": time.time(), **more}) + "\n")
 
 
-train, test, write_report = Fleet.train_epoch, regulab.study.test, regulab.study.write_report
+train, test, write_report = Fleet.train_epoch, events.test, regulab.study.write_report
 
 
 def train_and_tell(fleet: Fleet, epoch: int) -> EpochTotals:
@@ -45,6 +46,6 @@ def write_report_and_tell(*arguments: Any) -> None:
 
 planning.PIXELS_PER_STEP = 1  # a fleet for every seed
 Fleet.train_epoch = train_and_tell  # type: ignore[method-assign]
-regulab.study.test = test_and_tell
+events.test = test_and_tell  # type: ignore[assignment]
 regulab.study.write_report = write_report_and_tell
 regulab.study.run(build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory)

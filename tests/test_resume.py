@@ -27,7 +27,7 @@ from regulab.data.sealing import sealed
 from regulab.errors import UserError
 from regulab.progress import Beginning, Outcome, Silent
 from regulab.run_directory.writing import RunDirectory
-from regulab.training import planning
+from regulab.training import planning, setup
 
 EPOCHS = 4
 ARMS: dict[str, dict[str, Any]] = {
@@ -73,7 +73,7 @@ def make_study(**changes: Any) -> Study:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few images, a fleet for every seed, and no report."""
-    monkeypatch.setattr(regulab.study, "load", load_few)
+    monkeypatch.setattr(setup, "load", load_few)
     monkeypatch.setattr(planning, "PIXELS_PER_STEP", 1)
     monkeypatch.setattr(regulab.study, "write_report", lambda records, directory: None)
 
@@ -159,7 +159,7 @@ def epochs_once(directory: Path) -> bool:
 
 
 def test_the_same_study_twice_gives_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(regulab.study, "load", load_few)
+    monkeypatch.setattr(setup, "load", load_few)
     study = make_study(**VARIANTS["best_val, adam"])
 
     for name in ("one", "two"):
@@ -342,7 +342,7 @@ def test_more_seeds_extend_a_study_as_if_asked_for_at_once(tmp_path, small):
 
 
 def test_a_study_extended_after_its_report_ends_with_the_same_counts_of_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(regulab.study, "load", load_few)
+    monkeypatch.setattr(setup, "load", load_few)
     monkeypatch.setattr(planning, "PIXELS_PER_STEP", 1)
     study = {"arms": {"none": {}, "l1": {"l1": 1e-3}}}
     run(make_study(seeds=[0, 1, 2], **study), tmp_path / "at once")

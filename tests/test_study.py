@@ -17,6 +17,7 @@ from regulab.records import COMPLETED, DIVERGED
 from regulab.run_directory.reading import read_json
 from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
+from regulab.training import setup
 
 NOWHERE = Path("no data here")
 ARMS = {
@@ -177,7 +178,7 @@ def test_course_protocol_validates_on_the_test_split(tmp_path):
 
 def test_the_test_split_is_opened_only_after_training(tmp_path, monkeypatch):
     events = []
-    load = main_path.load
+    load = setup.load
 
     def watched(*arguments):
         splits = load(*arguments)
@@ -200,7 +201,7 @@ def test_the_test_split_is_opened_only_after_training(tmp_path, monkeypatch):
 
         def finished(self, outcome): ...
 
-    monkeypatch.setattr(main_path, "load", watched)
+    monkeypatch.setattr(setup, "load", watched)
     study = small(arms={"none": {}}, seeds=[0], train={"epochs": 2})
     main_path.run(study, tmp_path, data_root=NOWHERE, progress=Listener())
     assert events[:3] == ["epoch", "epoch", "test"]

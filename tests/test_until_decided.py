@@ -37,11 +37,11 @@ class Trainer:
     def __init__(self, effect, last=0):
         self.effect, self.last, self.runs = effect, last, 0
 
-    def __call__(self, store, setup, arms, splits, device, progress):
+    def __call__(self, store, setup, launcher, progress):
         store.write_environment({})
         results, trained = list(store.read_results()), 0
         done = {(r.arm, r.seed) for r in results}
-        for arm, seed in [(a, s) for s in store.study.seeds for a in arms if (a, s) not in done]:
+        for arm, seed in [(a, s) for s in store.study.seeds for a in setup.arms if (a, s) not in done]:
             self.runs += 1
             if self.runs == self.last:
                 raise KeyboardInterrupt

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regulab.progress import Progress
+from regulab.run_directory.versions import naming_the_writer
 from regulab.run_directory.writing import RunDirectory
-from regulab.techniques import Technique
 from regulab.training.conditions import refuse_other_conditions, settled
 from regulab.training.machine import Machine
-from regulab.training.planning import FleetPlan, plan_fleets
+from regulab.training.planning import FleetPlan, machine_of, plan_fleets
 from regulab.training.setup import Setup
-
-MachineOf = Callable[[FleetPlan], Machine]
 
 
 @dataclass(frozen=True)
@@ -24,53 +22,49 @@ class Work:
     pending: Sequence[FleetPlan]
 
 
-def work(
-    store: RunDirectory,
-    setup: Setup,
-    arms: Mapping[str, tuple[Technique, ...]],
-    machine_of: MachineOf,
-    progress: Progress,
-) -> Work:
+def work(store: RunDirectory, setup: Setup, progress: Progress) -> Work:
     """The fleets as they were planned, and new ones for runs that none holds.
 
     A run is done with its row, and if it completed with its predictions and weights. Where those are missing its fleet
     trains again, under the very conditions under which it did. Raises `UserError` where it cannot, and where a fleet
     that was begun cannot go on as it began.
     """
-    known = _known(store, setup)
-    done = _done(store, known, machine_of, progress)
-    fleets = plan_fleets(setup, arms, store.study.seeds, known)
+    known = known_fleets(store, setup.machine.precision)
+    done = _done(store, known, setup.machine, progress)
+    fleets = plan_fleets(setup, store.study.seeds, known)
     pending = [fleet for fleet in fleets if not done.issuperset(fleet.runs)]
     for fleet in fleets:
         if fleet not in pending:
             store.delete_checkpoint(fleet.index)  # stopped between its results and this
-    ready = {fleet.index: _ready(store, fleet, machine_of, progress) for fleet in pending}
+    ready = {fleet.index: _ready(store, fleet, setup.machine, progress) for fleet in pending}
     return Work([ready.get(fleet.index, fleet) for fleet in fleets], list(ready.values()))
 
 
-def _known(store: RunDirectory, setup: Setup) -> list[FleetPlan]:
-    """The fleets that were planned; one more for results whose plan is gone, so that they do not train again."""
+def known_fleets(store: RunDirectory, precision: str) -> list[FleetPlan]:
+    """The fleets that were planned; one more for results whose plan is gone, so that they do not train again.
+
+    ``precision`` stands in that one's plan, and says nothing: it never trains.
+    """
     where = str(store.path / "fleets.json")
-    known = [
-        FleetPlan.of_json(content, f"{where}: {number}") for number, content in enumerate(store.read_fleets())
-    ]
+    entries = store.read_fleets()
+    with naming_the_writer(store.path):
+        known = [FleetPlan.of_json(entry, f"{where}: {number}") for number, entry in enumerate(entries)]
     held = {run for fleet in known for run in fleet.runs}
     lost = [(row.arm, row.seed) for row in store.read_results() if (row.arm, row.seed) not in held]
     if lost:
-        machine = setup.machine
-        known.append(FleetPlan(len(known), tuple(lost), "fleet", "", machine.precision, 1))
+        known.append(FleetPlan(len(known), tuple(lost), "fleet", "", precision, 1))
     return known
 
 
 def _done(
-    store: RunDirectory, known: Sequence[FleetPlan], machine_of: MachineOf, progress: Progress
+    store: RunDirectory, known: Sequence[FleetPlan], machine: Machine, progress: Progress
 ) -> set[tuple[str, int]]:
     results = store.read_results()
     missing = store.missing_files(results)
     again = [fleet for fleet in known if not missing.keys().isdisjoint(fleet.runs)]
     for fleet in again:
         first = next(missing[run] for run in fleet.runs if run in missing)
-        refuse_other_conditions(fleet, machine_of(fleet), first)
+        refuse_other_conditions(fleet, machine_of(fleet, machine), first)
         progress.message(f"fleet {fleet.index} trains again: {first} is missing")
     gone = {run for fleet in again for run in fleet.runs}
     if gone:
@@ -78,13 +72,20 @@ def _done(
     return {(result.arm, result.seed) for result in results} - gone
 
 
-def _ready(store: RunDirectory, fleet: FleetPlan, machine_of: MachineOf, progress: Progress) -> FleetPlan:
+def _ready(store: RunDirectory, fleet: FleetPlan, machine: Machine, progress: Progress) -> FleetPlan:
     saved = store.load_checkpoint(fleet.index)
     begun = saved is not None and saved[1].get("epoch") != 0
     place = store.checkpoint_file(fleet.index)
-    fleet, message = settled(fleet, machine_of(fleet), begun=begun, checkpoint=place)
+    fleet, message = settled(fleet, machine_of(fleet, machine), begun=begun, checkpoint=place)
     if message:
         progress.message(message)
     if saved is not None and not begun:
         store.delete_checkpoint(fleet.index)  # of before the first epoch: it knows another plan
     return fleet
+
+
+def epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:
+    """How many epochs of a fleet are trained, by its checkpoint."""
+    saved = store.load_checkpoint(fleet.index)
+    epoch = 0 if saved is None else saved[1].get("epoch")
+    return epoch if isinstance(epoch, int) else 0  # `read_state` refuses it later

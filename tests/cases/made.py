@@ -23,9 +23,13 @@ class MadeSetup(Setup):
 
     make: Callable[[], nn.Module] = nn.Identity
 
-    def module(self, run: Run) -> nn.Module:
+    def built(self, run: Run) -> nn.Module:
         with keyed_generators(self.streams(run.seed, run.arm), "construction"):
-            return adopt(self.make()).to(self.machine.parameters)
+            return adopt(self.make())
+
+    def module(self, run: Run) -> nn.Module:
+        """Made anew, as a person's network is."""
+        return self.built(run).to(self.machine.parameters)
 
 
 def made(

@@ -8,16 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from regulab import techniques
 from regulab.config import Data, Protocol, Study, build_study
 from regulab.data import load
 from regulab.data.splits import Splits
-from regulab.preparation import findings, prepare, refuse_changes
+from regulab.identity import findings, refuse_changes
+from regulab.launchers import launcher_of
 from regulab.progress import Progress, Silent
 from regulab.run_directory.writing import RunDirectory
 from regulab.study import train_missing
+from regulab.training.machine import process_settings
 from regulab.training.notes import notes
-from regulab.training.setup import Setup
+from regulab.training.setup import Setup, set_up
 
 DATA = {"name": "digits", "train_images": 60}
 BASE = """
@@ -68,7 +69,8 @@ def study_of(name: str, arms: dict[str, Any] | None = None, **more: Any) -> Stud
 
 def prepared(study: Study) -> Setup:
     """The study up to where training would begin."""
-    return prepare(study, _splits(), "cpu")
+    with process_settings():
+        return set_up(study, _splits(), "cpu")
 
 
 @cache
@@ -83,14 +85,14 @@ def notes_of(study: Study) -> str:
 
 def trained(study: Study, directory: Path, progress: Progress | None = None) -> dict[str, str]:
     """Trains and tests what is missing; a hash of each file of predictions and weights, and the rows without times."""
-    splits = _splits()
-    setup = prepare(study, splits, "cpu")
-    found = findings(study, splits, setup)
-    arms = techniques.arms_of(study)
-    refuse_changes(directory, study, found, splits)
-    with RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=False) as store:
-        train_missing(store, setup, arms, splits, "cpu", progress or Silent())
-        rows = [astuple(replace(result, seconds=0.0)) for result in store.read_results()]
+    with process_settings():
+        setup = set_up(study, _splits(), "cpu")
+        found = findings(setup)
+        refuse_changes(directory, setup, found)
+        resolved = study.model_copy(update={"resolved": found})
+        with RunDirectory.open(directory, resolved, fresh=False) as store:
+            train_missing(store, setup, launcher_of("local"), progress or Silent())
+            rows = [astuple(replace(result, seconds=0.0)) for result in store.read_results()]
     kinds = ("*.npz", "*.safetensors")
     files = sorted(file for kind in kinds for file in directory.rglob(kind) if file.name.startswith("seed-"))
     hashes = {

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 import regulab.study
 from regulab.errors import UserError
 from regulab.run_directory.checkpoints import checkpoint_bytes, read_checkpoint
-from regulab.training import planning
+from regulab.training import planning, setup
 from tests.test_resume import Interrupt, load_few, make_study, run, same, trace
 
 ARRAYS = {"trainer/weight": np.arange(60, dtype=np.float32).reshape(6, 10), "trainer/count": np.array([3, 4])}
@@ -70,7 +70,7 @@ def stopped(request, tmp_path_factory):
 
 
 def few(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(regulab.study, "load", load_few)
+    patch.setattr(setup, "load", load_few)
     patch.setattr(planning, "PIXELS_PER_STEP", 1)
     patch.setattr(regulab.study, "write_report", lambda records, directory: None)
 

@@ -14,7 +14,7 @@ import regulab.study
 from regulab.errors import UserError
 from regulab.progress import Silent
 from regulab.run_directory.reading import read_records
-from regulab.training import conditions, planning
+from regulab.training import conditions, planning, setup
 from regulab.training.conditions import condition_remarks, settled, with_earlier
 from regulab.training.machine import choose_machine
 from regulab.training.planning import FleetPlan
@@ -30,7 +30,7 @@ def small(monkeypatch):
 
 
 def few(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(regulab.study, "load", load_few)
+    patch.setattr(setup, "load", load_few)
     patch.setattr(planning, "PIXELS_PER_STEP", 1)
     patch.setattr(regulab.study, "write_report", lambda records, directory: None)
 
@@ -53,7 +53,7 @@ def without_compiler(patch: pytest.MonkeyPatch) -> None:
     def plain(device: str, precision: str, kernels: bool = True, on_device: bool | None = None) -> Any:
         return replace(choose_machine(device, precision, kernels, on_device), kernels=False)
 
-    patch.setattr(regulab.study, "choose_machine", plain)
+    patch.setattr(planning, "choose_machine", plain)
 
 
 def stopped(directory: Path, epochs: int = 2) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import torch
 from regulab import techniques
 from regulab.config import Study, build_study
 from regulab.data import load
-from regulab.data.preprocessing import fit
 from regulab.training.batches import ImageTensors
 from regulab.training.kernels.build import library
 from regulab.training.machine import Machine
@@ -33,10 +33,8 @@ def study_of(arms: Mapping[str, Any], **more: Any) -> Study:
 
 def setup_of(study: Study, images: int = 150, machine: Machine = FLOAT32) -> Setup:
     splits = load(study.data, study.protocol, Path("nowhere"))
-    train = splits.train.take(range(images))
-    return Setup(
-        study, ImageTensors.of(train, machine.device), fit(train, "dataset"), len(splits.class_names), machine
-    )
+    few = replace(splits, train=splits.train.take(range(images)))
+    return Setup.of(study, few, machine, techniques.arms_of(study))
 
 
 def validation_of(study: Study) -> ImageTensors:

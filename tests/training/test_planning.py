@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from regulab import techniques
 from regulab.training import machine as machines
 from regulab.training.checks import bytes_per_image
 from regulab.training.machine import choose_machine, training_threads
@@ -18,7 +17,7 @@ ARMS = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2}}
 def planned(memory: int, seeds: int = 2):
     study = study_of(ARMS, seeds=seeds)
     setup = setup_of(study, machine=replace(FLOAT32, memory=memory))
-    return plan_fleets(setup, techniques.arms_of(study), study.seeds, [])
+    return plan_fleets(setup, study.seeds)
 
 
 def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
@@ -34,7 +33,7 @@ def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
 def test_a_plan_keeps_whose_draws_it_began_with():
     study = study_of(ARMS)
     setup = setup_of(study, machine=replace(FLOAT32, on_device=True))
-    (fleet,) = plan_fleets(setup, techniques.arms_of(study), study.seeds, [])
+    (fleet,) = plan_fleets(setup, study.seeds)
     assert FleetPlan.of_json(fleet.to_json()) == fleet
     assert choose_machine("cpu", fleet.precision, fleet.kernels, fleet.on_device).on_device
     assert not choose_machine("cpu", "auto").on_device
@@ -64,7 +63,7 @@ def test_threads_asked_for_in_the_environment_are_seen_too(monkeypatch):
     monkeypatch.setattr(machines, "cores", lambda: 2)
     for wanted, noted in (("64", True), ("1", False), ("4,2", False), ("", False)):
         monkeypatch.setenv("OMP_NUM_THREADS", wanted)
-        with machines.threads(1):
+        with machines.process_settings(threads=1):
             assert (
                 any(f"{wanted} threads asked" in note for note in choose_machine("cpu", "fp32").notes)
                 == noted

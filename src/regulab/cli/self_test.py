@@ -107,29 +107,26 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
 @cache
 def _setup(device: str) -> Setup:
     from regulab.config import build_study
-    from regulab.data import data_root, load
-    from regulab.preparation import prepare
+    from regulab.data import data_root
+    from regulab.training.setup import set_up
 
-    study = build_study(STUDY)
-    return prepare(study, load(study.data, study.protocol, data_root()), device)
+    return set_up(build_study(STUDY), data_root(), device)
 
 
 def _trained(way: Way) -> Result:
     """One epoch of all runs: as one fleet, or each by itself."""
     import torch
 
-    from regulab.techniques import arms_of
     from regulab.training.loop import make_trainer
-    from regulab.training.machine import choose_machine
-    from regulab.training.setup import Run
+    from regulab.training.machine import choose_machine, process_settings
 
     machine = choose_machine(way.device, way.precision, way.kernels)
-    setup = replace(_setup(way.device), machine=machine)
-    arms = arms_of(setup.study)
-    runs = [Run(arm, seed, arms[arm]) for seed in setup.study.seeds for arm in arms]
-    together = [runs] if way.engine == "fleet" else [[run] for run in runs]
-    crews = [make_trainer(way.engine, setup, part) for part in together]
-    losses = torch.cat([trainer.train_epoch(1).loss for trainer in crews])
-    stacks = [trainer.weights() for trainer in crews]
+    with process_settings():
+        setup = replace(_setup(way.device), machine=machine)
+        runs = setup.runs()
+        together = [runs] if way.engine == "fleet" else [[run] for run in runs]
+        trainers = [make_trainer(way.engine, setup, part) for part in together]
+        losses = torch.cat([trainer.train_epoch(1).loss for trainer in trainers])
+    stacks = [trainer.weights() for trainer in trainers]
     weights = {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
     return Result(losses.cpu(), {name: value.cpu() for name, value in weights.items()}, machine.kernels)

@@ -68,7 +68,7 @@ def _test_crew(
         weights = trained.weights[position]
         assert weights is not None
         run = trained.runs[position]
-        initial = setup.module(run)
+        initial = setup.initial(run)
         result = replace(
             untested(trained, position, setup),
             test_loss=float(test_loss[row]),
@@ -114,7 +114,7 @@ def untested(trained: Trained, position: int, setup: Setup) -> Result:
         weight_norm_l2=None,
         zero_fraction=None,
         near_zero_fraction=None,
-        parameters=sum(p.numel() for p in setup.module(trained.runs[position]).parameters()),
+        parameters=sum(p.numel() for p in setup.initial(trained.runs[position]).parameters()),
         seconds=log.seconds,
         initial_weights_hash=log.initial_weights_hash,
         data_order_hash=_hash(log.orders),

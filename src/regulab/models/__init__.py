@@ -37,7 +37,7 @@ __all__ = [
     "build",
     "file_hashes",
     "fingerprint",
-    "is_own",
+    "is_user_model",
     "refresh",
     "refuse_other_process",
     "weights_hash",

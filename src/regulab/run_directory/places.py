@@ -36,8 +36,8 @@ def unreadable(path: Path, error: OSError | ValueError) -> UserError:
     return UserError(f"cannot read: {reason}", expected=cure, where=str(path))
 
 
-def read_file(path: Path, most: int) -> bytes | None:
-    """The bytes of a regular file of ``most`` bytes at most; None where there is none.
+def read_file(path: Path, most: int, first: int | None = None) -> bytes | None:
+    """The bytes of a regular file of ``most`` bytes at most, or the ``first`` of them; None where there is none.
 
     Raises `UserError` for a link, a pipe, a folder, a larger file, and where reading is not permitted.
     """
@@ -56,7 +56,9 @@ def read_file(path: Path, most: int) -> bytes | None:
         if found.st_size > most:
             raise UserError("too large", got=found.st_size, expected=f"at most {most} bytes", where=str(path))
         try:
-            return file.read(found.st_size)  # what is appended meanwhile is not waited for
+            return file.read(
+                found.st_size if first is None else first
+            )  # what is appended meanwhile is not waited for
         except OSError as error:
             raise unreadable(path, error) from error
 

@@ -47,6 +47,7 @@ from regulab.run_directory.text import (
     refuse_controls,
     wrong_value,
 )
+from regulab.run_directory.versions import FORMAT_KEY, naming_the_writer, refuse_newer_format
 
 __all__ = [
     "CHECKPOINTS",
@@ -121,6 +122,11 @@ def read_records(path: Path) -> StudyRecords:
     study = read_study(path)
     if study.resolved is None:
         raise UserError("nothing was recorded here yet; run the study first", where=str(path))
+    with naming_the_writer(path):
+        return _read_records(path, study)
+
+
+def _read_records(path: Path, study: Study) -> StudyRecords:
     results = readable_results(path, study)
     found = {(r.arm, r.seed): read_predictions(path, r.arm, r.seed) for r in results}
     records = StudyRecords(
@@ -141,6 +147,12 @@ def read_study(path: Path) -> Study:
     where = path / STUDY
     if status_of(where) is None and status_of(path / EMPTYING) is not None:
         raise UserError("being emptied by --fresh, which was stopped; run its study again", where=str(path))
+    refuse_newer_format(path)
+    with naming_the_writer(path):
+        return _read_study(where)
+
+
+def _read_study(where: Path) -> Study:
     text = read_text(where)
     _check_study_text(text, where)
     try:
@@ -190,6 +202,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     recorded, summed = content.pop(SELF, None), status_of(path / CHECKSUMS) is not None
     if (recorded is not None or summed) and recorded != environment_checksum(content):
         warn_of([f"{where}: {CHANGED}"])
+    content.pop(FORMAT_KEY, None)
     printable: dict[str, Any] = all_printable(content)
     return printable
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from regulab.cells import unguarded
+from regulab.cells import guarded, unguarded
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.records import COMPLETED, RESULT_COLUMNS, EpochRecord, Look, Name, Number, Result
@@ -182,6 +182,26 @@ def _result(row: dict[str, Any], where: str, asked: Asked) -> Result | UserError
     elif result.status != COMPLETED and result.test_accuracy is not None:
         problem = f"{result.status}, and tested"
     return result if problem is None else UserError(problem, where=where)
+
+
+def results_text(results: Iterable[Result], study: Study) -> str:
+    """``results.csv``: arms in the study's order, within an arm seeds ascending.
+
+    Floats are written by ``repr``, so that they read back exactly; None is an empty cell.
+    """
+    order = list(study.arms)
+    rows = sorted(results, key=lambda result: (order.index(result.arm), result.seed))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(RESULT_COLUMNS)
+    writer.writerows([_cell(getattr(row, column)) for column in RESULT_COLUMNS] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return guarded(value)
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
 
 def read_orders(path: Path) -> Orders:

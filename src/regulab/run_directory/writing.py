@@ -6,24 +6,19 @@ valid length the checkpoints know. Reading needs neither the lock nor torch.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import save as save_safetensors
 
-from regulab.cells import guarded
 from regulab.config import Study
 from regulab.errors import UserError
-from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, Lock, file_name, json_bytes, npz_bytes, refusing
-from regulab.records import COMPLETED, RESULT_COLUMNS, EpochRecord, Look, Mistakes, Predictions, Result
+from regulab.files import Lock, file_name, json_bytes, npz_bytes, refusing
+from regulab.records import COMPLETED, EpochRecord, Look, Mistakes, Predictions, Result
+from regulab.run_directory import history
 from regulab.run_directory.arrays import Array, has_whole_weights
 from regulab.run_directory.checkpoints import checkpoint_bytes, dense, read_checkpoint
 from regulab.run_directory.checksums import SELF, Checksums, checksums_json, read_checksums
@@ -32,25 +27,22 @@ from regulab.run_directory.names import (
     EMPTYING,
     ENVIRONMENT,
     FLEETS,
-    HISTORY,
     LOOKS,
-    MARK,
     MISTAKES,
     ORDERS,
     RESULTS,
     STUDY,
     checkpoint_path,
-    is_own,
     predictions_path,
     weights_path,
 )
+from regulab.run_directory.opening import merged, refuse_foreign
 from regulab.run_directory.places import (
     begin_emptying,
     check_folder,
     empty,
     end_emptying,
     entries,
-    own_places,
     read_file,
     refuse_links,
     remove_temporaries,
@@ -66,17 +58,15 @@ from regulab.run_directory.reading import (
     study_text,
 )
 from regulab.run_directory.rows import (
-    FLEETS_ADAPTER,
-    LOOKS_ADAPTER,
     Orders,
-    epoch_record,
     read_fleets,
     read_looks,
     read_orders,
     read_results,
-    run_of,
+    results_text,
 )
 from regulab.run_directory.text import MOST_BYTES
+from regulab.run_directory.versions import FORMAT, FORMAT_KEY, naming_the_writer
 
 __all__ = ["RunDirectory", "file_name", "read_records"]
 
@@ -111,7 +101,7 @@ class RunDirectory:
                 emptying = status_of(path / EMPTYING) is not None
                 if emptying:
                     empty(path)
-                directory = cls(path, _merge(path, study), lock)
+                directory = cls(path, merged(path, study), lock)
                 directory.write_study(directory.study)
                 if emptying:
                     end_emptying(path)
@@ -164,7 +154,7 @@ class RunDirectory:
         self.study = study
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
-        content = dict(environment)
+        content = {**environment, FORMAT_KEY: FORMAT}
         self.write(ENVIRONMENT, json_bytes({**content, SELF: environment_checksum(content)}))
 
     def read_environment(self) -> dict[str, Any] | None:
@@ -177,7 +167,8 @@ class RunDirectory:
 
     def read_fleets(self) -> list[dict[str, Any]]:
         """What `write_fleets` wrote; nothing before the first time."""
-        return read_fleets(self.path, self.study)
+        with naming_the_writer(self.path):
+            return read_fleets(self.path, self.study)
 
     def write_looks(self, looks: Sequence[Look]) -> None:
         """``looks.json``, all looks; empty, it says that seeds are added until decided, and nobody has looked yet."""
@@ -199,79 +190,31 @@ class RunDirectory:
         return read_orders(self.path)
 
     def append_history(self, records: Sequence[EpochRecord]) -> int:
-        """Appends one line a record in a single write, on the disk on return; the file's length in bytes."""
-        lines = b"".join(json.dumps(asdict(record), allow_nan=False).encode() + b"\n" for record in records)
-        with refusing(self.path / HISTORY), self._open_history() as file:
-            view = memoryview(lines)
-            while view:
-                view = view[file.write(view) :]
-            os.fsync(file.fileno())
-            return file.tell()
-
-    def _open_history(self) -> io.FileIO:
-        """For appending; a copy of its own where the file has a second name, which must not change."""
-        path = self.path / HISTORY
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW, 0o644)
-        if os.fstat(descriptor).st_nlink > 1:
-            os.close(descriptor)
-            self.write(HISTORY, self._history())
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | NO_FOLLOW)
-        file = io.FileIO(descriptor, "ab")
-        file.seek(0, os.SEEK_END)
-        return file
-
-    def _history(self) -> bytes:
-        return read_file(self.path / HISTORY, MOST_BYTES[".jsonl"]) or b""
+        """Appends one line a record, on the disk on return; the file's length in bytes."""
+        return history.append(self.path, records)
 
     def history_length(self) -> int:
         """Bytes in ``history.jsonl``; 0 where it is absent."""
-        found = status_of(self.path / HISTORY)
-        return 0 if found is None else found.st_size
+        return history.length(self.path)
 
     def truncate_history(self, length: int) -> None:
         """Drops what was appended after a checkpoint that knows ``length`` valid bytes."""
-        if self.history_length() < length:
-            raise UserError(
-                "shorter than its checkpoint knows; give --fresh to start over",
-                got=f"{self.history_length()} bytes",
-                expected=f"at least {length}",
-                where=str(self.path / HISTORY),
-            )
-        with refusing(self.path / HISTORY), self._open_history() as file:
-            file.truncate(length)
-            os.fsync(file.fileno())
+        history.truncate(self.path, length)
 
     def forget_history(self, runs: Iterable[tuple[str, int]]) -> None:
         """Drops every line of these runs: their checkpoint is gone, and they start over."""
-        lines, gone = self._history().splitlines(keepends=True), set(runs)
-        kept = [line for line in lines if line.endswith(b"\n") and run_of(line) not in gone]
-        if len(kept) < len(lines):
-            self.write(HISTORY, b"".join(kept))
+        history.forget(self.path, runs)
 
     def history_of(self, runs: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[EpochRecord]]:
         """The epochs of some runs, in the order in which they were trained."""
-        found: dict[tuple[str, int], list[EpochRecord]] = {run: [] for run in runs}
-        begins = tuple(f'{{"arm": {json.dumps(arm)}, "seed": {seed},'.encode() for arm, seed in found)
-        for line in self._history().splitlines():
-            record = (
-                epoch_record(line) if line.startswith(begins) else None
-            )  # as `append_history` writes them
-            if isinstance(record, EpochRecord):
-                found[record.arm, record.seed].append(record)
-        return found
+        return history.epochs_of(self.path, runs)
 
     def write_results(self, results: Iterable[Result]) -> None:
         """``results.csv``, all rows: arms in the study's order, within an arm seeds ascending.
 
         Floats are written by ``repr``, so that they read back exactly; None is an empty cell.
         """
-        order = list(self.study.arms)
-        rows = sorted(results, key=lambda result: (order.index(result.arm), result.seed))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(RESULT_COLUMNS)
-        writer.writerows([_cell(getattr(row, column)) for column in RESULT_COLUMNS] for row in rows)
-        self.write(RESULTS, text.getvalue().encode())
+        self.write(RESULTS, results_text(results, self.study).encode())
 
     def read_results(self) -> tuple[Result, ...]:
         return read_results(self.path, self.study)
@@ -335,96 +278,3 @@ class RunDirectory:
 
     def _write(self, place: Path, content: bytes) -> None:
         self.write(place.relative_to(self.path).as_posix(), content)
-
-
-def refuse_foreign(path: Path) -> None:
-    """Raises `UserError` for a folder that is neither empty nor a run directory: its files are somebody's own."""
-    names = {entry.name for entry in entries(path) if not TEMPORARY.fullmatch(entry.name)} - {LOCK}
-    if names and not _is_run_directory(path):
-        raise UserError(
-            "not empty and not a run directory", expected="an empty, new or run directory", where=str(path)
-        )
-
-
-def _is_run_directory(path: Path) -> bool:
-    """A copy of a ``study.yaml`` of regulab's makes no run directory of a project: its README would be replaced.
-
-    There is a record beside it, or no file at all that has a name of regulab's.
-    """
-    study, emptying = (read_file(path / name, MOST_BYTES[".yaml"]) for name in (STUDY, EMPTYING))
-    mark = MARK.encode()
-    if emptying is not None and emptying.startswith(mark):
-        return True
-    if study is None:
-        return False
-    return (study.startswith(mark) and not any(_others(path))) or _has_record(path)
-
-
-def _others(path: Path) -> Iterator[Path]:
-    """Files with a name of regulab's that tell whether a study was run here."""
-    for place in own_places(path):
-        own = is_own(place.relative_to(path).as_posix()) and not TEMPORARY.fullmatch(place.name)
-        if own and place.name not in (STUDY, EMPTYING, LOCK):
-            yield place
-
-
-def _has_record(path: Path) -> bool:
-    """Whether there is a file that only a study leaves, or several with such names: one may be damaged."""
-    found = {
-        name: read_file(path / name, MOST_BYTES[Path(name).suffix])
-        for name in (FLEETS, HISTORY, RESULTS, ENVIRONMENT)
-    }
-    if sum(content is not None for content in found.values()) > 1:
-        return True
-    history, fleets = found[HISTORY] or b"", found[FLEETS]
-    header = (found[RESULTS] or b"").partition(b"\n")[0].decode(errors="replace")
-    if header == ",".join(RESULT_COLUMNS) or run_of(history.partition(b"\n")[0]) is not None:
-        return True
-    # Seeds that are added until decided begin with ``looks.json``.
-    looks = read_file(path / LOOKS, MOST_BYTES[Path(LOOKS).suffix])
-    return (
-        _is_of(FLEETS_ADAPTER, fleets)
-        or _is_of(LOOKS_ADAPTER, looks)
-        or f'"{SELF}": "'.encode() in (found[ENVIRONMENT] or b"")
-    )
-
-
-def _is_of(kind: TypeAdapter[Any], content: bytes | None) -> bool:
-    try:
-        kind.validate_json(content or b"")
-    except ValidationError:
-        return False
-    return True
-
-
-def _merge(path: Path, study: Study) -> Study:
-    """The recorded study with the seeds of both; raises `UserError` that lists what differs."""
-    if status_of(path / STUDY) is None:
-        return study
-    recorded = read_study(path)
-    if recorded.identity() != study.identity():
-        here, asked = (_flat(s.identity_content()) for s in (recorded, study))
-        keys = [key for key in {**here, **asked} if here.get(key, "absent") != asked.get(key, "absent")]
-        differences = ", ".join(
-            f"{key} ({here.get(key, 'absent')} here, {asked.get(key, 'absent')} asked for)" for key in keys
-        )
-        raise UserError(
-            f"belongs to another study: {differences}; choose another --out, or --fresh to start over",
-            where=str(path),
-        )
-    seeds = recorded.seeds + tuple(seed for seed in study.seeds if seed not in recorded.seeds)
-    return recorded.model_copy(update={"seeds": seeds, "resolved": recorded.resolved or study.resolved})
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {}
-        flat.update(inner or {f"{prefix}{key}": value})
-    return flat
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, str):
-        return guarded(value)
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)

@@ -60,10 +60,13 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
     return study.model.model_copy(update={"norm": norm.kind, "norm_position": position})
 
 
-def legends(study: Study) -> dict[str, str]:
-    """For each arm a text that names its own techniques with their strengths, and what the baseline still contains."""
+def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:
+    """For each arm a text that names its own techniques with their strengths, and what the baseline still contains.
+
+    ``arms``: those of the study, where they are parsed already.
+    """
     texts = {}
-    for arm, techniques in arms_of(study).items():
+    for arm, techniques in (arms or arms_of(study)).items():
         own = [t.legend() for t in techniques if t.name in study.arms[arm]]
         selected = study.train.schedule.follows_validation or EarlyStopping.name in study.arms[arm]
         common = [t.legend() for t in techniques if t.name not in study.arms[arm] and t != Dropout(rate=0)]

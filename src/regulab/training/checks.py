@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,14 +11,13 @@ from torch import nn
 from regulab import models
 from regulab.errors import UserError
 from regulab.models.layers.dropout import Rated, holders
-from regulab.techniques import Technique
 from regulab.techniques.dropout import Dropout as DropoutTechnique
-from regulab.training.setup import Run, Setup
+from regulab.training.runs import Run, Setup
 from regulab.training.user_model_checks import check_user_model, fails, scores
 from regulab.training.watching import Drop, bound
 
 
-def check_model(setup: Setup, arms: Mapping[str, tuple[Technique, ...]]) -> list[str]:
+def check_model(setup: Setup) -> list[str]:
     """What a person should know of the network of every architecture; nothing, for regulab's own.
 
     Raises `UserError` where a network cannot take the images, cannot be trained or cannot be repeated, or where an arm
@@ -26,25 +25,22 @@ def check_model(setup: Setup, arms: Mapping[str, tuple[Technique, ...]]) -> list
     """
     notes: list[str] = []
     for group in setup.architectures:
-        run = Run(group[0], setup.study.seeds[0], arms[group[0]])
+        run = setup.run(group[0], setup.study.seeds[0])
         drops: Sequence[Drop] = ()
         if models.is_user_model(setup.study.model.name):
             watched, told = check_user_model(setup, run)
             drops = watched.drops
             notes += [note for note in told if note not in notes]
-        module = setup.module(run)
-        bytes_per_image(setup, module)
+        bytes_per_image(setup, run)
         for arm in group:
-            _check_dropout(setup, module, arm, arms[arm], drops)
+            _check_dropout(setup, setup.initial(run), arm, drops)
     return notes
 
 
-def _check_dropout(
-    setup: Setup, module: nn.Module, arm: str, techniques: Sequence[Technique], drops: Sequence[Drop]
-) -> None:
+def _check_dropout(setup: Setup, module: nn.Module, arm: str, drops: Sequence[Drop]) -> None:
     """``drops``: dropout that is no layer of ours; it does what an arm wants only if it has the arm's rate already."""
     where = f"model {setup.study.model.name}"
-    rate = next((t.rate for t in techniques if isinstance(t, DropoutTechnique)), None)
+    rate = next((t.rate for t in setup.arms[arm] if isinstance(t, DropoutTechnique)), None)
     if rate is None:
         return
     missed = [str(drop) for drop in drops if drop.rate != rate]
@@ -60,11 +56,19 @@ def _check_dropout(
         raise UserError(f"arm {arm} has dropout, and the model no dropout layer", where=where)
 
 
-def bytes_per_image(setup: Setup, module: nn.Module) -> int:
+def bytes_per_image(setup: Setup, run: Run) -> int:
     """Memory of one image's activations in one run's training step: the outputs of all layers, and their gradients.
 
-    Raises `UserError` where the network cannot take images of this size. Leaves ``module`` in inference mode.
+    Raises `UserError` where the run's network cannot take images of this size.
     """
+    known, architecture = setup.initial_networks.outputs, setup.architecture(run)
+    if architecture not in known:
+        known[architecture] = _outputs_per_image(setup, setup.module(run))
+    return 2 * known[architecture] * setup.machine.activations.itemsize
+
+
+def _outputs_per_image(setup: Setup, module: nn.Module) -> int:
+    """How many numbers the layers of a network give for one image."""
     outputs, name = [0], setup.study.model.name
 
     def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
@@ -72,13 +76,10 @@ def bytes_per_image(setup: Setup, module: nn.Module) -> int:
             outputs[0] += output.numel()
 
     leaves = [layer for layer in module.modules() if not any(True for _ in layer.children())]
-    hooks = [layer.register_forward_hook(count) for layer in leaves]
+    for layer in leaves:
+        layer.register_forward_hook(count)
     x = setup.first_images(1)[:1].to(next(module.parameters()).device)
-    try:
-        with fails(name, "the model cannot take these images", x), torch.no_grad(), bound(module):
-            y = module.eval()(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with fails(name, "the model cannot take these images", x), torch.no_grad(), bound(module):
+        y = module.eval()(x)
     scores(y, 1, setup.classes, name)
-    return 2 * outputs[0] * setup.machine.activations.itemsize
+    return outputs[0]

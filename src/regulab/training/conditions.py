@@ -20,7 +20,8 @@ import torch
 import regulab
 from regulab.errors import UserError
 from regulab.training.environment import processor
-from regulab.training.kernels.build import SOURCE, compiler, has_tiles
+from regulab.training.kernels.build import SOURCE, has_tiles
+from regulab.training.kernels.compiling import compiler
 from regulab.training.machine import Machine
 from regulab.training.planning import FleetPlan
 

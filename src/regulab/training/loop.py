@@ -1,44 +1,73 @@
-"""Training a fleet from its first epoch, or from its checkpoint, to its last.
+"""Training a fleet from its first epoch, or from its checkpoint, to its last, as a stream of events.
 
-After every epoch: validate, append to the history, let runs that stopped or diverged leave, save a
-checkpoint. Whatever stops the process, the next one goes on from the last checkpoint, and repeats at most
-one epoch.
+Nothing here touches a file: whoever takes the events writes them down (`regulab.launching`). After every epoch there
+is all that the next process needs to go on from there, so that what stops this one costs at most one epoch.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from regulab.config import Study
 from regulab.errors import UserError
 from regulab.models import weights_hash
-from regulab.progress import Beginning, Progress
 from regulab.records import DIVERGED, EpochRecord
 from regulab.run_directory.checkpoints import CURE
 from regulab.run_directory.text import cut
-from regulab.run_directory.writing import RunDirectory
 from regulab.techniques import stack as stack_techniques
 from regulab.training.batches import ImageTensors
 from regulab.training.evaluate import accuracy, evaluate
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
-from regulab.training.planning import FleetPlan, remarks
-from regulab.training.saved import RunLog, check_kept, check_trainer, read_state, state_json
+from regulab.training.planning import FleetPlan
+from regulab.training.saved import Checkpoint, RunLog, check_kept, check_trainer, read_state, state_json
 from regulab.training.setup import Run, Setup
 from regulab.training.trainer import Arrays, Trainer
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fleet to train. ``setup`` is on the machine of the plan; ``where`` names the checkpoint in messages."""
+
+    plan: FleetPlan
+    setup: Setup
+    saved: Checkpoint | None = None
+    where: Path = Path("no checkpoint")
+
+    @property
+    def runs(self) -> list[Run]:
+        return [self.setup.run(arm, seed) for arm, seed in self.plan.runs]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A fleet can train. It starts over with ``checkpoint``, or goes on after so many bytes of the history."""
+
+    fleet: int
+    checkpoint: Checkpoint | None = None
+    history_length: int = 0
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """A fleet trained an epoch: a record for each run that did, and the state to go on from."""
+
+    fleet: int
+    records: Sequence[EpochRecord]
+    checkpoint: Checkpoint
 
 
 @dataclass(frozen=True)
 class Trained:
     """A fleet after training: each run's log and the weights that are tested, None for a run that diverged."""
 
+    fleet: int
     runs: Sequence[Run]
     logs: Sequence[RunLog]
     weights: Sequence[Arrays | None]
@@ -48,79 +77,85 @@ def make_trainer(engine: str, setup: Setup, runs: Sequence[Run]) -> Trainer:
     return Fleet(setup, runs) if engine == "fleet" else PlainTrainer(setup, runs)
 
 
-class FleetTraining:
-    """The training of one fleet. ``_kept`` holds weights by a run's position: its best so far, or its final ones."""
+def train_fleet(job: Job) -> Iterator[Begun | EpochDone | Trained]:
+    """Trains a fleet: `Begun`, an `EpochDone` for every epoch that is left, `Trained`.
 
-    def __init__(
-        self,
-        plan: FleetPlan,
-        setup: Setup,
-        runs: Sequence[Run],
-        validation: ImageTensors,
-        store: RunDirectory,
-    ) -> None:
-        self._plan, self._setup, self._runs = plan, setup, list(runs)
-        self._validation, self._store = validation, store
-        self._trainer = make_trainer(plan.engine, setup, runs)
-        common = setup.common_parameters
-        hashes = [weights_hash(module, common) for module in setup.modules(runs)]
-        self._logs = [RunLog(run.arm, run.seed, initial) for run, initial in zip(runs, hashes, strict=True)]
-        self._rules = stopping_rules(runs)
-        self._kept: dict[int, Arrays] = {}
-        self._epoch = 0
-        self._resume()
+    Raises `UserError` before `Begun` where the checkpoint is not one that this fleet can have left.
+    """
+    index, training = job.plan.index, _begin(job)
+    if job.saved is None:
+        yield Begun(index, training.checkpoint())
+    else:
+        yield Begun(index, history_length=training.resume(job.saved, job.where))
+    for epoch in range(training.epoch + 1, job.setup.study.train.epochs + 1):
+        if not training.active:
+            break
+        records = training.train_epoch(epoch)
+        training.leave()
+        yield EpochDone(index, records, training.checkpoint())
+    yield training.trained()
 
-    def _resume(self) -> None:
-        saved = self._store.load_checkpoint(self._plan.index)
-        if saved is None:
-            self._store.forget_history((run.arm, run.seed) for run in self._runs)
-            self._save(self._store.history_length())
-            return
-        arrays, content = saved
-        where, epochs = self._store.checkpoint_file(self._plan.index), self._setup.study.train.epochs
-        state = read_state(content, self._plan, self._logs, epochs, where)
-        trainer, kept = _parted({name: torch.from_numpy(array) for name, array in arrays.items()}, where)
-        check_kept(kept, self._trainer.weights(), len(self._runs), where)
-        self._epoch, self._logs, self._kept = state.epoch, state.logs, kept
-        if self._active():
-            self._trainer.select(self._active())
-            check_trainer(trainer, self._trainer, where)
-            self._trainer.load_state(trainer)
-        self._store.truncate_history(state.history_length)
 
-    def _active(self) -> list[int]:
-        return [position for position, log in enumerate(self._logs) if log.active]
+def _begin(job: Job) -> _Training:
+    setup, runs = job.setup, job.runs
+    common = setup.common_parameters
+    return _Training(
+        job.plan,
+        setup,
+        runs,
+        ImageTensors.of(setup.splits.validation, setup.machine.device),
+        make_trainer(job.plan.engine, setup, runs),
+        [RunLog(run.arm, run.seed, weights_hash(setup.initial(run), common)) for run in runs],
+        stopping_rules(runs),
+    )
 
-    def train(self, progress: Progress) -> Trained:
-        """All remaining epochs."""
-        for epoch in range(self._epoch + 1, self._setup.study.train.epochs + 1):
-            active = self._active()
-            if not active:
-                break
-            records = self._train_epoch(epoch, active)
-            length = self._store.append_history(records)
-            self._leave(active, epoch)
-            self._epoch = epoch
-            self._save(length)
-            progress.epoch(records)
-        self._keep_final(self._active(), self._trainer.weights())
-        return Trained(self._runs, self._logs, [self._kept.get(p) for p in range(len(self._runs))])
 
-    def _train_epoch(self, epoch: int, active: Sequence[int]) -> list[EpochRecord]:
-        start = time.perf_counter()
-        losses_so_far = [self._logs[position].val_losses for position in active]
-        totals = self._trainer.train_epoch(epoch, losses_so_far)
+@dataclass
+class _Training:
+    """A fleet in training. ``kept`` holds weights by a run's position: its best so far, or its final ones."""
+
+    plan: FleetPlan
+    setup: Setup
+    runs: Sequence[Run]
+    validation: ImageTensors
+    trainer: Trainer
+    logs: list[RunLog]
+    rules: Sequence[Callable[[Sequence[float]], bool] | None]
+    kept: dict[int, Arrays] = field(default_factory=dict)
+    epoch: int = 0
+
+    @property
+    def active(self) -> list[int]:
+        """Positions of the runs that train on, in the trainer's order."""
+        return [position for position, log in enumerate(self.logs) if log.active]
+
+    def resume(self, saved: Checkpoint, where: Path) -> int:
+        """Goes back to a checkpoint; how many bytes of the history agree with it."""
+        state = read_state(saved.state, self.plan, self.logs, self.setup.study.train.epochs, where)
+        tensors = {name: torch.from_numpy(array) for name, array in saved.arrays.items()}
+        trainer, kept = _parted(tensors, where)
+        check_kept(kept, self.trainer.weights(), len(self.runs), where)
+        self.epoch, self.logs, self.kept = state.epoch, state.logs, kept
+        if self.active:
+            self.trainer.select(self.active)
+            check_trainer(trainer, self.trainer, where)
+            self.trainer.load_state(trainer)
+        return state.history_length
+
+    def train_epoch(self, epoch: int) -> list[EpochRecord]:
+        """Trains and validates; a record for each run that was active, which its log has from now on too."""
+        start, active = time.perf_counter(), self.active
+        totals = self.trainer.train_epoch(epoch, [self.logs[position].val_losses for position in active])
         losses, accuracies = totals.loss.tolist(), totals.accuracy.tolist()  # waits for a device to be done
         seconds = time.perf_counter() - start
-        val_loss, predicted, _ = evaluate(self._trainer, self._validation, self._setup.preprocessing)
-        val_losses, penalties = val_loss.tolist(), self._trainer.penalties().tolist()
-        val_accuracies = accuracy(predicted, self._validation.labels).tolist()
+        val_loss, predicted, _ = evaluate(self.trainer, self.validation, self.setup.preprocessing)
+        val_losses, penalties = val_loss.tolist(), self.trainer.penalties().tolist()
+        val_accuracies = accuracy(predicted, self.validation.labels).tolist()
         records = []
         for row, position in enumerate(active):
-            log = self._logs[position]
+            log, loss, validation = self.logs[position], losses[row], val_losses[row]
             log.seconds += seconds / len(active)
             log.orders.append(totals.orders[row])
-            loss, validation = losses[row], val_losses[row]
             # An objective that is not finite has diverged, also where a norm keeps the losses of huge weights finite.
             fine = all(map(math.isfinite, (loss, validation, penalties[row])))
             if fine:
@@ -138,48 +173,52 @@ class FleetTraining:
                     val_loss=validation if fine else None,
                     val_accuracy=val_accuracies[row] if fine else None,
                     lr=totals.lr[row],
-                    fleet=self._plan.index,
+                    fleet=self.plan.index,
                     fleet_size=len(active),
                     seconds=seconds,
                 )
             )
+        self.epoch = epoch
         return records
 
-    def _leave(self, active: Sequence[int], epoch: int) -> None:
+    def leave(self) -> None:
         """Keeps the best weights of runs that go back to them; runs that stop or diverged leave the trainer."""
-        weights = self._trainer.weights()
+        weights, active = self.trainer.weights(), self.active
         staying = []
         for row, position in enumerate(active):
-            log, rule = self._logs[position], self._rules[position]
+            log, rule = self.logs[position], self.rules[position]
             if log.status == DIVERGED:
                 log.active = False
-                self._kept.pop(position, None)
+                self.kept.pop(position, None)
                 continue
-            if self._returns_to_best(position) and log.best_epoch == epoch:
-                self._kept[position] = _row(weights, row)
+            if self._returns_to_best(position) and log.best_epoch == self.epoch:
+                self.kept[position] = _row(weights, row)
             if rule is not None and rule(log.val_losses):
                 log.active = False
             else:
                 staying.append(row)
         if len(staying) < len(active) and staying:
-            self._trainer.select(staying)
+            self.trainer.select(staying)
+
+    def checkpoint(self) -> Checkpoint:
+        """What the next process needs to go on after the present epoch."""
+        tensors = {f"trainer/{name}": tensor for name, tensor in self.trainer.state().items()}
+        for position, kept in self.kept.items():
+            tensors |= {f"kept/{position}/{name}": tensor for name, tensor in kept.items()}
+        arrays = {name: tensor.contiguous().cpu().numpy() for name, tensor in tensors.items()}
+        return Checkpoint(arrays, state_json(self.plan, self.epoch, self.logs))
+
+    def trained(self) -> Trained:
+        """The outcome, with the present weights of runs that do not go back to their best epoch's."""
+        weights = self.trainer.weights()
+        for row, position in enumerate(self.active):
+            if not self._returns_to_best(position):
+                self.kept[position] = _row(weights, row)
+        ended = [self.kept.get(position) for position in range(len(self.runs))]
+        return Trained(self.plan.index, self.runs, self.logs, ended)
 
     def _returns_to_best(self, position: int) -> bool:
-        return self._rules[position] is not None or self._setup.study.endpoint.epoch == "best_val"
-
-    def _keep_final(self, active: Sequence[int], weights: Arrays) -> None:
-        for row, position in enumerate(active):
-            if not self._returns_to_best(position):
-                self._kept[position] = _row(weights, row)
-
-    def _save(self, history_length: int) -> None:
-        arrays = {f"trainer/{name}": tensor for name, tensor in self._trainer.state().items()}
-        for position, kept in self._kept.items():
-            arrays |= {f"kept/{position}/{name}": tensor for name, tensor in kept.items()}
-        state = state_json(self._plan, self._epoch, self._logs, history_length)
-        self._store.save_checkpoint(
-            self._plan.index, {name: t.contiguous().cpu().numpy() for name, t in arrays.items()}, state
-        )
+        return self.rules[position] is not None or self.setup.study.endpoint.epoch == "best_val"
 
 
 def _parted(tensors: Arrays, where: Path) -> tuple[Arrays, dict[int, Arrays]]:
@@ -209,36 +248,3 @@ def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool
 
 def _row(weights: Arrays, row: int) -> dict[str, Tensor]:
     return {name: tensor[row].detach().cpu().clone() for name, tensor in weights.items()}
-
-
-def announce(
-    progress: Progress,
-    study: Study,
-    fleets: Sequence[FleetPlan],
-    pending: Sequence[FleetPlan],
-    store: RunDirectory,
-) -> None:
-    """Tells how much there is to do and how much of it is done, and why the plain loop trains where it does."""
-    epochs = study.train.epochs
-    total = sum(len(fleet.runs) for fleet in fleets) * epochs
-    left = sum(len(fleet.runs) * (epochs - _epochs_done(store, fleet)) for fleet in pending)
-    begun = store.study
-    progress.started(
-        Beginning(
-            study=begun.name,
-            directory=store.path,
-            arms=tuple(begun.arms),
-            seeds=begun.seeds,
-            epochs=epochs,
-            total=total,
-            done=total - left,
-        )
-    )
-    for remark in remarks(pending):
-        progress.message(remark)
-
-
-def _epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:
-    saved = store.load_checkpoint(fleet.index)
-    epoch = 0 if saved is None else saved[1].get("epoch")
-    return epoch if isinstance(epoch, int) else 0  # `read_state` refuses it later

@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads, and an allocator that keeps what it has."""
+"""The machine: device, precision, threads, and the settings of the process while regulab works."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import ctypes
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,6 +17,8 @@ from regulab.errors import UserError
 from regulab.training.kernels.build import missing
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,10 @@ def choose_machine(
     """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
     ``auto`` precision is bf16 where the processor multiplies it natively, else fp32; ``kernels`` asks for compiled
-    kernels where they can be had; where not, the notes say why. Raises `UserError` for a device that is not there.
+    kernels where they can be had; where not, the notes say why. Changes no setting of the process. Raises `UserError`
+    for a device that is not there.
     """
     chosen = _device(device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    torch.backends.cudnn.deterministic = True
     native = native_bf16(chosen)
     notes = []
     if precision == "bf16" and not native:
@@ -135,26 +137,107 @@ def native_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Trains with this many threads, and leaves the process with as many as it had."""
+def process_settings(threads: int | None = None) -> Iterator[None]:
+    """Settings of the process for training, and afterwards, however the work ends, those that it had before.
+
+    Inside, arithmetic is `exact_arithmetic`, freed memory is kept, and with ``threads`` so many of them train. May be
+    nested. Randomness is no setting: it is keyed (`regulab.streams`).
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    with exact_arithmetic(), freed_memory_kept():
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """fp32 means fp32 (no TF32), and cuDNN takes deterministic algorithms."""
+    cudnn, precisions = torch.backends.cudnn, _Precisions()
+    deterministic = cudnn.deterministic
     try:
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32, cudnn.deterministic = False, True
         yield
     finally:
-        torch.set_num_threads(before)
+        cudnn.deterministic = deterministic
+        precisions.restore()
 
 
-def keep_freed_memory() -> None:
-    """Tells glibc to keep freed blocks instead of returning them to the system after each.
+class _Precisions:
+    """How precisely float32 is multiplied, in torch's older settings and in those that it has had since 2.9.
+
+    Where a person set the newer ones, torch refuses to read the older (`RuntimeError`), and their values are its own.
+    """
+
+    def __init__(self) -> None:
+        places: list[Any] = [
+            _place(name) for name in ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul")
+        ]
+        self._newer = [(place, place.fp32_precision) for place in places if hasattr(place, "fp32_precision")]
+        self._products = _known(torch.get_float32_matmul_precision)
+        self._tf32 = _known(lambda: torch.backends.cudnn.allow_tf32)
+
+    def restore(self) -> None:
+        if self._products is not None:
+            torch.set_float32_matmul_precision(self._products)
+        if self._tf32 is not None:
+            torch.backends.cudnn.allow_tf32 = self._tf32
+        for place, value in self._newer:
+            place.fp32_precision = value
+
+
+def _place(name: str) -> Any:
+    """A part of ``torch.backends``; None where this torch has none of the name."""
+    place: Any = torch.backends
+    for part in name.split("."):
+        place = getattr(place, part, None)
+    return place
+
+
+def _known(read: Callable[[], Value]) -> Value | None:
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+_keepers = 0  # how many blocks below are entered: glibc has no call that says how it was set
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """glibc keeps freed blocks instead of returning them to the system after each.
 
     Activations of a fleet are large blocks that glibc would map and unmap in every step; the page
     faults cost more than a third of it (measured: 9,300 → 15,200 model-images/s at four runs).
+
+    Afterwards both settings are glibc's defaults again, and what was kept goes back to the system. What no call brings
+    back is that glibc raised its thresholds by itself: a program that needs its own sets them after regulab.
     """
+    global _keepers
+    _keepers += 1
+    if _keepers == 1:
+        _set_malloc(trim_threshold=2**31 - 1, mmap_max=0)
+    try:
+        yield
+    finally:
+        _keepers -= 1
+        if _keepers == 0:
+            _set_malloc(trim_threshold=2**17, mmap_max=2**16)
+
+
+def _set_malloc(trim_threshold: int, mmap_max: int) -> None:
+    """``mallopt`` of glibc; nothing elsewhere."""
     if not sys.platform.startswith("linux"):
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, mmap_max = -1, -4
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(mmap_max, 0)
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        return
+    library.mallopt(M_TRIM_THRESHOLD, trim_threshold)
+    library.mallopt(M_MMAP_MAX, mmap_max)
+    if mmap_max:
+        library.malloc_trim(0)

@@ -27,7 +27,7 @@ def _of_an_epoch(images: int, batch_size: int) -> list[str]:
 
 
 def _of_idle_parameters(setup: Setup) -> list[str]:
-    names = sorted(set().union(*setup.idle_parameters.values()))
+    names = sorted(set().union(*(setup.idle(run) for run in setup.examples())))
     if not names:
         return []
     listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

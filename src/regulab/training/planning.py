@@ -13,11 +13,10 @@ from regulab.errors import UserError
 from regulab.models.stacking import Unstackable
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
-from regulab.techniques import Technique
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
-from regulab.training.machine import training_threads
-from regulab.training.setup import CHECKED_IMAGES, Run, Setup
+from regulab.training.machine import Machine, choose_machine, training_threads
+from regulab.training.runs import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
 from regulab.training.watching import watch
 
@@ -72,12 +71,7 @@ def present_names(content: Mapping[str, Any]) -> dict[str, Any]:
     return {FORMER_KEYS.get(key, key): value for key, value in content.items()}
 
 
-def plan_fleets(
-    setup: Setup,
-    arms: Mapping[str, tuple[Technique, ...]],
-    seeds: Sequence[int],
-    known: Sequence[FleetPlan],
-) -> list[FleetPlan]:
+def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] = ()) -> list[FleetPlan]:
     """The known fleets, then new ones for the runs that none of them holds."""
     held = {run for fleet in known for run in fleet.runs}
     fleets = list(known)
@@ -85,9 +79,9 @@ def plan_fleets(
         missing = [seed for seed in seeds if any((arm, seed) not in held for arm in group)]
         if not missing:
             continue
-        modules = [setup.module(Run(group[0], seed, arms[group[0]])) for seed in range(CHECKED_SEEDS)]
-        engine, reason = choose_engine(setup, modules)
-        size = 1 if engine == "plain" else runs_per_fleet(setup, modules[0], len(group))
+        checked = [setup.run(group[0], seed) for seed in range(CHECKED_SEEDS)]
+        engine, reason = choose_engine(setup, [setup.module(run) for run in checked])
+        size = 1 if engine == "plain" else runs_per_fleet(setup, checked[0], len(group))
         machine, threads = setup.machine, training_threads()
         if engine == "fleet" and size < len(group):
             reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
@@ -139,14 +133,24 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
     return "fleet", ""
 
 
-def runs_per_fleet(setup: Setup, module: nn.Module, arms: int) -> int:
-    """How many runs a fleet holds: all arms of a seed, more seeds while a step is small, fewer where memory ends."""
+def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
+    """How many runs like ``run`` a fleet holds, of ``arms`` that a seed has of one architecture.
+
+    All arms of a seed, more seeds while a step is small, fewer where memory ends.
+    """
     _, height, width, _ = setup.images.pixels.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)
     pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
     seeds = max(1, pixels // (arms * batch * height * width))
-    return max(1, min(seeds * arms, setup.machine.memory // (batch * bytes_per_image(setup, module))))
+    return max(1, min(seeds * arms, setup.machine.memory // (batch * bytes_per_image(setup, run))))
 
 
-def runs_of(plan: FleetPlan, arms: Mapping[str, tuple[Technique, ...]]) -> list[Run]:
-    return [Run(arm, seed, arms[arm]) for arm, seed in plan.runs]
+def seeds_per_fleet(setup: Setup) -> int:
+    """How many seeds of all arms fill a fleet."""
+    (first, *_), arms = setup.examples(), len(setup.arms)
+    return max(1, runs_per_fleet(setup, first, arms) // arms)
+
+
+def machine_of(plan: FleetPlan, machine: Machine) -> Machine:
+    """What the machine of a study is for a fleet: its device, with what was chosen when the fleet was planned."""
+    return choose_machine(str(machine.device), plan.precision, plan.kernels, plan.on_device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
@@ -18,6 +19,18 @@ from regulab.run_directory.text import cut, wrong_value
 from regulab.training.plain import MEMORY
 from regulab.training.planning import FleetPlan, present_names
 from regulab.training.trainer import Arrays, Trainer
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a fleet stands after an epoch: its tensors, and what else is known of it as JSON has it.
+
+    Read back from a run directory, ``state`` also has the ``history_length`` that it was saved with.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    state: Mapping[str, Any]
+
 
 SAYS_NOTHING = ("reason", "conditions")  # of a plan, for the numbers
 
@@ -54,13 +67,8 @@ class State:
 STATE_ADAPTER = TypeAdapter(State)
 
 
-def state_json(plan: FleetPlan, epoch: int, logs: list[RunLog], history_length: int) -> dict[str, Any]:
-    return {
-        "epoch": epoch,
-        "logs": [asdict(log) for log in logs],
-        "history_length": history_length,
-        "plan": _deciding(plan),
-    }
+def state_json(plan: FleetPlan, epoch: int, logs: list[RunLog]) -> dict[str, Any]:
+    return {"epoch": epoch, "logs": [asdict(log) for log in logs], "plan": _deciding(plan)}
 
 
 def read_state(

@@ -1,109 +1,34 @@
-"""What all runs of a study share before they train: its configuration, its images, its machine, its networks."""
+"""Setting a study up: its arms parsed, its images on the device, its networks checked. Done once, and handed on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-
-import torch
-from torch import Tensor, nn
+from dataclasses import replace
+from pathlib import Path
 
 from regulab import models
-from regulab.config import Model, Study
-from regulab.data.preprocessing import Preprocessing
-from regulab.models.guard import guarded
-from regulab.streams import Streams
-from regulab.techniques import Technique, arms_of, model_of
-from regulab.training.batches import ImageTensors, as_loaded
-from regulab.training.idle import idle_parameters
-from regulab.training.machine import Machine
+from regulab.config import Study
+from regulab.data import load
+from regulab.data.splits import Splits
+from regulab.techniques import arms_of
+from regulab.training.checks import check_model
+from regulab.training.machine import choose_machine
+from regulab.training.runs import Run, Setup
 
-CHECKED_IMAGES = 8
-
-
-@dataclass(frozen=True)
-class Run:
-    """One arm × one seed."""
-
-    arm: str
-    seed: int
-    techniques: tuple[Technique, ...]
+__all__ = ["Run", "Setup", "set_up"]
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What all runs of a study share: its configuration, the training part, and the machine."""
+def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
+    """What all runs of a study share: arms, splits, training images with preprocessing of their own, machine, networks.
 
-    study: Study
-    images: ImageTensors  # of the training part
-    preprocessing: Preprocessing
-    classes: int
-    machine: Machine
-
-    def streams(self, seed: int, arm: str = "") -> Streams:
-        """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
-        return Streams(self.study.stream_key, seed, arm if self.study.pairing == "none" else "")
-
-    def module(self, run: Run) -> nn.Module:
-        """The plain network of a run with its initial weights."""
-        return self.built(run).to(self.machine.parameters)
-
-    def built(self, run: Run) -> nn.Module:
-        """The same with parameters of the types that a person's constructor chose."""
-        model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
-        return models.build(model, self.images.pixels.shape[-1], self.classes, streams, self.first_images(2))
-
-    def refuse_other_process(self, run: Run) -> None:
-        """Raises `UserError` where a person's network would start elsewhere in another process."""
-        model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
-        channels = self.images.pixels.shape[-1]
-        models.refuse_other_process(model, channels, self.classes, streams, self.first_images(2))
-
-    def first_images(self, count: int) -> Tensor:
-        """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
-        pixels = self.images.pixels[:count]
-        pixels = torch.zeros(pixels.shape, dtype=pixels.dtype) if pixels.is_meta else pixels.cpu()
-        pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
-        preprocessing = self.preprocessing.to(torch.device("cpu"))
-        x = preprocessing.normalize(preprocessing.to_unit(pixels))
-        return as_loaded(x.to(self.machine.parameters))
-
-    def modules(self, runs: Sequence[Run]) -> list[nn.Module]:
-        """The networks of several runs of one architecture; runs that share their streams get the same object."""
-        keys = [self.streams(run.seed, run.arm) for run in runs]
-        built = {key: self.module(run) for key, run in dict(zip(keys, runs, strict=True)).items()}
-        return [built[key] for key in keys]
-
-    @cached_property
-    def architectures(self) -> list[tuple[str, ...]]:
-        """The arms in groups of one architecture each, in the order of their first arms."""
-        groups: dict[Model, list[str]] = {}
-        for arm, techniques in arms_of(self.study).items():
-            groups.setdefault(model_of(self.study, techniques), []).append(arm)
-        return [tuple(arms) for arms in groups.values()]
-
-    def examples(self, seed: int = 0) -> list[nn.Module]:
-        """A network of each architecture, with the initial weights of a seed."""
-        arms = arms_of(self.study)
-        return [self.module(Run(first, seed, arms[first])) for first, *_ in self.architectures]
-
-    @cached_property
-    def idle_parameters(self) -> Mapping[Model, frozenset[str]]:
-        """For each architecture the parameters that take no part in its output: no penalty, no norm, no update."""
-        x, arms, found = self.first_images(CHECKED_IMAGES), arms_of(self.study), {}
-        for first, *_ in self.architectures:
-            run = Run(first, 0, arms[first])
-            with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
-                found[model_of(self.study, run.techniques)] = idle_parameters(self.module(run), x)
-        return found
-
-    def idle(self, run: Run) -> frozenset[str]:
-        """Names of the parameters of a run's network that take no part in its output."""
-        return self.idle_parameters[model_of(self.study, run.techniques)]
-
-    @cached_property
-    def common_parameters(self) -> frozenset[str]:
-        """Names of the parameters that the networks of all arms have, with equal shapes."""
-        shapes = [{(name, p.shape) for name, p in net.named_parameters()} for net in self.examples()]
-        return frozenset(name for name, _ in set.intersection(*shapes))
+    ``data`` are the splits, or the data root that they are loaded from; ``device`` is auto, cpu, cuda or cuda:1 …
+    What a person should know of the networks stands in ``machine.notes``. To be called within
+    `regulab.training.machine.process_settings`. Raises `UserError` where arms, data, device or network are wrong: arms
+    before anything is loaded, a network that no run can train before anything is written.
+    """
+    arms = arms_of(study)
+    splits = data if isinstance(data, Splits) else load(study.data, study.protocol, data)
+    setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
+    if models.is_user_model(study.model.name):
+        models.refresh(study.model.name)
+    machine = setup.machine
+    return replace(setup, machine=replace(machine, notes=(*machine.notes, *check_model(setup))))

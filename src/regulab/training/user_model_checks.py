@@ -20,7 +20,7 @@ from regulab.models.layers.dropout import DropoutDraws
 from regulab.models.user_model import REPEATABLE, shared_state
 from regulab.streams import Streams
 from regulab.training.batches import images_per_step
-from regulab.training.setup import Run, Setup
+from regulab.training.runs import Run, Setup
 from regulab.training.watching import Watched, bound, same_numbers, watch
 
 COUNTS = (8, 3, 1)  # images of a batch in inference: a last one of an evaluation may have any number
@@ -50,7 +50,9 @@ CURES = {  # by what torch says
 def check_user_model(setup: Setup, run: Run) -> tuple[Watched, list[str]]:
     """What forward passes did, and what a person should know; raises `UserError` where it could not train rightly."""
     name = setup.study.model.name
-    first, second = setup.module(run), setup.module(run)
+    first = setup.built(run)
+    types = {str(p.dtype).removeprefix("torch.") for p in first.parameters()} - {"float32"}
+    first, second = first.to(setup.machine.parameters), setup.module(run)
     _refuse_shared(first, second, name)
     _refuse_unequal(first, second, name)
     if not any(p.requires_grad for p in first.parameters()):
@@ -68,7 +70,7 @@ def check_user_model(setup: Setup, run: Run) -> tuple[Watched, list[str]]:
     _refuse_unrepeatable(watched, before, after, name)
     _refuse_other_outputs(outputs, _in_inference(second.to(device), x, setup.classes, name), name)
     setup.refuse_other_process(run)
-    return watched, _notes(setup, run, first, watched, outputs[0])
+    return watched, [*_notes(first, watched, outputs[0], types), *_same_for_all_seeds(setup, run)]
 
 
 def _repeated(tensor: Tensor, count: int) -> Tensor:
@@ -292,8 +294,8 @@ def _refuse_growth(before: Mapping[str, Any], after: Mapping[str, Any], name: st
         )
 
 
-def _notes(setup: Setup, run: Run, module: nn.Module, watched: Watched, y: Tensor) -> list[str]:
-    """``y``: scores in inference."""
+def _notes(module: nn.Module, watched: Watched, y: Tensor, types: set[str]) -> list[str]:
+    """``y``: scores in inference; ``types``: those of its parameters that are not float32."""
     notes = []
     if y.shape[1] > 1 and (y >= 0).all() and same_numbers(y.sum(1), torch.ones_like(y[:, 0])):
         notes.append(
@@ -306,7 +308,6 @@ def _notes(setup: Setup, run: Run, module: nn.Module, watched: Watched, y: Tenso
         notes.append(f"the network {what} in inference{where}: measured again, its accuracies would differ")
     if watched.mixes:
         notes.append("in inference the scores of an image depend on the other images of its batch")
-    types = {str(p.dtype).removeprefix("torch.") for p in setup.built(run).parameters()} - {"float32"}
     if types:
         notes.append(f"parameters of type {', '.join(sorted(types))} are trained in float32")
     hidden = _unregistered(module)
@@ -314,12 +315,14 @@ def _notes(setup: Setup, run: Run, module: nn.Module, watched: Watched, y: Tenso
         notes.append(
             f"layers in a Python list or dict are not trained (nn.ModuleList would make them): {_listed(hidden)}"
         )
-    other = setup.module(replace(run, seed=run.seed + 1))
-    if models.weights_hash(other) == models.weights_hash(setup.module(run)):
-        notes.append(
-            "every seed starts from the same weights: seeds differ in order, augmentation and dropout only"
-        )
     return notes
+
+
+def _same_for_all_seeds(setup: Setup, run: Run) -> list[str]:
+    one, other = (models.weights_hash(setup.initial(replace(run, seed=run.seed + k))) for k in (0, 1))
+    if one != other:
+        return []
+    return ["every seed starts from the same weights: seeds differ in order, augmentation and dropout only"]
 
 
 def _unregistered(module: nn.Module) -> list[str]:

@@ -10,7 +10,7 @@ from regulab.lessons.training.augmentation.lesson import LESSON
 from regulab.techniques import stack
 from regulab.training.batches import Batches
 from regulab.training.trainer import input_plan
-from tests.training.setup import material_of, runs_of, study_of
+from tests.training.setups import runs_of, setup_of, study_of
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 NOT_SHOWN = Answer.NOT_SHOWN
@@ -46,7 +46,7 @@ def test_the_words_decide(changed, answers):
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (2, 3)])
 def test_the_images_shown_are_those_that_training_sees(seed, epoch):
     study = study_of({"turned": {"augmentation": {"rotate": 170, "translate": 2}}})
-    setup = material_of(study, images=45)
+    setup = setup_of(study, images=45)
     runs = [run for run in runs_of(study) if run.seed == seed]
     batches = Batches(
         setup.images,
@@ -62,7 +62,7 @@ def test_the_images_shown_are_those_that_training_sees(seed, epoch):
 
 def test_the_angles_are_those_of_the_images():
     study = study_of({"turned": {"augmentation": 90}})
-    setup = material_of(study, images=45)
+    setup = setup_of(study, images=45)
     run = runs_of(study)[0]
     _, angles = seen_in_training(setup, run, 2, range(45))
     images, _ = seen_in_training(setup, run, 2, range(45))

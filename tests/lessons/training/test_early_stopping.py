@@ -8,11 +8,9 @@ from torch import nn
 from regulab.lessons.kit.lesson import Answer
 from regulab.lessons.training.early_stopping.experiment import IMPATIENT, PATIENCE, restored, stopped_as_told
 from regulab.lessons.training.early_stopping.lesson import LESSON
-from regulab.progress import Silent
-from regulab.run_directory.writing import RunDirectory
-from regulab.training.loop import FleetTraining
+from regulab.training.loop import Job, Trained, train_fleet
 from regulab.training.planning import FleetPlan
-from tests.training.setup import material_of, runs_of, study_of, validation_of
+from tests.training.setups import runs_of, setup_of, study_of, validation_of
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 NOT_SHOWN = Answer.NOT_SHOWN
@@ -59,17 +57,17 @@ def test_which_stops_are_as_told():
     assert stopped_as_told(epochs, best, 60).tolist() == [True, True, True, False, False]
 
 
-def test_training_goes_back_to_the_best_epoch(tmp_path):
+def test_training_goes_back_to_the_best_epoch():
     """A rate so high that the validation loss jumps about: the weights kept have its minimum, not its last value."""
     arms = {"none": {}, "stopped": {"early_stopping": IMPATIENT}}
     study = study_of(
         arms, train={"epochs": 8, "batch_size": 16, "optimizer": {"lr": 0.3}, "schedule": "constant"}
     )
-    setup, runs, validation = material_of(study, images=40), runs_of(study), validation_of(study)
+    setup, runs = setup_of(study, images=40), runs_of(study)
+    validation = validation_of(study)
     plan = FleetPlan(0, tuple((run.arm, run.seed) for run in runs), "fleet", "", "fp32", 1)
-    resolved = study.model_copy(update={"resolved": {}})
-    with RunDirectory.open(tmp_path / "run", resolved, fresh=True) as store:
-        trained = FleetTraining(plan, setup, runs, validation, store).train(Silent())
+    *_, trained = train_fleet(Job(plan, setup))
+    assert isinstance(trained, Trained)
     images = setup.preprocessing.normalize(setup.preprocessing.to_unit(validation.pixels))
     for run, log, weights in zip(runs, trained.logs, trained.weights, strict=True):
         module = setup.module(run)

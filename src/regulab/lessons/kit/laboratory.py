@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from regulab import techniques
 from regulab.config import Data, Protocol, Study, build_study
 from regulab.data import load
 from regulab.data.loading import find_dataset
 from regulab.data.splits import Splits
 from regulab.files import file_name
-from regulab.preparation import findings, prepare
+from regulab.identity import findings
+from regulab.launchers import launcher_of
 from regulab.progress import Progress, Silent
 from regulab.records import StudyRecords
 from regulab.run_directory.reading import read_records
@@ -29,8 +29,9 @@ from regulab.statistics import Comparison, compare
 from regulab.study import train_missing
 from regulab.training.batches import ImageTensors
 from regulab.training.loop import make_trainer
+from regulab.training.machine import process_settings
 from regulab.training.planning import choose_engine
-from regulab.training.setup import Run, Setup
+from regulab.training.setup import Run, Setup, set_up
 from regulab.training.trainer import Trainer
 
 
@@ -75,28 +76,25 @@ class Laboratory:
     def train(self, content: Mapping[str, Any]) -> Trial:
         """Trains and tests a study, as `study` reads it, in the fleets and by the records of ``regulab run``."""
         study = self.study(content)
-        arms = techniques.arms_of(study)
         self.progress.message(
-            f"{study.name}: arms {len(arms)} × seeds {len(study.seeds)} × epochs {study.train.epochs}"
+            f"{study.name}: arms {len(study.arms)} × seeds {len(study.seeds)} × epochs {study.train.epochs}"
         )
-        splits = load(study.data, study.protocol, self.data_root)
-        setup = prepare(study, splits, self.device)
         directory = self.scratch / file_name(study.name)
-        resolved = study.model_copy(update={"resolved": findings(study, splits, setup)})
-        with RunDirectory.open(directory, resolved, fresh=True) as store:
-            train_missing(store, setup, arms, splits, self.device, Silent())
-        return Trial(study, directory, setup, splits, read_records(directory))
+        with process_settings():
+            setup = set_up(study, self.data_root, self.device)
+            resolved = study.model_copy(update={"resolved": findings(setup)})
+            with RunDirectory.open(directory, resolved, fresh=True) as store:
+                train_missing(store, setup, launcher_of("local"), Silent())
+        return Trial(study, directory, setup, setup.splits, read_records(directory))
 
     def fleet(self, content: Mapping[str, Any]) -> SteeredFleet:
         """The runs of a study of one architecture as a fleet that the lesson steers itself, epoch by epoch."""
         study = self.study(content)
-        splits = load(study.data, study.protocol, self.data_root)
-        setup = prepare(study, splits, self.device)
-        arms = techniques.arms_of(study)
-        runs = [Run(arm, seed, arms[arm]) for seed in study.seeds for arm in arms]
+        setup = set_up(study, self.data_root, self.device)
+        runs = setup.runs()
         assert len(setup.architectures) == 1, "one fleet, one architecture"
         engine, _ = choose_engine(setup, [setup.module(run) for run in runs[:2]])
-        return SteeredFleet(study, setup, splits, make_trainer(engine, setup, runs))
+        return SteeredFleet(study, setup, setup.splits, make_trainer(engine, setup, runs))
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class Trial:
         return table
 
     def run(self, arm: str, seed: int) -> Run:
-        return Run(arm, seed, techniques.arms_of(self.study)[arm])
+        return self.setup.run(arm, seed)
 
     def module(self, arm: str, seed: int) -> nn.Module:
         """The trained network of a run, in inference mode, on the CPU in float32."""

@@ -12,12 +12,14 @@ from regulab.lessons.kit.occasions import Occasion, here_and_now, read_occasions
 from regulab.lessons.kit.result import FigureFile, LessonResult
 from regulab.reporting.rendering import render, with_palette
 from regulab.reporting.theme import THEMES
+from regulab.training.machine import process_settings
 
 
 def run_lesson(lesson: Lesson, laboratory: Laboratory, out: Path) -> LessonResult:
     """Runs a lesson's experiment and writes its figures and ``<name>.json`` into the folder ``out``."""
     start = time.perf_counter()
-    measured = lesson.measure(laboratory)
+    with process_settings():
+        measured = lesson.measure(laboratory)
     figures = _write_figures(lesson, measured, out)
     result = LessonResult(
         lesson=lesson,

@@ -1,21 +1,20 @@
-"""What a study needs before it trains: its setup, and what it must not have changed since it was begun."""
+"""What makes a study the same when it goes on: hashes of network, images and split, recorded when it was begun."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from regulab import models, techniques
 from regulab.config import Study
 from regulab.data.copies import digests
 from regulab.data.names import visible
-from regulab.data.preprocessing import fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.models.parameters import trained_weight_names
@@ -23,10 +22,8 @@ from regulab.records import Mistakes
 from regulab.run_directory.places import refuse_links, status_of
 from regulab.run_directory.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
 from regulab.run_directory.writing import RunDirectory
-from regulab.training.batches import ImageTensors, images_per_epoch
-from regulab.training.checks import check_model
-from regulab.training.machine import choose_machine, keep_freed_memory
-from regulab.training.setup import Run, Setup
+from regulab.training.batches import images_per_epoch
+from regulab.training.setup import Setup
 
 FIXED = {
     "class_names": "the names of the classes or their order",
@@ -42,28 +39,16 @@ LATER = ("test_hash", "class_counts")  # of the images, which are the same as th
 SHOWN = 4  # classes in a message
 
 
-def prepare(study: Study, splits: Splits, device: str) -> Setup:
-    """The training part on the device, with preprocessing constants of its own; checks that the network takes it."""
-    keep_freed_memory()
-    machine = choose_machine(device, study.train.precision)
-    train = ImageTensors.of(splits.train, machine.device)
-    preprocessing = fit(splits.train, study.data.normalize)
-    setup = Setup(study, train, preprocessing, len(splits.class_names), machine)
-    if models.is_user_model(study.model.name):
-        models.refresh(study.model.name)
-    notes = check_model(setup, techniques.arms_of(study))
-    return replace(setup, machine=replace(machine, notes=(*machine.notes, *notes)))
-
-
-def findings(study: Study, splits: Splits, setup: Setup) -> dict[str, Any]:
+def findings(setup: Setup) -> dict[str, Any]:
     """What goes into the resolved study file: names for the report, and hashes of what must stay the same."""
-    seal, classes = splits.seal, len(splits.class_names)
+    study, splits, classes = setup.study, setup.splits, setup.classes
+    seal, networks = splits.seal, [setup.initial(run) for run in setup.examples()]
     assert seal is not None, "splits come from `load`"
     return {
         "class_names": list(splits.class_names),
-        "legends": techniques.legends(study),
-        "model_hash": models.fingerprint(study.model, setup.examples()),
-        **_own_network(study, setup),
+        "legends": techniques.legends(study, setup.arms),
+        "model_hash": models.fingerprint(study.model, networks),
+        **_own_network(setup, networks),
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
         "images_per_epoch": images_per_epoch(len(splits.train), study.train.batch_size),
@@ -76,25 +61,24 @@ def findings(study: Study, splits: Splits, setup: Setup) -> dict[str, Any]:
     }
 
 
-def _own_network(study: Study, setup: Setup) -> dict[str, Any]:
+def _own_network(setup: Setup, networks: Sequence[nn.Module]) -> dict[str, Any]:
     """A person's network: its files, its buffers at the start, and for each arm the weights that norms are taken of."""
-    if not models.is_user_model(study.model.name):
+    if not models.is_user_model(setup.study.model.name):
         return {}
-    arms = techniques.arms_of(study)
     weights: dict[str, list[str]] = {}
     for group in setup.architectures:
-        run = Run(group[0], study.seeds[0], arms[group[0]])
-        names = sorted(trained_weight_names(setup.module(run), setup.idle(run)))
+        run = setup.run(group[0], setup.study.seeds[0])
+        names = sorted(trained_weight_names(setup.initial(run), setup.idle(run)))
         weights |= dict.fromkeys(group, names)
-    buffers = "".join(models.buffers_hash(module) for module in setup.examples())
+    buffers = "".join(models.buffers_hash(network) for network in networks)
     return {
-        "model_files": models.file_hashes(study.model),
+        "model_files": models.file_hashes(setup.study.model),
         "buffers_hash": hashlib.sha256(buffers.encode()).hexdigest(),
         "weight_names": weights,
     }
 
 
-def refuse_changes(directory: Path, asked: Study, found: Mapping[str, Any], splits: Splits) -> None:
+def refuse_changes(directory: Path, setup: Setup, found: Mapping[str, Any]) -> None:
     """Raises `UserError` where model, data or split are not those that the run directory was begun with.
 
     What is known of the test split comes from its seal: nothing of it reaches training. A directory that was begun
@@ -104,7 +88,7 @@ def refuse_changes(directory: Path, asked: Study, found: Mapping[str, Any], spli
     if status_of(directory / STUDY) is None:
         return
     refuse_links(directory)
-    study = read_study(directory)
+    study, asked, splits = read_study(directory), setup.study, setup.splits
     if study.identity() != asked.identity():
         return
     begun = {"images_per_epoch": _whole_batches(asked, splits), **(study.resolved or {})}

@@ -1,0 +1,63 @@
+"""From a run directory to a launcher and back: jobs out of checkpoints, events into records. Nobody else writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from regulab.evaluation.recording import record
+from regulab.launchers import Launcher
+from regulab.launchers.events import Event, Finished
+from regulab.progress import Progress
+from regulab.run_directory.writing import RunDirectory
+from regulab.training.loop import Begun, EpochDone, Job
+from regulab.training.planning import FleetPlan, machine_of
+from regulab.training.saved import Checkpoint
+from regulab.training.setup import Setup
+
+
+def launch(
+    launcher: Launcher,
+    setup: Setup,
+    fleets: Sequence[FleetPlan],
+    store: RunDirectory,
+    progress: Progress,
+) -> None:
+    """Trains and tests ``fleets``, and records what the launcher tells of them as it happens."""
+    waiting = list(fleets)
+    jobs = (job_of(fleet, setup, store) for fleet in fleets)
+    with closing(launcher.launch(jobs)) as events:
+        for event in events:
+            fleet = waiting[0]
+            assert event.fleet == fleet.index, (
+                f"launcher {launcher.name}: fleets come in the order of the jobs"
+            )
+            write(event, fleet, store)
+            if isinstance(event, EpochDone):
+                progress.epoch(event.records)
+            if isinstance(event, Finished):
+                waiting.pop(0)
+    assert not waiting, f"launcher {launcher.name} left out fleets"
+
+
+def job_of(fleet: FleetPlan, setup: Setup, store: RunDirectory) -> Job:
+    """A fleet as it is to be trained, from its checkpoint where it has one."""
+    saved, machine = store.load_checkpoint(fleet.index), machine_of(fleet, setup.machine)
+    checkpoint = None if saved is None else Checkpoint(*saved)
+    return Job(fleet, replace(setup, machine=machine), checkpoint, store.checkpoint_file(fleet.index))
+
+
+def write(event: Event, fleet: FleetPlan, store: RunDirectory) -> None:
+    """The history first, then the checkpoint that knows its length: stopped in between, the history is cut to it."""
+    match event:
+        case Begun(checkpoint=Checkpoint() as first):
+            store.forget_history(fleet.runs)
+            store.save_checkpoint(fleet.index, first.arrays, first.state)
+        case Begun():
+            store.truncate_history(event.history_length)
+        case EpochDone(checkpoint=checkpoint):
+            store.append_history(event.records)
+            store.save_checkpoint(fleet.index, checkpoint.arrays, checkpoint.state)
+        case Finished():
+            record(store, fleet, event.tested, event.images)

@@ -1,0 +1,35 @@
+"""Networks as a seed starts them, each built once: hashes, counts and checks read them, trainers start from copies."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from torch import nn
+
+MOST_BYTES = 2**28  # of parameters and buffers: all seeds of a network like `cnn10k`, six of a ResNet-18
+
+
+class InitialNetworks:
+    """The networks of a study before their first step, and what is known of each architecture.
+
+    Those that were not asked for the longest go where all of them take more than `MOST_BYTES`, and are built again.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, nn.Module] = OrderedDict()
+        self.idle: dict[Hashable, frozenset[str]] = {}  # architecture -> parameters that take no part
+        self.outputs: dict[Hashable, int] = {}  # architecture -> numbers that its layers give for one image
+
+    def get(self, key: Hashable, build: Callable[[], nn.Module]) -> nn.Module:
+        """The network called ``key``, built where it is not kept."""
+        if key not in self._kept:
+            self._kept[key] = build()
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > MOST_BYTES:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
