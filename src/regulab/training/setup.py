@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from regulab import models
-from regulab.config import Model, Study
+from regulab.config import Study
 from regulab.data.preprocessing import Preprocessing
+from regulab.errors import UserError
 from regulab.models.guard import guarded
 from regulab.streams import Streams
-from regulab.techniques import Technique, arms_of, model_of
+from regulab.techniques import Architecture, Technique, architecture_of, arms_of
+from regulab.techniques.technique import Edit
 from regulab.training.batches import ImageTensors, as_loaded
 from regulab.training.idle import idle_parameters
 from regulab.training.machine import Machine
@@ -45,18 +47,23 @@ class Setup:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
         return Streams(self.study.stream_key, seed, arm if self.study.pairing == "none" else "")
 
+    def architecture(self, run: Run) -> Architecture:
+        return architecture_of(self.study, run.techniques)
+
     def module(self, run: Run) -> nn.Module:
         """The plain network of a run with its initial weights."""
         return self.built(run).to(self.machine.parameters)
 
     def built(self, run: Run) -> nn.Module:
         """The same with parameters of the types that a person's constructor chose."""
-        model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
-        return models.build(model, self.images.pixels.shape[-1], self.classes, streams, self.first_images(2))
+        architecture, streams = self.architecture(run), self.streams(run.seed, run.arm)
+        sizes = (self.images.pixels.shape[-1], self.classes)
+        edits = [partial(edited, edit, run.arm) for edit in architecture.edits]
+        return models.build(architecture.model, *sizes, streams, self.first_images(2), edits)
 
     def refuse_other_process(self, run: Run) -> None:
         """Raises `UserError` where a person's network would start elsewhere in another process."""
-        model, streams = model_of(self.study, run.techniques), self.streams(run.seed, run.arm)
+        model, streams = self.architecture(run).model, self.streams(run.seed, run.arm)
         channels = self.images.pixels.shape[-1]
         models.refuse_other_process(model, channels, self.classes, streams, self.first_images(2))
 
@@ -78,9 +85,9 @@ class Setup:
     @cached_property
     def architectures(self) -> list[tuple[str, ...]]:
         """The arms in groups of one architecture each, in the order of their first arms."""
-        groups: dict[Model, list[str]] = {}
+        groups: dict[Architecture, list[str]] = {}
         for arm, techniques in arms_of(self.study).items():
-            groups.setdefault(model_of(self.study, techniques), []).append(arm)
+            groups.setdefault(architecture_of(self.study, techniques), []).append(arm)
         return [tuple(arms) for arms in groups.values()]
 
     def examples(self, seed: int = 0) -> list[nn.Module]:
@@ -89,21 +96,34 @@ class Setup:
         return [self.module(Run(first, seed, arms[first])) for first, *_ in self.architectures]
 
     @cached_property
-    def idle_parameters(self) -> Mapping[Model, frozenset[str]]:
+    def idle_parameters(self) -> Mapping[Architecture, frozenset[str]]:
         """For each architecture the parameters that take no part in its output: no penalty, no norm, no update."""
         x, arms, found = self.first_images(CHECKED_IMAGES), arms_of(self.study), {}
         for first, *_ in self.architectures:
             run = Run(first, 0, arms[first])
             with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
-                found[model_of(self.study, run.techniques)] = idle_parameters(self.module(run), x)
+                found[self.architecture(run)] = idle_parameters(self.module(run), x)
         return found
 
     def idle(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a run's network that take no part in its output."""
-        return self.idle_parameters[model_of(self.study, run.techniques)]
+        return self.idle_parameters[self.architecture(run)]
 
     @cached_property
     def common_parameters(self) -> frozenset[str]:
         """Names of the parameters that the networks of all arms have, with equal shapes."""
         shapes = [{(name, p.shape) for name, p in net.named_parameters()} for net in self.examples()]
         return frozenset(name for name, _ in set.intersection(*shapes))
+
+
+def edited(edit: Edit, arm: str, module: nn.Module) -> nn.Module:
+    """The network of an arm as an edit makes it; raises `UserError` where it finds nothing to change."""
+    changed = edit.edit(module)
+    if changed is None:
+        raise UserError(
+            f"{edit.name} finds nothing to change in the network",
+            got=type(module).__name__,
+            expected=edit.looks_for,
+            where=f"arms.{arm}.{edit.name}",
+        )
+    return changed
