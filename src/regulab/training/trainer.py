@@ -109,7 +109,10 @@ def objective(techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor) 
     losses = each.view(logits.shape[:2])
     for hooks in techniques.values():
         if hooks.loss is not None:
-            losses = hooks.present(hooks.loss(losses, logits, targets).T, losses.T).T
+            # Where a run lacks the technique no gradient may come back from it: 0·inf would be NaN.
+            own = hooks.present(losses.T, losses.detach().T).T
+            outputs = hooks.present(logits.transpose(0, 1), logits.detach().transpose(0, 1)).transpose(0, 1)
+            losses = hooks.present(hooks.loss(own, outputs, targets).T, losses.T).T
     return losses.mean(0)
 
 
