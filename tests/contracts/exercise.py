@@ -1,4 +1,4 @@
-"""Every hook of a technique on small made-up tensors in float64: what it gives, and what it would give if it did nothing."""
+"""Every hook of a technique on small made-up tensors in float64: what it gives, and what no technique would give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With every technique and every optimizer a fleet gives run by run what the plain loop gives, and goes on to the bit."""
+"""With every technique and optimizer a fleet gives run by run what the plain loop gives, and goes on to the bit."""
 
 from __future__ import annotations
 

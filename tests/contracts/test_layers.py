@@ -24,8 +24,14 @@ def layers():
     for info in pkgutil.walk_packages(regulab.models.__path__, "regulab.models."):
         module = importlib.import_module(info.name)
         for value in vars(module).values():
-            ours = isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
-            if ours and isinstance(inspect.getattr_static(value, "stacked", None), staticmethod | classmethod):
+            ours = (
+                isinstance(value, type)
+                and issubclass(value, nn.Module)
+                and value.__module__ == module.__name__
+            )
+            if ours and isinstance(
+                inspect.getattr_static(value, "stacked", None), staticmethod | classmethod
+            ):
                 yield value
 
 
@@ -54,7 +60,9 @@ def test_a_stack_does_what_the_layers_do(name):
 
 
 @pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
-@pytest.mark.parametrize("source", [DropoutDraws, lambda seed: HashedDraws([seed], torch.device("cpu"))], ids=["host", "device"])
+@pytest.mark.parametrize(
+    "source", [DropoutDraws, lambda seed: HashedDraws([seed], torch.device("cpu"))], ids=["host", "device"]
+)
 def test_what_draws_repeats_itself_by_seed_epoch_and_step(name, source):
     layer = LAYERS[name].examples()[0]
     module, x = nn.Sequential(nn.Identity(), layer), torch.ones(SHAPE)

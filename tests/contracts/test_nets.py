@@ -23,7 +23,9 @@ def test_it_says_what_it_is_and_gives_examples(name):
 
 
 @pytest.mark.parametrize(("norm", "k"), NORM_EXAMPLES)
-@pytest.mark.parametrize(("name", "example"), [(name, k) for name, net in NETS.items() for k in range(len(net.examples))])
+@pytest.mark.parametrize(
+    ("name", "example"), [(name, k) for name, net in NETS.items() for k in range(len(net.examples))]
+)
 def test_it_classifies_trains_and_stacks(name, example, norm, k):
     value = NORMS[norm].examples()[k]
     model = NETS[name].examples[example].model_copy(update={"norm": named(value)})

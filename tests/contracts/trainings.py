@@ -1,4 +1,4 @@
-"""Trainings that the contracts share: every technique's examples in fleets with L1, L2, one that diverges and one that stops."""
+"""Trainings that contracts share: all examples in fleets beside L1, L2, a run that diverges and one that stops."""
 
 from __future__ import annotations
 

@@ -10,7 +10,9 @@ from regulab.models.norms.ghost_batch import GhostBatchNorm
 
 
 def images(count):
-    return 2 + 3 * torch.randn(count, 3, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    return 2 + 3 * torch.randn(
+        count, 3, 4, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64
+    )
 
 
 def layer_of(splits):
@@ -29,7 +31,9 @@ def test_each_ghost_batch_is_normalized_alone(count, splits, sizes):
     layer, x = layer_of(splits), images(count).requires_grad_()
     y = layer(x)
     want = [
-        batch_norm(part, layer.weight, layer.bias, torch.zeros(3).double(), torch.ones(3).double(), training=True)
+        batch_norm(
+            part, layer.weight, layer.bias, torch.zeros(3).double(), torch.ones(3).double(), training=True
+        )
         for part in x.split(sizes)
     ]
     torch.testing.assert_close(y, torch.cat(want))

@@ -33,7 +33,9 @@ def by_hand(setup: Setup, run: Run, step: Step, weight_decay: float = 0.0) -> nn
     """The network after ``step(module, optimizer, x, labels)`` for every batch."""
     module = setup.module(run).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=LR, momentum=0.9, weight_decay=weight_decay)
-    batches = Batches(setup.images, setup.preprocessing, input_plan(setup, [run], stack([run.techniques])), 20)
+    batches = Batches(
+        setup.images, setup.preprocessing, input_plan(setup, [run], stack([run.techniques])), 20
+    )
     for epoch in range(1, EPOCHS + 1):
         for x, labels in batches.epoch(batches.orders(epoch), epoch):
             step(module, optimizer, x[:, 0].double(), labels[:, 0])
@@ -54,4 +56,4 @@ def assert_trains_to(setup: Setup, run: Run, want: nn.Module) -> None:
         weights = trainer.weights()
         for name, value in (*want.named_parameters(), *want.named_buffers()):
             if name in weights:
-                torch.testing.assert_close(weights[name][0], value.detach(), rtol=1e-9, atol=1e-11, msg=lambda m: f"{name}: {m}")  # noqa: B023
+                torch.testing.assert_close(weights[name][0], value.detach(), rtol=1e-9, atol=1e-11)

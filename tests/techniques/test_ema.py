@@ -23,7 +23,9 @@ def test_it_is_torchs_averaged_model_with_its_buffers(start):
         ordinary(module, optimizer, x, labels)
         steps[0] += 1
         if steps[0] > (start - 1) * STEPS:
-            averaged[:] = averaged or [AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(0.7), use_buffers=True)]
+            averaged[:] = averaged or [
+                AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(0.7), use_buffers=True)
+            ]
             averaged[0].update_parameters(module)
 
     by_hand(setup, run, step)

@@ -1,4 +1,4 @@
-"""Label smoothing against torch's; the records stay the plain cross-entropy, and an objective that breaks is noticed."""
+"""Label smoothing against torch's; records stay the plain cross-entropy, and an objective that breaks is noticed."""
 
 from __future__ import annotations
 
