@@ -249,7 +249,7 @@ def _minimizes(hooks: Hooks, v: Tensor, step: Tensor, w: Tensor, run: int, name:
     assert reached <= best + 1e-7 * (1 + abs(best)), (
         f"{name}: the proximal operator does not reach the minimum of step·penalty(w) + ½‖w − value‖²: {reached:.6g} "
         f"where there is {best:.6g}. It gives what it takes away, value − minimizer: at a step of "
-        f"{float(scale[run].mean()):.2g} it took {taken:.4g} away, and the minimizer is {wanted:.4g} away from the value"
+        f"{float(scale[run].mean()):.2g} it took {taken:.4g} away, and the minimizer is {wanted:.4g} from the value"
     )
 
 

@@ -15,7 +15,7 @@ from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from regulab.training.setup import Run, Setup
 from regulab.training.trainer import Trainer
-from tests.training.setups import FLOAT64, runs_of, setup_of, study_of
+from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
 
 OPTIMIZERS: list[dict[str, Any]] = [
     {"name": "sgd", "momentum": 0},
@@ -23,6 +23,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"name": "sgd", "momentum": 0.9, "nesterov": True},
     {"name": "adam", "lr": 3e-3},
 ]
+ON_A_DEVICE = 2
 IMAGES, BATCH = 24, 11
 EXAMPLES = {
     f"{name} {k}": {name: example.model_dump(mode="json")}
@@ -64,7 +65,8 @@ def setup(optimizer: int) -> Setup:
         "epochs": 2,
     }
     study = study_of(arms, train=train, model={"dropout": 0.1}, seeds=1)
-    return setup_of(study, IMAGES, machine=FLOAT64)
+    # As on a GPU for one of them: draws hashed there, steps counted there.
+    return setup_of(study, IMAGES, machine=ON_DEVICE if optimizer == ON_A_DEVICE else FLOAT64)
 
 
 def fleets(optimizer: int) -> list[list[Run]]:
