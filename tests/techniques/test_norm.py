@@ -100,7 +100,7 @@ def test_the_resolved_study_says_what_was_said():
             {"name": "ghost_batch", "splits": True},
             r"model\.norm\.splits: neither a number nor a name; got True",
         ),
-        ({"name": "batch", "splits": 2}, r"model\.norm\.splits: unknown key"),
+        ({"name": "batch", "splits": 2}, r"model\.norm\.splits: unknown key; got 2; expected batch alone"),
         ({"name": "ghost"}, r"model\.norm: unknown norm; got 'ghost'"),
         ({"splits": 4}, r"model\.norm\.name: missing"),
         (7, r"model\.norm: not a text; got 7"),

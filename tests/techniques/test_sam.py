@@ -10,7 +10,7 @@ from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from tests.cases import own
 from tests.techniques.by_hand import assert_trains_to, by_hand, setup_with
-from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
+from tests.training.setups import FLOAT32, FLOAT64, FUSED, ON_DEVICE, runs_of, setup_of, study_of
 
 
 def sam_step(rho):
@@ -101,3 +101,17 @@ def test_a_second_loss_that_is_not_finite_has_diverged(trainer):
     assert not one.train_epoch(1).loss.isfinite().any()
     for name, value in one.weights().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_with_compiled_kernels_it_trains_as_with_layers():
+    """A second evaluation reads parameters from other memory than the first; float32, so to rounding."""
+    study = study_of(
+        {"sam": {"sam": 0.2, "ema": 0.5}, "both": {"sam": 0.1, "l1": 1e-3}}, model={"dropout": 0.1}, seeds=2
+    )
+    weights = []
+    for machine in (FLOAT32, FUSED):
+        fleet = Fleet(setup_of(study, 60, machine=machine), runs_of(study))
+        fleet.train_epoch(1)
+        weights.append(fleet.weights())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=2e-3, atol=2e-4)

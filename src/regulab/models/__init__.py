@@ -53,6 +53,10 @@ def norm_of(choice: str | Named, where: str = "model.norm") -> Norm:
     """The norm that a study file names, with its fields; raises `UserError` that says which key is wrong."""
     name, given = (choice, {}) if isinstance(choice, str) else (choice.name, choice.fields)
     kind: type[Norm] = lookup(NORMS, name, "norm", where)
+    if given and not kind.model_fields:
+        key = next(iter(given))
+        expected = f"{name} alone: it has no parameters"
+        raise UserError("unknown key", got=given[key], expected=expected, where=f"{where}.{key}")
     return validate(kind, given, Source(where, is_key=True))
 
 

@@ -65,6 +65,7 @@ class Fleet:
     _draws: HashedDraws | SeedDraws
 
     def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
+        assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
         self._setup = setup
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
