@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from regulab.errors import unseen_characters
 
@@ -44,6 +44,30 @@ Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_readable)]  # of names
 Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_readable)]  # a name or a path
+
+
+class Named(BaseModel):
+    """Something that a study file names together with fields of its own: ``{name: ghost_batch, splits: 8}``.
+
+    Who registers the name knows the fields, and checks them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=False, allow_inf_nan=False)
+    name: Text
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _how_named(value: Any) -> str:
+    return "[mapping]" if isinstance(value, Mapping | Named) else "[name]"
+
+
+# In square brackets, which no key of a study file has: complaints leave them out of the places that they name.
+NameOrMapping = Annotated[
+    Annotated[Text, Tag("[name]")] | Annotated[Named, Tag("[mapping]")], Discriminator(_how_named)
+]
 
 
 class Part(BaseModel):

@@ -1,29 +1,41 @@
-"""What every registered net promises."""
+"""What every registered net promises, with every norm: its examples stand in it."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from regulab.config import Model
-from regulab.models import NETS, NORMS, build
+from regulab.models import NETS, NORMS, build, named
 from regulab.models.stacking import Unstackable
 from regulab.streams import Streams
 from regulab.training.stack_check import check_stack
 
+NORM_EXAMPLES = [(name, k) for name, kind in NORMS.items() for k in range(len(kind.examples()))]
 
-@pytest.mark.parametrize("norm", NORMS)
+
 @pytest.mark.parametrize("name", NETS)
-def test_it_classifies_trains_and_stacks(name, norm):
-    modules = [build(Model(name=name, norm=norm), 3, 7, Streams("nets", seed)) for seed in range(2)]
+def test_it_says_what_it_is_and_gives_examples(name):
+    net = NETS[name]
+    assert net.summary
+    assert net.description
+    assert net.examples, f"{name} has no examples: give one Model at least, for these tests to build"
+    assert all(model.name == name for model in net.examples)
+
+
+@pytest.mark.parametrize(("norm", "k"), NORM_EXAMPLES)
+@pytest.mark.parametrize(
+    ("name", "example"), [(name, k) for name, net in NETS.items() for k in range(len(net.examples))]
+)
+def test_it_classifies_trains_and_stacks(name, example, norm, k):
+    value = NORMS[norm].examples()[k]
+    model = NETS[name].examples[example].model_copy(update={"norm": named(value)})
+    modules = [build(model, 3, 7, Streams("nets", seed)) for seed in range(2)]
     x = torch.rand(6, 3, 17, 12, generator=torch.Generator().manual_seed(1))
     assert modules[0].eval()(x).shape == (6, 7)
     modules[0](x).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in modules[0].parameters())
-    if NORMS[norm].stacks:
+    if value.stacks:
         check_stack(modules, x)
     else:
         with pytest.raises(Unstackable):
             check_stack(modules, x)
-    assert NETS[name].summary
-    assert NETS[name].description

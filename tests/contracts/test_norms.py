@@ -1,16 +1,58 @@
-"""What every registered norm promises."""
+"""What every registered norm promises, with no list to edit: its examples stand in its class."""
 
 from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
 
 import pytest
 import torch
 
-from regulab.models import NORMS
+import regulab.models.norms
+from regulab.models import NORMS, named, norm_of
+from regulab.models.norm import Norm
+from regulab.models.stacking import Unstackable
+from regulab.training.stack_check import check_stack
 
 
-@pytest.fixture(params=NORMS)
+def written():
+    """Every class of a norm that a file of the folder defines, whether or not it is complete."""
+    modules = [info.name for info in pkgutil.iter_modules(regulab.models.norms.__path__)]
+    for name in sorted(modules):
+        module = importlib.import_module(f"regulab.models.norms.{name}")
+        for value in vars(module).values():
+            ours = isinstance(value, type) and issubclass(value, Norm) and value.__module__ == module.__name__
+            if ours:
+                yield value
+
+
+EXAMPLES = [(name, k) for name, kind in NORMS.items() for k in range(len(kind.examples()))]
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda one: f"{one[0]} {one[1]}")
 def norm(request):
-    return NORMS[request.param]
+    name, k = request.param
+    return NORMS[name].examples()[k]
+
+
+@pytest.mark.parametrize("kind", list(written()), ids=lambda kind: kind.__name__)
+def test_it_is_finished_and_registered(kind):
+    missing = sorted(kind.__abstractmethods__)
+    assert not missing, f"{kind.__name__} is not registered: it does not say {', '.join(missing)}"
+    assert kind.examples(), f"{kind.__name__}.examples() gives none: give one value at least"
+    assert NORMS[kind.name] is kind
+    assert all(field.description for field in kind.model_fields.values())
+    assert not any(field.is_required() for field in kind.model_fields.values()), "`norm: NAME` alone will do"
+    text = inspect.cleandoc(kind.__doc__ or "")
+    assert len(text.partition("\n")[0]) > 20
+    assert "Source" in text or kind.name == "none"
+
+
+def test_a_study_file_says_it(norm):
+    assert norm_of(named(norm)) == norm
+    assert hash(named(norm)) == hash(named(norm.model_copy()))
+    assert norm.legend()
 
 
 def test_it_keeps_the_shape_and_gives_gradients(norm):
@@ -21,8 +63,26 @@ def test_it_keeps_the_shape_and_gives_gradients(norm):
     assert y.shape == x.shape
     y.square().sum().backward()
     assert x.grad.isfinite().all()
-    assert norm.summary
-    assert norm.description
+    assert layer(x.to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_in_inference_an_image_does_not_depend_on_the_others(norm):
+    torch.manual_seed(2)
+    layer, x = norm.build(3), 2 + 3 * torch.randn(6, 3, 5, 7)
+    layer.train()(x)
+    layer.eval()
+    torch.testing.assert_close(layer(x)[:2], layer(x[:2]))
+
+
+def test_a_stack_of_it_is_what_it_says(norm):
+    """Parameters and statistics, gradients and leaks are compared; in networks `test_nets` does it."""
+    layers = [torch.nn.Sequential(norm.build(4), torch.nn.Flatten()) for _ in range(3)]
+    x = torch.rand(5, 4, 3, 2, generator=torch.Generator().manual_seed(3))
+    if norm.stacks:
+        check_stack(layers, x)
+    else:
+        with pytest.raises(Unstackable):
+            check_stack(layers, x)
 
 
 def test_a_bias_before_it_is_cancelled_where_it_says_so(norm):

@@ -13,9 +13,10 @@ from torch import nn
 
 from regulab import models
 from regulab.config import Model
+from regulab.models.layers.draws import bind_draws
 from regulab.models.layers.dropout import Dropout
 from regulab.models.norms.batch import BatchNorm
-from regulab.models.stacking import Unstackable, bind_dropout, stack_modules
+from regulab.models.stacking import Unstackable, stack_modules
 from regulab.streams import Streams
 from regulab.training.kernels import fusing
 from regulab.training.kernels.between import Between, convolves
@@ -78,7 +79,7 @@ def stack_of(make):
 
 def bound(stack):
     """Runs 0 and 1 share a seed."""
-    bind_dropout(stack, [0, 0, 1], draws)
+    bind_draws(stack, [0, 0, 1], draws)
     return stack
 
 
@@ -159,7 +160,7 @@ def test_all_blocks_of_a_notebooks_net_are_fused_and_keep_their_names():
     for named in (nn.Module.named_parameters, nn.Module.named_buffers, nn.Module.named_modules):
         assert [name for name, _ in named(fused)] == [name for name, _ in named(nets[0])]
     drawn = []
-    bind_dropout(fused, [0, 0, 1], lambda name, shape: drawn.append(name) or draws(name, shape))
+    bind_draws(fused, [0, 0, 1], lambda name, shape: drawn.append(name) or draws(name, shape))
     fused(torch.randn(2, R, 8, 8))
     assert drawn == ["features.4", "features.8", "features.13", "features.17", "features.21"]
 

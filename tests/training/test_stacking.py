@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from regulab.models.layers.draws import bind_draws
 from regulab.models.layers.dropout import Dropout, DropoutDraws
 from regulab.models.norms.batch import BatchNorm
-from regulab.models.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
+from regulab.models.stacking import StackedDropout, Unstackable, stack_modules
 from regulab.streams import Streams
 from regulab.training.stack_check import check_stack
 
@@ -134,7 +135,7 @@ def test_stacked_dropout_shares_draws_within_seeds(shape, rates):
     seeds = [Streams("d", 0), Streams("d", 1)]
     stack = nn.Sequential(StackedDropout([Dropout(rate) for rate in rates]))
     sources = [DropoutDraws(streams) for streams in seeds]
-    bind_dropout(stack, [0, 0, 1, 1], lambda layer, shape: [source.draw(layer, shape) for source in sources])
+    bind_draws(stack, [0, 0, 1, 1], lambda layer, shape: [source.draw(layer, shape) for source in sources])
     parts = [batch(*shape) + r for r in range(4)]
     together = torch.cat(parts, 1)
     if len(shape) == 4:

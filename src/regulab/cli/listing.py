@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -81,35 +81,46 @@ def _techniques() -> Entries:
     }
 
 
-def _technique(kind: type[Technique]) -> str:
-    """The docstring, and each parameter with its type, range and default as they are checked."""
-    lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:"]
+def _fields(kind: type[BaseModel]) -> Iterator[str]:
     for name, schema in properties(kind).items():
         field = kind.model_fields[name]
         default = "required" if field.is_required() else f"default {field.default}"
-        lines.append(f"  {name}: {rule(schema)}; {default}")
+        yield f"  {name}: {rule(schema)}; {default}"
+
+
+def _technique(kind: type[Technique]) -> str:
+    """The docstring, and each parameter with its type, range and default as they are checked."""
+    lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:", *_fields(kind)]
     lines.append(f"  {kind.name}: NUMBER is short for {kind.name}: {{{kind.scalar}: NUMBER}}")
     return "\n".join(lines)
-
-
-def _description(part: Net | Norm) -> str:
-    return f"{part.summary}\n\n{inspect.cleandoc(part.description)}"
-
-
-def _described(found: Mapping[str, Net] | Mapping[str, Norm]) -> Entries:
-    return {name: (part.summary, partial(_description, part)) for name, part in found.items()}
 
 
 def _norms() -> Entries:
     from regulab.models import NORMS
 
-    return _described(NORMS)
+    return {
+        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(_norm, kind))
+        for name, kind in NORMS.items()
+    }
+
+
+def _norm(kind: type[Norm]) -> str:
+    lines = [inspect.cleandoc(kind.__doc__ or "")]
+    if kind.model_fields:
+        lines += ["", "In a study file:", *_fields(kind)]
+        key = next(iter(kind.model_fields))
+        lines.append(f"  norm: {{name: {kind.name}, {key}: …}}, in an arm or as model.norm")
+    return "\n".join(lines)
 
 
 def _models() -> Entries:
     from regulab.models import NETS
 
-    return _described(NETS)
+    return {name: (net.summary, partial(_description, net)) for name, net in NETS.items()}
+
+
+def _description(net: Net) -> str:
+    return f"{net.summary}\n\n{inspect.cleandoc(net.description)}"
 
 
 def _datasets() -> Entries:

@@ -19,7 +19,7 @@ from regulab.named import Named
 
 @dataclass(frozen=True)
 class Key:
-    """``of`` names the optimizer, schedule or technique that a key belongs to."""
+    """``of`` names the optimizer, schedule or norm that a key belongs to."""
 
     name: str
     of: str
@@ -31,18 +31,26 @@ class Key:
 def study_keys() -> list[Key]:
     """All keys, in the order of the study file, with those of augmentation and of every technique."""
     from regulab.data.augmentation import AugmentSettings
+    from regulab.models import NORMS
     from regulab.techniques import TECHNIQUES
+    from regulab.techniques.norm import Normalization
+
+    def norms(prefix: str) -> list[Key]:
+        return [key for name, kind in NORMS.items() for key in _keys(kind, prefix, name)]
 
     found = []
     for key in _keys(Study):
         if key.name == "resolved":
             continue
         found.append(key)
+        if key.name == "model.norm":
+            found += norms(key.name)
         if key.name == "data.augment":
             found += _keys(AugmentSettings, key.name)
         if key.name == "arms":
             for name, kind in TECHNIQUES.items():
                 found += _keys(kind, f"arms.ARM.{name}")
+                found += norms(f"arms.ARM.{name}") if name == Normalization.name else []
     return found
 
 

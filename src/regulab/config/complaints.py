@@ -138,11 +138,12 @@ def _worded(one: _Complaint) -> tuple[str, str, str]:
 def _walked(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str], type[BaseModel] | None, str]:
     """The keys of pydantic's location, the part that has the last of them, and its name there.
 
-    Pydantic puts the name of the chosen optimizer or schedule between two keys, and ``[key]`` after a wrong key.
+    Pydantic puts the name of the chosen optimizer or schedule between two keys, ``[key]`` after a wrong key, and
+    ``[name]`` or ``[mapping]`` where either will do.
     """
     path, part, name = list[str](), kind, ""
     inside: type[BaseModel] | None = kind
-    rest = [str(step) for step in loc if step != "[key]"]
+    rest = [str(step) for step in loc if step not in ("[key]", "[name]", "[mapping]")]
     while rest:
         step = rest.pop(0)
         path.append(step)

@@ -30,8 +30,8 @@ def properties(kind: type[BaseModel]) -> dict[str, dict[str, Any]]:
 
 def rule(schema: Mapping[str, Any]) -> str:
     """What a JSON schema allows, in words: ``number ≥ 0``, ``prox or subgradient``."""
-    if "anyOf" in schema:
-        return " or ".join(rule(option) for option in schema["anyOf"])
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(rule(option) for option in options)
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     if "const" in schema:

@@ -21,6 +21,7 @@ from regulab.values import (
     Count,
     DropoutRate,
     Finite,
+    NameOrMapping,
     Part,
     Place,
     Positive,
@@ -30,7 +31,14 @@ from regulab.values import (
 )
 
 # Parts that a bare name stands for: ``data: mnist`` is ``data: {name: mnist}``.
-NAMED_BY = {"data": "name", "model": "name", "optimizer": "name", "schedule": "name", "protocol": "kind"}
+NAMED_BY = {
+    "data": "name",
+    "model": "name",
+    "optimizer": "name",
+    "schedule": "name",
+    "protocol": "kind",
+    "norm": "name",
+}
 MOST_ARMS = 1_000
 
 
@@ -117,8 +125,9 @@ class Model(Part):
         default="cnn10k",
         description="One of `regulab show models`, or your own as `FILE.py:NAME`, a `torch.nn.Module`.",
     )
-    norm: Text = Field(
-        default="batch", description="The normalization of every block: one of `regulab show norms`."
+    norm: NameOrMapping = Field(
+        default="batch",
+        description="The normalization of every block: one of `regulab show norms`, or `{name: …}` with its fields.",
     )
     norm_position: Literal["before", "after"] = Field(
         default="before", description="Whether the norm stands before or after each ReLU."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from regulab.config import Model
+from regulab.config import Model, Named, Source, validate
 from regulab.errors import UserError
 from regulab.models.elsewhere import hashes_elsewhere, may_differ
 from regulab.models.generators import keyed_generators
@@ -38,40 +38,67 @@ __all__ = [
     "file_hashes",
     "fingerprint",
     "is_user_model",
+    "named",
+    "norm_of",
     "refresh",
     "refuse_other_process",
     "weights_hash",
 ]
 
 NETS: dict[str, Net] = catalogue("regulab.models.nets", Net)
-NORMS: dict[str, Norm] = catalogue("regulab.models.norms", Norm)
+NORMS: dict[str, type[Norm]] = catalogue("regulab.models.norms", Norm)
+
+
+def norm_of(choice: str | Named, where: str = "model.norm") -> Norm:
+    """The norm that a study file names, with its fields; raises `UserError` that says which key is wrong."""
+    name, given = (choice, {}) if isinstance(choice, str) else (choice.name, choice.fields)
+    kind: type[Norm] = lookup(NORMS, name, "norm", where)
+    if given and not kind.model_fields:
+        key = next(iter(given))
+        expected = f"{name} alone: it has no parameters"
+        raise UserError("unknown key", got=given[key], expected=expected, where=f"{where}.{key}")
+    return validate(kind, given, Source(where, is_key=True))
+
+
+def named(norm: Norm) -> str | Named:
+    """The shortest that a study file can say for a norm; so equal norms are equal, however they were written."""
+    fields = norm.model_dump(mode="json", exclude_defaults=True)
+    return Named(name=norm.name, **fields) if fields else norm.name
 
 
 def build(
-    model: Model, in_channels: int, classes: int, streams: Streams, images: Tensor | None = None
+    model: Model,
+    in_channels: int,
+    classes: int,
+    streams: Streams,
+    images: Tensor | None = None,
+    edits: Sequence[Callable[[nn.Module], nn.Module]] = (),
 ) -> nn.Module:
     """The network of a study with the initial weights of a seed.
 
     Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
     of its ``reset_parameters``; so a layer that a model adds changes no other layer's weights. A person's own
     network keeps what its constructor made, under one stream for the whole of it, from which Python's, numpy's and
-    torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``.
+    torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``. ``edits`` change the
+    network; the layers that they add draw like ours.
     """
     net = (
         user_net(model.name) if is_user_model(model.name) else lookup(NETS, model.name, "model", "model.name")
     )
-    norm = lookup(NORMS, model.norm, "norm", "model.norm")
+    norm = norm_of(model.norm)
     for choice in ("norm", "norm_position", "depth"):
         chosen = getattr(model, choice)
         if choice not in net.takes and chosen != Model.model_fields[choice].default:
             raise UserError(f"{model.name} leaves no choice of this", got=chosen, where=f"model.{choice}")
     with keyed_generators(streams, "initial weights", "construction"):
         module = net.build(in_channels, classes, norm, model)
-        if model.name not in NETS:
-            return _own(module, model, images, streams, (in_channels, classes))
-        module = adopt(module)
+        own = model.name not in NETS
+        module = _own(module, model, images, streams, (in_channels, classes)) if own else adopt(module)
+        finished = set(module.modules()) if own else set()
+        for edit in edits:
+            module = adopt(edit(module))
         for name, layer in module.named_modules():
-            if hasattr(layer, "reset_parameters"):
+            if hasattr(layer, "reset_parameters") and layer not in finished:
                 _seed_torch(streams, name)
                 layer.reset_parameters()
     return module

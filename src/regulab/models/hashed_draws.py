@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regulab.models.layers.dropout import Rated
+from regulab.models.layers.draws import bind_layers
 from regulab.streams import Streams
 
 MASK64 = 2**64 - 1
@@ -79,11 +78,9 @@ class HashedDraws:
         return draws.contiguous().movedim(-1, 2)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every dropout layer of one seed's module draw from here, under its own qualified name."""
+        """Lets every drawing layer of one seed's module draw from here, under its own qualified name."""
         assert len(self._streams) == 1, "a module has one seed"
-        for name, layer in module.named_modules():
-            if isinstance(layer, Rated):
-                layer.draw = partial(self._alone, name)
+        bind_layers(module, self._alone)
 
     def _alone(self, layer: str, shape: torch.Size) -> Tensor:
         return self.draw(layer, shape)[0]

@@ -15,7 +15,8 @@ from regulab.models.norm import Norm
 class Net:
     """A network: ``build(in_channels, classes, norm, model)`` makes a module ``(B, C, H, W) → (B, classes)``.
 
-    ``takes``: which of the model's choices mean anything to it.
+    ``takes``: which of the model's choices mean anything to it. ``examples``: models that the contract tests build, one
+    at least.
     """
 
     name: str
@@ -23,3 +24,4 @@ class Net:
     description: str
     build: Callable[[int, int, Norm, Model], nn.Module]
     takes: frozenset[str] = frozenset({"norm", "norm_position"})
+    examples: tuple[Model, ...] = ()

@@ -1,25 +1,37 @@
-"""What a file of `regulab.models.norms` registers."""
+"""What a norm is: a frozen value, one a file of `regulab.models.norms`, that nets are built with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
 
 from torch import nn
 
+from regulab.config import Part
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Norm:
-    """A normalization layer that nets can be built with.
 
-    ``build(channels)`` makes the layer for activations ``(B, C, H, W)``. ``shifts`` says whether it
-    adds a learned shift of its own, so that the convolution before it needs no bias; ``stacks``, whether a fleet can
-    take it: one that draws from torch's generator has to train run by run.
+class Norm(Part, ABC):
+    """A normalization layer with its parameters. Subclasses are final: one a file, found by name.
+
+    A study file names it, ``norm: batch``, or gives its fields too: ``norm: {name: ghost_batch, splits: 8}``. All
+    fields have defaults. ``shifts`` says whether the layer adds a learned shift of its own, so that the convolution
+    before it needs no bias; ``stacks``, whether a fleet can take it: one that draws from torch's generator has to train
+    run by run.
     """
 
-    name: str
-    summary: str
-    description: str
-    build: Callable[[int], nn.Module]
-    shifts: bool = True
-    stacks: bool = True
+    name: ClassVar[str]
+    shifts: ClassVar[bool] = True
+    stacks: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> tuple[Self, ...]:
+        """Values that the contract tests run, one at least."""
+
+    @abstractmethod
+    def build(self, channels: int) -> nn.Module:
+        """The layer for activations ``(B, channels, H, W)``."""
+
+    @abstractmethod
+    def legend(self) -> str:
+        """A few words for legends: ``batch norm``."""

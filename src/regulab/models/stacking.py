@@ -1,14 +1,15 @@
 """Stacking: R modules of one architecture as one module over ``(B, R·C, H, W)``. One rule per layer type.
 
-Run r's channels are the r-th block of C; parameters and buffers become ``(R, *shape)``. What has no rule
+Run r's channels are the r-th block of C; parameters and buffers become ``(R, *shape)``. A layer whose class has a
+function ``stacked(layers)`` says itself how; torch's layers have their rules here. What has no rule
 raises `Unstackable`, and `stack_check` compares what was made with the plain modules before anyone trains it.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.draws import StackedDrawing
 from regulab.models.layers.dropout import Dropout, inverse_keep, threshold
 from regulab.models.norms.batch import BatchNorm
 
@@ -24,7 +26,7 @@ class Unstackable(Exception):  # noqa: N818  (a finding, not a failure)
     """This architecture has a part that no rule stacks; the plain loop trains it."""
 
 
-def _stack_parameters(target: nn.Module, layers: Sequence[nn.Module], names: Sequence[str]) -> None:
+def stack_parameters(target: nn.Module, layers: Sequence[nn.Module], names: Sequence[str]) -> None:
     """Gives ``target`` the parameters and buffers of the layers under their own names, stacked to ``(R, *shape)``."""
     for name in names:
         values = [getattr(layer, name) for layer in layers]
@@ -57,7 +59,7 @@ class StackedConv2d(nn.Module):
         self.like = [layers[0]]  # in a list: settings to read, not a submodule
         if layers[0].padding_mode != "zeros":
             raise Unstackable("a convolution whose padding is not zeros")
-        _stack_parameters(self, layers, ("weight", "bias"))
+        stack_parameters(self, layers, ("weight", "bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         like, runs = self.like[0], self.weight.shape[0]
@@ -81,10 +83,10 @@ class StackedBatchNorm(nn.Module):
         if first.momentum is None or first.running_mean is None:
             raise Unstackable("batch normalization with cumulative averages or without running statistics")
         self.momentum, self.eps = first.momentum, first.eps
-        _stack_parameters(self, layers, ("weight", "bias", "running_mean", "running_var"))
+        stack_parameters(self, layers, ("weight", "bias", "running_mean", "running_var"))
         self.counts = hasattr(first, "num_batches_tracked")
         if self.counts:
-            _stack_parameters(self, layers, ("num_batches_tracked",))
+            stack_parameters(self, layers, ("num_batches_tracked",))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.counts and self.training:
@@ -107,7 +109,7 @@ class StackedGroupNorm(nn.Module):
     def __init__(self, layers: Sequence[nn.Module], groups: int, channels: int, eps: float) -> None:
         super().__init__()
         self.groups, self.channels, self.eps = groups, channels, eps
-        _stack_parameters(self, layers, ("weight", "bias"))
+        stack_parameters(self, layers, ("weight", "bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         groups = x.shape[1] // self.channels * self.groups
@@ -143,7 +145,7 @@ class StackedLinear(nn.Module):
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         super().__init__()
-        _stack_parameters(self, layers, ("weight", "bias"))
+        stack_parameters(self, layers, ("weight", "bias"))
 
     def forward(self, x: Tensor) -> Tensor:
         runs = self.weight.shape[0]
@@ -156,28 +158,16 @@ class StackedLinear(nn.Module):
         return y.transpose(0, 1).flatten(1)
 
 
-class StackedDropout(nn.Module):
-    """Dropout of R runs: one draw per seed, thresholded at each run's rate.
-
-    Run r has seed ``seed_of[r]``; ``draw(shape)`` supplies int16 draws for an activation of the plain module's shape,
-    one tensor for each seed.
-    """
+class StackedDropout(StackedDrawing):
+    """Dropout of R runs: one draw per seed, thresholded at each run's rate."""
 
     def __init__(self, layers: Sequence[Dropout]) -> None:
-        super().__init__()
+        super().__init__(len(layers))
         self.set_rates([layer.rate for layer in layers])
-        self.seed_of: Sequence[int] = range(len(layers))
-        self.draw: Callable[[torch.Size], Sequence[Tensor] | Tensor] | None = None
 
     def set_rates(self, rates: Sequence[float]) -> None:
         self.rates = list(rates)
-        self._vectors: tuple[Tensor, Tensor, Tensor] | None = None
-
-    def drawn(self, shape: torch.Size) -> list[Tensor]:
-        """For each run the draw of its seed for an activation of the plain module's ``shape``."""
-        assert self.draw is not None
-        each = self.draw(shape)
-        return [each[seed] for seed in self.seed_of]
+        self._vectors: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in (2, 4):
@@ -186,7 +176,7 @@ class StackedDropout(nn.Module):
             return x
         assert self.draw is not None
         runs = len(self.rates)
-        seed_of, lows, scales = self._on(x)
+        seed_of, (lows, scales) = self.seeds_on(x.device), self._on(x)
         # (B, H, W, R, C), a view of channels-last memory, or (B, R, F)
         split = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).unflatten(-1, (runs, -1))
         draws = _beside(self.draw(torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:])))).to(x.device)
@@ -199,12 +189,11 @@ class StackedDropout(nn.Module):
         y = y.flatten(-2)
         return y.permute(0, 3, 1, 2) if x.ndim == 4 else y
 
-    def _on(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For each run its seed, the draw below which it drops, and its scale: made once for a device."""
+    def _on(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """For each run the draw below which it drops, and its scale: made once for a device."""
         if self._vectors is None or self._vectors[0].device != x.device:
             exact = torch.promote_types(x.dtype, torch.float32)
             self._vectors = (
-                torch.tensor(list(self.seed_of), device=x.device),
                 torch.tensor([threshold(rate) for rate in self.rates], dtype=torch.int16, device=x.device),
                 torch.tensor([inverse_keep(rate) for rate in self.rates], dtype=exact, device=x.device),
             )
@@ -264,6 +253,8 @@ def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
     first = modules[0]
     for module in modules:
         _refuse_changed(module)
+    if isinstance(inspect.getattr_static(type(first), "stacked", None), staticmethod | classmethod):
+        return _by_itself(modules)
     if type(first) in RULES:
         return RULES[type(first)](modules)
     if _shares(first):
@@ -281,6 +272,20 @@ def stack_modules(modules: Sequence[nn.Module]) -> nn.Module:
         for name, _ in first.named_children()
     }
     return container
+
+
+def _by_itself(layers: Sequence[Any]) -> nn.Module:
+    """What a layer's own ``stacked`` makes; `Unstackable` where that fails, since it may be a person's."""
+    name = type(layers[0]).__name__
+    try:
+        stacked = layers[0].stacked(layers)
+    except Unstackable:
+        raise
+    except Exception as error:
+        raise Unstackable(f"{name}.stacked fails: {' '.join(str(error).split())}") from error
+    if not isinstance(stacked, nn.Module):
+        raise Unstackable(f"{name}.stacked gives {type(stacked).__name__}, no nn.Module")
+    return stacked
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -303,15 +308,3 @@ def _shares(module: nn.Module) -> bool:
     return len(list(layers)) > len(list(module.modules())) or len(list(parameters)) > len(
         list(module.parameters())
     )
-
-
-def bind_dropout(
-    module: nn.Module,
-    seed_of: Sequence[int],
-    draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor],
-) -> None:
-    """Lets the stacked dropout layers draw from a source for all seeds, under their qualified names."""
-    for name, layer in module.named_modules():
-        if isinstance(layer, StackedDropout):
-            layer.seed_of, layer.draw = list(seed_of), partial(draw, name)
-            layer.set_rates(layer.rates)

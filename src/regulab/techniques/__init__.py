@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 from regulab.config import Model, Source, Study, validate
 from regulab.errors import UserError
+from regulab.models import named, norm_of
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Hooks, Technique
+from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 
@@ -47,7 +49,9 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
     arms = {}
     for arm, techniques in study.arms.items():
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
-        arms[arm] = tuple({**common, **own}.values())
+        replaced = {name for technique in own.values() for name in technique.instead_of}
+        shared = {name: value for name, value in common.items() if name not in replaced}
+        arms[arm] = tuple({**shared, **own}.values())
     return arms
 
 
@@ -55,9 +59,30 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
     """The model of an arm: the study's, with the arm's own norm if it has one."""
     norm = next((t for t in techniques if isinstance(t, Normalization)), None)
     if norm is None:
-        return study.model
+        model = study.model
+        return (
+            model
+            if isinstance(model.norm, str)
+            else model.model_copy(update={"norm": named(norm_of(model.norm))})
+        )
     position = norm.position or study.model.norm_position
-    return study.model.model_copy(update={"norm": norm.kind, "norm_position": position})
+    return study.model.model_copy(update={"norm": named(norm.norm()), "norm_position": position})
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What runs have in common that can train side by side: the network, and how often a step evaluates it."""
+
+    model: Model
+    edits: tuple[Edit, ...]
+    passes: int
+
+
+def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
+    """Of an arm."""
+    edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
+    passes = 1 + sum(technique.passes - 1 for technique in techniques)
+    return Architecture(model_of(study, techniques), edits, passes)
 
 
 def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:
@@ -85,5 +110,14 @@ def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
     for name, kind in TECHNIQUES.items():
         values = [next((t for t in techniques if t.name == name), None) for techniques in arms]
         if any(value is not None for value in values):
-            hooks[name] = kind.stack(values)
+            present = Present([value is not None for value in values])
+            hooks[name] = replace(kind.stack(values), present=present)
     return hooks
+
+
+def transforms(hooks: Mapping[str, Hooks]) -> Iterator[Hooks]:
+    """Those that transform gradients, stage by stage; SAM stands before clipping, whatever the alphabet."""
+    for stage in get_args(Stage):
+        for name, one in hooks.items():
+            if one.transform is not None and TECHNIQUES[name].stage == stage:
+                yield one

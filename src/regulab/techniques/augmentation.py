@@ -19,6 +19,10 @@ class Augmentation(AugmentSettings, Technique):
     name: ClassVar[str] = "augmentation"
     scalar: ClassVar[str] = "rotate"
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(rotate=15.0, flip=True),)
+
     def legend(self) -> str:
         return self.label() or "no augmentation"
 

@@ -26,6 +26,10 @@ class Dropout(Technique):
     scalar: ClassVar[str] = "rate"
     rate: DropoutRate = Field(description="The probability that an activation is dropped.")
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(rate=0.25),)
+
     def legend(self) -> str:
         return f"dropout {self.rate:g}"
 

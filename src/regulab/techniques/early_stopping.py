@@ -26,6 +26,10 @@ class EarlyStopping(Technique):
     patience: Epochs = Field(default=5, description="Epochs without improvement before the run ends.")
     min_delta: NonNegative = Field(default=0.0, description="What counts as an improvement, in nats.")
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(patience=3),)
+
     def legend(self) -> str:
         return f"early stopping, patience {self.patience}"
 

@@ -33,6 +33,10 @@ class L1(Penalty):
         description="The proximal step, which makes exact zeros, or the subgradient, which makes none.",
     )
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(strength=0.01), cls(strength=0.005, method="subgradient", include="all"))
+
     def legend(self) -> str:
         return f"L1 λ={self.strength:g}" + (" (subgradient)" if self.method == "subgradient" else "")
 

@@ -22,6 +22,10 @@ class L2(Penalty):
 
     name: ClassVar[str] = "l2"
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(strength=0.1), cls(strength=0.02, include="all"))
+
     def legend(self) -> str:
         return f"L2 λ={self.strength:g}"
 

@@ -4,19 +4,26 @@ A fleet holds R runs, each with its own set of techniques. For every technique t
 ``stack`` gets the R values (None where a run lacks it) and returns `Hooks`: functions whose strengths
 are vectors over runs, neutral (strength 0) where the technique is absent. Combining techniques is
 a list of hooks, applied in order; no technique knows of another.
+
+One step of training, and where the hooks stand in it::
+
+    batch      images and targets            loss       what is minimized
+    transform  its gradient                  gradient   a penalty's is added
+    decay      the weights                   (the optimizer)
+    proximal   the weights                   memory     looks at what came of it
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from regulab.config import NonNegative, Part
 
@@ -36,11 +43,95 @@ class Parameter:
     is_weight: bool
 
 
+def over_runs(vector: Tensor, like: Tensor) -> Tensor:
+    """A vector over runs ``(R,)`` as ``(R, 1, …)``, to broadcast against ``(R, *shape)``."""
+    return vector.view(-1, *[1] * (like.ndim - 1))
+
+
+def select(runs: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``new`` for the chosen runs ``(R,)``, ``old`` for the others: by selection, since 0·NaN is NaN."""
+    return torch.where(over_runs(runs, new), new, old)
+
+
+class PerRun:
+    """A number of each run as a vector ``(R,)``, made once for a type and a device: a step copies nothing."""
+
+    def __init__(self, numbers: Sequence[float]) -> None:
+        self._numbers = list(numbers)
+        self._known: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """In the type and on the device of ``like``."""
+        key = (like.dtype, like.device)
+        if key not in self._known:
+            self._known[key] = torch.tensor(self._numbers, dtype=like.dtype, device=like.device)
+        return self._known[key]
+
+
+class Present:
+    """Which runs have a technique: ``present(new, old)``, each ``(R, …)``, is new for them, and old for the others."""
+
+    def __init__(self, runs: Sequence[bool] = ()) -> None:
+        self._runs = list(runs)
+        self._masks: dict[torch.device, Tensor] = {}  # made once for a device: a step copies nothing
+
+    def __call__(self, new: Tensor, old: Tensor) -> Tensor:
+        if all(self._runs):
+            return new
+        if new.device not in self._masks:
+            self._masks[new.device] = torch.tensor(self._runs, device=new.device)
+        return select(self._masks[new.device], new, old)
+
+
+EVERY_RUN = Present()
+Tensors = Mapping[str, Tensor]  # by the name of a parameter or buffer, each (R, *shape)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective ``(R,)`` at some parameters, and its gradients by name."""
+
+    losses: Tensor
+    gradients: dict[str, Tensor]
+
+
+Again = Callable[[Tensors], Evaluation]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a step is: ``t`` counts the steps of all epochs from 1, ``steps`` are those of one epoch.
+
+    ``t`` follows from the epoch alone, so that a resumed run counts on; on a device it is a scalar there.
+    """
+
+    t: int | Tensor
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What a technique remembers from step to step: tensors ``(R, …)`` under names of its choice.
+
+    The engine keeps them in checkpoints, takes them along when runs leave, and leaves a run's part as it was in a step
+    whose loss was not finite. ``weights`` are all trained parameters and all buffers as a step left them.
+
+    init:       (weights) → state, before the first step
+    update:     (state, weights, moment) → the new state, of the same names, shapes and types, after every step
+    evaluated:  (state, weights) → those of the weights that are others in validation and test, and in what is saved
+    """
+
+    init: Callable[[Tensors], dict[str, Tensor]]
+    update: Callable[[Tensors, Tensors, Moment], dict[str, Tensor]]
+    evaluated: Callable[[Tensors, Tensors], dict[str, Tensor]] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
     """Where a technique takes part in training; what it leaves out is None.
 
-    A function returns None for a parameter that no run wants changed.
+    All are pure: the same input, the same output, and the input as it was. A function of a parameter returns None for
+    one that no run wants changed. What loss, transform and memory give for a run that lacks the technique is not used.
 
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
@@ -51,12 +142,19 @@ class Hooks:
     rates:      one dropout rate per run, or None per run that keeps the model's own
     augment:    one augmentation setting per run, or None per run that keeps the study's own
     batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:
-                label smoothing, mixup, cutmix; one generator a run, drawing alike for runs of one seed
-    average:    (average, parameter) → new average ``(R, *shape)``, after every step; the average is what is evaluated
+                mixup, cutmix; one generator a run, drawing alike for runs of one seed
+    loss:       (losses ``(B, R)``, logits ``(B, R, K)``, targets: labels ``(B, R)`` or probabilities ``(B, R, K)``) →
+                losses ``(B, R)``, whose mean over the batch is minimized; those it gets are the cross-entropy, or what
+                another technique made of it. Records keep the cross-entropy with the true labels
+    transform:  (parameters, gradients, again) → gradients, once a step and over all trained parameters, by name. They
+                are those of the loss: penalties and decay come after. ``again(parameters)`` evaluates the objective a
+                second time at other values, on the same batch with the same draws; see `Technique.passes`
+    memory:     what it remembers from step to step
     stopping:   one rule per run or None: (validation losses so far) → whether to stop; a run with a rule ends with
                 the weights of its lowest validation loss
     elementwise: promises that gradient, proximal and decay treat every element by its own value alone, and weights
                 alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as another
+    present:    which runs have the technique; `regulab.techniques.stack` fills it in
     """
 
     penalty: Callable[[Parameter], Tensor | None] | None = None
@@ -66,16 +164,38 @@ class Hooks:
     rates: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
-    average: Callable[[Tensor, Parameter], Tensor] | None = None
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    transform: Callable[[Tensors, Tensors, Again], dict[str, Tensor]] | None = None
+    memory: Memory | None = None
     stopping: Sequence[Callable[[Sequence[float]], bool] | None] | None = None
     elementwise: bool = False
+    present: Present = EVERY_RUN
+
+
+# In which order transforms of a gradient stand, whatever they are called: where it is taken, what is done to it, and at
+# last how large it may be. Within a stage, by name.
+Stage = Literal["evaluate", "change", "limit"]
 
 
 class Technique(Part, ABC):
-    """A way to regularize, with its strength. Subclasses are final: one a file, found by name."""
+    """A way to regularize, with its strength. Subclasses are final: one a file, found by name.
+
+    ``scalar`` is the field that a bare value in a study file sets. ``passes`` says how often a step evaluates the
+    objective: one that calls ``again`` says 2, and its arms get fleets of their own, since a second pass would cost
+    every run beside it. ``stage`` is where its transform stands among others. ``instead_of`` names the techniques of
+    the study (``model.dropout``, ``data.augment``) whose place it takes.
+    """
 
     name: ClassVar[str]
-    scalar: ClassVar[str]  # the field that a bare number in a study file sets
+    scalar: ClassVar[str]
+    passes: ClassVar[int] = 1
+    stage: ClassVar[Stage] = "change"
+    instead_of: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> tuple[Self, ...]:
+        """Values that the contract tests run: strong enough to show within a few steps; one at least."""
 
     @abstractmethod
     def legend(self) -> str:
@@ -85,6 +205,24 @@ class Technique(Part, ABC):
     @abstractmethod
     def stack(cls, values: Sequence[Self | None]) -> Hooks:
         """The hooks of R runs, of which some may lack the technique."""
+
+
+class Edit(Technique, ABC):
+    """A technique that changes the network of its arm before anything trains.
+
+    Arms whose edits differ are different architectures: they train in fleets of their own, from equal initial weights
+    wherever both have a parameter of that name and shape. ``looks_for`` says what the edit changes, for the message
+    where a network has nothing of the kind.
+    """
+
+    looks_for: ClassVar[str]
+
+    @abstractmethod
+    def edit(self, module: nn.Module) -> nn.Module | None:
+        """The network changed, in place or as another module; None where there is nothing to change.
+
+        What it adds is initialized as all layers are: by ``reset_parameters``, under its own qualified name.
+        """
 
 
 class Penalty(Technique, ABC):
@@ -114,11 +252,31 @@ class Strengths:
         return self._known[key]
 
 
-def over_runs(vector: Tensor, like: Tensor) -> Tensor:
-    """A vector over runs ``(R,)`` as ``(R, 1, …)``, to broadcast against ``(R, *shape)``."""
-    return vector.view(-1, *[1] * (like.ndim - 1))
-
-
 def sum_per_run(x: Tensor) -> Tensor:
     """``(R, *shape)`` summed to ``(R,)``."""
-    return x.flatten(1).sum(1)
+    return x.reshape(len(x), -1).sum(1)
+
+
+def norm_per_run(tensors: Tensors) -> Tensor:
+    """The Euclidean norm ``(R,)`` of each run's tensors ``(R, *shape)`` taken together: never over the stack."""
+    return torch.stack([tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]).norm(
+        dim=0
+    )
+
+
+def replace_layers(
+    module: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[nn.Module], nn.Module]
+) -> nn.Module | None:
+    """The module with what ``make`` gives in the place of every layer of ``kinds``; None where there is none.
+
+    A layer that stands in several places is replaced by one that does. Names stay: other layers begin as they did.
+    """
+    if isinstance(module, kinds):
+        return make(module)
+    made: dict[nn.Module, nn.Module] = {}
+    for parent in list(module.modules()):
+        for name, layer in parent._modules.items():
+            if isinstance(layer, kinds):
+                made.setdefault(layer, make(layer))
+                parent._modules[name] = made[layer]
+    return module if made else None

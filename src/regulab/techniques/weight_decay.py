@@ -22,6 +22,10 @@ class WeightDecay(Penalty):
 
     name: ClassVar[str] = "weight_decay"
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(strength=0.1),)
+
     def legend(self) -> str:
         return f"weight decay λ={self.strength:g}"
 

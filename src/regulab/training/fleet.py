@@ -11,20 +11,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.hashed_draws import HashedDraws
+from regulab.models.layers.draws import Repeatable, bind_draws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
-from regulab.models.stacking import StackedDropout, bind_dropout, stack_modules
+from regulab.models.stacking import StackedDropout, stack_modules
 from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
-from regulab.techniques.technique import Parameter
+from regulab.techniques import transforms
+from regulab.techniques.technique import Evaluation, Moment, Parameter, Tensors, select
 from regulab.training.batches import Batches, order_digest
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
 from regulab.training.kernels.fusing import fuse
+from regulab.training.memories import Memories
 from regulab.training.proximal import proximal_step
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, rate_of_runs
-from regulab.training.trainer import Arrays, EpochTotals, change_batch, input_plan
+from regulab.training.trainer import (
+    Arrays,
+    EpochTotals,
+    change_batch,
+    changes_objective,
+    input_plan,
+    objective,
+    transformed,
+)
 
 
 class EpochSums:
@@ -54,6 +65,7 @@ class Fleet:
     _draws: HashedDraws | SeedDraws
 
     def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
+        assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
         self._setup = setup
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
@@ -61,8 +73,7 @@ class Fleet:
         if setup.machine.kernels:
             self._stack = fuse(self._stack, setup.machine.activations)
         self._optimizer = setup.study.train.optimizer
-        self._averages: Arrays = {}
-        self._trainer(runs)
+        self._set_runs(runs)
         self._group(
             {
                 name: tuple(torch.zeros_like(p) for _ in self._optimizer.state_names)
@@ -70,10 +81,9 @@ class Fleet:
             }
         )
         self._buffers = Buffers(self._stack)
-        if any(hooks.average for hooks in self._hooks.values()):
-            self._averages = {name: p.detach().clone() for name, p in self._named()}
+        self._memories = Memories(self._hooks, self._weights())
 
-    def _trainer(self, runs: Sequence[Run]) -> None:
+    def _set_runs(self, runs: Sequence[Run]) -> None:
         """Sets what depends on which runs are active: hooks, inputs, dropout rates and draws."""
         setup, train, device = self._setup, self._setup.study.train, self._setup.machine.device
         self.runs: Sequence[Run] = list(runs)
@@ -91,7 +101,10 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        bind_dropout(self._stack, plan.seed_of, self._draws.draw)
+        bind_draws(self._stack, plan.seed_of, self._draws.draw)
+        self._transforms = list(transforms(self._hooks))
+        # Draws of a step are kept only where a technique evaluates it again.
+        self._repeatable = Repeatable(self._stack) if setup.architecture(runs[0]).passes > 1 else None
         for hooks in self._hooks.values():
             if hooks.rates is not None:
                 self._set_rates(hooks.rates)
@@ -100,14 +113,14 @@ class Fleet:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         together = all_elementwise(self._hooks)
         self._groups = group(self._named(), self._weight_names, states, together)
-        self._trained = [p for one in self._groups for p in one.parameters]
+        self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 
     def _graphable(self) -> bool:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
         hooks, machine = self._hooks.values(), self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda"
-        return on_device and not any(h.batch or h.average for h in hooks)
+        return on_device and not any(h.batch for h in hooks)
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -156,14 +169,45 @@ class Fleet:
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
-        logits = self._forward(x.flatten(1, 2))
-        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
-        losses = losses.view(labels.shape).mean(0)
-        gradients = torch.autograd.grad(losses.sum(), self._trained)
-        sums.add(losses.detach(), logits.detach().argmax(-1) == labels)
+        if self._repeatable is not None:
+            self._repeatable.begin()
+        evaluation, logits = self._evaluate(x, targets)
+        losses, gradients = evaluation.losses, evaluation.gradients
+        if self._transforms:
+            parameters = {name: p.data for p, name in self._trained.items()}
+            again = partial(self._again, x, targets, before)
+            losses, gradients = transformed(self._transforms, parameters, evaluation, again)
+        if changes_objective(self._hooks):
+            plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
+            losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
+        sums.add(losses, logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
         self._step(gradients, counter.lr, counter.t, sums.finite)
+        if self._memories:
+            moment = Moment(counter.t, self._batches.steps)
+            self._memories.update(self._weights(), moment, sums.finite)
         counter.advance()
+
+    def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
+        """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
+        logits = self._forward(x.flatten(1, 2))
+        losses = objective(self._hooks, logits, targets)
+        gradients = torch.autograd.grad(losses.sum(), list(self._trained))
+        by_name = dict(zip(self._trained.values(), gradients, strict=True))
+        return Evaluation(losses.detach(), by_name), logits.detach()
+
+    def _again(self, x: Tensor, targets: Tensor, start: Sequence[Tensor], values: Tensors) -> Evaluation:
+        """The same step at other parameters: same batch, same draws, buffers as it found them, and left as they are."""
+        assert self._repeatable is not None, "a technique that evaluates again says so: passes = 2"
+        parameters, buffers = {name: p.data for p, name in self._trained.items()}, self._buffers.copies()
+        self._repeatable.repeat()
+        self._buffers.set(start)
+        self._assign(values)
+        with torch.enable_grad():
+            evaluation, _ = self._evaluate(x, targets)
+        self._assign(parameters)
+        self._buffers.set(buffers)
+        return evaluation
 
     def _batch_generators(self, epoch: int) -> dict[str, list]:
         """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
@@ -178,12 +222,12 @@ class Fleet:
         x = x.to(self._setup.machine.activations, memory_format=torch.channels_last)
         return self._stack(x).to(self._setup.machine.parameters).view(x.shape[0], len(self.runs), -1)
 
-    def _step(self, gradients: Sequence[Tensor], lr: Number, t: Number, finite: Tensor) -> None:
-        """Penalties' gradients, decoupled decay, the optimizer, proximal operators, averages: for every parameter."""
-        hooks, by_name = self._hooks.values(), dict(zip(self._trained, gradients, strict=True))
+    def _step(self, gradients: Tensors, lr: Number, t: Number, finite: Tensor) -> None:
+        """Penalties' gradients, decoupled decay, the optimizer, proximal operators: for every parameter."""
+        hooks = self._hooks.values()
         with torch.no_grad():
             for one in self._groups:
-                gradient = joined([by_name[p] for p in one.parameters])
+                gradient = joined([gradients[name] for name in one.names])
                 value, state, rate = one.value, one.state, rate_of_runs(lr, one.value)
                 for hook in hooks:
                     extra = hook.gradient(one.shown(value)) if hook.gradient else None
@@ -197,27 +241,31 @@ class Fleet:
                         operator = partial(_on_value, hook.proximal, one)
                         value, state = proximal_step(self._optimizer, value, state, sensitivity, operator)
                 for old, new in zip((one.value, *one.state), (value, *state), strict=True):
-                    old.copy_(_select(finite, new, old))
-            for hook in hooks:
-                if hook.average is not None:
-                    for name, p in self._named():
-                        parameter = Parameter(name, p.data, name in self._weight_names)
-                        self._averages[name] = hook.average(self._averages[name], parameter)
+                    old.copy_(select(finite, new, old))
 
     def logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
         tiled = x.repeat(1, len(self.runs), 1, 1)
-        if not self._averages:
+        if not self._memories:
             return self._forward(tiled)
-        trained = {name: p.data for name, p in self._named()}
-        self._assign(self._averages)
+        trained = self._weights()
+        self._assign(self._memories.evaluated(trained))
         logits = self._forward(tiled)
         self._assign(trained)
         return logits
 
-    def _assign(self, values: Arrays) -> None:
-        for name, p in self._named():
-            p.data = values[name]
+    def _weights(self) -> Arrays:
+        """What training changes: trained parameters and all buffers."""
+        return {**{name: p.data for name, p in self._named()}, **dict(self._stack.named_buffers())}
+
+    def _assign(self, values: Tensors) -> None:
+        """Puts other tensors in the place of parameters and buffers; those that were there stay as they are."""
+        parameters = dict(self._named())
+        for name, value in values.items():
+            if name in parameters:
+                parameters[name].data = value
+            else:
+                replace_buffer(self._stack, name, value)
 
     def penalties(self) -> Tensor:
         total = torch.zeros(len(self.runs), device=self._setup.machine.device)
@@ -231,10 +279,10 @@ class Fleet:
 
     def weights(self) -> Arrays:
         parameters = {name: p.data for name, p in self._stack.named_parameters()}
-        return {**parameters, **self._averages, **dict(self._stack.named_buffers())}
+        return {**parameters, **self._memories.evaluated(self._weights())}
 
     def load_weights(self, weights: Arrays) -> None:
-        self._averages = {}
+        self._memories.forget()
         for name, p in self._stack.named_parameters():
             p.data.copy_(weights[name])
         for name, buffer in self._stack.named_buffers():
@@ -250,7 +298,7 @@ class Fleet:
         return {
             **{f"parameter.{name}": p.data for name, p in self._stack.named_parameters()},
             **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
-            **{f"average.{name}": a for name, a in self._averages.items()},
+            **self._memories.state(),
             **remembered,
         }
 
@@ -270,7 +318,8 @@ class Fleet:
         for name in [name for name, _ in self._stack.named_buffers()]:
             replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
         self._buffers = Buffers(self._stack)
-        self._averages = {name: state[f"average.{name}"].to(device) for name in self._averages}
+        self._memories = Memories(self._hooks, self._weights())
+        self._memories.load(state)
 
     def select(self, positions: Sequence[int]) -> None:
         index = torch.tensor(list(positions), device=self._setup.machine.device)
@@ -278,9 +327,7 @@ class Fleet:
         for layer in self._stack.modules():
             if isinstance(layer, StackedDropout):
                 layer.set_rates([layer.rates[position] for position in positions])
-        self._trainer([self.runs[position] for position in positions])
-        if not any(hooks.average for hooks in self._hooks.values()):
-            self._averages = {}
+        self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)
 
 
@@ -288,8 +335,3 @@ def _on_value(
     operator: Callable[[Parameter, Tensor], Tensor | None], one: Group, value: Tensor, step: Tensor
 ) -> Tensor | None:
     return operator(one.shown(value), step)
-
-
-def _select(runs: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``new`` for the chosen runs, ``old`` for the others: by selection, since 0·NaN is NaN."""
-    return torch.where(runs.view(-1, *[1] * (new.ndim - 1)), new, old)

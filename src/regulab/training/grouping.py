@@ -109,6 +109,10 @@ class Buffers:
     def copies(self) -> list[Tensor]:
         return [value.clone() for value in self._values]
 
+    def set(self, copies: Sequence[Tensor]) -> None:
+        for value, copy in zip(self._values, copies, strict=True):
+            value.copy_(copy)
+
     def put_back(self, copies: Sequence[Tensor], fine: Tensor) -> None:
         """Runs that are not ``fine`` ``(R,)`` get what was copied."""
         for value, old, run in zip(self._values, copies, self._runs, strict=True):

@@ -6,6 +6,7 @@ both must be given alike: batches, draws, schedules and the techniques themselve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -19,12 +20,24 @@ from regulab.models.hashed_draws import HashedDraws
 from regulab.models.layers.dropout import DropoutDraws, set_rate
 from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
-from regulab.techniques.technique import Parameter
+from regulab.techniques import transforms
+from regulab.techniques.technique import Evaluation, Moment, Parameter, Tensors
 from regulab.training.batches import Batches, as_loaded, order_digest
+from regulab.training.grouping import replace_buffer
+from regulab.training.memories import Memories
 from regulab.training.proximal import reference_proximal_step, remembered, remembered_later
+from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
-from regulab.training.trainer import Arrays, EpochTotals, change_batch, input_plan
+from regulab.training.trainer import (
+    Arrays,
+    EpochTotals,
+    change_batch,
+    changes_objective,
+    input_plan,
+    objective,
+    transformed,
+)
 
 MEMORY = (
     "python..attributes"  # what `Attributes` keeps, among arrays of parameters and buffers: no name of theirs
@@ -55,9 +68,9 @@ class PlainTrainer:
         self._attributes = Attributes(self._module)
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
-        self._averages: Arrays = {}
-        if any(hooks.average for hooks in self._hooks.values()):
-            self._averages = {p.name: p.value[0].detach().clone() for _, p in self._parameters()}
+        self._transforms = list(transforms(self._hooks))
+        self._repeat = Repeat(self._module, device) if setup.architecture(self._run).passes > 1 else None
+        self._memories = Memories(self._hooks, self._stacked())
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.
@@ -86,20 +99,33 @@ class PlainTrainer:
         loss_sum = correct = 0.0
         lr = 0.0
         for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
-            lr = train.learning_rate((epoch - 1) * steps + step, steps, validation_losses)
+            first = (epoch - 1) * steps + step
+            lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
             x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            if self._repeat is not None:
+                self._repeat.begin()
             logits = self._forward(x[:, 0])
-            loss = F.cross_entropy(logits, targets[:, 0])
-            loss_sum += float(loss.detach())
+            loss = self._objective(logits, targets)
+            changed = changes_objective(self._hooks)
+            recorded = float(F.cross_entropy(logits.detach(), labels[:, 0]) if changed else loss.detach())
             correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
-            if not loss.isfinite():
+            fine = bool(loss.isfinite()) and self._step(loss, lr, partial(self._again, x, targets))
+            loss_sum += recorded if fine or not math.isfinite(recorded) else math.nan
+            if not fine:
                 for buffer, old in zip(self._module.buffers(), before, strict=True):
                     buffer.copy_(old)
                 break
-            self._step(loss, lr)
+            if self._memories:
+                self._memories.update(self._stacked(), Moment(first + 1, steps))
         totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
         return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=[order_digest(orders[0])])
+
+    def _objective(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Of logits ``(B, classes)``: the mean cross-entropy, as anyone writes it, unless a technique has another."""
+        if any(hooks.loss for hooks in self._hooks.values()):
+            return objective(self._hooks, logits[:, None], targets)[0]
+        return F.cross_entropy(logits, targets[:, 0])
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
@@ -108,14 +134,24 @@ class PlainTrainer:
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
             return self._module(x).to(machine.parameters)
 
-    def _step(self, loss: Tensor, lr: float) -> None:
-        hooks = self._hooks.values()
+    def _step(self, loss: Tensor, lr: float, again: Callable[[Tensors], Evaluation]) -> bool:
+        """Whether it was taken: not where a technique's second evaluation of the loss is not finite."""
+        hooks, terms = self._hooks.values(), list[Tensor]()
         for _, p in self._parameters():
             for hook in hooks:
                 if hook.penalty is not None and hook.gradient is not None and hook.gradient(p) is not None:
-                    loss = loss + hook.penalty(p)[0]  # type: ignore[index]
+                    terms.append(hook.penalty(p)[0])  # type: ignore[index]
         self._optimizer.zero_grad()
-        loss.backward()
+        if self._transforms:
+            loss.backward()
+            if not self._transform(loss, again):
+                return False
+            for term in terms:
+                term.backward()
+        else:
+            for term in terms:
+                loss = loss + term
+            loss.backward()
         self._optimizer.param_groups[0]["lr"] = lr
         # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
         moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
@@ -133,23 +169,62 @@ class PlainTrainer:
                         operator = partial(_on_parameter, hook.proximal, p)
                         optimizer = self._setup.study.train.optimizer
                         reference_proximal_step(optimizer, self._optimizer, parameter, lr, operator)
-                    if hook.average is not None:
-                        self._averages[p.name] = hook.average(self._averages[p.name][None], p)[0]
+        return True
+
+    def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation]) -> bool:
+        """Gradients as the techniques have them; whether all losses on the way were finite."""
+        moved = [(parameter, p.name) for parameter, p in self._parameters() if parameter.grad is not None]
+        parameters = {name: parameter.data[None] for parameter, name in moved}
+        gradients = {name: parameter.grad[None].clone() for parameter, name in moved}  # type: ignore[index]
+        first = Evaluation(loss.detach()[None], gradients)
+        losses, changed = transformed(self._transforms, parameters, first, again)
+        for parameter, name in moved:
+            parameter.grad = changed[name][0].clone()
+        return bool(losses.isfinite().all())
+
+    def _again(self, x: Tensor, targets: Tensor, values: Tensors) -> Evaluation:
+        """The same step at other parameters, of which some may take no part in this step."""
+        assert self._repeat is not None, "a technique that evaluates again says so: passes = 2"
+        moved = {p.name: parameter for parameter, p in self._parameters() if p.name in values}
+        own = {name: parameter.data for name, parameter in moved.items()}
+        with self._repeat.again(), torch.enable_grad():
+            self._assign({name: value[0] for name, value in values.items()})
+            loss = self._objective(self._forward(x[:, 0]), targets)
+            found = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
+            self._assign(own)
+        pairs = zip(moved, own.values(), found, strict=True)
+        by_name = {name: (torch.zeros_like(p) if g is None else g)[None] for name, p, g in pairs}
+        return Evaluation(loss.detach()[None], by_name)
 
     def logits(self, x: Tensor) -> Tensor:
         """A module that draws in inference too draws the same for every batch that follows the same epoch."""
         self._module.eval()
-        trained = {p.name: parameter.data for parameter, p in self._parameters()}
-        self._assign(self._averages or trained)
         device = self._setup.machine.device
+        trained = self._trained() if self._memories else {}
+        evaluated = self._memories.evaluated({name: value[None] for name, value in trained.items()})
+        self._assign({name: value[0] for name, value in evaluated.items()})
         with keyed_generators(self._streams, "inference", epoch=self._epoch, device=device):
             logits = self._forward(x)[:, None]
         self._assign(trained)
         return logits
 
-    def _assign(self, values: Arrays) -> None:
-        for parameter, p in self._parameters():
-            parameter.data = values[p.name]
+    def _trained(self) -> Arrays:
+        """What training changes: trained parameters and all buffers."""
+        parameters = {p.name: parameter.data for parameter, p in self._parameters()}
+        return {**parameters, **dict(self._module.named_buffers())}
+
+    def _stacked(self) -> Arrays:
+        """The same, each seen as a stack of one run."""
+        return {name: tensor[None] for name, tensor in self._trained().items()}
+
+    def _assign(self, values: Tensors) -> None:
+        """Puts other tensors in the place of parameters and buffers; those that were there stay as they are."""
+        parameters = dict(self._module.named_parameters())
+        for name, value in values.items():
+            if name in parameters:
+                parameters[name].data = value
+            else:
+                replace_buffer(self._module, name, value)
 
     def penalties(self) -> Tensor:
         total = torch.zeros(1, device=self._setup.machine.device)
@@ -168,8 +243,8 @@ class PlainTrainer:
         }
 
     def weights(self) -> Arrays:
-        tensors = {**self._tensors(), **self._averages, **self._memory()}
-        return {name: tensor[None] for name, tensor in tensors.items()}
+        tensors = {name: t[None] for name, t in {**self._tensors(), **self._memory()}.items()}
+        return tensors | (self._memories.evaluated(self._stacked()) if self._memories else {})
 
     def _memory(self) -> Arrays:
         """What a person's network has changed of its attributes, which no parameter or buffer holds."""
@@ -182,7 +257,7 @@ class PlainTrainer:
 
     def load_weights(self, weights: Arrays) -> None:
         self._remember(weights)
-        self._averages = {}
+        self._memories.forget()
         for name, tensor in self._tensors().items():
             tensor.copy_(weights[name][0])
 
@@ -192,7 +267,7 @@ class PlainTrainer:
             kept = remembered(self._optimizer, p)
             state |= {f"{held}.{name}": value[None] for held, value in kept.items()}
         state |= {name: tensor[None] for name, tensor in self._memory().items()}
-        return {**state, **{f"average.{name}": a[None] for name, a in self._averages.items()}}
+        return {**state, **self._memories.state()}
 
     def optional_state(self) -> Arrays:
         """What the optimizer remembers of a parameter from its first step on."""
@@ -216,7 +291,7 @@ class PlainTrainer:
                         held in optimizer.state_names
                     )  # what else there is, such as a count, stays on the host
                     self._optimizer.state[p][held] = value.to(device) if on_device else value
-        self._averages = {name: state[f"average.{name}"][0].to(device) for name in self._averages}
+        self._memories.load(state)
 
     def select(self, positions: Sequence[int]) -> None:
         assert list(positions) == [0], "a plain run trains alone"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
 from regulab import models
-from regulab.config import Model, Study
+from regulab.config import Study
 from regulab.data.preprocessing import Preprocessing, fit
 from regulab.data.splits import Splits
+from regulab.errors import UserError
 from regulab.models.guard import guarded
 from regulab.streams import Streams
-from regulab.techniques import model_of
-from regulab.techniques.technique import Technique
+from regulab.techniques import Architecture, architecture_of
+from regulab.techniques.technique import Edit, Technique
 from regulab.training.batches import ImageTensors, as_loaded
 from regulab.training.idle import idle_parameters
 from regulab.training.initial_networks import InitialNetworks
@@ -74,9 +75,9 @@ class Setup:
         """The streams of a run. Runs of a seed share them, unless the study has ``pairing: none``."""
         return Streams(self.study.stream_key, seed, arm if self.study.pairing == "none" else "")
 
-    def architecture(self, run: Run) -> Model:
+    def architecture(self, run: Run) -> Architecture:
         """What tells the networks of some runs from those of others: runs of one architecture can train together."""
-        return model_of(self.study, run.techniques)
+        return architecture_of(self.study, run.techniques)
 
     def module(self, run: Run) -> nn.Module:
         """A network of the run's own with its initial weights, to be trained or changed.
@@ -96,12 +97,14 @@ class Setup:
 
     def built(self, run: Run) -> nn.Module:
         """What the constructor makes for a run, with parameters of the types that it chose."""
-        model, streams = self.architecture(run), self.streams(run.seed, run.arm)
-        return models.build(model, self.images.pixels.shape[-1], self.classes, streams, self.first_images(2))
+        architecture, streams = self.architecture(run), self.streams(run.seed, run.arm)
+        sizes = (self.images.pixels.shape[-1], self.classes)
+        edits = [partial(edited, edit, run.arm) for edit in architecture.edits]
+        return models.build(architecture.model, *sizes, streams, self.first_images(2), edits)
 
     def refuse_other_process(self, run: Run) -> None:
         """Raises `UserError` where a person's network would start elsewhere in another process."""
-        model, streams = self.architecture(run), self.streams(run.seed, run.arm)
+        model, streams = self.architecture(run).model, self.streams(run.seed, run.arm)
         channels = self.images.pixels.shape[-1]
         models.refuse_other_process(model, channels, self.classes, streams, self.first_images(2))
 
@@ -123,7 +126,7 @@ class Setup:
     @cached_property
     def architectures(self) -> list[tuple[str, ...]]:
         """The arms in groups of one architecture each, in the order of their first arms."""
-        groups: dict[Model, list[str]] = {}
+        groups: dict[Architecture, list[str]] = {}
         for arm in self.arms:
             groups.setdefault(self.architecture(self.run(arm, 0)), []).append(arm)
         return [tuple(arms) for arms in groups.values()]
@@ -147,3 +150,16 @@ class Setup:
         networks = [self.initial(run) for run in self.examples()]
         shapes = [{(name, p.shape) for name, p in network.named_parameters()} for network in networks]
         return frozenset(name for name, _ in set.intersection(*shapes))
+
+
+def edited(edit: Edit, arm: str, module: nn.Module) -> nn.Module:
+    """The network of an arm as an edit makes it; raises `UserError` where it finds nothing to change."""
+    changed = edit.edit(module)
+    if changed is None:
+        raise UserError(
+            f"{edit.name} finds nothing to change in the network",
+            got=type(module).__name__,
+            expected=edit.looks_for,
+            where=f"arms.{arm}.{edit.name}",
+        )
+    return changed

@@ -11,14 +11,14 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from regulab.models.layers.draws import StackedDrawing, bind_draws, bind_layers
 from regulab.models.layers.dropout import LEVELS, Dropout
-from regulab.models.stacking import StackedDropout, Unstackable, bind_dropout, stack_modules
+from regulab.models.stacking import Unstackable, stack_modules
 from regulab.training.batches import as_loaded
 from regulab.training.grouping import Buffers, group
 from regulab.training.kernels.fusing import fuse
@@ -172,15 +172,12 @@ def _set_mode(stack: nn.Module, modules: Sequence[nn.Module], training: bool) ->
 
 
 def _bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
-    """Dropout draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
-    runs = max([len(modules), *(len(layer.rates) for layer in _of(stack, StackedDropout))])
+    """Draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
+    runs = max([len(modules), *(len(layer.seed_of) for layer in _of(stack, StackedDrawing))])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
-    bind_dropout(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
+    bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
     for run, module in enumerate(modules):
-        own = _Draws(f"{step} {run}")
-        for name, layer in module.named_modules():
-            if isinstance(layer, Dropout):
-                layer.draw = partial(own, name)
+        bind_layers(module, _Draws(f"{step} {run}"))
 
 
 class _Draws:

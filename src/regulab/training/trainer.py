@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.data.augmentation import AugmentSettings
-from regulab.techniques.technique import Hooks
+from regulab.techniques.technique import Again, Evaluation, Hooks, Tensors
 from regulab.training.batches import InputPlan
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
@@ -101,3 +102,48 @@ def change_batch(
                 targets = F.one_hot(labels, setup.classes).to(setup.machine.parameters)
             x, targets = hooks.batch(x, targets, generators[name])
     return x, targets
+
+
+def objective(techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor) -> Tensor:
+    """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
+
+    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``.
+    """
+    each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
+    losses = each.view(logits.shape[:2])
+    for hooks in techniques.values():
+        if hooks.loss is not None:
+            # Where a run lacks the technique no gradient may come back from it: 0·inf would be NaN.
+            own = hooks.present(losses.T, losses.detach().T).T
+            outputs = hooks.present(logits.transpose(0, 1), logits.detach().transpose(0, 1)).transpose(0, 1)
+            losses = hooks.present(hooks.loss(own, outputs, targets).T, losses.T).T
+    return losses.mean(0)
+
+
+def changes_objective(techniques: Mapping[str, Hooks]) -> bool:
+    """Whether what is minimized is other than the cross-entropy with the true labels, which is what records tell."""
+    return any(hooks.batch is not None or hooks.loss is not None for hooks in techniques.values())
+
+
+def transformed(
+    techniques: Sequence[Hooks], parameters: Tensors, first: Evaluation, again: Again
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The gradients as the techniques have them, one after the other; and the losses ``(R,)``.
+
+    A loss of a further evaluation that is not finite takes the place of the first: that run has diverged. A run that
+    lacks a technique is evaluated at its own parameters when the others ask again, and keeps its gradient to the bit.
+    """
+    losses, gradients = first.losses, first.gradients
+    with torch.no_grad():
+        for hooks in techniques:
+
+            def evaluate(values: Tensors, hooks: Hooks = hooks) -> Evaluation:
+                nonlocal losses
+                found = again({name: hooks.present(values[name], own) for name, own in parameters.items()})
+                losses = torch.where(found.losses.isfinite(), losses, found.losses)
+                return found
+
+            assert hooks.transform is not None
+            changed = hooks.transform(parameters, gradients, evaluate)
+            gradients = {name: hooks.present(changed[name], own) for name, own in gradients.items()}
+    return losses, gradients

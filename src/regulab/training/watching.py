@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from regulab.models.attributes import Attributes
 from regulab.models.generators import keyed_generators
+from regulab.models.layers.draws import Drawing
 from regulab.models.layers.dropout import DropoutDraws, Rated
 from regulab.streams import Streams
 
@@ -142,8 +143,8 @@ def _still_training(module: nn.Module) -> list[Drop]:
 
 @contextmanager
 def bound(module: nn.Module) -> Iterator[DropoutDraws]:
-    """Our dropout layers draw from streams of their own for a while."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Rated)]
+    """Our drawing layers draw from streams of their own for a while."""
+    layers = [layer for layer in module.modules() if isinstance(layer, Drawing)]
     before = [layer.draw for layer in layers]
     draws = DropoutDraws(STREAMS)
     draws.begin(1)

@@ -8,7 +8,7 @@ from regulab.lessons.batch_norm.batch_norm_position.lesson import LESSON
 from regulab.lessons.kit.activations import outputs
 from regulab.lessons.kit.lesson import Answer
 from regulab.models.layers.block import Block
-from regulab.models.norms.batch import BATCH
+from regulab.models.norms.batch import Batch
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 NOT_SHOWN = Answer.NOT_SHOWN
@@ -34,7 +34,7 @@ def test_the_numbers_decide(changed, answers):
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_what_is_normalized_is_what_enters_relu_or_what_leaves_it(seed, place):
     torch.manual_seed(seed)
-    block = Block(3, 6, BATCH, Model(norm_position=place, dropout=0), pooled=True).train()
+    block = Block(3, 6, Batch(), Model(norm_position=place, dropout=0), pooled=True).train()
     found = outputs(block, ["pool", "norm"], 4 + 3 * torch.randn(40, 3, 10, 14))
     if place == "before":
         entering, leaving = found["norm"], found["norm"].relu()

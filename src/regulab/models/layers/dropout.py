@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.errors import UserError
+from regulab.models.layers.draws import UNBOUND, Draw, Drawing, bind_layers
 from regulab.streams import Streams
 
 LARGEST_RATE = 0.999
@@ -28,14 +28,13 @@ def inverse_keep(rate: float) -> float:
     return LEVELS / (LEVELS - round(rate * LEVELS))
 
 
-class Rated(nn.Module):
-    """What the dropout layers have in common. ``draw`` is bound from outside; ``inplace`` writes the output into x."""
+class Rated(Drawing):
+    """What the dropout layers have in common; ``inplace`` writes the output into x."""
 
     def __init__(self, rate: float, inplace: bool = False) -> None:
         super().__init__()
         assert 0 <= rate < 1, f"a dropout rate lies in [0, 1), got {rate}"
         self.rate, self.inplace = rate, inplace
-        self.draw: Callable[[torch.Size], Tensor] | None = None
 
     @property
     def p(self) -> float:
@@ -108,12 +107,9 @@ class AlphaDropout(Rated):
 
 
 ALPHA = -1.7580993408473766  # −λα of SELU
-UNBOUND = "a dropout layer trains with the draws of a seed: see DropoutDraws"
 
 
-def _dropped(
-    x: Tensor, draw: Callable[[torch.Size], Tensor] | None, shape: torch.Size, rate: float, inplace: bool
-) -> Tensor:
+def _dropped(x: Tensor, draw: Draw | None, shape: torch.Size, rate: float, inplace: bool) -> Tensor:
     assert draw is not None, UNBOUND
     dropped = draw(shape).to(x.device) < threshold(rate)
     if inplace:
@@ -122,7 +118,7 @@ def _dropped(
 
 
 class DropoutDraws:
-    """The dropout draws of one seed: a stream for each layer and epoch, read step after step."""
+    """The draws of one seed's layers: a stream for each layer and epoch, read step after step."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -150,10 +146,8 @@ class DropoutDraws:
         return draws.view(shape)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every dropout layer of a module draw from here, under its own qualified name."""
-        for name, layer in module.named_modules():
-            if isinstance(layer, Rated):
-                layer.draw = partial(self.draw, name)
+        """Lets every drawing layer of a module draw from here, under its own qualified name."""
+        bind_layers(module, self.draw)
 
 
 class SeedDraws:

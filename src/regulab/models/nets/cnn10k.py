@@ -38,4 +38,5 @@ CNN10K = Net(
         "norm."
     ),
     build=CNN10k,
+    examples=(Model(name="cnn10k"), Model(name="cnn10k", norm_position="after")),
 )

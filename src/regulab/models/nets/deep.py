@@ -42,4 +42,5 @@ DEEP = Net(
     ),
     build=Deep,
     takes=frozenset({"norm", "norm_position", "depth"}),
+    examples=(Model(name="deep", depth=3), Model(name="deep", depth=1, norm_position="after")),
 )

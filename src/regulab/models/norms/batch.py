@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,9 +77,29 @@ class BatchNorm(nn.Module):
         )
 
 
-BATCH = Norm(
-    name="batch",
-    summary="batch normalization: per channel, over the mini-batch; running averages at test time",
-    description=batch_norm.__doc__ or "",
-    build=BatchNorm,
-)
+class Batch(Norm):
+    """batch normalization: per channel, over the mini-batch; running averages at test time
+
+    Training, over the m = B·H·W values xᵢ of a channel::
+
+        μ  = 1/m Σ xᵢ          σ² = 1/m Σ (xᵢ − μ)²          (the biased variance)
+        x̂ᵢ = (xᵢ − μ)/√(σ² + ε)          yᵢ = γ x̂ᵢ + β
+
+    and the running averages move by a tenth towards μ and the *unbiased* variance m/(m−1)·σ². Inference puts them in
+    the place of μ and σ². A bias added before shifts x and μ alike and is subtracted out again, so that
+    nets give the convolution before it none. ε is 1e-5.
+
+    Source: Ioffe & Szegedy 2015 (arXiv 1502.03167).
+    """
+
+    name: ClassVar[str] = "batch"
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(),)
+
+    def build(self, channels: int) -> nn.Module:
+        return BatchNorm(channels)
+
+    def legend(self) -> str:
+        return "batch norm"

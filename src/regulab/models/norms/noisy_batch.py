@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 import torch
 from torch import Tensor, nn
 
@@ -35,11 +37,28 @@ class NoisyBatchNorm(nn.Module):
         return factor * y + LARGEST_SHIFT * (2 * place - 1)
 
 
-NOISY_BATCH = Norm(
-    name="noisy_batch",
-    summary="batch norm, then a random shift and scale per channel and step: to bring covariate shift back",
-    description=NoisyBatchNorm.__doc__ or "",
-    build=NoisyBatchNorm,
-    stacks=False,
-    shifts=False,  # with noise, equal inputs give unequal outputs: nothing can be promised of a bias
-)
+class NoisyBatch(Norm):
+    """batch norm, then a random shift and scale per channel and step: to bring covariate shift back
+
+    z = s·BN(x) + m in training, BN(x) in inference, so that a layer's inputs shift in every step. In each forward pass
+    of training every channel draws its own m, uniform between ±0.5, and its own s, uniform between 0.5 and 1.5, for all
+    images of the batch alike. It trains in the plain loop alone.
+
+    Source: Santurkar et al. 2018 (arXiv 1805.11604), section 2.2, whose noise is of this kind with other constants.
+    """
+
+    name: ClassVar[str] = "noisy_batch"
+    shifts: ClassVar[bool] = (
+        False  # with noise, equal inputs give unequal outputs: nothing can be promised of a bias
+    )
+    stacks: ClassVar[bool] = False
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(),)
+
+    def build(self, channels: int) -> nn.Module:
+        return NoisyBatchNorm(channels)
+
+    def legend(self) -> str:
+        return "noisy_batch norm"

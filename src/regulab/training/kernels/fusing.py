@@ -169,7 +169,10 @@ def _of_block(block: Block) -> FusedLayers | None:
     if block.norm_after or _hooked(block):
         return None
     pooling = [] if isinstance(block.pool, nn.Identity) else [block.pool]
-    return leading([block.conv, *pooling, block.norm, nn.ReLU(), block.dropout])
+    layers = [block.conv, *pooling, block.norm, nn.ReLU(), block.dropout]
+    fused = leading(layers)
+    # An edit may have put another layer in the place of dropout, which no kernel knows.
+    return fused if fused is not None and len(fused.layers) == len(layers) else None
 
 
 def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -1,0 +1,97 @@
+"""Layers that draw: from streams keyed by seed and the layer's own name, so that all arms of a seed share the draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Draw = Callable[[torch.Size], Tensor]
+UNBOUND = "a layer that draws trains with the draws of a seed: see bind_layers"
+SeedsDraw = Callable[[torch.Size], Sequence[Tensor] | Tensor]
+
+
+class Drawing(nn.Module):
+    """A layer that draws in training. ``self.draw(shape)`` is bound from outside and gives int16 numbers.
+
+    They are uniform over all 65,536 values, and follow from seed, epoch, step and the layer's qualified name; shapes
+    have two dimensions at least, and of ``(B, C, H, W)`` the memory is channels-last.
+    """
+
+    draw: Draw | None = None
+
+
+class StackedDrawing(nn.Module):
+    """The same layer of R runs, whose run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
+
+    ``shape`` is that which the plain layer asks for.
+    """
+
+    draw: SeedsDraw | None
+
+    def __init__(self, runs: int) -> None:
+        super().__init__()
+        self.bind(range(runs), None)
+
+    def bind(self, seed_of: Sequence[int], draw: SeedsDraw | None) -> None:
+        self.seed_of, self.draw = list(seed_of), draw
+        self._seeds: Tensor | None = None
+
+    def drawn(self, shape: torch.Size) -> list[Tensor]:
+        """For each run the draw of its seed."""
+        assert self.draw is not None
+        each = self.draw(shape)
+        return [each[seed] for seed in self.seed_of]
+
+    def seeds_on(self, device: torch.device) -> Tensor:
+        """``seed_of`` as a tensor, made once for a device."""
+        if self._seeds is None or self._seeds.device != device:
+            self._seeds = torch.tensor(self.seed_of, device=device)
+        return self._seeds
+
+
+def bind_layers(module: nn.Module, draw: Callable[[str, torch.Size], Tensor]) -> None:
+    """Lets the drawing layers of a plain module draw from a source, under their qualified names."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, Drawing):
+            layer.draw = partial(draw, name)
+
+
+def bind_draws(
+    module: nn.Module,
+    seed_of: Sequence[int],
+    draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor],
+) -> None:
+    """Lets the drawing layers of a stack draw from a source for all seeds, under their qualified names."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, StackedDrawing):
+            layer.bind(seed_of, partial(draw, name))
+
+
+class Repeatable:
+    """Lets the drawing layers of a module, plain or stacked, draw the same a second time within a step."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._kept: dict[str, list[Any]] = {}
+        self._again: dict[str, Iterator[Any]] | None = None
+        for name, layer in module.named_modules():
+            if isinstance(layer, Drawing | StackedDrawing) and layer.draw is not None:
+                layer.draw = partial(self._drawn, name, layer.draw)
+
+    def begin(self) -> None:
+        """A new step, with new draws."""
+        self._kept, self._again = {}, None
+
+    def repeat(self) -> None:
+        """From here on the draws of this step come once more, of each layer in the order of its uses."""
+        self._again = {name: iter(kept) for name, kept in self._kept.items()}
+
+    def _drawn(self, name: str, draw: Callable[[torch.Size], Any], shape: torch.Size) -> Any:
+        if self._again is not None:
+            return next(self._again[name])
+        drawn = draw(shape)
+        self._kept.setdefault(name, []).append(drawn)
+        return drawn

@@ -1,0 +1,171 @@
+"""Every hook of a technique on small made-up tensors in float64: what it gives, and what no technique would give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regulab.techniques.technique import Evaluation, Hooks, Moment, Parameter, Present, Technique, Tensors
+
+LR = 0.1
+
+
+@dataclass(frozen=True)
+class Made:
+    """Inputs of R runs, each with the runs first; labels and images alike for all."""
+
+    parameters: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+    logits: Tensor  # (R, B, K)
+    images: Tensor  # (R, B, C, H, W)
+    keys: Tensor  # (R,), what a run's random draws follow from
+
+    def rows(self, chosen: Sequence[int]) -> Made:
+        def pick(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor[list(chosen)].clone() for name, tensor in tensors.items()}
+
+        some = (tensor[list(chosen)].clone() for tensor in (self.logits, self.images, self.keys))
+        return Made(pick(self.parameters), pick(self.gradients), *some)
+
+    def broken(self, but: int) -> Made:
+        """The same with NaN everywhere in all runs but one."""
+        mask = torch.arange(len(self.keys)) != but
+
+        def spoil(tensor: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (tensor.ndim - 1)), torch.nan, tensor)
+
+        def each(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: spoil(tensor) for name, tensor in tensors.items()}
+
+        return replace(
+            self, parameters=each(self.parameters), gradients=each(self.gradients), logits=spoil(self.logits)
+        )
+
+    def tensors(self) -> list[Tensor]:
+        return [*self.parameters.values(), *self.gradients.values(), self.logits, self.images]
+
+
+def made(runs: int) -> Made:
+    """Off the origin, of odd sizes, other numbers for every run."""
+    generator = torch.Generator().manual_seed(11)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(runs, *shape, generator=generator, dtype=torch.float64) + 0.1
+
+    shapes = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "head.weight": (5, 7), "scale": ()}
+    parameters = {name: normal(*shape) for name, shape in shapes.items()}
+    gradients = {name: normal(*shape) for name, shape in shapes.items()}
+    return Made(parameters, gradients, 3 * normal(6, 5), normal(6, 2, 4, 3), torch.arange(runs))
+
+
+LABELS = torch.tensor([0, 4, 2, 2, 1, 3])
+
+
+def stacked(kind: type[Technique], values: Sequence[Technique | None]) -> Hooks:
+    """The hooks as the engine has them."""
+    return replace(kind.stack(values), present=Present([value is not None for value in values]))
+
+
+def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What each hook gives, the runs first, by a name that an author understands; and the same of no technique."""
+    found: dict[str, Tensor] = {}
+    neutral: dict[str, Tensor] = {}
+
+    def note(what: str, got: Tensor | None, without: Tensor) -> None:
+        found[what], neutral[what] = without.clone() if got is None else got, without
+
+    for name, value in given.parameters.items():
+        p = Parameter(name, value, value.ndim > 2)
+        zeros = torch.zeros_like(value)
+        if hooks.penalty:
+            note(f"penalty of {name}", hooks.penalty(p), torch.zeros(len(value), dtype=value.dtype))
+        if hooks.gradient:
+            note(f"gradient of {name}", hooks.gradient(p), zeros)
+        if hooks.proximal:
+            for how, step in (("number", torch.tensor(LR).double()), ("tensor", LR + value.square() / 9)):
+                note(f"proximal of {name} at a step that is a {how}", hooks.proximal(p, step), zeros)
+        if hooks.decay:
+            note(f"decay of {name}", hooks.decay(p, LR), value)
+    if hooks.loss:
+        _loss(hooks, given, note)
+    if hooks.batch:
+        _batch(hooks, given, note)
+    if hooks.transform:
+        changed = hooks.transform(given.parameters, given.gradients, slope)
+        _same_names("transform", changed, given.gradients)
+        for name, old in given.gradients.items():
+            note(f"transform of the gradient of {name}", hooks.present(changed[name], old), old)
+    if hooks.memory:
+        _memory(hooks, given, note)
+    return found, neutral
+
+
+def _loss(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.loss is not None
+    runs, logits = len(given.keys), given.logits.transpose(0, 1)
+    labels = LABELS[:, None].expand(-1, runs)
+    spread = 0.7 * F.one_hot(labels, 5).double() + 0.3 / 5
+    for how, targets in (("labels", labels), ("probabilities", spread)):
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none").view(6, runs)
+        changed = hooks.loss(losses, logits, targets)
+        assert changed.shape == losses.shape, (
+            f"loss: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
+        )
+        note(f"loss with targets that are {how}", hooks.present(changed.T, losses.T), losses.T)
+
+
+def _batch(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.batch is not None
+    targets = F.one_hot(LABELS, 5).double()[:, None].repeat(1, len(given.keys), 1)
+    generators = [np.random.default_rng(int(key)) for key in given.keys]
+    x = given.images.transpose(0, 1)
+    changed, labels = hooks.batch(x, targets, generators)
+    note("images of the batch", changed.transpose(0, 1), given.images)
+    note("targets of the batch", labels.transpose(0, 1), targets.transpose(0, 1))
+
+
+def _memory(hooks: Hooks, given: Made, note: Any) -> None:
+    """Three steps of two epochs of two; the weights go on along their gradients."""
+    memory = hooks.memory
+    assert memory is not None
+    weights: dict[str, Tensor] = dict(given.parameters)
+    state = {key: value.clone() for key, value in memory.init(weights).items()}
+    for key, value in state.items():
+        assert len(value) == len(given.keys), (
+            f"memory.init: {key} is {tuple(value.shape)}, and should be (R, …)"
+        )
+    for t in (1, 2, 3):
+        weights = {name: w - LR * given.gradients[name] for name, w in weights.items()}
+        new = memory.update(state, weights, Moment(t, 2))
+        _same_names("memory.update", new, state)
+        state = {key: value.clone() for key, value in new.items()}
+        for key, value in state.items():
+            note(
+                f"memory {key} after step {t}",
+                hooks.present(value, torch.zeros_like(value)),
+                torch.zeros_like(value),
+            )
+    if memory.evaluated:
+        for name, value in memory.evaluated(state, weights).items():
+            assert name in weights, f"memory.evaluated: {name!r} is no weight of the network"
+            note(f"evaluated {name}", hooks.present(value, weights[name]), weights[name])
+
+
+def _same_names(what: str, got: Tensors, want: Tensors) -> None:
+    differing = sorted({*got} ^ {*want})
+    assert not differing, f"{what}: returns other names than it is given: {', '.join(differing)}"
+
+
+def slope(parameters: Tensors) -> Evaluation:
+    """A made-up objective of each run alone, Σ w⁴/4 + w, as ``again`` gives it."""
+    losses = sum(
+        w.reshape(len(w), -1).pow(4).sum(1) / 4 + w.reshape(len(w), -1).sum(1) for w in parameters.values()
+    )
+    assert isinstance(losses, Tensor)
+    return Evaluation(losses, {name: w.pow(3) + 1 for name, w in parameters.items()})

@@ -1,0 +1,95 @@
+"""What every layer promises that says itself how it stacks: its examples stand in its class."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import torch
+from torch import nn
+
+import regulab.models
+from regulab.models.hashed_draws import HashedDraws
+from regulab.models.layers.draws import Drawing, Repeatable, bind_draws
+from regulab.models.layers.dropout import DropoutDraws
+from regulab.models.stacking import stack_modules
+from regulab.streams import Streams
+from regulab.training.stack_check import check_stack
+
+
+def layers():
+    """Every `nn.Module` of `regulab.models` with a function ``stacked`` of its own."""
+    for info in pkgutil.walk_packages(regulab.models.__path__, "regulab.models."):
+        module = importlib.import_module(info.name)
+        for value in vars(module).values():
+            ours = (
+                isinstance(value, type)
+                and issubclass(value, nn.Module)
+                and value.__module__ == module.__name__
+            )
+            if ours and isinstance(
+                inspect.getattr_static(value, "stacked", None), staticmethod | classmethod
+            ):
+                yield value
+
+
+LAYERS = {kind.__name__: kind for kind in layers()}
+SHAPE = (5, 4, 6, 7)
+
+
+def sizes(layer):
+    """Images whose channels the layer takes: as many as its own parameters have, or any."""
+    channels = next((len(p) for p in layer.parameters()), SHAPE[1])
+    return (SHAPE[0], channels, *SHAPE[2:])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_it_has_examples(name):
+    assert hasattr(LAYERS[name], "examples"), f"{name} has no examples(): give one layer at least"
+    assert all(isinstance(layer, LAYERS[name]) for layer in LAYERS[name].examples())
+    assert LAYERS[name].examples()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_stack_does_what_the_layers_do(name):
+    for k in range(len(LAYERS[name].examples())):
+        modules = [nn.Sequential(LAYERS[name].examples()[k], nn.Flatten()) for _ in range(3)]
+        check_stack(modules, torch.rand(sizes(modules[0][0]), generator=torch.Generator().manual_seed(k)))
+
+
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
+@pytest.mark.parametrize(
+    "source", [DropoutDraws, lambda seed: HashedDraws([seed], torch.device("cpu"))], ids=["host", "device"]
+)
+def test_what_draws_repeats_itself_by_seed_epoch_and_step(name, source):
+    layer = LAYERS[name].examples()[0]
+    module, x = nn.Sequential(nn.Identity(), layer), torch.ones(SHAPE)
+    found = []
+    for seed, epoch in ((0, 1), (0, 1), (1, 1), (0, 2)):
+        draws = source(Streams("layers", seed))
+        draws.begin(epoch)
+        draws.bind(module)
+        again = Repeatable(module)
+        first, second = module(x), module(x)
+        assert not torch.equal(first, second), "each step has draws of its own"
+        again.repeat()
+        assert torch.equal(module(x), first)
+        assert torch.equal(module(x), second)
+        found.append(first)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[3])
+    assert torch.equal(module.eval()(x), x)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
+def test_runs_of_a_seed_share_its_draws(name):
+    stack = nn.Sequential(stack_modules([LAYERS[name].examples()[0] for _ in range(3)]))
+    hashed = HashedDraws([Streams("layers", 0), Streams("layers", 1)], torch.device("cpu"))
+    hashed.begin(1)
+    bind_draws(stack, [0, 0, 1], hashed.draw)
+    first, second, third = stack(torch.ones(5, 12, 6, 7)).chunk(3, 1)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)

@@ -1,0 +1,126 @@
+"""Trainings that contracts share: all examples in fleets beside L1, L2, a run that diverges and one that stops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regulab.techniques import TECHNIQUES
+from regulab.training.fleet import Fleet
+from regulab.training.plain import PlainTrainer
+from regulab.training.setup import Run, Setup
+from regulab.training.trainer import Trainer
+from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
+
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"name": "sgd", "momentum": 0},
+    {"name": "sgd", "momentum": 0.9},
+    {"name": "sgd", "momentum": 0.9, "nesterov": True},
+    {"name": "adam", "lr": 3e-3},
+]
+ON_A_DEVICE = 2
+IMAGES, BATCH = 24, 11
+EXAMPLES = {
+    f"{name} {k}": {name: example.model_dump(mode="json")}
+    for name, kind in TECHNIQUES.items()
+    for k, example in enumerate(kind.examples())
+}
+BESIDE = {
+    "none": {},
+    "l1": {"l1": 3e-3},
+    "l2": {"l2": 1e-2, "dropout": 0.3},
+    "stops": {"l2": 1e-3, "early_stopping": 1},
+    "diverges": {"weight_decay": {"strength": 1e300, "include": "all"}},
+}
+LEAVE = ("stops", "diverges")  # after the first epoch
+
+
+def _beside(example: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Arms of the example's own architecture, if it has one: with penalties, one that stops, one that diverges."""
+    (name,) = example
+    kind = TECHNIQUES[name]
+    value = kind.model_validate(example[name])
+    own = kind.passes > 1 or hasattr(value, "edit") or name == "norm"
+    mine = {arm: {**said, **example} for arm, said in BESIDE.items() if own and arm != "none"}
+    return {arm: {k: v for k, v in said.items() if k not in kind.instead_of} for arm, said in mine.items()}
+
+
+@cache
+def setup(optimizer: int) -> Setup:
+    arms: dict[str, dict[str, Any]] = dict(BESIDE)
+    for label, example in EXAMPLES.items():
+        arms[label] = example
+        if label.endswith(" 0"):
+            arms |= {f"{label} {arm}": said for arm, said in _beside(example).items()}
+    arms["several"] = {"sam": 0.3, "gradient_clipping": 0.4, "ema": 0.7, "label_smoothing": 0.1, "l1": 1e-3}
+    train = {
+        "optimizer": OPTIMIZERS[optimizer],
+        "schedule": {"name": "cosine"},
+        "batch_size": BATCH,
+        "epochs": 2,
+    }
+    study = study_of(arms, train=train, model={"dropout": 0.1}, seeds=1)
+    # As on a GPU for one of them: draws hashed there, steps counted there.
+    return setup_of(study, IMAGES, machine=ON_DEVICE if optimizer == ON_A_DEVICE else FLOAT64)
+
+
+def fleets(optimizer: int) -> list[list[Run]]:
+    """The runs in groups of one architecture."""
+    given = setup(optimizer)
+    runs = {run.arm: run for run in runs_of(given.study)}
+    return [[runs[arm] for arm in group] for group in given.architectures]
+
+
+@dataclass
+class Trained:
+    """What a run came to: its weights as they are evaluated, logits, epoch losses."""
+
+    weights: dict[str, Tensor]
+    logits: Tensor
+    losses: list[Tensor]
+
+
+X = torch.rand(5, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+def trained(trainer: Trainer) -> dict[str, Trained]:
+    """Two epochs of two steps, those of `LEAVE` one."""
+    found = {run.arm: Trained({}, torch.empty(0), []) for run in trainer.runs}
+    for epoch in (1, 2):
+        losses = trainer.train_epoch(epoch).loss
+        with torch.no_grad():
+            weights, logits = trainer.weights(), trainer.logits(X)
+        for row, run in enumerate(trainer.runs):
+            one = found[run.arm]
+            one.weights = {name: value[row].clone() for name, value in weights.items()}
+            one.logits = logits[:, row]
+            one.losses.append(losses[row])
+        staying = [row for row, run in enumerate(trainer.runs) if not run.arm.endswith(LEAVE)]
+        if not staying:
+            break
+        if len(staying) < len(trainer.runs):
+            trainer.select(staying)
+    return found
+
+
+@cache
+def together(optimizer: int) -> dict[str, Trained]:
+    """All runs, in fleets."""
+    return {arm: one for runs in fleets(optimizer) for arm, one in trained(_fleet(optimizer, runs)).items()}
+
+
+def _fleet(optimizer: int, runs: Sequence[Run]) -> Trainer:
+    return Fleet(setup(optimizer), runs)
+
+
+@cache
+def plain(optimizer: int, arm: str) -> Trained:
+    """One run, in the plain loop."""
+    run = next(run for runs in fleets(optimizer) for run in runs if run.arm == arm)
+    trainer = PlainTrainer(setup(optimizer), [run])
+    return trained(trainer)[arm]
