@@ -4,7 +4,7 @@
 study is, `effects` what is written to no effect, `complaints` what is wrong with it, and `sources` where.
 """
 
-from regulab.config.complaints import validate
+from regulab.config.complaints import Refusal, validate
 from regulab.config.documents import parse_yaml
 from regulab.config.loading import (
     build_study,
@@ -23,7 +23,6 @@ from regulab.config.parts import (
     NonNegative,
     Part,
     Positive,
-    Refusal,
     Seed,
     Text,
 )

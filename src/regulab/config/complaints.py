@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pkgutil import iter_modules
@@ -13,7 +14,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from regulab.config.describing import keys_below, parts_of, properties, rule
-from regulab.config.parts import Refusal
 from regulab.config.sources import Source
 from regulab.errors import UserError, did_you_mean, printable
 
@@ -47,14 +47,31 @@ CURES = {
 }
 
 
+class Refusal(ValueError):  # noqa: N818  (pydantic takes a ValueError for what a person got wrong)
+    """What a validator refuses. ``key`` is that of the value below the part that refuses it."""
+
+    def __init__(
+        self, problem: str, *, key: str = "", got: object = None, expected: str = "", cure: str = ""
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.key, self.got, self.expected, self.cure = problem, key, got, expected, cure
+
+
 def validate(
     kind: type[M], content: Any, where: str | Source, *, context: Mapping[str, Any] | None = None
 ) -> M:
     """``kind`` filled from ``content``; raises `UserError` with the first problem's place, value, rule and cure."""
     source = where if isinstance(where, Source) else Source(where)
-    _refuse_non_finite(content, source)
-    try:
+    refuse_non_finite(content, source)
+    with explaining(kind, source):
         return kind.model_validate(content, context=dict(context or {}))
+
+
+@contextmanager
+def explaining(kind: type[BaseModel], source: Source) -> Iterator[None]:
+    """What pydantic finds wrong with a ``kind`` in here becomes a `UserError`: its first problem, in our words."""
+    try:
+        yield
     except ValidationError as problem:
         errors = problem.errors(include_url=False)
         telling = [
@@ -233,7 +250,7 @@ def _number(value: float) -> str:
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
-def _refuse_non_finite(content: Any, source: Source) -> None:
+def refuse_non_finite(content: Any, source: Source) -> None:
     """Looks at each container once, however often the content holds it."""
     waiting, seen = deque([("", content)]), set[int]()
     while waiting:

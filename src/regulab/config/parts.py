@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from regulab.config.complaints import Refusal, explaining
+from regulab.config.describing import is_union
+from regulab.config.sources import Source
 from regulab.errors import unseen_characters
 
 LARGEST_INTEGER = 2**63 - 1
 MOST_SEEDS = 10_000
-
-
-class Refusal(ValueError):  # noqa: N818  (pydantic takes a ValueError for what a person got wrong)
-    """What a validator refuses. ``key`` is that of the value below the part that refuses it."""
-
-    def __init__(
-        self, problem: str, *, key: str = "", got: object = None, expected: str = "", cure: str = ""
-    ) -> None:
-        super().__init__(problem)
-        self.problem, self.key, self.got, self.expected, self.cure = problem, key, got, expected, cure
 
 
 def _readable(text: str) -> str:
@@ -51,6 +43,15 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
+    def __init__(self, /, **values: Any) -> None:
+        """From keywords; raises `UserError` with the key, what was got and what would be right."""
+        with explaining(type(self), Source(type(self).__name__, is_key=True)):
+            super().__init__(**values)
+
+    # Pydantic calls an ``__init__`` without this mark for every part *inside* another as well, where the key would be
+    # told from that part alone and the context of the validation would be lost.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @model_validator(mode="before")
     @classmethod
     def _a_switch_is_no_number(cls, values: Any) -> Any:
@@ -71,7 +72,3 @@ def _scalar(annotation: Any) -> bool:
     kinds = typing.get_args(annotation) if is_union(annotation) else (annotation,)
     bare = {typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind for kind in kinds}
     return bool not in bare and not bare.isdisjoint({int, float, str})
-
-
-def is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)

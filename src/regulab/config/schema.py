@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from regulab.config.complaints import Refusal
 from regulab.config.documents import dump_yaml
 from regulab.config.parts import (
     MOST_SEEDS,
@@ -22,7 +23,6 @@ from regulab.config.parts import (
     Part,
     Place,
     Positive,
-    Refusal,
     Seed,
     Text,
 )

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from regulab.config.parts import Count, Epochs, Fraction, NonNegative, Part, Positive, Refusal
+from regulab.config.complaints import Refusal
+from regulab.config.parts import Count, Epochs, Fraction, NonNegative, Part, Positive
 
 ONE_CYCLE_LR = 0.1  # of SGD, where neither a rate nor a peak is given
 RECORDED = (
