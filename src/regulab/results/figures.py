@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from functools import partial
+from importlib import import_module
 from typing import NamedTuple
 
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from regulab.records import StudyRecords
@@ -21,14 +20,10 @@ class Curves(NamedTuple):
     accuracy: Figure  # validation accuracy, in %
     loss: Figure  # validation loss: mean cross-entropy in nats, without penalties
 
-    def _repr_html_(self) -> str:
-        pictures = (
-            Markup('<img alt="{}" style="max-width: 100%" src="data:image/png;base64,{}">').format(
-                f"validation {name}", base64.b64encode(render(figure, "png")).decode()
-            )
-            for name, figure in self._asdict().items()
-        )
-        return str(Markup("").join(pictures))
+    def _ipython_display_(self) -> None:
+        """Two pictures in a notebook, one under the other: GitHub shows pictures, but none inside of HTML."""
+        for figure in self:
+            import_module("IPython.display").display(figure)
 
 
 def both_curves(records: StudyRecords) -> Curves:
