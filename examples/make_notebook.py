@@ -69,8 +69,8 @@ CELLS = [
         """
         ## What they get wrong
 
-        Up to 25 test images that the arm with **L1** misclassifies, the most confident mistakes first, and then those of
-        the arm with **L2**. An image that stands in both is hard for this network with either penalty.
+        Up to 25 test images that the arm with **L1** misclassifies, the most confident mistakes first, and then those
+        of the arm with **L2**. An image that stands in both is hard for this network with either penalty.
         """,
     ),
     (CODE, 'results.misclassified("l1", 25)'),

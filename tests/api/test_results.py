@@ -77,6 +77,14 @@ def test_what_is_printed_is_what_the_command_prints(results, capsys):
     assert repr(table) == str(table)
 
 
+def test_the_text_is_plain_in_a_kernel_and_where_colours_are_forced(results, monkeypatch):
+    text = str(results.compare())
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(results.compare()) == text
+    assert "\x1b" not in text
+
+
 def test_a_look_is_recorded_before_a_verdict_is_seen(results):
     looks = results.directory / "looks.json"
     recorded = looks.read_bytes()

@@ -45,10 +45,10 @@ class ComparisonTable:
 
     def __str__(self) -> str:
         text = io.StringIO()
-        width = (
-            None if sys.stdout.isatty() else PLAIN_WIDTH
-        )  # as `regulab compare` does: pipes get wide lines
-        print_comparison(self.to_json(), Console(file=text, highlight=False, width=width))
+        width = None if sys.stdout.isatty() else PLAIN_WIDTH  # pipes get wide lines
+        # In a kernel rich would print into the cell, whatever the file, and where FORCE_COLOR is set, in colours.
+        plain = Console(file=text, width=width, highlight=False, force_jupyter=False, force_terminal=False)
+        print_comparison(self.to_json(), plain)
         return text.getvalue().rstrip("\n")
 
     __repr__ = __str__
