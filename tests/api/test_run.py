@@ -45,6 +45,20 @@ def test_fresh_deletes_what_was_there(directory):
     assert results.arms == ("none",)
 
 
+def test_home_folders_and_files_that_are_called_like_built_in_studies_are_found(
+    tmp_path, monkeypatch, trained
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(trained.parent))
+    assert rl.load("~/small").name == "small"
+    assert rl.load_study("~/small/study.yaml").name == "small"
+    (tmp_path / "l1-l2").write_text("name: mine")
+    assert rl.load_study("./l1-l2").name == "mine"
+    assert rl.load_study("l1-l2").name == "l1-l2"
+    with pytest.raises(rl.UserError, match="out: no home folder"):
+        rl.run("l1-l2", out="~nobody-of-this-name/runs", progress=None)
+
+
 def test_seeds_are_added_until_every_arm_is_decided(tmp_path):
     arms = {"none": {}, "lost": ARMS["lost"]}
     results = rl.run(

@@ -101,7 +101,10 @@ def _read(study: str | os.PathLike[str] | config.Study) -> tuple[dict[str, Any],
     if not isinstance(study, str | os.PathLike):
         expected = "the name of a built-in study, a study file, or a Study"
         raise UserError("not a study", got=study, expected=expected)
-    return config.load_mapping(str(path(study, "study")))
+    path(study, "study")
+    return config.load_mapping(
+        os.path.expanduser(study)
+    )  # the text: "./l1-l2" is a file, "l1-l2" a built-in study
 
 
 def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:

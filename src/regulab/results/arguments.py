@@ -10,12 +10,15 @@ from regulab.errors import UserError, did_you_mean
 
 
 def path(value: str | os.PathLike[str], argument: str) -> Path:
-    """A path that was given as a text or as a path."""
+    """A path that was given as a text or as a path, with ``~`` resolved: no shell has done it."""
     if not isinstance(value, str | os.PathLike) or not isinstance(name := os.fspath(value), str):
         raise UserError("not a path", got=value, expected="a text or a pathlib.Path", where=argument)
     if not name or "\0" in name:
         raise UserError("not a path", got=name, expected="the name of a folder or file", where=argument)
-    return Path(name)
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UserError("no home folder for this path", got=name, where=argument) from error
 
 
 def whole_number(value: int, argument: str, *, least: int, most: int) -> int:
