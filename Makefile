@@ -25,5 +25,5 @@ clean:  ## removes the environment and caches; run directories stay
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,lessons]'
 	touch $@

@@ -29,7 +29,7 @@ import throughput
 from matplotlib.figure import Figure
 
 from regulab.files import json_bytes, write_whole
-from regulab.reporting.figures import render
+from regulab.reporting.rendering import render
 from regulab.reporting.theme import THEMES, Theme
 
 ARMS, EPOCHS, IMAGES = 4, 40, 50_000
@@ -41,7 +41,7 @@ def timed_study(folder: Path, seeds: int, device: str) -> tuple[float, dict[str,
     """Seconds from the command to its end, and the environment that the study recorded."""
     command = ["regulab.cli", "run", "l1-l2-mnist", "--seeds", str(seeds), "--device", device]
     command += ["--out", str(folder), "-q"]
-    code = f"import sys; from regulab.cli import main; sys.argv = {command!r}; main()"
+    code = f"import sys; from regulab.__main__ import main; sys.argv = {command!r}; main()"
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start

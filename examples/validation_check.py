@@ -19,7 +19,8 @@ from regulab.reporting import measures
 from regulab.reporting.tables import interval, number
 from regulab.run_directory.reading import read_records
 from regulab.statistics import compare
-from regulab.terminal import output, print_comparison
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.consoles import output
 from regulab.wording import quoted
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import regulab.study
 from regulab.config import build_study, parse_yaml
 from regulab.evaluation.testing import Tested
-from regulab.progress import Silent
 from regulab.training import planning
 from regulab.training.fleet import Fleet
 from regulab.training.trainer import EpochTotals
@@ -26,12 +25,7 @@ def tell(stage: str, **more: object) -> None:
         file.write(json.dumps({"stage": stage, "time": time.time(), **more}) + "\n")
 
 
-class Told(Silent):
-    def finished(self) -> None:
-        tell("report")
-
-
-train, test = Fleet.train_epoch, regulab.study.test
+train, test, write_report = Fleet.train_epoch, regulab.study.test, regulab.study.write_report
 
 
 def train_and_tell(fleet: Fleet, epoch: int) -> EpochTotals:
@@ -44,9 +38,13 @@ def test_and_tell(*arguments: Any) -> list[Tested]:
     return test(*arguments)
 
 
+def write_report_and_tell(*arguments: Any) -> None:
+    tell("report")
+    write_report(*arguments)
+
+
 planning.PIXELS_PER_STEP = 1  # a fleet for every seed
 Fleet.train_epoch = train_and_tell  # type: ignore[method-assign]
 regulab.study.test = test_and_tell
-regulab.study.run(
-    build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory, progress=Told()
-)
+regulab.study.write_report = write_report_and_tell
+regulab.study.run(build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory)

@@ -25,7 +25,7 @@ from regulab.data import load
 from regulab.data.dataset import Images
 from regulab.data.sealing import sealed
 from regulab.errors import UserError
-from regulab.progress import Silent
+from regulab.progress import Beginning, Outcome, Silent
 from regulab.run_directory.writing import RunDirectory
 from regulab.training import planning
 
@@ -89,7 +89,7 @@ def first(images: Images, count: int) -> Images:
     return images.take(np.arange(count))
 
 
-def run(study: Study, directory: Path, **options: Any) -> regulab.study.Outcome:
+def run(study: Study, directory: Path, **options: Any) -> Outcome:
     return regulab.study.run(study, directory, data_root=directory.parent, **options)
 
 
@@ -262,8 +262,8 @@ class Counted(Silent):
     def __init__(self) -> None:
         self.total = self.done = self.told = 0
 
-    def started(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
+    def started(self, beginning: Beginning) -> None:
+        self.total, self.done = beginning.total, beginning.done
 
     def epoch(self, records: Any) -> None:
         self.told += len(records)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from regulab.config import Study
 from regulab.errors import UserError
 from regulab.records import RESULT_COLUMNS, Mistakes
 from regulab.run_directory.writing import RunDirectory, file_name, read_records
-from tests.samples import STUDY, diverged, epoch_record, finished_run, predictions, result
+from tests.samples import STUDY, diverged, epoch_record, epochs, finished_run, predictions, result
 
 HOSTILE = ("../x", "a/b", "CON", "🦉 owl", "x" * 100, 'quo"te,comma; line', "<script>")
 
@@ -33,7 +34,7 @@ def test_a_study_comes_back_with_everything_it_recorded(directory):
     mistakes = Mistakes(
         indices=np.array([1, 2]), images=np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 1)
     )
-    history = [epoch_record(), epoch_record(epoch=2, train_loss=None)]
+    history = [*epochs(), *(replace(record, train_loss=None, val_loss=None) for record in epochs("l1"))]
     directory.write_environment({"torch": "2.13", "λ": None})
     directory.append_history(history)
     directory.write_results([result(), diverged("l1")])
@@ -91,7 +92,7 @@ def test_names_from_the_user_never_leave_the_directory(arm, tmp_path):
     )
     with RunDirectory.open(tmp_path / "run", study, fresh=False) as opened:
         opened.write_environment({})
-        opened.append_history([epoch_record(arm=arm, seed=7)])
+        opened.append_history(epochs(arm, 7))
         opened.write_results([result(arm, 7)])
         opened.write_predictions(arm, 7, predictions())
         opened.write_weights(arm, 7, {"w": np.ones(2, np.float32)})
@@ -306,8 +307,9 @@ def test_a_damaged_line_is_left_out_with_a_warning_that_names_it(directory):
 def test_a_damaged_row_of_the_results_is_named_and_the_rest_is_read(directory):
     """But never passed over when a study goes on: its runs would be trained again."""
     directory.write_environment({})
-    directory.append_history([epoch_record()])
-    directory.write_results([result(arm, seed) for arm, seed in (("none", 0), ("none", 1), ("l1", 0))])
+    runs = [("none", 0), ("none", 1), ("l1", 0)]
+    directory.append_history([record for run in runs for record in epochs(*run)])
+    directory.write_results([result(*run) for run in runs])
     path = directory.path / "results.csv"
     path.write_text(path.read_text().replace("none,1,completed,3", "none,1,completed,three"))
     with pytest.warns(UserWarning, match=r"results\.csv, row 3: epochs"):

@@ -191,14 +191,14 @@ def test_the_test_split_is_opened_only_after_training(tmp_path, monkeypatch):
         return replace(splits, open_test=open_test)
 
     class Listener:
-        def started(self, total, done): ...
+        def started(self, beginning): ...
 
         def epoch(self, records):
             events.append("epoch")
 
         def message(self, text): ...
 
-        def finished(self): ...
+        def finished(self, outcome): ...
 
     monkeypatch.setattr(main_path, "load", watched)
     study = small(arms={"none": {}}, seeds=[0], train={"epochs": 2})

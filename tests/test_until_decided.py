@@ -15,7 +15,7 @@ from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
 from regulab.training import planning
 from regulab.until_decided import check_limit, first_seeds
-from tests.samples import epoch_record, result
+from tests.samples import epochs, result
 
 
 class Told(Silent):
@@ -48,7 +48,7 @@ class Trainer:
             effect = self.effect(arm, seed)
             measured = {"test_accuracy": 90 + effect} if effect is not None else {"status": DIVERGED}
             results.append(result(arm, seed, **{"test_accuracy": None, **measured}))
-            store.append_history([epoch_record(arm=arm, seed=seed)])
+            store.append_history(epochs(arm, seed))
             store.write_results(results)
             trained += 1
         return trained

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-import unicodedata
 from collections.abc import Iterable
+
+from regulab.unseen import escaped, unseen
 
 LONGEST_VALUE, LONGEST_TEXT = 200, 1000  # characters of what was got, and of any other part of a message
 MOST_DIGITS = 40
-JOINERS = "\u200c\u200d"  # invisible, but spelling needs them: Persian, Hindi, emoji
 
 
 class UserError(Exception):
@@ -38,10 +38,8 @@ class UserError(Exception):
 def printable(text: str, longest: int = LONGEST_TEXT) -> str:
     """One line that moves no cursor and hides nothing: unseen characters as escapes, the end cut where it is long."""
     line = re.sub(r"\s*[\r\n]\s*", " ", text[: longest + 1])
-    escaped = "".join(
-        character.encode("unicode_escape").decode() if _unseen(character) else character for character in line
-    )
-    return escaped if len(text) <= longest else f"{escaped[:longest]}… ({len(text)} characters)"
+    line = escaped(line)
+    return line if len(text) <= longest else f"{line[:longest]}… ({len(text)} characters)"
 
 
 def shown(value: object) -> str:
@@ -76,11 +74,7 @@ def unseen_characters(text: str) -> str:
 
     Control characters, surrogates, line separators, and format characters (right-to-left override, zero-width space).
     """
-    return " ".join(dict.fromkeys(c.encode("unicode_escape").decode() for c in text if _unseen(c)))
-
-
-def _unseen(character: str) -> bool:
-    return character not in JOINERS and unicodedata.category(character) in ("Cc", "Cs", "Cf", "Zl", "Zp")
+    return " ".join(dict.fromkeys(escaped(character) for character in text if unseen(character)))
 
 
 def did_you_mean(got: object, options: Iterable[str]) -> str:

@@ -26,6 +26,10 @@ from regulab.errors import UserError
 TEMPORARY = re.compile(r"\.regulab-[0-9a-f]{16}\.tmp")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 LOCK = ".lock"
+LOCKED_BYTES = (
+    1  # at the start of a lock: Windows lets nobody else read what is locked, so text begins after it
+)
+NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # what file systems that flush no folders answer
 NAME_LIMIT = 120
 RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # devices on Windows
 PERSONS = {
@@ -103,10 +107,18 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Forces the folder's entries to the disk, so that a rename survives a power cut."""
+    """Forces the folder's entries to the disk, so that a rename survives a power cut.
+
+    Does nothing on Windows, which opens no folders, and on network file systems that refuse to flush them.
+    """
+    if os.name == "nt":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_FLUSHED:
+            raise
     finally:
         os.close(descriptor)
 
@@ -129,7 +141,7 @@ def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 
 
 class Lock:
-    """Exclusive use of a folder while the process lives: ``flock`` on a file in it that says who holds it.
+    """Exclusive use of a folder while the process lives: the system's lock on a file in it that says who holds it.
 
     The file goes when the lock is released, so that it is no part of the records. Raises `UserError` that
     names the holder, and where a link or another file's name stands in the lock's place.
@@ -141,29 +153,20 @@ class Lock:
             self._descriptor = self._acquire()
             try:
                 os.ftruncate(self._descriptor, 0)
-                os.write(self._descriptor, _holder().encode(errors="replace"))
+                os.write(self._descriptor, b"\n" * LOCKED_BYTES + _holder().encode(errors="replace"))
             except BaseException:
                 os.close(self._descriptor)
                 raise
 
     def _acquire(self) -> int:
-        import fcntl  # POSIX only; reading records must work without
+        from filelock import lock_descriptor  # 32 ms that commands without a lock need not wait for
 
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o644)
             try:
                 self._refuse_foreign(os.fstat(descriptor))
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pid, _, rest = os.read(descriptor, 600).decode(errors="replace").partition("\n")
-                os.close(descriptor)
-                about = "".join(c if c.isprintable() else "?" for c in rest.strip())
-                raise UserError(
-                    f"another process (pid {pid if pid.isdecimal() else '?'}) is writing this run directory"
-                    + (f": {about}" if about else ""),
-                    expected="that it ends first, or another directory",
-                    where=str(self._path.parent),
-                ) from None
+                if not lock_descriptor(descriptor, blocking=False):
+                    raise self._held(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -175,13 +178,31 @@ class Lock:
                 pass
             os.close(descriptor)
 
+    def _held(self, descriptor: int) -> UserError:
+        """Who has the lock that is open as ``descriptor``, as a complaint."""
+        os.lseek(descriptor, LOCKED_BYTES, os.SEEK_SET)
+        pid, _, rest = os.read(descriptor, 600).decode(errors="replace").partition("\n")
+        about = "".join(c if c.isprintable() else "?" for c in rest.strip())
+        return UserError(
+            f"another process (pid {pid if pid.isdecimal() else '?'}) is writing this run directory"
+            + (f": {about}" if about else ""),
+            expected="that it ends first, or another directory",
+            where=str(self._path.parent),
+        )
+
     def _refuse_foreign(self, found: os.stat_result) -> None:
         """What is written into the lock must reach no other file: one with a second name is one."""
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise UserError("not a lock of regulab", expected="no such file", where=str(self._path))
 
     def release(self) -> None:
-        self._path.unlink(missing_ok=True)
+        if os.name == "nt":  # where a file that is open stays
+            os.close(self._descriptor)
+            self._path.unlink(missing_ok=True)
+            return
+        self._path.unlink(
+            missing_ok=True
+        )  # before the lock is let go: the next holder's file is never removed
         os.close(self._descriptor)
 
 

@@ -1,19 +1,44 @@
-"""What a study tells while it runs, to whoever listens: a terminal, a notebook, nobody."""
+"""What a study tells while it runs, to whoever listens: a terminal, a notebook, an exporter, nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # the command line has a progress before it has numpy
     from regulab.records import EpochRecord
 
 
-class Progress(Protocol):
-    """Told of a study's advance; one unit of work is one epoch of one run."""
+@dataclass(frozen=True)
+class Beginning:
+    """What is trained, and how far it is; one unit of work is one epoch of one run."""
 
-    def started(self, total: int, done: int) -> None:
-        """Training begins, or goes on with more seeds: ``total`` units in the study, ``done`` of them already."""
+    study: str
+    directory: Path
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    total: int  # units in the study
+    done: int  # of them already
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study came to."""
+
+    directory: Path
+    report: Path
+    diverged: list[tuple[str, int]]  # arm and seed
+    trained: int  # runs that this command trained or finished
+
+
+class Progress(Protocol):
+    """Told of a study's advance. What a listener raises ends the study, as an error of training would."""
+
+    def started(self, beginning: Beginning) -> None:
+        """Training begins, or goes on with more seeds; not told where nothing is left to train."""
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
         """A fleet finished an epoch: one record for each run that trained."""
@@ -21,17 +46,52 @@ class Progress(Protocol):
     def message(self, text: str) -> None:
         """Something a person should know: what is resumed, why the plain loop trains."""
 
-    def finished(self) -> None:
-        """Training ended, was interrupted or failed; told once, last."""
+    def finished(self, outcome: Outcome | BaseException) -> None:
+        """Told once, last: what the study came to, or what interrupted it or made it fail."""
 
 
 class Silent:
     """A `Progress` that tells nobody."""
 
-    def started(self, total: int, done: int) -> None: ...
+    def started(self, beginning: Beginning) -> None: ...
 
     def epoch(self, records: Sequence[EpochRecord]) -> None: ...
 
     def message(self, text: str) -> None: ...
 
-    def finished(self) -> None: ...
+    def finished(self, outcome: Outcome | BaseException) -> None: ...
+
+
+class Several:
+    """A `Progress` that tells many, in their order.
+
+    An exception of one keeps nothing from the others: after all have heard, the first exception is raised, with the
+    others as its notes. A `KeyboardInterrupt` is raised at once.
+    """
+
+    def __init__(self, *listeners: Progress) -> None:
+        self._listeners = listeners
+
+    def started(self, beginning: Beginning) -> None:
+        self._tell(lambda listener: listener.started(beginning))
+
+    def epoch(self, records: Sequence[EpochRecord]) -> None:
+        self._tell(lambda listener: listener.epoch(records))
+
+    def message(self, text: str) -> None:
+        self._tell(lambda listener: listener.message(text))
+
+    def finished(self, outcome: Outcome | BaseException) -> None:
+        self._tell(lambda listener: listener.finished(outcome))
+
+    def _tell(self, call: Callable[[Progress], None]) -> None:
+        raised: list[Exception] = []
+        for listener in self._listeners:
+            try:
+                call(listener)
+            except Exception as error:
+                raised.append(error)
+        if raised:
+            for other in raised[1:]:
+                raised[0].add_note(f"another listener: {type(other).__name__}: {other}")
+            raise raised[0]

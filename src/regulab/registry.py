@@ -13,16 +13,17 @@ from typing import Any
 from regulab.errors import UserError, did_you_mean
 
 
-def catalogue(package: str, kind: type) -> dict[str, Any]:
+def catalogue(package: str, kind: type, *, folders: bool = False) -> dict[str, Any]:
     """Instances and concrete subclasses of ``kind`` that modules of ``package`` define, by ``.name``.
 
-    Modules are read in alphabetical order, values in the order of their definition.
+    Modules are read in alphabetical order, values in the order of their definition. With ``folders`` the modules in
+    the package's folders are read too, however deep.
     """
+    walk = pkgutil.walk_packages if folders else pkgutil.iter_modules
+    paths = importlib.import_module(package).__path__
     found: dict[str, Any] = {}
-    for module_info in sorted(
-        pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda m: m.name
-    ):
-        module = importlib.import_module(f"{package}.{module_info.name}")
+    for module_info in sorted(walk(paths, f"{package}."), key=lambda m: m.name):
+        module = importlib.import_module(module_info.name)
         for value in vars(module).values():
             if isinstance(value, type):
                 ours = value.__module__ == module.__name__ and issubclass(value, kind) and value is not kind

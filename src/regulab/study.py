@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from regulab import techniques, until_decided
@@ -14,7 +14,7 @@ from regulab.data.splits import Splits
 from regulab.evaluation.recording import record
 from regulab.evaluation.testing import test
 from regulab.preparation import complete, findings, prepare, refuse_changes
-from regulab.progress import Progress, Silent
+from regulab.progress import Outcome, Progress, Silent
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import work
@@ -27,16 +27,6 @@ from regulab.training.machine import Machine, choose_machine, threads
 from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, remarks, runs_of, runs_per_fleet
 from regulab.training.setup import Setup
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a study came to."""
-
-    directory: Path
-    report: Path
-    diverged: list[tuple[str, int]]
-    trained: int  # runs that this command trained or finished
 
 
 def run(
@@ -75,11 +65,15 @@ def run(
         try:
             for _ in until_decided.rounds(store, max_seeds, batch, progress):
                 trained += train_missing(store, setup, arms, splits, device, progress)
-        finally:
-            progress.finished()
-        write_report(read_records(directory), directory)
-        diverged = [(result.arm, result.seed) for result in store.read_results() if result.status == DIVERGED]
-    return Outcome(directory, directory / "report.html", diverged, trained)
+            write_report(read_records(directory), directory)
+        except BaseException as error:
+            progress.finished(error)
+            raise
+        results = store.read_results()
+        diverged = [(result.arm, result.seed) for result in results if result.status == DIVERGED]
+        outcome = Outcome(directory, directory / "report.html", diverged, trained)
+        progress.finished(outcome)
+    return outcome
 
 
 def train_missing(

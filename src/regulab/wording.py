@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# Format characters that scripts need: joiners, marks of direction (which end with the line), tags of flag emoji.
-_NEEDED = {0x200C, 0x200D, 0x200E, 0x200F, 0x061C, *range(0xE0020, 0xE0080)}
+from regulab.unseen import numbered
+
 NAME_LIMIT = 120  # characters of a name in a sentence or a cell
 NOTE_LIMIT = 600  # of a note from training, which may quote an exception
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
@@ -22,7 +22,7 @@ def visible(text: object, *, isolates: bool = False) -> str:
     ``isolates`` what `isolated` put around a name stays.
     """
     if not isolates:
-        return "".join(f"[U+{ord(c):04X}]" if _hidden(c) else c for c in str(text).replace("\r\n", "\n"))
+        return numbered(str(text).replace("\r\n", "\n"))
     line, start, parts = str(text), 0, []
     for match in _ISOLATED.finditer(line):
         parts += [visible(line[start : match.start()]), f"\u2068{visible(match[0][1:-1])}\u2069"]
@@ -66,10 +66,3 @@ def listed(names: Iterable[object]) -> str:
     """``arm “none”`` or ``arms “l1”, “l2”``."""
     found = [quoted(name) for name in names]
     return f"arm{'s' if len(found) != 1 else ''} {', '.join(found)}"
-
-
-def _hidden(character: str) -> bool:
-    if character in "\t\n":
-        return False
-    category = unicodedata.category(character)
-    return category in ("Cc", "Cs") or (category == "Cf" and ord(character) not in _NEEDED)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 import regulab as rl
 from regulab.api.progress import INTERVAL, NotebookProgress, in_notebook, progress_for
-from regulab.progress import Silent
-from regulab.terminal import PlainProgress
+from regulab.progress import Beginning, Silent
+from regulab.terminal.progress_display import PlainProgress
 from tests.api.conftest import NOWHERE, SMALL
 from tests.samples import epoch_record
+
+
+def beginning(epochs: int, total: int) -> Beginning:
+    return Beginning("small", Path("runs/small"), ("none",), (0, 1), epochs, total, 0)
 
 
 class Output:
@@ -63,8 +68,8 @@ def test_a_study_in_a_notebook_has_one_output_that_ends_complete(outputs, tmp_pa
 
 def test_the_rate_counts_from_the_end_of_the_first_epoch(outputs):
     now = [0.0]
-    progress = NotebookProgress(["none"], 4, clock=lambda: now[0])
-    progress.started(8, 0)
+    progress = NotebookProgress(clock=lambda: now[0])
+    progress.started(beginning(4, 8))
     texts = []
     for epoch, seconds in enumerate([60, 10, 10, 10], start=1):  # the first compiles
         now[0] += seconds
@@ -79,20 +84,20 @@ def test_the_rate_counts_from_the_end_of_the_first_epoch(outputs):
 
 def test_an_output_is_not_renewed_more_often_than_a_browser_can_use(outputs):
     now = [0.0]
-    progress = NotebookProgress(["none"], 100, clock=lambda: now[0])
-    progress.started(100, 0)
+    progress = NotebookProgress(clock=lambda: now[0])
+    progress.started(beginning(100, 100))
     for epoch in range(1, 101):
         now[0] += INTERVAL / 10
         progress.epoch([epoch_record(arm="none", seed=0, epoch=epoch)])
-    progress.finished()
+    progress.finished(KeyboardInterrupt())
     assert 10 <= len(outputs[0].shown) <= 13
     assert outputs[0].shown[-1]["text/plain"].startswith("100 of 100")
 
 
 def test_messages_stand_in_the_same_output_and_are_escaped(outputs):
-    progress = NotebookProgress(["none"], 1)
+    progress = NotebookProgress()
     progress.message("<script>one</script>\x1b")
-    progress.started(1, 0)
+    progress.started(beginning(1, 1))
     progress.message("two")
     assert len(outputs) == 1
     assert outputs[0].shown[0]["text/html"] == "<div>&lt;script&gt;one&lt;/script&gt;[U+001B]</div>"
@@ -100,10 +105,9 @@ def test_messages_stand_in_the_same_output_and_are_escaped(outputs):
 
 
 def test_without_a_kernel_it_is_as_on_the_command_line(monkeypatch):
-    study = rl.Study(**SMALL)
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     assert not in_notebook()
-    assert isinstance(progress_for("auto", study), PlainProgress)
+    assert isinstance(progress_for("auto"), PlainProgress)
     shell = ModuleType("IPython")  # IPython on a terminal, and IPython imported by a plain program
     for running in (SimpleNamespace(), None):
         shell.get_ipython = lambda running=running: running
@@ -113,7 +117,7 @@ def test_without_a_kernel_it_is_as_on_the_command_line(monkeypatch):
 
 def test_none_is_silence_and_an_own_progress_is_taken(tmp_path):
     study = rl.Study(**SMALL)
-    assert isinstance(progress_for(None, study), Silent)
+    assert isinstance(progress_for(None), Silent)
 
     class Log(Silent):
         def __init__(self):
@@ -123,6 +127,6 @@ def test_none_is_silence_and_an_own_progress_is_taken(tmp_path):
             self.told.append(len(records))
 
     log = Log()
-    assert progress_for(log, study) is log
+    assert progress_for(log) is log
     rl.run(rl.load_study(study, arms={"none": {}}), out=tmp_path / "one", data_root=NOWHERE, progress=log)
     assert log.told == [2, 2]

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from regulab.cli import app
 from regulab.errors import UserError
 from regulab.lessons import lessons
-from regulab.lessons.lesson import Answer, graded, overall
-from regulab.lessons.telling import read_occasions, retell
+from regulab.lessons.kit.judging_again import judge_again, stored_result
+from regulab.lessons.kit.lesson import Answer, graded
+from regulab.lessons.kit.occasions import read_occasions
 
 PAGES = Path(__file__).parents[2] / "docs" / "lessons"
 HOLDS, IN_PART, NOT_HERE, NOT_SHOWN = Answer
@@ -32,20 +33,6 @@ HOLDS, IN_PART, NOT_HERE, NOT_SHOWN = Answer
 )
 def test_what_is_not_decided_is_not_refuted(holds, in_part, tests, answer):
     assert graded(holds, in_part, tests=tests) == answer
-
-
-@pytest.mark.parametrize(
-    ("answers", "whole"),
-    [
-        ([NOT_SHOWN, NOT_SHOWN], NOT_SHOWN),
-        ([NOT_HERE, NOT_SHOWN], NOT_SHOWN),
-        ([HOLDS, NOT_SHOWN], IN_PART),
-        ([IN_PART, NOT_HERE], IN_PART),
-        ([HOLDS, HOLDS], HOLDS),
-    ],
-)
-def test_the_answer_to_a_whole_lesson(answers, whole):
-    assert overall(answers) == whole
 
 
 def kept(name: str) -> dict:
@@ -80,7 +67,8 @@ def test_the_answers_in_the_repository_are_those_of_todays_rules(name):
     answers = lesson.answers(values)
     assert [one["answer"] for one in content["claims"]] == [str(answer) for answer in answers]
     assert [one["rule"] for one in content["claims"]] == [claim.rule for claim in lesson.claims]
-    assert content["answer"] == str(overall(answers))
+    assert content["tally"] == stored_result(lesson, PAGES).tally
+    assert content["takeaway"] == lesson.takeaway
 
 
 def test_the_page_in_the_repository_is_what_its_numbers_make(tmp_path):
@@ -101,15 +89,15 @@ def test_the_page_in_the_repository_is_what_its_numbers_make(tmp_path):
 def test_what_was_not_measured_cannot_be_judged_again(tmp_path):
     lesson = lessons()["batch-norm"]
     with pytest.raises(UserError, match="nothing was measured here yet"):
-        retell(lesson, tmp_path)
+        judge_again(lesson, tmp_path)
     (tmp_path / "batch-norm.json").write_text("[]")
     with pytest.raises(UserError, match=r"batch-norm\.json"):
-        retell(lesson, tmp_path)
+        judge_again(lesson, tmp_path)
     content = kept("batch-norm")
     content["numbers"] = {}
     (tmp_path / "batch-norm.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="lacks a number that a rule asks for"):
-        retell(lesson, tmp_path)
+        judge_again(lesson, tmp_path)
     (tmp_path / "measured.csv").write_text("lesson,seconds\nbatch-norm,soon\n")
     with pytest.raises(UserError, match=r"measured\.csv: damaged"):
         read_occasions(tmp_path)

@@ -12,11 +12,10 @@ from scipy import stats
 from regulab.records import Look, Predictions
 from regulab.reporting.chance import changed_classes
 from regulab.reporting.classes import class_tests
-from regulab.reporting.mistakes import select
+from regulab.reporting.data import ReportData
 from regulab.reporting.observations import observe
+from regulab.reporting.sections.misclassified import mistake_views
 from regulab.reporting.sides import changed
-from regulab.reporting.tiles import Views
-from regulab.statistics import compare
 from regulab.statistics.label_swaps import (
     DRAWS,
     EXACT_UP_TO,
@@ -30,7 +29,7 @@ from tests.reporting.factory import make_records
 
 
 def words_of(records, arm="l1"):
-    return next(" ".join(one.sentences) for one in observe(records, compare(records)) if one.arm == arm)
+    return next(" ".join(one.sentences) for one in observe(ReportData(records)) if one.arm == arm)
 
 
 def test_all_swaps_are_listed_once_and_drawn_ones_begin_with_what_was_measured():
@@ -151,20 +150,21 @@ def test_one_seed_prints_no_extremes_and_few_seeds_no_test():
 def test_where_p_does_not_hold_no_class_is_tested():
     flips = {"none": lambda s: [], "l1": lambda s: [0, 3, 6]}
     records = same_labels(8, "abc", flips)
-    tests = class_tests(records, "none")
-    assert "max-T" in changed_classes(records, "l1", "none", tests, tested=True)
-    assert "max-T" not in changed_classes(records, "l1", "none", tests, tested=False)
+    data = ReportData(records)
+    arguments = (records, "l1", data.class_accuracies["l1"], data.class_tests)
+    assert "max-T" in changed_classes(*arguments, tested=True)
+    assert "max-T" not in changed_classes(*arguments, tested=False)
     looked = tuple(Look(seeds=tuple(range(n)), arms={}) for n in (5, 8))
     assert "max-T" not in words_of(replace(records, looks=looked))
 
 
 def test_what_one_arm_alone_gets_wrong_stands_beside_chance_too():
     records = same_labels(4, "abc", {"none": lambda s: [], "l1": lambda s: [0, 1]})
-    alone = Views(records, "none").mistakes(select(records, "l1"))[1]
+    alone = mistake_views(ReportData(records))["l1"][1]
     assert alone.heading == "What this arm alone gets wrong"
     assert "2, but the images are not in the run directory" in alone.words
     records = make_records(seeds=4, images=300, base=95)
-    alone = Views(records, "none").mistakes(select(records, "l1"))[1]
+    alone = mistake_views(ReportData(records))["l1"][1]
     assert "their labels shuffled within seeds" in alone.words
 
 

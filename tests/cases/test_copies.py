@@ -24,7 +24,7 @@ from regulab.progress import Silent
 from regulab.reporting.observations import notes
 from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
-from regulab.terminal import print_training_notes
+from regulab.terminal.comparison_table import print_training_notes
 
 from .making_images import with_splits
 

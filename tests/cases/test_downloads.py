@@ -392,7 +392,8 @@ def test_two_processes_do_not_collide(tmp_path):
 
     with serving(answer) as server:
         code = (
-            "import sys\nfrom pathlib import Path\nfrom regulab.data import Dataset, fetch\n"
+            "import sys\nfrom pathlib import Path\n"
+            "from regulab.data import Dataset\nfrom regulab.data.fetching import fetch\n"
             "file = fetch.RemoteFile(name='images.gz', folder='SET/raw', mirrors=(sys.argv[1],), content_bytes=60000,"
             " sha256=sys.argv[3])\n"
             "made = Dataset(name='made', summary='-', source='-', load=print, files=(file,))\n"

@@ -14,17 +14,17 @@ from rich.console import Console
 
 from regulab.cells import guarded, unguarded
 from regulab.config import Study
-from regulab.reporting import page
 from regulab.reporting.latex import latex_table
 from regulab.reporting.tables import rows
 from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import compare
-from regulab.terminal import LiveProgress, PlainProgress, print_comparison
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.progress_display import LiveProgress, PlainProgress
 from regulab.wording import NAME_LIMIT, isolated, one_line, quoted, visible
 from tests import samples
-from tests.cases.pages import context_of
+from tests.cases.pages import pages_of
+from tests.cli.test_terminal import beginning, record
 from tests.reporting.factory import make_records
-from tests.test_terminal import record
 
 HOSTILE = (
     "esc \x1b]0;title\x07 \x1b[2J",
@@ -72,14 +72,14 @@ def hostile():
 
 
 def test_pages_show_it_and_stay_short(hostile):
-    context = context_of(hostile)
-    for text in (page.markdown(context).decode(), page.html(context).decode()):
+    pages = pages_of(hostile)
+    for text in (pages.markdown().decode(), pages.html().decode()):
         assert not FORBIDDEN.search(re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL))
         assert "U+001B" in text
         assert "U+202E" in text
     name = quoted(HOSTILE[-1])
     assert len(name) <= NAME_LIMIT + 2
-    assert "long " * 60 not in page.markdown(context).decode()
+    assert "long " * 60 not in pages.markdown().decode()
 
 
 def test_latex_and_terminal_show_it(hostile):
@@ -94,14 +94,14 @@ def test_latex_and_terminal_show_it(hostile):
 
 def test_progress_shows_it():
     lines: list[str] = []
-    plain = PlainProgress(HOSTILE, 1, lines.append)
+    plain = PlainProgress(lines.append)
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
-    live = LiveProgress(HOSTILE, 1, console)
+    live = LiveProgress(console)
     for progress in (plain, live):
-        progress.started(total=2, done=0)
+        progress.started(beginning(HOSTILE, epochs=1, total=2))
         progress.epoch([record(HOSTILE[2]), record(HOSTILE[3])])
         progress.message(HOSTILE[2])
-        progress.finished()
+        progress.finished(KeyboardInterrupt())
     assert not FORBIDDEN.search("\n".join(lines))
     assert "over [U+202E]evil" in lines[-1]
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", console.file.getvalue())

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from regulab.records import Predictions
-from regulab.reporting import page
 from regulab.reporting.balance import class_counts, images_words, majority, single_answers
+from regulab.reporting.data import ReportData
 from regulab.reporting.observations import notes, observe
 from regulab.statistics import compare
-from regulab.terminal import print_training_notes
-from tests.cases.pages import context_of
+from regulab.terminal.comparison_table import print_training_notes
+from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records
 
 
@@ -41,7 +41,7 @@ def test_runs_that_say_one_class_are_counted_and_named():
     text = single_answers(records, "l1")
     assert text.startswith("1 of 2 runs gave every test image the same class, “healthy” (70.00 % of them): ")
     assert single_answers(records, "none") is None
-    found = {one.arm: " ".join(one.sentences) for one in observe(records, compare(records))}
+    found = {one.arm: " ".join(one.sentences) for one in observe(ReportData(records))}
     assert text in found["l1"]
     assert "the same class" not in found["none"]
     both = records_of((70, 20, 10), {"none": [None, None], "l1": [0, 2]})
@@ -73,12 +73,12 @@ def test_uneven_classes_have_the_largest_one_beside_every_accuracy():
     words = "always answering “healthy”, the largest, would get 70.00 % of the test images right"
     comparison = compare(records)
     assert any(words in note for note in notes(records, comparison))
-    context = context_of(records)
-    assert words in context["explanation"]
-    for one in observe(records, comparison):
+    pages = pages_of(records)
+    assert words in pages.contents["verdicts"]["explanation"]
+    for one in observe(ReportData(records)):
         assert "(always answering “healthy”: 70.00 %)" in one.sentences[0]
     even = records_of((10, 10, 10), {"none": [None, None], "l1": [0, 0]})
-    assert "always answering" not in context_of(even)["explanation"]
+    assert "always answering" not in pages_of(even).contents["verdicts"]["explanation"]
 
 
 def test_class_counts_stand_on_both_pages():
@@ -90,12 +90,12 @@ def test_class_counts_stand_on_both_pages():
     records.study["resolved"]["images_per_epoch"] = 1792
     assert list(class_counts(records)) == ["train", "validation", "test"]
     assert images_words(records) == "1,792 of 1,845 training images an epoch"
-    text = page.markdown(context_of(records)).decode()
+    text = pages_of(records).markdown().decode()
     assert "| class | training images | validation images | test images | “none”" in text
     assert "| healthy | 1,400 | 71 | 70 | 100.00 | 100.00 (0.00; 0.00 to 0.00) |" in text
     assert "| worse | 35 | 3 | 0 | – | – |" in text
     assert "1,792 of 1,845 training images an epoch" in text
-    html = page.html(context_of(records)).decode()
+    html = pages_of(records).html().decode()
     assert '<th scope="row"><bdi>worse</bdi></th><td>35</td><td>3</td><td>0</td>' in html
 
 
@@ -103,7 +103,7 @@ def test_all_notes_of_the_training_are_on_both_pages_and_in_the_terminal():
     records = make_records(arms={"none": 0}, seeds=1, epochs=1, images=50)
     found = ["the plain loop trains: RuntimeError\x1b[31m in a layer", "arm “l1” trains alone"]
     records = replace(records, environment={**records.environment, "notes": found})
-    for text in (page.markdown(context_of(records)).decode(), page.html(context_of(records)).decode()):
+    for text in (pages_of(records).markdown().decode(), pages_of(records).html().decode()):
         assert "Training: the plain loop trains: RuntimeError" in text
         assert "Training: arm “l1” trains alone." in text
         assert "\x1b" not in text

@@ -23,7 +23,7 @@ from regulab.reporting.observations import notes
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import compare
 from regulab.statistics.looks import AFTER_A_FIXED_LOOK, note_on_looks
-from regulab.terminal import print_comparison
+from regulab.terminal.comparison_table import print_comparison
 from regulab.until_decided import rounds
 from tests.reporting.factory import make_records
 from tests.samples import epoch_record, result

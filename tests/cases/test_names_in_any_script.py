@@ -9,11 +9,13 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from regulab.reporting import curves, fonts, galleries, page
-from regulab.reporting.figures import render
-from regulab.reporting.mistakes import select
+from regulab.reporting import fonts
+from regulab.reporting.curve_figure import draw
+from regulab.reporting.data import ReportData
+from regulab.reporting.figures import galleries, val_accuracy
 from regulab.reporting.naming import PictureNames
-from tests.cases.pages import context_of
+from regulab.reporting.rendering import render
+from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records
 
 HAN, FAMILY = "猫", "A Font Of One Cat"
@@ -75,8 +77,9 @@ def drawn(records):
     """Every picture of a report; a glyph that no font has would be a warning, and here an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pictures = [render(curves.draw(records, "val_accuracy"), "png")]
-        figure = galleries.draw(records, select(records, "none"))
+        data = ReportData(records)
+        pictures = [render(draw(data, val_accuracy.CURVE), "png")]
+        figure = galleries.draw(data.selections["none"], data.picture_names)
         pictures.append(render(figure, "svg"))
     return figure, pictures
 
@@ -94,12 +97,10 @@ def test_without_a_font_a_name_is_a_number_and_the_page_explains_it():
     texts = " ".join(text.get_text() for text in figure.findobj() if hasattr(text, "get_text"))
     assert HAN not in texts
     assert "แมว" not in texts
-    for text in (page.markdown(context_of(records)).decode(), page.html(context_of(records)).decode()):
+    for text in (pages_of(records).markdown().decode(), pages_of(records).html().decode()):
         assert "No font on this machine has the glyphs of some names" in text
         assert f"arm 2 is “l2 {HAN}”" in text
-    assert (
-        f"class 3 is “{HAN}”" in page.markdown(context_of(records)).decode()
-    )  # the other page has names as text
+    assert f"class 3 is “{HAN}”" in pages_of(records).markdown().decode()  # the other page has names as text
 
 
 def test_with_a_font_the_name_is_drawn(font_with_a_cat):
@@ -112,7 +113,7 @@ def test_with_a_font_the_name_is_drawn(font_with_a_cat):
     with_cat = [text for text in figure.findobj() if hasattr(text, "get_text") and HAN in text.get_text()]
     assert with_cat
     assert all(FAMILY in text.get_fontfamily() for text in with_cat)
-    assert "No font" not in page.markdown(context_of(records)).decode()
+    assert "No font" not in pages_of(records).markdown().decode()
 
 
 @pytest.mark.usefixtures("_only_default")

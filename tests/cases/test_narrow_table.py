@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from regulab.statistics import Comparison, compare
-from regulab.terminal import print_comparison
+from regulab.terminal.comparison_table import print_comparison
 from tests.reporting.factory import make_records
 
 

@@ -95,7 +95,7 @@ def test_a_table_with_a_row_that_is_not_finite_names_it_and_gives_no_verdict(tmp
     command = [
         sys.executable,
         "-c",
-        "import sys; from regulab.cli import main; sys.argv = ['regulab', 'compare', sys.argv[1]]; main()",
+        "import sys; from regulab.__main__ import main; sys.argv = ['regulab', 'compare', sys.argv[1]]; main()",
         str(tmp_path / "run"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

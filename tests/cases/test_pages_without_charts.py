@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from regulab.reporting import interactive, page
-from tests.cases.pages import context_of
+from regulab.reporting import interactive
+from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records
 
 
@@ -24,8 +24,8 @@ def failing(error):
 
 
 @pytest.fixture(scope="module")
-def context():
-    return context_of(make_records(arms={"none": 0, "l1": 0}, seeds=2, epochs=3, images=100))
+def pages():
+    return pages_of(make_records(arms={"none": 0, "l1": 0}, seeds=2, epochs=3, images=100))
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def _forget():
         RuntimeError("<script>alert(1)</script>\x1b[31m"),
     ],
 )
-def test_the_page_has_its_still_pictures(monkeypatch, context, error):
+def test_the_page_has_its_still_pictures(monkeypatch, pages, error):
     monkeypatch.setitem(sys.modules, "vl_convert", failing(error))
-    text = page.html(context).decode()
+    text = pages.html().decode()
     assert f"could not be made on the machine that wrote this page ({type(error).__name__}" in text
     assert text.count('<img src="data:image/svg+xml') == 2
     assert "<noscript>" not in text
@@ -57,11 +57,11 @@ def test_the_page_has_its_still_pictures(monkeypatch, context, error):
 
 
 @pytest.mark.usefixtures("_forget")
-def test_no_converter_at_all_and_one_that_works_again(monkeypatch, context):
+def test_no_converter_at_all_and_one_that_works_again(monkeypatch, pages):
     with monkeypatch.context() as changed:
         changed.setitem(sys.modules, "vl_convert", None)
-        assert "still pictures stand in their place" in page.html(context).decode()
-    assert "still pictures stand in their place" not in page.html(context).decode()
+        assert "still pictures stand in their place" in pages.html().decode()
+    assert "still pictures stand in their place" not in pages.html().decode()
 
 
 @pytest.mark.usefixtures("_forget")

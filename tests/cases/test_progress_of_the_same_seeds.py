@@ -6,14 +6,14 @@ import io
 
 from rich.console import Console
 
-from regulab.terminal import LiveProgress, PlainProgress
-from tests.test_terminal import Clock, record
+from regulab.terminal.progress_display import LiveProgress, PlainProgress
+from tests.cli.test_terminal import Clock, beginning, record
 
 
 def line_of(*epochs) -> str:
     lines: list[str] = []
-    progress = PlainProgress(("none", "l1", "l2"), 2, lines.append, Clock())
-    progress.started(total=100, done=0)
+    progress = PlainProgress(lines.append, Clock())
+    progress.started(beginning(("none", "l1", "l2"), epochs=2, total=100))
     for records in epochs:
         progress.epoch(records)
     return lines[-1]
@@ -21,12 +21,12 @@ def line_of(*epochs) -> str:
 
 def table_of(*epochs) -> dict[str, list[str]]:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30, color_system=None)
-    progress = LiveProgress(("none", "l1", "l2"), 2, console)
-    progress.started(total=100, done=0)
+    progress = LiveProgress(console)
+    progress.started(beginning(("none", "l1", "l2"), epochs=2, total=100))
     for records in epochs:
         progress.epoch(records)
     console.print(progress._render())
-    progress.finished()
+    progress.finished(KeyboardInterrupt())
     text = console.file.getvalue()
     rows = [row.split() for row in text[text.rindex("validation accuracy") :].splitlines()]
     return {row[0]: row[1:] for row in rows if row and row[0] in ("none", "l1", "l2")}

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regulab.lessons.passages import reached_for_good
+from regulab.lessons.kit.reached_for_good import reached_for_good
+from regulab.reporting.data import ReportData
 from regulab.reporting.measures import epochs_to
 from regulab.reporting.observations import observe
-from regulab.statistics import compare
 from tests.reporting.factory import make_records
 
 CURVES = [
@@ -40,8 +40,6 @@ def test_of_a_curve_of_a_lesson(curve, target, epoch):
 
 
 def test_the_page_says_so():
-    text = " ".join(
-        " ".join(one.sentences) for one in observe(*(lambda r: (r, compare(r)))(make_records(seeds=2)))
-    )
+    text = " ".join(" ".join(one.sentences) for one in observe(ReportData(make_records(seeds=2))))
     assert "was reached for good by all runs, in epoch" in text
     assert "never falls below it again" in text

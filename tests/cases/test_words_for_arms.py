@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 
 from regulab.records import Look
-from regulab.reporting import page
 from regulab.reporting.observations import notes
 from regulab.statistics import compare
-from regulab.terminal import PlainProgress, print_comparison
-from tests.cases.pages import context_of
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.progress_display import PlainProgress
+from tests.cases.pages import pages_of
+from tests.cli.test_terminal import beginning, record
 from tests.reporting.factory import make_records
-from tests.test_terminal import record
 
 NAMES = ("none", "all", "both", "it", "1", "the baseline", "no arm", "wrong here")
 
@@ -26,7 +26,7 @@ def readme() -> str:
     records = make_records(arms=dict.fromkeys(NAMES, 0.0), seeds=4, epochs=3, images=200, base=93)
     for arm in records.arms:
         records.study["resolved"]["legends"][arm] = f"{arm} (L2 λ=1)"
-    return page.markdown(context_of(records)).decode()
+    return pages_of(records).markdown().decode()
 
 
 def prose(text: str) -> list[str]:
@@ -73,8 +73,8 @@ def test_the_terminal_says_arm_too():
     assert set(re.findall("“(.*?)”", " ".join(noted))) == set(NAMES) - {"none"}
     assert all(re.fullmatch("arms? “[^”]*”(, “[^”]*”)*", line) for line in noted)
     lines: list[str] = []
-    progress = PlainProgress(("none", "all"), 1, lines.append)
-    progress.started(total=2, done=0)
+    progress = PlainProgress(lines.append)
+    progress.started(beginning(("none", "all"), epochs=1, total=2))
     progress.epoch([record("none"), record("all")])
     assert "validation accuracy: “none” 90.00 %, “all” 90.00 %" in lines[-1]
 

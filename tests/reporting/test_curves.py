@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from regulab.reporting import curves
+from regulab.reporting.curve_figure import draw, limits
+from regulab.reporting.data import ReportData
+from regulab.reporting.figures import val_accuracy, val_loss
 from regulab.reporting.palette import BASELINE, COLOURS, looks
 from regulab.reporting.series import series
 from tests.reporting.factory import make_records, with_diverged, with_stopped
+
+CURVES = {curve.measure: curve for curve in (val_accuracy.CURVE, val_loss.CURVE)}
+
+
+def drawn(records, measure):
+    return draw(ReportData(records), CURVES[measure])
 
 
 def legend_texts(figure):
@@ -14,7 +22,7 @@ def legend_texts(figure):
 
 def test_one_curve_an_arm_with_strength_and_number_of_seeds():
     records = make_records(seeds=3)
-    figure = curves.draw(records, "val_accuracy")
+    figure = drawn(records, "val_accuracy")
     assert legend_texts(figure) == [f"{arm} (strength of {arm}) · n = 3 seeds" for arm in records.arms]
     assert figure.legends[0].get_title().get_text() == "line: mean over seeds; band: lowest to highest seed"
     whole = figure.axes[0]
@@ -27,20 +35,20 @@ def test_one_curve_an_arm_with_strength_and_number_of_seeds():
     ("seeds", "words"), [(1, "the only seed"), (4, "lowest to highest"), (5, "95 % t interval")]
 )
 def test_the_legend_says_what_the_band_is(seeds, words):
-    figure = curves.draw(make_records(seeds=seeds, epochs=2), "val_loss")
+    figure = drawn(make_records(seeds=seeds, epochs=2), "val_loss")
     assert words in figure.legends[0].get_title().get_text()
 
 
 def test_the_course_protocol_is_named_on_the_axis():
     records = make_records(seeds=1)
     records.study["protocol"]["kind"] = "course"
-    assert "the validation split is the test split" in curves.draw(records, "val_loss").axes[0].get_ylabel()
+    assert "the validation split is the test split" in drawn(records, "val_loss").axes[0].get_ylabel()
 
 
 def test_the_line_is_the_mean_over_seeds():
     records = make_records(arms={"none": 0.0}, seeds=3, epochs=7)
     line = next(
-        x for x in curves.draw(records, "val_accuracy").axes[0].lines if to_hex(x.get_color()) == BASELINE
+        x for x in drawn(records, "val_accuracy").axes[0].lines if to_hex(x.get_color()) == BASELINE
         and x.get_linewidth() > 2
     )  # fmt: skip
     expected = [
@@ -56,7 +64,7 @@ def test_an_ended_run_leaves_the_common_mean_and_a_mark():
     assert [(end.epoch, end.diverged) for end in by_arm["l1"].ends] == [(4, True)]
     assert [(end.epoch, end.diverged) for end in by_arm["l2"].ends] == [(6, False)]
     assert np.isfinite(by_arm["l1"].mean).all()
-    assert legend_texts(curves.draw(records, "val_loss"))[-2:] == ["a run stopped early", "a run diverged"]
+    assert legend_texts(drawn(records, "val_loss"))[-2:] == ["a run stopped early", "a run diverged"]
 
 
 def test_a_study_cut_short_has_no_ended_runs():
@@ -67,7 +75,7 @@ def test_a_study_cut_short_has_no_ended_runs():
 
 
 def test_an_arm_that_diverged_at_once_is_in_the_legend():
-    figure = curves.draw(
+    figure = drawn(
         with_diverged(make_records(arms={"none": 0, "l1": 0}, seeds=1), "l1", 0, after=0), "val_loss"
     )
     assert legend_texts(figure)[1].endswith("no finite value")
@@ -83,12 +91,10 @@ def test_edges_by_hand():
 
 def test_the_zoom_leaves_a_hopeless_arm_outside():
     good = [np.array([99.1, 99.2]), np.array([99.2, 99.3]), np.array([99.0, 99.1])]
-    low, high = curves.limits([*good, np.array([80.0, 82.0])], higher_is_better=True)
+    low, high = limits([*good, np.array([80.0, 82.0])], higher_is_better=True)
     assert low > 98
     assert high < 100
-    low, high = curves.limits(
-        [np.array([0.02, 0.03]), np.array([0.03]), np.array([4.0])], higher_is_better=False
-    )
+    low, high = limits([np.array([0.02, 0.03]), np.array([0.03]), np.array([4.0])], higher_is_better=False)
     assert 0.03 < high < 0.1
 
 
@@ -110,4 +116,4 @@ def test_many_arms_stay_distinct():
 
 def test_names_are_printed_as_they_stand():
     records = make_records(arms={"none": 0, "_$x_1$\n": 0}, seeds=1, epochs=3)
-    assert legend_texts(curves.draw(records, "val_loss"))[1] == "_$x_1$ (strength of _$x_1$ ) · n = 1 seed"
+    assert legend_texts(drawn(records, "val_loss"))[1] == "_$x_1$ (strength of _$x_1$ ) · n = 1 seed"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from regulab.reporting.evidence import noise_lines, pairing_lines, pairing_words
+from regulab.reporting.sections.evidence import noise_lines, pairing_lines, pairing_words
 from regulab.statistics import compare
 from tests.reporting.factory import make_records
 

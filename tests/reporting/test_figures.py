@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from regulab.reporting.figures import render, with_palette
+from regulab.reporting.rendering import render, with_palette
 
 
 def test_a_palette_is_given_to_drawings_and_not_to_photographs():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from regulab.records import Mistakes, Predictions
-from regulab.reporting import galleries
+from regulab.reporting.figures import galleries
 from regulab.reporting.mistakes import caption, percent, select, title
+from regulab.reporting.naming import PictureNames
 from regulab.wording import one_line
 from tests.reporting.factory import make_records
 
@@ -60,14 +61,16 @@ def test_without_images_or_runs_there_is_still_a_figure():
     assert title(select(replace(records, mistakes=None), "none")) == "0 of 1 misclassified test images"
     nothing = select(replace(records, predictions={}), "none")
     assert title(nothing) == "no finished run"
-    assert [text.get_text() for text in galleries.draw(records, nothing).texts][1] == "no finished run"
+    assert [text.get_text() for text in galleries.draw(nothing, PictureNames(records)).texts][
+        1
+    ] == "no finished run"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_tiles_say_actual_predicted_and_confidence(channels):
     records = make_records(channels=channels, seeds=1, epochs=1, wrong=7)
     selection = select(records, "l1")
-    axes = galleries.draw(records, selection).axes[0]
+    axes = galleries.draw(selection, PictureNames(records)).axes[0]
     texts = [text.get_text() for text in axes.texts]
     first = selection.chosen[0]
     assert len(axes.images) == 7
@@ -81,7 +84,7 @@ def test_tiles_say_actual_predicted_and_confidence(channels):
 
 def test_images_keep_their_proportions():
     records = records_with({0: {3: 0.4}})
-    image = galleries.draw(records, select(records, "none")).axes[0].images[0]
+    image = galleries.draw(select(records, "none"), PictureNames(records)).axes[0].images[0]
     left, right, bottom, top = image.get_extent()
     assert (right - left) / (bottom - top) == pytest.approx(4 / 5)
 

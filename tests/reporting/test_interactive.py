@@ -2,12 +2,14 @@ import json
 
 import pytest
 
+from regulab.reporting.data import ReportData
+from regulab.reporting.figures import val_accuracy, val_loss
 from regulab.reporting.interactive import bundle, script_json, specification
 from tests.reporting.factory import make_records, with_diverged, with_stopped
 
 
-def rows(records, measure="val_loss"):
-    (values,) = specification(records, measure)["datasets"].values()
+def rows(records):
+    (values,) = specification(ReportData(records), val_loss.CURVE)["datasets"].values()
     return values
 
 
@@ -35,13 +37,13 @@ def test_ends_are_marked_where_runs_left():
 
 def test_without_a_finite_value_there_is_no_chart():
     records = with_diverged(make_records(arms={"none": 0.0}, seeds=1, epochs=3), "none", 0, after=0)
-    assert specification(records, "val_loss") is None
+    assert specification(ReportData(records), val_loss.CURVE) is None
 
 
-@pytest.mark.parametrize("measure", ["val_accuracy", "val_loss"])
-def test_the_same_records_give_the_same_chart(measure):
+@pytest.mark.parametrize("curve", [val_accuracy.CURVE, val_loss.CURVE], ids=["accuracy", "loss"])
+def test_the_same_records_give_the_same_chart(curve):
     records = make_records(seeds=2, epochs=3)
-    first, second = (json.dumps(specification(records, measure)) for _ in range(2))
+    first, second = (json.dumps(specification(ReportData(records), curve)) for _ in range(2))
     assert first == second
     assert "http" not in first
 

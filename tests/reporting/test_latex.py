@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regulab.reporting.latex import latex_table, latex_text
-from regulab.reporting.page import verdict_columns
-from regulab.reporting.tables import rows
+from regulab.reporting.tables import rows, verdict_columns
 from regulab.statistics import compare
 from tests.reporting.factory import make_records
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regulab.records import Look
+from regulab.reporting.data import ReportData
 from regulab.reporting.observations import notes, observe
 from regulab.statistics import compare
 from tests.reporting.factory import make_records, with_diverged, with_stopped, without
@@ -14,7 +15,7 @@ JUDGING = re.compile(r"\b(better|worse|equivalent|helps?|hurts?|improves?|signif
 
 
 def paragraphs(records):
-    return {one.arm: " ".join(one.sentences) for one in observe(records, compare(records))}
+    return {one.arm: " ".join(one.sentences) for one in observe(ReportData(records))}
 
 
 @settings(max_examples=30, deadline=None)

@@ -2,8 +2,11 @@ import numpy as np
 
 from regulab.records import Predictions
 from regulab.reporting.classes import class_accuracies, commonest, confusion
-from regulab.reporting.sides import changed, everywhere, mostly_wrong, only_here, right
-from regulab.reporting.tiles import Views, sprite
+from regulab.reporting.data import ReportData
+from regulab.reporting.sections.changed import changed_views
+from regulab.reporting.sections.misclassified import mistake_views
+from regulab.reporting.sides import changed, everywhere, only_here, right
+from regulab.reporting.tiles import sprite
 from tests.reporting.factory import make_records
 
 
@@ -30,7 +33,7 @@ def test_an_image_is_wrong_where_more_than_half_of_the_runs_are():
     records = records_of(
         {"none": [RIGHT, RIGHT], "l1": [[1, 1, 2, 0, 1], RIGHT], "l2": [[1, 0, 2, 0, 1], [2, 1, 2, 0, 0]]}
     )
-    wrong = mostly_wrong(records)
+    wrong = ReportData(records).wrong
     assert [one.tolist() for one in wrong.values()] == [
         [False] * 5,
         [False] * 5,
@@ -44,7 +47,7 @@ def test_an_image_is_wrong_where_more_than_half_of_the_runs_are():
 
 def test_only_here_everywhere_and_changed():
     records = records_of({"none": [[1, 0, 2, 0, 1]], "l1": [[1, 1, 0, 0, 1]], "l2": [[2, 1, 2, 0, 1]]})
-    wrong = mostly_wrong(records)
+    wrong = ReportData(records).wrong
     assert [only_here(wrong, arm).tolist() for arm in wrong] == [[1], [2], []]
     assert everywhere(wrong).tolist() == [0]
     sides = changed(records, "l1", "none")
@@ -54,8 +57,9 @@ def test_only_here_everywhere_and_changed():
 
 
 def test_one_arm_has_one_view_and_nothing_that_changed():
-    views = Views(make_records(arms={"none": 0.0}, seeds=2, epochs=1), "none")
-    assert views.changed("none") is None
+    data = ReportData(make_records(arms={"none": 0.0}, seeds=2, epochs=1))
+    assert [view.heading for view in mistake_views(data)["none"]] == ["The most confident mistakes"]
+    assert data.changed == {}
 
 
 def test_confusions_are_summed_over_runs_and_ranked():
@@ -81,8 +85,8 @@ def test_a_class_without_test_images_has_no_accuracy():
 
 def test_tiles_find_their_image_in_the_shared_picture():
     records = make_records(seeds=2, epochs=1, images=900, base=96)
-    views = Views(records, "none")
-    shown = [view for arm in ("l1", "l2") for view in views.changed(arm)[1]]
+    data = ReportData(records)
+    shown = [view for arm in ("l1", "l2") for view in changed_views(data, arm, data.changed[arm])]
     picture = sprite(records.mistakes, shown)
     assert picture.indices == tuple(sorted({tile.index for view in shown for tile in view.tiles}))
     assert picture.place(picture.indices[0]).startswith("0% ")
@@ -93,8 +97,9 @@ def test_tiles_find_their_image_in_the_shared_picture():
 
 
 def test_without_images_the_views_say_so():
-    views = Views(records_of({"none": [RIGHT], "l1": [[1, 1, 2, 0, 1]]}), "none")
-    sides, (lost, won) = views.changed("l1")
+    data = ReportData(records_of({"none": [RIGHT], "l1": [[1, 1, 2, 0, 1]]}))
+    sides = data.changed["l1"]
+    lost, won = changed_views(data, "l1", sides)
     assert len(sides.lost) == 1
     assert "not in the run directory" in lost.words
     assert won.words.endswith(": no image.")

@@ -8,7 +8,8 @@ from safetensors.numpy import load_file, save_file
 from regulab.errors import UserError
 from regulab.files import file_name, json_bytes
 from regulab.reporting import write_report
-from regulab.reporting.weights import BINS, EDGES, HEIGHT, WIDTH, count, histograms, to_json
+from regulab.reporting.sections.weights import HEIGHT, WIDTH, outline
+from regulab.reporting.weights import BINS, EDGES, count, histograms, to_json
 from tests.reporting.factory import make_records, with_diverged
 
 NONE = {"zeros": 1, "bins": [0] * (BINS - 1) + [2]}
@@ -79,7 +80,7 @@ def test_counts_of_runs_give_the_histogram_of_all_their_weights(tmp_path):
 def test_the_outline_is_a_flight_of_steps(tmp_path):
     save(tmp_path, "none", 0, weight=np.full((2, 2), 0.5, np.float32))
     (one,) = drawn(tmp_path, make_records(seeds=1, epochs=1))
-    path = one.outline(top=1.0)
+    path = outline(one, top=1.0)
     assert path.startswith(f"M0 {HEIGHT}V{HEIGHT}.0H")
     assert path.endswith(f"H{WIDTH}.0V{HEIGHT}")
     assert path.count("V0.0") == 1

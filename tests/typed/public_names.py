@@ -9,6 +9,7 @@ from typing import Any, Literal, assert_type
 from matplotlib.figure import Figure
 
 import regulab as rl
+from regulab.progress import Beginning, Outcome
 from regulab.records import EpochRecord
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "diverged"]
@@ -49,13 +50,13 @@ rl.L1(strenght=1e-4)  # type: ignore[call-arg]
 class Log:
     """A progress of one's own is one by its methods."""
 
-    def started(self, total: int, done: int) -> None: ...
+    def started(self, beginning: Beginning) -> None: ...
 
     def epoch(self, records: Sequence[EpochRecord]) -> None: ...
 
     def message(self, text: str) -> None: ...
 
-    def finished(self) -> None: ...
+    def finished(self, outcome: Outcome | BaseException) -> None: ...
 
 
 log: rl.Progress = Log()

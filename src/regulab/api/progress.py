@@ -10,26 +10,23 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regulab.config import Study
 from regulab.errors import UserError
-from regulab.progress import Progress, Silent
+from regulab.progress import Beginning, Outcome, Progress, Silent
 from regulab.records import EpochRecord
-from regulab.terminal import Standing, duration, number_ranges
-from regulab.terminal import progress_for as terminal_progress
+from regulab.terminal.consoles import duration, number_ranges
+from regulab.terminal.progress_display import Standing
+from regulab.terminal.progress_display import progress_for as terminal_progress
 from regulab.wording import NAME_LIMIT, one_line, visible
 
 INTERVAL = 0.25  # seconds between two renewals, at least: each is a message to the browser
 
 
-def progress_for(chosen: Progress | str | None, study: Study) -> Progress:
+def progress_for(chosen: Progress | str | None) -> Progress:
     """What was chosen: ``auto`` is in place in a notebook, bars on a terminal, lines elsewhere; None is silence."""
     if chosen is None:
         return Silent()
     if chosen == "auto":
-        arms, epochs = tuple(study.arms), study.train.epochs
-        return (
-            NotebookProgress(arms, epochs) if in_notebook() else terminal_progress(arms, epochs, quiet=False)
-        )
+        return NotebookProgress() if in_notebook() else terminal_progress(quiet=False)
     if isinstance(chosen, str) or not all(
         callable(getattr(chosen, told, None)) for told in ("started", "epoch", "message", "finished")
     ):
@@ -49,21 +46,21 @@ def in_notebook() -> bool:
 class NotebookProgress:
     """A bar with the time left for the whole study, over a table with a row for each arm, as HTML and as plain text."""
 
-    def __init__(self, arms: Sequence[str], epochs: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._arms, self._epochs, self._clock = tuple(arms), epochs, clock
-        self._total = self._done = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._arms: tuple[str, ...] = ()
+        self._epochs = self._total = self._done = 0
         self._begun = clock()
-        self._mark: tuple[float, int] | None = (
-            None  # a time, and what was done by then: the rate counts from there
-        )
+        self._mark: tuple[float, int] | None = None  # a time and what was done by then, where the rate begins
         self._latest: dict[tuple[str, int], EpochRecord] = {}
         self._seeds: frozenset[int] = frozenset()  # of the fleet that advanced last
         self._messages: list[str] = []
         self._output: Any = None
         self._shown = -INTERVAL
 
-    def started(self, total: int, done: int) -> None:
-        self._total, self._done, self._mark = total, done, None
+    def started(self, beginning: Beginning) -> None:
+        self._arms, self._epochs = beginning.arms, beginning.epochs
+        self._total, self._done, self._mark = beginning.total, beginning.done, None
         self._show()
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
@@ -79,7 +76,7 @@ class NotebookProgress:
         self._messages.append(visible(text, isolates=True))
         self._show()
 
-    def finished(self) -> None:
+    def finished(self, outcome: Outcome | BaseException) -> None:
         self._mark = None  # nothing is left to wait for, also where runs stopped early
         if self._output is not None:
             self._show()

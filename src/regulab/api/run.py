@@ -62,7 +62,7 @@ def run(
         device=_text(device),
         fresh=switch(fresh, "fresh"),
         max_seeds=_limit(switch(until_decided, "until_decided"), max_seeds),
-        progress=progress_for(progress, asked),
+        progress=progress_for(progress),
     )
     return Results(outcome.directory)
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from regulab.cli import completing
 from regulab.cli.exits import guarded
+from regulab.cli.options import DataRoot
 from regulab.errors import UserError
 from regulab.process import signals
 
 app = typer.Typer(help="Download a dataset, or check its files.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A dataset with files to download, such as mnist.")]
-Root = Annotated[
-    Path | None, typer.Option(envvar="REGULAB_DATA", help="Where datasets lie; default: the cache folder.")
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A dataset with files to download, such as mnist.", autocompletion=completing.downloads
+    ),
 ]
 
 
 @app.command()
 @guarded
-def fetch(name: Name, data_root: Root = None) -> None:
+def fetch(name: Name, data_root: DataRoot = None) -> None:
     """Download a dataset from its mirrors; goes on where an earlier download stopped."""
     from regulab.data import data_root as found_root
     from regulab.data import find_dataset
@@ -39,7 +42,7 @@ def fetch(name: Name, data_root: Root = None) -> None:
 
 @app.command()
 @guarded
-def verify(name: Name, data_root: Root = None) -> None:
+def verify(name: Name, data_root: DataRoot = None) -> None:
     """Check a dataset's files against their published checksums."""
     from regulab.data import data_root as found_root
     from regulab.data import find_dataset
@@ -61,7 +64,7 @@ def _transfers() -> Iterator[Callable[[str, int, int | None], None]]:
     """A bar per file on a terminal, one line per file elsewhere; on stderr."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-    from regulab.terminal import errors
+    from regulab.terminal.consoles import errors
 
     console = errors()
     if not console.is_terminal:

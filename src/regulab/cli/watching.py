@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from regulab.process import signals
-from regulab.progress import Progress, Silent
+from regulab.progress import Beginning, Outcome, Progress, Silent
 
 if TYPE_CHECKING:
     from regulab.records import EpochRecord
@@ -23,9 +23,9 @@ class Watched:
     def __init__(self, shown: Progress, advice: str) -> None:
         self._shown, self._advice = shown, advice
 
-    def started(self, total: int, done: int) -> None:
+    def started(self, beginning: Beginning) -> None:
         signals.advise(self._advice)
-        self._show(lambda: self._shown.started(total, done))
+        self._show(lambda: self._shown.started(beginning))
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
         self._show(lambda: self._shown.epoch(records))
@@ -34,8 +34,8 @@ class Watched:
     def message(self, text: str) -> None:
         self._show(lambda: self._shown.message(text))
 
-    def finished(self) -> None:
-        self._show(self._shown.finished)
+    def finished(self, outcome: Outcome | BaseException) -> None:
+        self._show(lambda: self._shown.finished(outcome))
 
     def _show(self, tell: Callable[[], None]) -> None:
         try:

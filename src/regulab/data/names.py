@@ -5,24 +5,14 @@ from __future__ import annotations
 import unicodedata
 
 from regulab.errors import UserError
+from regulab.unseen import REORDERING, SPELLING, escaped, unseen
 
 LONGEST = 120  # characters of a foreign text that a message shows
-# Directional embeddings, overrides and isolates reorder what stands around them, line and paragraph separators
-# break it. Joiners (U+200C, U+200D) stay: Persian, Hindi and emoji need them.
-REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
-
-
-def hidden(character: str) -> bool:
-    """Whether a character has no picture of its own: control, half of a pair (bytes that are not UTF-8), reordering."""
-    return character in REORDERING or unicodedata.category(character) in ("Cc", "Cs")
 
 
 def visible(text: str, longest: int = LONGEST) -> str:
-    """The text with hidden characters as escapes (``\\x1b``, ``\\u202e``), cut at ``longest`` characters."""
-    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return "".join(
-        character.encode("unicode_escape").decode() if hidden(character) else character for character in text
-    )
+    """The text with unseen characters as escapes (``\\x1b``, ``\\u202e``), cut at ``longest`` characters."""
+    return escaped(text if len(text) <= longest else f"{text[: longest - 1]}…", SPELLING)
 
 
 def visible_list(names: list[str] | tuple[str, ...], most: int = 5) -> str:
@@ -40,7 +30,7 @@ def refuse_unprintable(name: str, where: str) -> None:
             expected="a folder renamed",
             where=where,
         )
-    if any(hidden(character) for character in name):
+    if any(unseen(c) and (c in REORDERING or unicodedata.category(c) != "Cf") for c in name):
         raise UserError(
             "control characters in the name of a class",
             got=name,

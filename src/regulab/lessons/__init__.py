@@ -1,12 +1,15 @@
-"""Lessons: every claim about normalization and regularization an experiment that anyone can rerun; one a file."""
+"""Lessons: every claim about normalization and regularization an experiment that anyone can rerun; one a folder.
+
+``kit/`` is what all lessons are made with; the other folders are themes, and a lesson is a folder in one of them.
+"""
 
 from __future__ import annotations
 
-from regulab.lessons.lesson import Lesson
+from regulab.lessons.kit.lesson import Lesson
 from regulab.registry import catalogue
 
 
 def lessons() -> dict[str, Lesson]:
-    """Every registered lesson by name, in the order of the page."""
-    found: dict[str, Lesson] = catalogue("regulab.lessons", Lesson)
-    return dict(sorted(found.items(), key=lambda item: item[1].order))
+    """Every lesson in the themes' folders by name, in the order of the page."""
+    by_name: dict[str, Lesson] = catalogue("regulab.lessons", Lesson, folders=True)
+    return dict(sorted(by_name.items(), key=lambda item: item[1].order))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from regulab.records import StudyRecords
-from regulab.reporting.classes import ClassAccuracy, ClassTests, class_accuracies
+from regulab.reporting.classes import ClassAccuracy, ClassTests
 from regulab.reporting.measures import Difference
 from regulab.reporting.sides import Chance, Changed
 from regulab.reporting.tables import interval, number, p_text
@@ -38,13 +40,18 @@ def _level(chance: Chance, changed: int) -> str:
 
 
 def changed_classes(
-    records: StudyRecords, arm: str, baseline: str, tests: ClassTests | None, *, tested: bool
+    records: StudyRecords,
+    arm: str,
+    accuracies: Sequence[ClassAccuracy],
+    tests: ClassTests | None,
+    *,
+    tested: bool,
 ) -> str | None:
     """The classes whose accuracy rose and fell most, what chance gives for such extremes, and a test of all together.
 
     Nothing where there is no chance level (fewer than two seeds), and no p where ``tested`` says that none would hold.
     """
-    found = _moved(records, arm, baseline)
+    found = _moved(accuracies)
     if tests is None or arm not in tests.extremes or not found or len(records.class_names) < 2:
         return None
     ends = [min(found), max(found)] if len(found) > 1 else found
@@ -61,9 +68,8 @@ def changed_classes(
     )
 
 
-def _moved(records: StudyRecords, arm: str, baseline: str) -> list[tuple[float, int, Difference]]:
+def _moved(accuracies: Sequence[ClassAccuracy]) -> list[tuple[float, int, Difference]]:
     """Difference and number of each class that differs by more than what is printed as 0.00."""
-    accuracies: list[ClassAccuracy] = class_accuracies(records, baseline)[arm]
     return [
         (one.difference.mean, one.number, one.difference)
         for one in accuracies

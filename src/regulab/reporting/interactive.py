@@ -11,13 +11,12 @@ import altair
 import numpy as np
 from markupsafe import Markup
 
-from regulab.records import StudyRecords
-from regulab.reporting.curves import AXES, Shown
-from regulab.reporting.palette import Look, looks
-from regulab.reporting.series import Band, Measure, Series, Values, band_kind, series
+from regulab.reporting.curves import Curve, axis_lines
+from regulab.reporting.data import ReportData
+from regulab.reporting.palette import Look
+from regulab.reporting.series import Band, Series, Values, band_kind
 from regulab.wording import one_line
 
-TRAINING: dict[Shown, Measure] = {"val_accuracy": "train_accuracy", "val_loss": "train_loss"}
 HEIGHT = 320
 _THEME: dict[str, Any] = {
     # Colours are variables of the page's style, so that light, dark and paper need no second drawing.
@@ -55,21 +54,21 @@ def bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def specification(records: StudyRecords, measure: Shown) -> dict[str, Any] | None:
+def specification(data: ReportData, curve: Curve) -> dict[str, Any] | None:
     """One chart; None where no run has a finite value.
 
     Parameters that the page sets: ``hidden`` (arms by their number, as text), ``training`` and ``from`` (the
     first epoch shown). Both axes follow what is shown.
     """
-    shown, training = series(records, measure), series(records, TRAINING[measure])
-    rows = _rows(records, measure, shown, training, band_kind(shown))
+    shown, training = data.series[curve.measure], data.series[curve.training]
+    rows = _rows(data, curve, shown, training, band_kind(shown))
     if not rows:
         return None
     base = altair.Chart().transform_filter(_SHOWN).encode(x=_x(), color=_colour(shown))
     hover = altair.selection_point(
         name="hover", on="pointermove", nearest=True, fields=["epoch", "arm"], empty=False, clear="pointerout"
     )
-    y = _Y(records, measure)
+    y = _Y(data, curve)
     area = base.mark_area(opacity=0.16).encode(y=y("low"), y2="high:Q", detail="arm:N")
     trained = base.transform_filter("training && isValid(datum.training)")
     ends = base.transform_filter("isValid(datum.end)").mark_point(size=80, filled=True)
@@ -83,9 +82,7 @@ def specification(records: StudyRecords, measure: Shown) -> dict[str, Any] | Non
     chart = altair.layer(
         area,
         trained.mark_line(strokeWidth=1.2, opacity=0.75).encode(y=y("training"), detail="arm:N"),
-        base.mark_line(strokeWidth=2, point=_single(rows)).encode(
-            y=y("mean"), strokeDash=_dash(records, shown)
-        ),
+        base.mark_line(strokeWidth=2, point=_single(rows)).encode(y=y("mean"), strokeDash=_dash(data, shown)),
         ends.encode(y=y("end"), shape=_shape()),
         nearest.add_params(hover).properties(name="nearest"),
         data=altair.InlineData(values=rows),
@@ -94,7 +91,7 @@ def specification(records: StudyRecords, measure: Shown) -> dict[str, Any] | Non
         altair.param(name="training", value=False),
         altair.param(name="from", value=1),
     )
-    content: dict[str, Any] = chart.properties(width="container", height=HEIGHT, name=measure).to_dict()
+    content: dict[str, Any] = chart.properties(width="container", height=HEIGHT, name=curve.measure).to_dict()
     del content["$schema"]  # an address that nothing here needs
     return content | {"config": _THEME, "autosize": {"type": "fit-x", "contains": "padding"}}
 
@@ -108,15 +105,10 @@ def script_json(content: object) -> Markup:
 class _Y:
     """The vertical axis, the same for every layer: only the field differs."""
 
-    def __init__(self, records: StudyRecords, measure: Shown) -> None:
-        course = records.study["protocol"]["kind"] == "course"
-        lines = [
-            *AXES[measure].split("\n"),
-            *(["(the validation split is the test split)"] if course else []),
-        ]
-        self.axis = altair.Axis(title=lines, tickCount=6)
+    def __init__(self, data: ReportData, curve: Curve) -> None:
+        self.axis = altair.Axis(title=axis_lines(data, curve), tickCount=6)
         linear = altair.Scale(zero=False, nice=False)
-        self.scale = altair.Scale(type="log", nice=False) if measure == "val_loss" else linear
+        self.scale = altair.Scale(type="log", nice=False) if curve.loss else linear
 
     def __call__(self, field: str) -> altair.Y:
         return altair.Y(f"{field}:Q", scale=self.scale, axis=self.axis)
@@ -136,8 +128,8 @@ def _colour(shown: list[Series]) -> altair.Color:
     return altair.Color("arm:N", legend=None, scale=altair.Scale(domain=_names(shown), range=colours))
 
 
-def _dash(records: StudyRecords, shown: list[Series]) -> altair.StrokeDash:
-    dashes = [dash_lengths(looks(records)[one.arm]) or [1.0, 0.0] for one in shown]
+def _dash(data: ReportData, shown: list[Series]) -> altair.StrokeDash:
+    dashes = [dash_lengths(data.looks[one.arm]) or [1.0, 0.0] for one in shown]
     return altair.StrokeDash("arm:N", legend=None, scale=altair.Scale(domain=_names(shown), range=dashes))
 
 
@@ -157,10 +149,10 @@ def _single(rows: list[dict[str, Any]]) -> bool:
 
 
 def _rows(
-    records: StudyRecords, measure: Shown, shown: list[Series], training: list[Series], band: Band
+    data: ReportData, curve: Curve, shown: list[Series], training: list[Series], band: Band
 ) -> list[dict[str, Any]]:
     """A row per arm and epoch; on the logarithmic axis what is not positive is left out."""
-    positive = measure == "val_loss"
+    positive = curve.loss
     means = [float(v) for one in shown for v in one.mean if np.isfinite(v) and (v > 0 or not positive)]
     if not means:
         return []
@@ -169,13 +161,13 @@ def _rows(
     )  # a t interval may reach zero, which a logarithm has not
     rows: list[dict[str, Any]] = []
     for number, (one, train) in enumerate(zip(shown, training, strict=True)):
-        label = one_line(records.legends.get(one.arm, one.arm), 60)
+        label = one_line(data.records.legends.get(one.arm, one.arm), 60)
         edges = one.edges(band) if band != "none" and one.runs > 1 else (np.zeros(0), np.zeros(0))
         for place, mean in enumerate(one.mean):
             if np.isfinite(mean) and mean >= floor:
                 row = {"arm": str(number), "epoch": place + 1, "mean": _short(mean)}
                 row |= _edges(edges, place, floor) | _training(train, place, floor)
-                rows.append(row | {"text": f"{label}\n{_text(one, train, edges, place, measure)}"})
+                rows.append(row | {"text": f"{label}\n{_text(one, train, edges, place, curve)}"})
         rows += [
             {"arm": str(number), "epoch": end.epoch, "end": _short(max(end.value, floor)),
              "ended": "diverged" if end.diverged else "stopped early"}
@@ -184,9 +176,9 @@ def _rows(
     return rows
 
 
-def _text(one: Series, train: Series, edges: tuple[Values, Values], place: int, measure: Shown) -> str:
+def _text(one: Series, train: Series, edges: tuple[Values, Values], place: int, curve: Curve) -> str:
     """What hovering shows of an arm at an epoch."""
-    places, measured = (2, " %") if measure == "val_accuracy" else (4, "")
+    places, measured = curve.places, "" if curve.loss else " %"
     (low, high), runs = edges, int(np.isfinite(one.values[:, place]).sum())
     band = f" (band {low[place]:.{places}f} to {high[place]:.{places}f})" if place < len(low) else ""
     lines = [f"epoch {place + 1}", f"validation {one.mean[place]:.{places}f}{measured}{band}"]

@@ -85,6 +85,12 @@ def caption(selection: Selection) -> str:
     return text + ("; each image once." if len(parts) > 1 else ".")
 
 
+def words(selection: Selection) -> str:
+    """Title and caption as sentences."""
+    heading = title(selection)
+    return f"{heading[:1].upper()}{heading[1:]}. {caption(selection)}"
+
+
 def percent(confidence: float) -> str:
     """A confidence in [0, 1] as ``97.3 %``; what is not certain is never rounded up to 100."""
     return "> 99.9 %" if 0.9995 <= confidence < 1 else f"{100 * confidence:.1f} %"

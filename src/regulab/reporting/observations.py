@@ -15,10 +15,9 @@ from regulab.records import DIVERGED, StudyRecords
 from regulab.reporting import measures
 from regulab.reporting.balance import largest_class_words, majority, single_answers
 from regulab.reporting.chance import changed_classes, changed_images
-from regulab.reporting.classes import ClassTests, class_tests
+from regulab.reporting.data import ReportData
 from regulab.reporting.measures import BySeed, Difference
 from regulab.reporting.naming import heading, quoted_legend
-from regulab.reporting.sides import changed
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
 from regulab.wording import NOTE_LIMIT, named, one_line, quoted
@@ -33,10 +32,9 @@ class Observation:
     sentences: tuple[str, ...]
 
 
-def observe(records: StudyRecords, comparison: Comparison) -> list[Observation]:
+def observe(data: ReportData) -> list[Observation]:
     """A paragraph an arm, in the order of the study."""
-    tests = class_tests(records, comparison.baseline)
-    return [_Writer(records, comparison, arm, tests).observation() for arm in comparison.arms]
+    return [_Writer(data, arm).observation() for arm in data.comparison.arms]
 
 
 def _noted(note: str) -> str:
@@ -93,14 +91,12 @@ def _pairing_note(comparison: Comparison) -> str:
 class _Writer:
     """The sentences of one arm."""
 
-    def __init__(
-        self, records: StudyRecords, comparison: Comparison, arm: str, tests: ClassTests | None
-    ) -> None:
-        self.records, self.comparison, self.arm, self.tests = records, comparison, arm, tests
-        self.one: ArmComparison = comparison.arms[arm]
-        self.baseline = comparison.baseline
-        self.is_baseline = arm == comparison.baseline
-        self.techniques: Mapping[str, Any] = records.study["arms"][arm]
+    def __init__(self, data: ReportData, arm: str) -> None:
+        self.data, self.records, self.comparison, self.arm = data, data.records, data.comparison, arm
+        self.one: ArmComparison = self.comparison.arms[arm]
+        self.baseline = data.baseline
+        self.is_baseline = arm == data.baseline
+        self.techniques: Mapping[str, Any] = data.records.study["arms"][arm]
 
     def observation(self) -> Observation:
         sentences = (
@@ -262,9 +258,7 @@ class _Writer:
 
     def changed_images(self) -> str | None:
         """How many images changed sides against the baseline; a description, as runs of one arm differ too."""
-        if self.is_baseline:
-            return None
-        sides = changed(self.records, self.arm, self.baseline)
+        sides = self.data.changed.get(self.arm)
         return None if sides is None else changed_images(self.records, sides, self.baseline)
 
     def changed_classes(self) -> str | None:
@@ -272,7 +266,8 @@ class _Writer:
         if self.is_baseline:
             return None
         tested = self.comparison.rule == "fixed"
-        return changed_classes(self.records, self.arm, self.baseline, self.tests, tested=tested)
+        accuracies, tests = self.data.class_accuracies[self.arm], self.data.class_tests
+        return changed_classes(self.records, self.arm, accuracies, tests, tested=tested)
 
     def stopped(self) -> str | None:
         planned = int(self.records.study["train"]["epochs"])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
-from regulab.files import file_name, json_bytes
+from regulab.files import json_bytes
 from regulab.records import StudyRecords
-from regulab.reporting import curves, galleries, naming, page, weights
-from regulab.reporting.figures import render
+from regulab.reporting import weights
+from regulab.reporting.data import ReportData
+from regulab.reporting.figure import Drawing, Picture
 from regulab.reporting.latex import latex_table
-from regulab.reporting.mistakes import select
-from regulab.reporting.tables import rows
+from regulab.reporting.pages import Pages, figures
+from regulab.reporting.rendering import render
+from regulab.reporting.tables import rows, verdict_columns
 from regulab.run_directory.places import write_inside
 from regulab.run_directory.reading import WEIGHT_COUNTS
-from regulab.statistics import compare
 
 Write = Callable[[Path, bytes], None]
 
@@ -38,32 +38,21 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
     counts = weights.count(records, directory)
     if counts:
         put(WEIGHT_COUNTS, json_bytes(weights.to_json(counts)))
-    comparison = compare(records)
-    pictures = []
-    for measure in get_args(curves.Shown):
-        figure = curves.draw(records, measure)
-        raster, vector = render(figure, "png"), render(figure, "svg")
-        put(f"figures/{measure}.png", raster)
-        put(f"figures/{measure}.svg", vector)
-        pictures.append(
-            page.Picture(
-                path=f"figures/{measure}.svg",
-                raster=f"figures/{measure}.png",
-                content=vector,
-                alternative=curves.alternative(records, measure),
-            )
-        )
-    shown, names = [], naming.class_names(records)
-    for arm in records.arms:
-        selection, path = select(records, arm), f"misclassified/{file_name(arm)}.png"
-        image = render(galleries.draw(records, selection), "png")
-        put(path, image)
-        alternative = galleries.alternative(selection, names)
-        picture = page.Picture(path=path, raster=path, content=image, alternative=alternative)
-        shown.append(page.Gallery(heading=naming.heading(records, arm), picture=picture, selection=selection))
+    data = ReportData(records, counts)
+    comparison = data.comparison
+    pictures = {one.name: [_draw(drawing, put) for drawing in one.drawings(data)] for one in figures()}
     put("statistics.json", json_bytes(comparison.to_json()))
-    content = page.context(records, comparison, pictures, shown, weights.histograms(records, counts))
-    put("table.tex", latex_table(rows(records, comparison), comparison, page.verdict_columns(comparison)))
-    put("report.html", page.html(content))
-    put("README.md", page.markdown(content))
+    put("table.tex", latex_table(rows(records, comparison), comparison, verdict_columns(comparison)))
+    pages = Pages(data, pictures)
+    put("report.html", pages.html())
+    put("README.md", pages.markdown())
     return written
+
+
+def _draw(drawing: Drawing, put: Callable[[str, bytes], None]) -> Picture:
+    """Draws a picture once and puts its files in place."""
+    figure, content = drawing.draw(), b""
+    for kind in drawing.kinds:
+        content = render(figure, kind)
+        put(f"{drawing.path}.{kind}", content)
+    return Picture(drawing=drawing, content=content)

@@ -7,7 +7,7 @@ that they share. What is counted stands beside its chance level: the same count 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,12 +78,7 @@ def mostly(wrong: Sides) -> Sides:
     return found
 
 
-def mostly_wrong(records: StudyRecords) -> dict[str, Sides]:
-    """Arm -> ``(N,)``, whether more than half of its runs, of the seeds that all arms share, got the image wrong."""
-    return {arm: mostly(one) for arm, one in compared(records).items()}
-
-
-def only_here(wrong: dict[str, Sides], arm: str) -> Indices:
+def only_here(wrong: Mapping[str, Sides], arm: str) -> Indices:
     """Images that this arm gets wrong and no other arm does."""
     others = [one for name, one in wrong.items() if name != arm]
     if arm not in wrong or not others:
@@ -91,15 +86,17 @@ def only_here(wrong: dict[str, Sides], arm: str) -> Indices:
     return np.flatnonzero(wrong[arm] & ~np.any(others, axis=0))
 
 
-def only_here_by_chance(records: StudyRecords) -> float | None:
-    """How many images an arm would be alone to get wrong if arms did nothing; None with fewer than two shared seeds."""
-    runs = compared(records)
+def only_here_by_chance(runs: Mapping[str, Sides], records: StudyRecords) -> float | None:
+    """How many images an arm would be alone to get wrong if arms did nothing; ``runs`` as in `compared`.
+
+    None for one arm, and with fewer than two shared seeds.
+    """
     if len(runs) < 2 or len(next(iter(runs.values()))) < 2:
         return None
     return alone_wrong(np.stack(list(runs.values())), stream(records, "only here"))
 
 
-def everywhere(wrong: dict[str, Sides]) -> Indices:
+def everywhere(wrong: Mapping[str, Sides]) -> Indices:
     """Images that every arm gets wrong."""
     return np.flatnonzero(np.all(list(wrong.values()), axis=0)) if wrong else np.zeros(0, np.int64)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from regulab.records import StudyRecords
-from regulab.reporting import measures
 from regulab.reporting.naming import legend
 from regulab.statistics import ArmComparison, Comparison
+from regulab.wording import named
 
 NOTHING = "–"
 
@@ -73,37 +73,23 @@ def p_text(p: float | None) -> str:
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measures:
-    """One arm's means over its completed runs, ready to print."""
+@dataclass(frozen=True)
+class Line:
+    """An arm in a table, ready to print."""
 
     arm: str
     cells: tuple[str, ...]
 
 
-MEASURES = (
-    ("test_loss", "test loss (nats)", 4, 1),
-    ("train_accuracy", "training accuracy (%)", 2, 1),
-    ("train_loss", "training loss (nats)", 4, 1),
-    ("zero_fraction", "exact zeros (%)", 2, 100),
-    ("near_zero_fraction", "near zero (%)", 2, 100),
-    ("weight_norm_l1", "Σ|w|", 1, 1),
-    ("weight_norm_l2", "√Σw²", 2, 1),
-    ("epochs", "epochs", 1, 1),
-    ("seconds", "seconds a run", 1, 1),
-)
+def verdict_columns(comparison: Comparison) -> list[str]:
+    """The headings of the table of verdicts."""
+    measured = f"{metric_name(comparison.metric)}{_in(unit(comparison.metric))}"
+    return ["arm", "seeds", measured, "95 % t interval", f"difference to {named(comparison.baseline)}",
+            "95 % t interval", "p (Holm)", "verdict"]  # fmt: skip
 
 
-def further(records: StudyRecords) -> list[Measures]:
-    """The table of further measures, its columns as in `MEASURES`; means over completed runs."""
-    table = []
-    for arm in records.arms:
-        columns = [(measures.column(records, arm, name), places, by) for name, _, places, by in MEASURES]
-        cells = tuple(
-            number(by * measures.mean(values) if values else None, places) for values, places, by in columns
-        )
-        table.append(Measures(arm=legend(records, arm), cells=cells))
-    return table
+def _in(measured: str) -> str:
+    return f" ({measured.strip()})" if measured else ""
 
 
 def rows(records: StudyRecords, comparison: Comparison) -> list[Row]:

@@ -20,7 +20,10 @@ _START = re.compile(r"^(\d*)([-+.)])")  # what would make a list of a paragraph
 
 @cache
 def environment() -> Environment:
-    """The templates of this folder, escaping by default; an unknown name is an error."""
+    """The templates of this folder, escaping by default; an unknown name is an error.
+
+    ``html`` and ``markdown`` are the macros of each kind of page.
+    """
     found = Environment(
         loader=PackageLoader("regulab.reporting"),
         autoescape=True,
@@ -37,6 +40,8 @@ def environment() -> Environment:
         "one_line": one_line,
         "cell": table_cell,
     }
+    macros = {"html": "macros.html", "markdown": "macros.md"}
+    found.globals |= {name: found.get_template(file).module for name, file in macros.items()}
     return found
 
 

@@ -1,4 +1,4 @@
-"""The galleries of the page: views of an arm's mistakes as tiles that share one picture of all images."""
+"""Test images as tiles of the page: views of some of them, which share one picture of all."""
 
 from __future__ import annotations
 
@@ -13,17 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regulab.records import Mistakes, StudyRecords
-from regulab.reporting.mistakes import PLACES, Selection, caption, title
-from regulab.reporting.sides import (
-    Changed,
-    changed,
-    compared,
-    everywhere,
-    mostly,
-    only_here,
-    only_here_by_chance,
-)
-from regulab.wording import named
+from regulab.reporting.mistakes import PLACES
 
 COLUMNS = 20  # of the shared picture
 LARGEST = 64  # pixels of an image's longer side; larger ones are reduced
@@ -71,77 +61,29 @@ class Sprite:
         return f"{across:.4g}% {down:.4g}%"
 
 
-class Views:
-    """The views of every arm of a study; what needs more than one arm is left out where there is one."""
+def view_of(
+    records: StudyRecords,
+    heading: str,
+    images: NDArray[np.int64],
+    arm: str,
+    rule: str,
+    chance: str | None = None,
+) -> View:
+    """Test images that some ``rule`` chose, as an arm's runs took them; ``chance`` says how many it would by chance.
 
-    def __init__(self, records: StudyRecords, baseline: str) -> None:
-        self.records, self.baseline = records, baseline
-        runs = compared(records)
-        self.wrong = {arm: mostly(one) for arm, one in runs.items()}
-        self.seeds = len(next(iter(runs.values()))) if runs else 0
-        self.alone = only_here_by_chance(records)
-
-    def mistakes(self, selection: Selection) -> list[View]:
-        """The most confident mistakes; what only this arm gets wrong; what every arm gets wrong."""
-        confident = tuple(
-            Tile(m.index, m.actual, m.predicted, m.confidence, f"seed {m.seed}") for m in selection.chosen
-        )
-        heading = title(selection)
-        views = [View("The most confident mistakes", f"{_capital(heading)}. {caption(selection)}", confident)]
-        arm = selection.arm
-        if len(self.wrong) > 1 and arm in self.wrong:
-            only, all_of_them = only_here(self.wrong, arm), everywhere(self.wrong)
-            chance = (
-                "one seed gives no chance level for this number"
-                if self.alone is None
-                else f"if arms did nothing (their labels shuffled within seeds), {self.alone:.1f} on average"
-            )
-            views += [
-                self._view(
-                    "What this arm alone gets wrong", only, arm, self._rule("and no other arm does"), chance
-                ),
-                self._view(
-                    "What every arm gets wrong", all_of_them, arm, self._rule("and every other arm too")
-                ),
-            ]
-        return views
-
-    def changed(self, arm: str) -> tuple[Changed, list[View]] | None:
-        """What changed sides against the baseline, each way; None for the baseline and without runs."""
-        sides = None if arm == self.baseline else changed(self.records, arm, self.baseline)
-        if sides is None:
-            return None
-        base = named(self.baseline)
-        won = f"Wrong with {base}, right here; the tiles say what {base} took them for"
-        return sides, [
-            self._view("Lost", sides.lost, arm, f"Right with {base}, wrong here"),
-            self._view("Won", sides.won, self.baseline, won),
-        ]
-
-    def _rule(self, others: str) -> str:
-        return (
-            f"Wrong in more than half of this arm's runs, {others} (over the {self.seeds} seeds that all arms share)"
-            if self.seeds > 1
-            else f"Wrong here, {others}"
-        )
-
-    def _view(
-        self, heading: str, images: NDArray[np.int64], arm: str, rule: str, chance: str | None = None
-    ) -> View:
-        """Tiles by the share of the arm's runs that are wrong, then by their mean confidence."""
-        beside = f"; {chance}" if chance else ""
-        if not len(images):
-            return View(heading, f"{rule}: no image{beside}.", ())
-        if self.records.mistakes is None:
-            absent = f"{len(images)}, but the images are not in the run directory"
-            return View(heading, f"{rule}: {absent}{beside}.", ())
-        found = [_summary(self.records, arm, int(index)) for index in images]
-        ranked = [
-            tile for _, tile in sorted(found, key=lambda one: (-one[0], -one[1].confidence, one[1].index))
-        ]
-        count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
-        shown = f", {PLACES} of them shown" if len(images) > PLACES else ""
-        return View(heading, f"{rule}: {count}{shown}{beside}.", tuple(ranked[:PLACES]))
+    Tiles by the share of the arm's runs that are wrong, then by their mean confidence; so many as a gallery has.
+    """
+    beside = f"; {chance}" if chance else ""
+    if not len(images):
+        return View(heading, f"{rule}: no image{beside}.", ())
+    if records.mistakes is None:
+        absent = f"{len(images)}, but the images are not in the run directory"
+        return View(heading, f"{rule}: {absent}{beside}.", ())
+    found = [_summary(records, arm, int(index)) for index in images]
+    ranked = [tile for _, tile in sorted(found, key=lambda one: (-one[0], -one[1].confidence, one[1].index))]
+    count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
+    shown = f", {PLACES} of them shown" if len(images) > PLACES else ""
+    return View(heading, f"{rule}: {count}{shown}{beside}.", tuple(ranked[:PLACES]))
 
 
 def sprite(mistakes: Mistakes | None, views: Iterable[View]) -> Sprite | None:
@@ -173,7 +115,3 @@ def _summary(records: StudyRecords, arm: str, index: int) -> tuple[float, Tile]:
     alike = [float(run.confidence[index]) for run in wrong if run.predicted[index] == predicted]
     words = f"{len(alike)} of {len(runs)} runs" if len(runs) > 1 else "the only run"
     return len(wrong) / len(runs), Tile(index, actual, predicted, float(np.mean(alike)), words)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

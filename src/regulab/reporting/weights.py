@@ -22,7 +22,6 @@ from regulab.run_directory.reading import WEIGHT_COUNTS, Array, read_json_as, re
 
 EDGES = np.arange(-8, 1.01, 0.25)  # log₁₀|w|
 BINS = len(EDGES) - 1
-WIDTH, HEIGHT = 320, 110  # of the drawing, in its own units
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Counted:
 
 
 COUNTED_ADAPTER = TypeAdapter(Counted)
+WeightCounts = Mapping[tuple[str, int], Counts]  # (arm, seed) -> the counts of that run
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,6 @@ class Histogram:
     zeros: float
     weights: int
     runs: int
-
-    def outline(self, top: float) -> str:
-        """The histogram as an SVG path of steps, ``top`` the share at full height."""
-        step = WIDTH / len(self.shares)
-        heights = HEIGHT * (1 - self.shares / top)
-        points = "".join(f"V{y:.1f}H{step * (i + 1):.1f}" for i, y in enumerate(heights))
-        return f"M0 {HEIGHT}{points}V{HEIGHT}"
 
 
 def count(records: StudyRecords, directory: Path) -> dict[tuple[str, int], Counts]:
@@ -100,7 +93,7 @@ def _leave_out_others(counts: dict[tuple[str, int], Counts], results: Sequence[R
             warnings.warn(f"{said}: left out, or counted again where they were kept", stacklevel=3)
 
 
-def to_json(counts: Mapping[tuple[str, int], Counts]) -> dict[str, Any]:
+def to_json(counts: WeightCounts) -> dict[str, Any]:
     """What ``weights.json`` holds: the same for the same counts, in whatever order they were made."""
     runs: dict[str, dict[int, Counts]] = {}
     for (arm, seed), one in sorted(counts.items()):
@@ -108,7 +101,7 @@ def to_json(counts: Mapping[tuple[str, int], Counts]) -> dict[str, Any]:
     return asdict(Counted(tuple(EDGES.tolist()), runs))
 
 
-def histograms(records: StudyRecords, counts: Mapping[tuple[str, int], Counts]) -> list[Histogram]:
+def histograms(records: StudyRecords, counts: WeightCounts) -> list[Histogram]:
     """Of every arm with counted weights of its finished runs, in the order of the study."""
     found = []
     for arm in records.arms:
@@ -120,14 +113,6 @@ def histograms(records: StudyRecords, counts: Mapping[tuple[str, int], Counts]) 
         if weights:
             found.append(Histogram(arm, bins / weights, 1 - nonzero / weights, weights, len(runs)))
     return found
-
-
-def ticks() -> list[tuple[float, str]]:
-    """Every second power of ten: its place along the drawing, and its exponent."""
-    return [
-        (WIDTH * (power - EDGES[0]) / (EDGES[-1] - EDGES[0]), f"{power}".replace("-", "−"))
-        for power in range(-8, 1, 2)
-    ]
 
 
 def _recorded(path: Path) -> dict[tuple[str, int], Counts]:

@@ -11,11 +11,11 @@ from markupsafe import Markup
 from rich.console import Console
 
 from regulab.records import StudyRecords
-from regulab.reporting.page import verdict_columns
-from regulab.reporting.tables import Row, rows
+from regulab.reporting.tables import Row, rows, verdict_columns
 from regulab.statistics import Comparison, compare
 from regulab.statistics.verdicts import Verdict
-from regulab.terminal import PLAIN_WIDTH, comparison_notes, headline, print_comparison
+from regulab.terminal.comparison_table import comparison_notes, headline, print_comparison
+from regulab.terminal.consoles import PLAIN_WIDTH
 
 
 class ComparisonTable:

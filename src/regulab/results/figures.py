@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from regulab.records import StudyRecords
-from regulab.reporting import curves, galleries
-from regulab.reporting.figures import render
+from regulab.reporting import curve_figure
+from regulab.reporting.data import ReportData
+from regulab.reporting.figures import galleries, val_accuracy, val_loss
 from regulab.reporting.mistakes import select
+from regulab.reporting.rendering import render
 
 
 class Curves(NamedTuple):
@@ -26,12 +27,13 @@ class Curves(NamedTuple):
             import_module("IPython.display").display(figure)
 
 
-def both_curves(records: StudyRecords) -> Curves:
-    return Curves(*(_for_notebooks(curves.draw(records, one)) for one in ("val_accuracy", "val_loss")))
+def both_curves(data: ReportData) -> Curves:
+    shown = (val_accuracy.CURVE, val_loss.CURVE)
+    return Curves(*(_for_notebooks(curve_figure.draw(data, one)) for one in shown))
 
 
-def gallery(records: StudyRecords, arm: str, count: int) -> Figure:
-    return _for_notebooks(galleries.draw(records, select(records, arm, count)))
+def gallery(data: ReportData, arm: str, count: int) -> Figure:
+    return _for_notebooks(galleries.draw(select(data.records, arm, count), data.picture_names))
 
 
 def _for_notebooks(figure: Figure) -> Figure:

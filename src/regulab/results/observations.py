@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from regulab.records import StudyRecords
+from regulab.reporting.data import ReportData
 from regulab.reporting.observations import notes, observe
-from regulab.statistics import compare
 
 
 class Observations(str):
@@ -15,10 +14,9 @@ class Observations(str):
     _html: str
 
     @classmethod
-    def of(cls, records: StudyRecords) -> Observations:
-        comparison = compare(records)
-        paragraphs = [(one.heading, " ".join(one.sentences)) for one in observe(records, comparison)]
-        general = notes(records, comparison)
+    def of(cls, data: ReportData) -> Observations:
+        paragraphs = [(one.heading, " ".join(one.sentences)) for one in observe(data)]
+        general = notes(data.records, data.comparison)
         parts = [f"{heading}\n{text}" for heading, text in paragraphs] + [f"- {note}" for note in general]
         text = cls("\n\n".join(parts))
         shown = [Markup("<h4>{}</h4><p>{}</p>").format(heading, said) for heading, said in paragraphs]

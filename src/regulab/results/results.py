@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from regulab.errors import UserError
 from regulab.looking import about_to_show
 from regulab.records import DIVERGED, StudyRecords
+from regulab.reporting.data import ReportData
 from regulab.results import frames
 from regulab.results.arguments import one_of, path, whole_number
 from regulab.results.comparison_table import ComparisonTable
@@ -22,7 +23,7 @@ from regulab.results.observations import Observations
 from regulab.run_directory.reading import read_records
 from regulab.statistics import METRICS
 from regulab.statistics.verdicts import Verdict
-from regulab.terminal import number_ranges
+from regulab.terminal.consoles import number_ranges
 from regulab.wording import listed, quoted
 
 MOST_MISTAKES = 1000  # in one figure: matplotlib draws no picture that is higher than 65,535 pixels
@@ -100,14 +101,14 @@ class Results:
     @property
     def observations(self) -> Observations:
         """What the numbers say of each arm, in words: the report's own sentences, as a text."""
-        return Observations.of(self._looked_at)
+        return Observations.of(ReportData(self._looked_at))
 
     def curves(self) -> Curves:
         """Validation accuracy and loss over the epochs, a curve for each arm with a band over its seeds.
 
         Two matplotlib figures, ``curves().accuracy`` and ``curves().loss``, without any state of pyplot.
         """
-        return both_curves(self.records)
+        return both_curves(ReportData(self.records))
 
     def misclassified(self, arm: str, count: int = 25) -> Figure:
         """Up to ``count`` test images (1 to 1,000) that the arm got wrong, with actual and predicted classes.
@@ -117,7 +118,7 @@ class Results:
         """
         one_of(arm, self.arms, "arm")
         whole_number(count, "count", least=1, most=MOST_MISTAKES)
-        return gallery(self.records, arm, count)
+        return gallery(ReportData(self.records), arm, count)
 
     def to_frame(self, kind: frames.Kind = "runs") -> Any:
         """``runs``: a row for each run; ``epochs``: for each run and epoch; ``mistakes``: for each run and wrong image.

@@ -24,7 +24,7 @@ FOLDERS = {
     PREDICTIONS: re.compile(r"[^/]+/seed-[0-9]+\.npz"),
     WEIGHTS: re.compile(r"[^/]+/seed-[0-9]+\.safetensors"),
     CHECKPOINTS: re.compile(r"fleet-[0-9]+\.safetensors"),
-    FIGURES: re.compile(r"(train|val|test)_(accuracy|loss)\.(png|svg)"),
+    FIGURES: re.compile(r"((train|val|test)_(accuracy|loss)|regulab-[a-z0-9-]+)\.(png|svg)"),
     MISCLASSIFIED: re.compile(r"[^/]+\.png"),
 }
 NESTED = (PREDICTIONS, WEIGHTS)  # these hold a folder for each arm

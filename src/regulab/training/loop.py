@@ -19,7 +19,7 @@ from torch import Tensor
 from regulab.config import Study
 from regulab.errors import UserError
 from regulab.models import weights_hash
-from regulab.progress import Progress
+from regulab.progress import Beginning, Progress
 from regulab.records import DIVERGED, EpochRecord
 from regulab.run_directory.checkpoints import CURE
 from regulab.run_directory.text import cut
@@ -221,7 +221,18 @@ def announce(
     epochs = study.train.epochs
     total = sum(len(fleet.runs) for fleet in fleets) * epochs
     left = sum(len(fleet.runs) * (epochs - _epochs_done(store, fleet)) for fleet in pending)
-    progress.started(total, total - left)
+    begun = store.study
+    progress.started(
+        Beginning(
+            study=begun.name,
+            directory=store.path,
+            arms=tuple(begun.arms),
+            seeds=begun.seeds,
+            epochs=epochs,
+            total=total,
+            done=total - left,
+        )
+    )
     for remark in remarks(pending):
         progress.message(remark)
 

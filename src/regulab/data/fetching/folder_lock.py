@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from regulab.files import refusing
 
 
@@ -14,22 +16,19 @@ from regulab.files import refusing
 def alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Waits until no other process is in here for this folder; ``tell`` says so where it has to.
 
-    The lock is on the folder itself, so it leaves no file, and it dies with its process. Where a system or a file
-    system has no such lock, nobody waits.
+    The lock is on the folder itself, so it leaves no file, and it dies with its process. Where a system opens no
+    folders, or a file system has no such lock, nobody waits.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if os.name == "nt":
         yield
         return
     with refusing(folder):
         descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell(f"another process is downloading into {folder}; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not lock_descriptor(descriptor, blocking=False):
+                tell(f"another process is downloading into {folder}; waiting for it")
+                lock_descriptor(descriptor)
         except OSError:  # some network file systems lock only files that are open for writing
             pass
         yield

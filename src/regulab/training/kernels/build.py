@@ -55,7 +55,17 @@ def has_tiles(dtype: torch.dtype) -> bool:
     return refused is not None and refused() == 0
 
 
-def _found(dtype: torch.dtype) -> ctypes.CDLL:
+def cached(dtype: torch.dtype) -> bool:
+    """Whether an earlier process left the kernels for ``dtype``; else the first use compiles them."""
+    try:
+        *_, key, folder = _recipe(dtype)
+    except NoKernels:
+        return False
+    return kept(folder, key) is not None
+
+
+def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str, Path]:
+    """The compiler, its flags, the key of what it makes, and the folder where that is kept. Raises `NoKernels`."""
     found = compiler()
     if dtype not in (torch.float32, torch.bfloat16):
         raise NoKernels(f"none for {dtype}")
@@ -63,12 +73,16 @@ def _found(dtype: torch.dtype) -> ctypes.CDLL:
         raise NoKernels("no C compiler that shares torch's threads (gcc on Linux)")
     flags = [*FLAGS, *([WIDE] if platform.machine() == "x86_64" else [])]
     flags += ["-DBF16"] if dtype == torch.bfloat16 else []
-    key, folder = _key(found, flags), Path(platformdirs.user_cache_dir("regulab")) / "kernels"
+    return found, flags, _key(found, flags), Path(platformdirs.user_cache_dir("regulab")) / "kernels"
+
+
+def _found(dtype: torch.dtype) -> ctypes.CDLL:
+    program, flags, key, folder = _recipe(dtype)
     content = kept(folder, key)
     if content is not None:
         with suppress(NoKernels):
             return _equal(_loaded(content), dtype)
-    content = compiled(found, flags, SOURCE)
+    content = compiled(program, flags, SOURCE)
     kernel = _equal(_loaded(content), dtype)
     keep(folder, key, content)
     return kernel

@@ -1,0 +1,146 @@
+"""The values that a shell offers after TAB: studies, arms, names of techniques, datasets, metrics.
+
+Each function is given what is typed so far and imports what it needs when it is called. A TAB waits for it, so nothing
+here imports torch: names of techniques, norms, models and lessons are read from their files.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import typer
+
+import regulab
+
+P = ParamSpec("P")
+NAME = re.compile(r'^    name(?:: ClassVar\[str\])? ?= ?"([^"]+)"', re.MULTILINE)
+FOLDERS = {"techniques": "techniques", "norms": "models/norms", "models": "models/nets", "lessons": "lessons"}
+OF_PARTS = ("train.optimizer.name", "train.schedule.name")  # the optimizer and the schedule stand for them
+
+
+def offering(words: Callable[P, Iterable[str]]) -> Callable[P, list[str]]:
+    """What is wrong with a study or a folder is said when the command is given, not in the middle of typing it."""
+
+    @functools.wraps(words)
+    def offered(*args: P.args, **kwargs: P.kwargs) -> list[str]:
+        try:
+            return list(words(*args, **kwargs))
+        except Exception:
+            return []
+
+    return offered
+
+
+def starting(words: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
+
+
+@offering
+def studies(incomplete: str) -> Iterable[str]:
+    """Built-in studies, and YAML files of this folder; in other folders the shell completes names of files itself."""
+    from regulab.config import builtin_studies
+
+    files = sorted(path.name for path in Path().iterdir() if path.suffix in (".yaml", ".yml"))
+    return starting([*builtin_studies(), *files], incomplete)
+
+
+@offering
+def arms(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Arms of the study that is typed before, for a list with commas: ``none,l`` to ``none,l1``."""
+    from regulab.cli.arguments import assembled_study
+
+    head, comma, last = incomplete.rpartition(",")
+    chosen = head.split(",")
+    found = assembled_study(_typed(ctx, "arguments")).arms
+    return [f"{head}{comma}{arm}" for arm in starting(found, last) if arm not in chosen]
+
+
+@offering
+def arms_of_directory(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    from regulab.config import load_study
+
+    (folder,) = _typed(ctx, "run_dir")
+    return starting(load_study(str(Path(folder) / "study.yaml")).arms, incomplete)
+
+
+@offering
+def metrics(incomplete: str) -> Iterable[str]:
+    from regulab.statistics.values import METRICS
+
+    return starting(METRICS, incomplete)
+
+
+@offering
+def datasets(incomplete: str) -> Iterable[str]:
+    from regulab.data import datasets as known
+
+    return starting([*known(), "folder:"], incomplete)
+
+
+@offering
+def downloads(incomplete: str) -> Iterable[str]:
+    from regulab.data import datasets as known
+
+    return starting([name for name, dataset in known().items() if dataset.files], incomplete)
+
+
+@offering
+def protocols(incomplete: str) -> Iterable[str]:
+    from regulab.config import Protocol
+    from regulab.config.describing import properties
+
+    return starting(properties(Protocol)["kind"]["enum"], incomplete)
+
+
+@offering
+def devices(incomplete: str) -> Iterable[str]:
+    return starting(("auto", "cpu", "cuda"), incomplete)
+
+
+@offering
+def lessons(incomplete: str) -> Iterable[str]:
+    return starting([*named_in(FOLDERS["lessons"]), "all"], incomplete)
+
+
+@offering
+def exporters(incomplete: str) -> Iterable[str]:
+    from regulab.exporters import exporters as known
+
+    return starting(known(), incomplete)
+
+
+@offering
+def names(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """What ``show`` knows of the kind that is typed before."""
+    kind = str(ctx.params["kind"])
+    return starting(named_in(FOLDERS[kind]) if kind in FOLDERS else _listed(kind), incomplete)
+
+
+def named_in(folder: str) -> list[str]:
+    """The names that files of the package give what they register, as they stand there."""
+    files = (Path(regulab.__file__).parent / folder).rglob("*.py")
+    return sorted(name for file in files for name in NAME.findall(file.read_text("utf-8")))
+
+
+def _typed(ctx: typer.Context, parameter: str) -> list[str]:
+    """What stands before the cursor for an argument; before an option without its value the parser leaves it over."""
+    given = ctx.params.get(parameter) or ()
+    return [*map(str, given if isinstance(given, list | tuple) else [given]), *ctx.args]
+
+
+def _listed(kind: str) -> Iterable[str]:
+    from regulab.cli.listing import CATALOGUES
+    from regulab.config import Study, builtin_studies
+    from regulab.config.describing import keys_below
+
+    found: dict[str, Callable[[], Iterable[Any]]] = {
+        "arms": builtin_studies,
+        "keys": lambda: dict.fromkeys(
+            key for key, _, _ in keys_below(Study) if key not in ("resolved", *OF_PARTS)
+        ),
+    }
+    return found.get(kind, lambda: CATALOGUES[kind]())()

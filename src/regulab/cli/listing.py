@@ -1,0 +1,174 @@
+"""What ``regulab show`` lists: for every kind of thing the names that there are, a line on each, and all about one."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from regulab.config import build_study, builtin_studies, load_mapping, parse_yaml
+from regulab.config.describing import properties, rule
+from regulab.config.effects import settle
+from regulab.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from regulab.data import Dataset
+    from regulab.exporters.exporter import Exporter
+    from regulab.lessons.kit.lesson import Lesson
+    from regulab.models.net import Net
+    from regulab.models.norm import Norm
+    from regulab.techniques.technique import Technique
+
+Entries = Mapping[str, tuple[str, Callable[[], str]]]  # name -> one line, and the whole text on demand
+
+
+def arms(study: str) -> list[str]:
+    """The legend of each arm of a study, built-in or a file."""
+    from regulab.techniques import legends
+
+    content, source = load_mapping(study)
+    with source.locating():
+        return list(legends(build_study(settle(content, source), source)).values())
+
+
+def keys(chosen: str | None) -> list[str]:
+    """All keys of the study file, or one of them and what stands below it."""
+    from regulab.cli.reference import lines, study_keys
+
+    known = study_keys()
+    found = [key for key in known if chosen is None or f"{key.name}.".startswith(f"{chosen}.")]
+    if not found:
+        last = [key.name for key in known if key.name.rpartition(".")[2] == chosen]
+        cure = f"did you mean {last[0]}?" if last else did_you_mean(chosen, [key.name for key in known])
+        raise UserError(
+            "no such key", got=chosen, where="show keys", cure=cure, expected="one of `regulab show keys`"
+        )
+    return lines(found)
+
+
+def _optimizers() -> Entries:
+    from regulab.cli.reference import OPTIMIZERS
+
+    return _settings(OPTIMIZERS)
+
+
+def _schedules() -> Entries:
+    from regulab.cli.reference import SCHEDULES
+
+    return _settings(SCHEDULES)
+
+
+def _settings(found: Mapping[str, type[BaseModel]]) -> Entries:
+    from regulab.cli.reference import whole
+
+    return {
+        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(whole, kind))
+        for name, kind in found.items()
+    }
+
+
+def _techniques() -> Entries:
+    from regulab.techniques import TECHNIQUES
+
+    return {
+        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(_technique, kind))
+        for name, kind in TECHNIQUES.items()
+    }
+
+
+def _technique(kind: type[Technique]) -> str:
+    """The docstring, and each parameter with its type, range and default as they are checked."""
+    lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:"]
+    for name, schema in properties(kind).items():
+        field = kind.model_fields[name]
+        default = "required" if field.is_required() else f"default {field.default}"
+        lines.append(f"  {name}: {rule(schema)}; {default}")
+    lines.append(f"  {kind.name}: NUMBER is short for {kind.name}: {{{kind.scalar}: NUMBER}}")
+    return "\n".join(lines)
+
+
+def _description(part: Net | Norm) -> str:
+    return f"{part.summary}\n\n{inspect.cleandoc(part.description)}"
+
+
+def _described(found: Mapping[str, Net] | Mapping[str, Norm]) -> Entries:
+    return {name: (part.summary, partial(_description, part)) for name, part in found.items()}
+
+
+def _norms() -> Entries:
+    from regulab.models import NORMS
+
+    return _described(NORMS)
+
+
+def _models() -> Entries:
+    from regulab.models import NETS
+
+    return _described(NETS)
+
+
+def _datasets() -> Entries:
+    from regulab.data import datasets
+
+    return {name: (dataset.summary, partial(_dataset, dataset)) for name, dataset in datasets().items()}
+
+
+def _dataset(dataset: Dataset) -> str:
+    lines = [dataset.summary, f"source: {dataset.source}", f"licence: {dataset.licence}"]
+    lines += [f"file: REGULAB_DATA/{file.folder}/{file.name}" for file in dataset.files]
+    return "\n".join(lines)
+
+
+def _studies() -> Entries:
+    return {name: (_study_summary(name, text), text.rstrip) for name, text in builtin_studies().items()}
+
+
+def _study_summary(name: str, text: str) -> str:
+    """The comment that a study file begins with; where there is none, its arms."""
+    comment = re.match(r"#\s*(.+)", text)
+    if comment:
+        return comment[1]
+    return "arms " + ", ".join(build_study(parse_yaml(text, name), name).arms)
+
+
+def _exporters() -> Entries:
+    from regulab.exporters import exporters
+
+    return {name: (one.summary, partial(_exporter, one)) for name, one in exporters().items()}
+
+
+def _exporter(one: Exporter) -> str:
+    """What its file says of it, and what it takes to be installed."""
+    text = inspect.cleandoc(sys.modules[one.files.__module__].__doc__ or "")
+    return f"{text}\n\nIt needs: {one.install}" if one.install else text
+
+
+def _lessons() -> Entries:
+    from regulab.lessons import lessons
+
+    return {name: (lesson.summary, partial(_lesson, lesson)) for name, lesson in lessons().items()}
+
+
+def _lesson(lesson: Lesson) -> str:
+    claims = [f"- {claim.statement}\n  {claim.rule}" for claim in lesson.claims]
+    sources = f"Sources: {'; '.join(lesson.sources)}."
+    head = [lesson.title, "", lesson.takeaway, "", f"{len(claims)} claims, and when they hold:"]
+    return "\n".join([*head, *claims, "", lesson.text.strip(), "", sources])
+
+
+CATALOGUES: dict[str, Callable[[], Entries]] = {
+    "techniques": _techniques,
+    "norms": _norms,
+    "models": _models,
+    "datasets": _datasets,
+    "studies": _studies,
+    "lessons": _lessons,
+    "exporters": _exporters,
+    "optimizers": _optimizers,
+    "schedules": _schedules,
+}

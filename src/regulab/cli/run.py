@@ -1,0 +1,177 @@
+"""``regulab run``: from the command line to a study that is trained, compared and reported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regulab.cli import completing
+from regulab.cli.compare import print_table
+from regulab.cli.exits import AGAIN, FAILED_RUNS, guarded
+from regulab.cli.options import DataRoot, Device
+from regulab.errors import UserError
+from regulab.process import signals
+
+if TYPE_CHECKING:
+    from regulab.config import Source, Study
+    from regulab.dry_run import Plan
+    from regulab.progress import Outcome
+
+MAX_SEEDS = 40
+
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[STUDY] [KEY=VALUE …]",
+        help="A YAML file or a built-in study (default l1-l2), and overrides such as train.epochs=5.",
+        autocompletion=completing.studies,
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="A dataset, or folder:PATH. Joins the study's name.", autocompletion=completing.datasets
+    ),
+]
+Arms = Annotated[
+    str | None, typer.Option(help="Some of the study's arms: none,l1.", autocompletion=completing.arms)
+]
+Epochs = Annotated[int | None, typer.Option(help="Epochs of every run.")]
+Seeds = Annotated[str | None, typer.Option(help="A count (5) or a list (0,3,7).")]
+Out = Annotated[Path | None, typer.Option(help="The run directory; default: runs/<name>.")]
+Protocol = Annotated[str | None, typer.Option(help="holdout or course.", autocompletion=completing.protocols)]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what the run directory holds first.")]
+UntilDecided = Annotated[bool, typer.Option("--until-decided", help="Add seeds until every arm is decided.")]
+MaxSeeds = Annotated[
+    int | None, typer.Option(help=f"Where --until-decided stops; default {MAX_SEEDS}.", min=1)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asked for."""
+
+    study: Study
+    source: Source
+    directory: Path
+    data_root: Path
+    device: str
+    most_seeds: int | None  # where adding seeds stops; None adds none
+
+
+@guarded
+def run(
+    arguments: Arguments = None,
+    data: Data = None,
+    data_root: DataRoot = None,
+    arms: Arms = None,
+    epochs: Epochs = None,
+    seeds: Seeds = None,
+    out: Out = None,
+    device: Device = "auto",
+    protocol: Protocol = None,
+    fresh: Fresh = False,
+    until_decided: UntilDecided = False,
+    max_seeds: MaxSeeds = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a study, or go on with it: train, evaluate, compare, report."""
+    if max_seeds is not None and not until_decided:
+        raise UserError(
+            "a limit of seeds to add, but none are added", expected="--until-decided", where="--max-seeds"
+        )
+    from regulab.cli.arguments import assembled
+    from regulab.data import data_root as found_root
+    from regulab.files import file_name
+
+    most = (max_seeds or MAX_SEEDS) if until_decided else None
+    study, source = assembled(
+        arguments or [], data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms
+    )
+    directory = out or Path("runs") / file_name(study.name)
+    order = Order(study, source, directory, data_root or found_root(), device, most)
+    if dry_run:
+        _tell_plan(order)
+    else:
+        _train(order, fresh=fresh, quiet=quiet)
+
+
+def _train(order: Order, *, fresh: bool, quiet: bool) -> None:
+    """Trains and prints the comparison; exits with 3 where runs diverged."""
+    from regulab.cli.watching import Watched
+    from regulab.study import run as run_study
+    from regulab.terminal.progress_display import progress_for
+
+    begun = "give the same command again, without --fresh, to go on" if fresh else AGAIN
+    # What a person's network prints is a message, no result.
+    with order.source.locating(), signals.unwinding(AGAIN), redirect_stdout(sys.stderr):
+        outcome = run_study(
+            order.study,
+            order.directory,
+            data_root=order.data_root,
+            device=order.device,
+            fresh=fresh,
+            max_seeds=order.most_seeds,
+            progress=Watched(progress_for(quiet=quiet), advice=begun),
+        )
+    print_table(outcome.directory)
+    print(f"report: {outcome.report}")
+    _name_diverged(outcome)
+
+
+def _name_diverged(outcome: Outcome) -> None:
+    from regulab.wording import named
+
+    if outcome.diverged:
+        lost = ", ".join(f"{named(arm)} seed {seed}" for arm, seed in outcome.diverged)
+        print(f"diverged: {lost}", file=sys.stderr)
+        raise typer.Exit(FAILED_RUNS)
+
+
+def _tell_plan(order: Order) -> None:
+    """What the study would take; with seeds to be added, what comes before the first look."""
+    from regulab.dry_run import plan
+    from regulab.until_decided import check_limit, first_seeds
+
+    study, most = order.study, order.most_seeds
+    if most is not None:
+        check_limit(study, most)
+        study = study.model_copy(update={"seeds": first_seeds(study)})
+    with order.source.locating(), signals.unwinding(), redirect_stdout(sys.stderr):
+        planned = plan(study, data_root=order.data_root, device=order.device)
+    _print_plan(planned, order.directory)
+    if most is not None:
+        print(f"then more seeds until every arm is decided, {most} at most")
+
+
+def _print_plan(plan: Plan, directory: Path) -> None:
+    from regulab.terminal.consoles import duration, size
+
+    fleets = f"{len(plan.fleets)} fleet{'s' if len(plan.fleets) > 1 else ''}"
+    print(f"{plan.runs} runs in {fleets}, into {directory}")
+    for fleet in plan.fleets:
+        print(f"fleet {fleet.index} ({fleet.engine}): {_runs_in_words(fleet.runs)}")
+    print(f"memory: about {size(plan.memory_bytes)}")
+    print(f"time: about {duration(plan.seconds)}")
+    for note in plan.notes:
+        print(note)
+
+
+def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
+    """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one."""
+    from regulab.terminal.consoles import number_ranges
+    from regulab.wording import listed, named
+
+    arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})
+    if len(runs) == len(arms) * len(seeds):
+        return f"{listed(arms)} × {number_ranges(seeds, 'seed')}"
+    return ", ".join(f"{named(arm)} seed {seed}" for arm, seed in runs)

@@ -1,0 +1,1 @@
+"""Lessons about training: augmentation, early stopping, dropout, and the loss around trained weights."""

@@ -1,0 +1,99 @@
+"""The mistakes of each arm: the most confident, its own, and those of every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from regulab.reporting.data import ReportData
+from regulab.reporting.mistakes import Selection, words
+from regulab.reporting.section import Content, Printed, Section
+from regulab.reporting.sides import everywhere, only_here, only_here_by_chance
+from regulab.reporting.tiles import Tile, View, view_of
+
+PAGE = """\
+<p class="soft">Under each image its actual class, the predicted one, the confidence in it, and the runs that said so.
+{%- if sprite and sprite.reduced %} Images are reduced in size here.{% endif %}</p>
+{% for one in arms %}
+<h3><bdi>{{ one.heading }}</bdi></h3>
+{% for view in views[one.name] %}
+<details class="prints"{% if loop.first %} open{% endif %}><summary>{{ view.heading }} ({{ view.tiles | length }})</summary>
+<p class="soft">{{ view.words }}</p>
+{{ html.tiles(view, sprite, class_names) }}
+</details>
+{% endfor %}
+{% endfor %}
+"""
+README = """\
+{% if picture_numbers %}
+{{ picture_numbers | md }}
+
+{% endif %}
+{% for picture in pictures %}
+### {{ picture.drawing.title | md }}
+
+{{ picture.drawing.words | md }}
+
+![{{ picture.drawing.alternative | md }}]({{ picture.raster | path }})
+
+{% endfor %}
+"""
+
+
+def content(data: ReportData) -> Mapping[str, Any]:
+    return {"picture_numbers": data.picture_names.of_all, "views": mistake_views(data)}
+
+
+def shown_tiles(content: Content) -> Iterable[View]:
+    return [view for views in content["views"].values() for view in views]
+
+
+def mistake_views(data: ReportData) -> dict[str, list[View]]:
+    """Arm -> its most confident mistakes, and where arms can be compared what it alone and what every arm gets wrong."""
+    chance = only_here_by_chance(data.wrong_by_run, data.records)
+    return {
+        arm: [_confident(selection), *(_compared(data, arm, chance) if arm in data.wrong else [])]
+        for arm, selection in data.selections.items()
+    }
+
+
+def _confident(selection: Selection) -> View:
+    tiles = tuple(
+        Tile(m.index, m.actual, m.predicted, m.confidence, f"seed {m.seed}") for m in selection.chosen
+    )
+    return View("The most confident mistakes", words(selection), tiles)
+
+
+def _compared(data: ReportData, arm: str, chance: float | None) -> list[View]:
+    if len(data.wrong) < 2:
+        return []
+    beside = (
+        "one seed gives no chance level for this number"
+        if chance is None
+        else f"if arms did nothing (their labels shuffled within seeds), {chance:.1f} on average"
+    )
+    alone, shared = only_here(data.wrong, arm), everywhere(data.wrong)
+    rule, shared_rule = _rule(data, "and no other arm does"), _rule(data, "and every other arm too")
+    return [
+        view_of(data.records, "What this arm alone gets wrong", alone, arm, rule, beside),
+        view_of(data.records, "What every arm gets wrong", shared, arm, shared_rule),
+    ]
+
+
+def _rule(data: ReportData, others: str) -> str:
+    seeds = len(next(iter(data.wrong_by_run.values())))
+    return (
+        f"Wrong in more than half of this arm's runs, {others} (over the {seeds} seeds that all arms share)"
+        if seeds > 1
+        else f"Wrong here, {others}"
+    )
+
+
+SECTION = Section(
+    name="misclassified",
+    title="Misclassified images",
+    content=content,
+    page=Printed(order=40, template=PAGE),
+    readme=Printed(order=30, template=README),
+    tiles=shown_tiles,
+)
