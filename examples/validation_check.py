@@ -14,13 +14,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from regulab.cli.comparison_table import print_comparison
-from regulab.cli.terminal import output
 from regulab.records import StudyRecords
 from regulab.reporting import measures
 from regulab.reporting.tables import interval, number
 from regulab.run_directory.reading import read_records
 from regulab.statistics import compare
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.consoles import output
 from regulab.wording import quoted
 
 

@@ -2,9 +2,16 @@
 
 From Python::
 
-    study = regulab.load_study("l1-l2", "train.epochs=10", "seeds=3")
-    outcome = regulab.run(study, Path("runs/mine"), data_root=regulab.data_root())
-    comparison = regulab.compare(regulab.read_records(outcome.directory))
+    import regulab as rl
+
+    results = rl.run("l1-l2", seeds=3)       # a built-in study, a file, or a Study; runs/<name> unless told
+    results.compare()                        # the table: prints in a terminal, renders in a notebook
+    results.curves()
+    results.misclassified("l1", 25)          # matplotlib figures
+    results.to_frame("runs")                 # pandas or polars
+    rl.load("runs/l1-l2")                    # the same from a run directory, without torch
+
+What is wrong with what a person gives raises `UserError`.
 """
 
 TYPE_CHECKING = (
@@ -13,25 +20,58 @@ TYPE_CHECKING = (
 if TYPE_CHECKING:
     from typing import Any
 
+    from regulab.api.run import run as run
+    from regulab.api.study import Study as Study
+    from regulab.api.study import load_study as load_study
+    from regulab.data.roots import data_root as data_root
+    from regulab.errors import UserError as UserError
+    from regulab.progress import Progress as Progress
+    from regulab.results import ComparisonTable as ComparisonTable
+    from regulab.results import Curves as Curves
+    from regulab.results import Observations as Observations
+    from regulab.results import Results as Results
+    from regulab.results import load as load
+    from regulab.techniques.augmentation import Augmentation as Augmentation
+    from regulab.techniques.dropout import Dropout as Dropout
+    from regulab.techniques.early_stopping import EarlyStopping as EarlyStopping
+    from regulab.techniques.l1 import L1 as L1
+    from regulab.techniques.l2 import L2 as L2
+    from regulab.techniques.norm import Normalization as Normalization
+    from regulab.techniques.weight_decay import WeightDecay as WeightDecay
+
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "Study": "regulab.config",
-    "build_study": "regulab.config",
-    "load_study": "regulab.config",
-    "data_root": "regulab.data",
-    "run": "regulab.study",
-    "read_records": "regulab.run_directory.writing",
-    "compare": "regulab.statistics",
-    "write_report": "regulab.reporting",
+_MODULES = {  # where each name is found when it is first asked for; the imports above say the same to type checkers
+    "Augmentation": "regulab.techniques.augmentation",
+    "ComparisonTable": "regulab.results",
+    "Curves": "regulab.results",
+    "Dropout": "regulab.techniques.dropout",
+    "EarlyStopping": "regulab.techniques.early_stopping",
+    "L1": "regulab.techniques.l1",
+    "L2": "regulab.techniques.l2",
+    "Normalization": "regulab.techniques.norm",
+    "Observations": "regulab.results",
+    "Progress": "regulab.progress",
+    "Results": "regulab.results",
+    "Study": "regulab.api.study",
+    "UserError": "regulab.errors",
+    "WeightDecay": "regulab.techniques.weight_decay",
+    "data_root": "regulab.data.roots",
+    "load": "regulab.results",
+    "load_study": "regulab.api.study",
+    "run": "regulab.api.run",
 }
-__all__ = list(_PUBLIC)
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> "Any":
     """The public names, imported when first asked for: ``import regulab`` alone loads neither torch nor matplotlib."""
-    if name not in _PUBLIC:
+    if name not in _MODULES:
         raise AttributeError(f"module 'regulab' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 import regulab.study
 from regulab.cli import app
-from regulab.cli.comparison_table import print_training_notes
 from regulab.config import Data, Protocol, build_study
 from regulab.data import load
 from regulab.data.copies import copies, digests
@@ -25,6 +24,7 @@ from regulab.progress import Silent
 from regulab.reporting.observations import notes
 from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
+from regulab.terminal.comparison_table import print_training_notes
 
 from .making_images import with_splits
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from regulab.cells import guarded, unguarded
-from regulab.cli.comparison_table import print_comparison
-from regulab.cli.progress_display import LiveProgress, PlainProgress
 from regulab.config import Study
 from regulab.reporting.latex import latex_table
 from regulab.reporting.tables import rows
 from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import compare
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.progress_display import LiveProgress, PlainProgress
 from regulab.wording import NAME_LIMIT, isolated, one_line, quoted, visible
 from tests import samples
 from tests.cases.pages import pages_of

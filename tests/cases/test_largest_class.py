@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from regulab.cli.comparison_table import print_training_notes
 from regulab.records import Predictions
 from regulab.reporting.balance import class_counts, images_words, majority, single_answers
 from regulab.reporting.data import ReportData
 from regulab.reporting.observations import notes, observe
 from regulab.statistics import compare
+from regulab.terminal.comparison_table import print_training_notes
 from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records
 

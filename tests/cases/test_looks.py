@@ -14,7 +14,6 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from regulab.cli import app
-from regulab.cli.comparison_table import print_comparison
 from regulab.config import build_study
 from regulab.files import Lock, json_bytes, write_whole
 from regulab.looking import about_to_show
@@ -24,6 +23,7 @@ from regulab.reporting.observations import notes
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import compare
 from regulab.statistics.looks import AFTER_A_FIXED_LOOK, note_on_looks
+from regulab.terminal.comparison_table import print_comparison
 from regulab.until_decided import rounds
 from tests.reporting.factory import make_records
 from tests.samples import epoch_record, result

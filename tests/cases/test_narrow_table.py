@@ -8,8 +8,8 @@ from functools import cache
 import pytest
 from rich.console import Console
 
-from regulab.cli.comparison_table import print_comparison
 from regulab.statistics import Comparison, compare
+from regulab.terminal.comparison_table import print_comparison
 from tests.reporting.factory import make_records
 
 

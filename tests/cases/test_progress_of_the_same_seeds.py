@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from regulab.cli.progress_display import LiveProgress, PlainProgress
+from regulab.terminal.progress_display import LiveProgress, PlainProgress
 from tests.cli.test_terminal import Clock, beginning, record
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from regulab.cli.comparison_table import print_comparison
-from regulab.cli.progress_display import PlainProgress
 from regulab.records import Look
 from regulab.reporting.observations import notes
 from regulab.statistics import compare
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.progress_display import PlainProgress
 from tests.cases.pages import pages_of
 from tests.cli.test_terminal import beginning, record
 from tests.reporting.factory import make_records

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from regulab.cli.comparison_table import print_comparison
-from regulab.cli.progress_display import PLAIN_INTERVAL, LiveProgress, PlainProgress, progress_for
-from regulab.cli.terminal import duration, number_ranges, size
 from regulab.progress import Beginning, Silent
 from regulab.records import EpochRecord
+from regulab.terminal.comparison_table import print_comparison
+from regulab.terminal.consoles import duration, number_ranges, size
+from regulab.terminal.progress_display import PLAIN_INTERVAL, LiveProgress, PlainProgress, progress_for
 
 
 def record(arm="none", seed=0, epoch=1, accuracy: float | None = 90.0, fleet=0) -> EpochRecord:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from regulab.cli import app
-from regulab.config import Named, build_study, load_study, parse_yaml
+from regulab.config import NameWithFields, build_study, load_study, parse_yaml
 from regulab.errors import UserError
 from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
@@ -141,7 +141,7 @@ def test_the_command_line_reaches_its_fields():
         "arms.none.norm.splits=3",
         "arms.none.norm.name=ghost_batch",
     )
-    assert study.model.norm == Named(name="ghost_batch", splits=2)
+    assert study.model.norm == NameWithFields(name="ghost_batch", splits=2)
     assert study.arms["none"] == {"norm": {"name": "ghost_batch", "splits": 3}}
     shown = CliRunner().invoke(app, ["show", "keys", "model.norm"]).stdout
     assert "model.norm.splits  (ghost_batch) whole number ≥ 1, ≤ 10,000; default 4" in shown

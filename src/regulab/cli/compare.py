@@ -42,10 +42,10 @@ def compare(
 
 def print_table(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
     """The comparison for people, with what was notable in training below it."""
-    from regulab.cli.comparison_table import print_comparison, print_training_notes
-    from regulab.cli.terminal import output
     from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
+    from regulab.terminal.comparison_table import print_comparison, print_training_notes
+    from regulab.terminal.consoles import output
 
     with signals.unwinding():  # a first look is recorded
         records = about_to_show(run_dir)

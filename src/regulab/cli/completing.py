@@ -91,7 +91,7 @@ def downloads(incomplete: str) -> Iterable[str]:
 @offering
 def protocols(incomplete: str) -> Iterable[str]:
     from regulab.config import Protocol
-    from regulab.config.describing import properties
+    from regulab.values.describing import properties
 
     return starting(properties(Protocol)["kind"]["enum"], incomplete)
 
@@ -135,7 +135,7 @@ def _typed(ctx: typer.Context, parameter: str) -> list[str]:
 def _listed(kind: str) -> Iterable[str]:
     from regulab.cli.listing import CATALOGUES
     from regulab.config import Study, builtin_studies
-    from regulab.config.describing import keys_below
+    from regulab.values.describing import keys_below
 
     found: dict[str, Callable[[], Iterable[Any]]] = {
         "arms": builtin_studies,

@@ -64,7 +64,7 @@ def _transfers() -> Iterator[Callable[[str, int, int | None], None]]:
     """A bar per file on a terminal, one line per file elsewhere; on stderr."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
-    from regulab.cli.terminal import errors
+    from regulab.terminal.consoles import errors
 
     console = errors()
     if not console.is_terminal:

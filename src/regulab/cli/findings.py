@@ -88,7 +88,7 @@ def _threads() -> tuple[Status, str]:
 
 
 def _memory() -> tuple[Status, str]:
-    from regulab.cli.terminal import size
+    from regulab.terminal.consoles import size
 
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return Status.ABSENT, "this system does not tell it"
@@ -101,7 +101,7 @@ def _memory() -> tuple[Status, str]:
 def _gpu() -> tuple[Status, str]:
     import torch
 
-    from regulab.cli.terminal import size
+    from regulab.terminal.consoles import size
 
     if not torch.cuda.is_available():
         return Status.ABSENT, "none that torch can use; the processor trains"

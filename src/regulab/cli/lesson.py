@@ -57,11 +57,11 @@ def lesson(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No messages.")] = False,
 ) -> None:
     """Run a lesson, or all of them: what to remember, the figure, the measured numbers, how many claims hold."""
-    from regulab.cli.progress_display import progress_for
     from regulab.data import data_root as default_data_root
     from regulab.files import refusing
     from regulab.lessons import lessons
     from regulab.lessons.kit.laboratory import Laboratory
+    from regulab.terminal.progress_display import progress_for
 
     chosen = _chosen(lessons(), name, image)
     with refusing(out), tempfile.TemporaryFile(dir=_made(out)):
@@ -83,10 +83,10 @@ def _results(
     chosen: Sequence[Lesson], laboratory: Laboratory | None, out: Path, quiet: bool
 ) -> list[LessonResult]:
     """What each lesson came to, printed as it comes: run in the laboratory; without one, judged again."""
-    from regulab.cli.terminal import output
     from regulab.lessons.kit.judging_again import judge_again
     from regulab.lessons.kit.run_lesson import run_lesson
     from regulab.lessons.kit.terminal import print_lesson
+    from regulab.terminal.consoles import output
 
     results = []
     for lesson in chosen:

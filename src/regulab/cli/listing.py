@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from regulab.config import build_study, builtin_studies, load_mapping, parse_yaml
-from regulab.config.describing import properties, rule
 from regulab.config.effects import settle
 from regulab.errors import UserError, did_you_mean
+from regulab.values.describing import properties, rule
 
 if TYPE_CHECKING:
     from regulab.data import Dataset

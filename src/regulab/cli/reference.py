@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from regulab.config import Study
-from regulab.config.describing import parts_of, properties, rule
-from regulab.named import Named
+from regulab.values.describing import parts_of, properties, rule
+from regulab.values.named import Named
 
 
 @dataclass(frozen=True)

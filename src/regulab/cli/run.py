@@ -107,9 +107,9 @@ def run(
 
 def _train(order: Order, *, fresh: bool, quiet: bool) -> None:
     """Trains and prints the comparison; exits with 3 where runs diverged."""
-    from regulab.cli.progress_display import progress_for
     from regulab.cli.watching import Watched
     from regulab.study import run as run_study
+    from regulab.terminal.progress_display import progress_for
 
     begun = "give the same command again, without --fresh, to go on" if fresh else AGAIN
     # What a person's network prints is a message, no result.
@@ -154,7 +154,7 @@ def _tell_plan(order: Order) -> None:
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:
-    from regulab.cli.terminal import duration, size
+    from regulab.terminal.consoles import duration, size
 
     fleets = f"{len(plan.fleets)} fleet{'s' if len(plan.fleets) > 1 else ''}"
     print(f"{plan.runs} runs in {fleets}, into {directory}")
@@ -168,7 +168,7 @@ def _print_plan(plan: Plan, directory: Path) -> None:
 
 def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
     """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one."""
-    from regulab.cli.terminal import number_ranges
+    from regulab.terminal.consoles import number_ranges
     from regulab.wording import listed, named
 
     arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})

@@ -1,10 +1,9 @@
 """The study file: YAML in, frozen and validated configuration, resolved YAML out.
 
 `documents` reads YAML, `loading` finds the file and lays the command line over it, `schema` and `training` say what a
-study is, `effects` what is written to no effect, `complaints` what is wrong with it, and `sources` where.
+study is, `effects` what is written to no effect; `regulab.values` what is wrong with it, and where.
 """
 
-from regulab.config.complaints import validate
 from regulab.config.documents import parse_yaml
 from regulab.config.loading import (
     build_study,
@@ -15,7 +14,6 @@ from regulab.config.loading import (
     parse_study,
 )
 from regulab.config.schema import ASSIGNMENT_ARMS, NAMED_BY, Data, Endpoint, Model, Protocol, Study
-from regulab.config.sources import Source
 from regulab.config.training import Train
 from regulab.values import (
     MOST_SEEDS,
@@ -23,14 +21,15 @@ from regulab.values import (
     DropoutRate,
     Epochs,
     Fraction,
-    Named,
+    NameWithFields,
     NonNegative,
     Part,
     Positive,
-    Refusal,
     Seed,
     Text,
 )
+from regulab.values.complaints import Refusal, validate
+from regulab.values.sources import Source
 
 __all__ = [
     "ASSIGNMENT_ARMS",
@@ -43,7 +42,7 @@ __all__ = [
     "Epochs",
     "Fraction",
     "Model",
-    "Named",
+    "NameWithFields",
     "NonNegative",
     "Part",
     "Positive",

@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from regulab.config.schema import NAMED_BY, Endpoint, Protocol
-from regulab.config.sources import COMMAND, Source
 from regulab.config.training import DEFAULT_NAMES, Train
 from regulab.errors import UserError
 from regulab.optimizers import OPTIMIZERS
@@ -22,6 +21,7 @@ from regulab.schedules import SCHEDULES
 from regulab.schedules.one_cycle import OneCycle, only_the_default
 from regulab.schedules.schedule import Schedule
 from regulab.values import Part
+from regulab.values.sources import COMMAND, Source
 
 
 def settle(content: Mapping[str, Any], source: Source) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from regulab.config.complaints import validate
 from regulab.config.documents import LONGEST_TEXT, parse_document
 from regulab.config.effects import settle
 from regulab.config.paths import from_here
 from regulab.config.schema import ASSIGNMENT_ARMS, NAMED_BY, Study
-from regulab.config.sources import Source
 from regulab.config.training import RECORDED
 from regulab.errors import UserError, did_you_mean
+from regulab.values.complaints import validate
+from regulab.values.sources import Source
 
 TEMPLATE = "x-"  # top-level keys that begin so are there to be merged from
 

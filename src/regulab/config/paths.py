@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from regulab.config.sources import Source
 from regulab.errors import UserError
+from regulab.values.sources import Source
 
 PATHS_FROM = "paths_from"  # in a run directory's study.yaml: from where its paths start, as seen from the run directory
 FOLDER, FILE = "folder:", ".py:"

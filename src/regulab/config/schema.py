@@ -25,10 +25,10 @@ from regulab.values import (
     Part,
     Place,
     Positive,
-    Refusal,
     Seed,
     Text,
 )
+from regulab.values.complaints import Refusal
 
 # Parts that a bare name stands for: ``data: mnist`` is ``data: {name: mnist}``.
 NAMED_BY = {

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from regulab.named import Named, OneOf
 from regulab.optimizers import OPTIMIZERS
 from regulab.optimizers.optimizer import Optimizer
 from regulab.optimizers.sgd import SGD
@@ -19,6 +18,8 @@ from regulab.schedules import SCHEDULES
 from regulab.schedules.one_cycle import OneCycle, share_one_rate
 from regulab.schedules.schedule import Moment, Schedule
 from regulab.values import Count, Epochs, Part
+from regulab.values.choices import OneOf
+from regulab.values.named import Named
 
 RECORDED = (
     "recorded"  # in the context of a validation: a run directory's own file, which older versions wrote too

@@ -10,7 +10,7 @@ import platformdirs
 from regulab.errors import UserError
 
 
-def expanded(path: str, where: str) -> Path:
+def expanded(path: str | os.PathLike[str], where: str) -> Path:
     """The path with ``~`` and ``~name`` resolved; raises `UserError` where there is no such person."""
     try:
         return Path(path).expanduser()
@@ -18,7 +18,7 @@ def expanded(path: str, where: str) -> Path:
         raise UserError("no home folder for this path", got=path, where=where) from error
 
 
-def data_root(flag: str | None = None) -> Path:
+def data_root(flag: str | os.PathLike[str] | None = None) -> Path:
     """The data root: ``flag``, else the environment's ``REGULAB_DATA``, else ``data`` in the user's cache."""
     named = flag or os.environ.get("REGULAB_DATA")
     if named:

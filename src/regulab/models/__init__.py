@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from regulab.config import Model, Named, Source, validate
+from regulab.config import Model, NameWithFields, Source, validate
 from regulab.errors import UserError
 from regulab.models.elsewhere import hashes_elsewhere, may_differ
 from regulab.models.generators import keyed_generators
@@ -49,7 +49,7 @@ NETS: dict[str, Net] = catalogue("regulab.models.nets", Net)
 NORMS: dict[str, type[Norm]] = catalogue("regulab.models.norms", Norm)
 
 
-def norm_of(choice: str | Named, where: str = "model.norm") -> Norm:
+def norm_of(choice: str | NameWithFields, where: str = "model.norm") -> Norm:
     """The norm that a study file names, with its fields; raises `UserError` that says which key is wrong."""
     name, given = (choice, {}) if isinstance(choice, str) else (choice.name, choice.fields)
     kind: type[Norm] = lookup(NORMS, name, "norm", where)
@@ -60,10 +60,10 @@ def norm_of(choice: str | Named, where: str = "model.norm") -> Norm:
     return validate(kind, given, Source(where, is_key=True))
 
 
-def named(norm: Norm) -> str | Named:
+def named(norm: Norm) -> str | NameWithFields:
     """The shortest that a study file can say for a norm; so equal norms are equal, however they were written."""
     fields = norm.model_dump(mode="json", exclude_defaults=True)
-    return Named(name=norm.name, **fields) if fields else norm.name
+    return NameWithFields(name=norm.name, **fields) if fields else norm.name
 
 
 def build(

@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
-from regulab.named import Named
 from regulab.values import Positive
+from regulab.values.named import Named
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
-from regulab.named import Named
+from regulab.values.named import Named
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

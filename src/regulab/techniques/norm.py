@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from regulab.config import Named, Refusal
+from regulab.config import NameWithFields, Refusal
 from regulab.errors import UserError, did_you_mean
 from regulab.models import NORMS, norm_of
 from regulab.models.norm import Norm
@@ -77,7 +77,7 @@ class Normalization(Technique):
         return cls(kind="none"), cls(kind="ghost_batch", position="after")
 
     def norm(self) -> Norm:
-        return norm_of(Named(name=self.kind, **(self.model_extra or {})), "")
+        return norm_of(NameWithFields(name=self.kind, **(self.model_extra or {})), "")
 
     def legend(self) -> str:
         return f"{self.norm().legend()} after ReLU" if self.position == "after" else self.norm().legend()

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from regulab.cli.terminal import number_ranges
+from regulab.terminal.consoles import number_ranges
 from regulab.wording import NAME_LIMIT, NOTE_LIMIT, listed, named, one_line, quoted, visible
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "diverged": "bold red", "equivalent": "cyan"}
@@ -33,12 +33,12 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     table = _table(columns, rows)
     unlimited = console.options.update(max_width=10_000)
     if Measurement.get(console, unlimited, table).minimum <= console.width:
-        table.title = Text(_headline(comparison))
+        table.title = Text(headline(comparison))
         console.print(table)
     else:
-        console.print(Text(_headline(comparison)))
+        console.print(Text(headline(comparison)))
         _print_stacked(columns, rows, console)
-    for note in _notes(comparison):
+    for note in comparison_notes(comparison):
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
 
 
@@ -50,7 +50,7 @@ def print_training_notes(environment: Mapping[str, Any], console: Console) -> No
         console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
 
-def _headline(comparison: Mapping[str, Any]) -> str:
+def headline(comparison: Mapping[str, Any]) -> str:
     """What is compared: ``test_accuracy in %, final epoch, holdout, seeds 0–2``."""
     metric = comparison["metric"]
     seeds = number_ranges(comparison["seeds"], "seed") if comparison["seeds"] else "no seeds yet"
@@ -115,7 +115,7 @@ def _sequential_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], l
     return [], [_number(arm["difference"], metric, "+"), pairs, *evidence]
 
 
-def _notes(comparison: Mapping[str, Any]) -> list[str]:
+def comparison_notes(comparison: Mapping[str, Any]) -> list[str]:
     """The comparison's own note, then each arm's; arms with the same note share a line."""
     sharing: dict[str, list[str]] = {}
     for name, arm in comparison["arms"].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,19 +9,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from regulab.errors import unseen_characters
+from regulab.values.complaints import Refusal, explaining
+from regulab.values.describing import is_union
+from regulab.values.sources import Source
 
 LARGEST_INTEGER = 2**63 - 1
 MOST_SEEDS = 10_000
-
-
-class Refusal(ValueError):  # noqa: N818  (pydantic takes a ValueError for what a person got wrong)
-    """What a validator refuses. ``key`` is that of the value below the part that refuses it."""
-
-    def __init__(
-        self, problem: str, *, key: str = "", got: object = None, expected: str = "", cure: str = ""
-    ) -> None:
-        super().__init__(problem)
-        self.problem, self.key, self.got, self.expected, self.cure = problem, key, got, expected, cure
 
 
 def _readable(text: str) -> str:
@@ -46,7 +38,7 @@ Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_reada
 Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_readable)]  # a name or a path
 
 
-class Named(BaseModel):
+class NameWithFields(BaseModel):
     """Something that a study file names together with fields of its own: ``{name: ghost_batch, splits: 8}``.
 
     Who registers the name knows the fields, and checks them.
@@ -61,12 +53,12 @@ class Named(BaseModel):
 
 
 def _how_named(value: Any) -> str:
-    return "[mapping]" if isinstance(value, Mapping | Named) else "[name]"
+    return "[mapping]" if isinstance(value, Mapping | NameWithFields) else "[name]"
 
 
 # In square brackets, which no key of a study file has: complaints leave them out of the places that they name.
 NameOrMapping = Annotated[
-    Annotated[Text, Tag("[name]")] | Annotated[Named, Tag("[mapping]")], Discriminator(_how_named)
+    Annotated[Text, Tag("[name]")] | Annotated[NameWithFields, Tag("[mapping]")], Discriminator(_how_named)
 ]
 
 
@@ -74,6 +66,15 @@ class Part(BaseModel):
     """A frozen piece of configuration that refuses keys it does not know, and true or false for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    def __init__(self, /, **values: Any) -> None:
+        """From keywords; raises `UserError` with the key, what was got and what would be right."""
+        with explaining(type(self), Source(type(self).__name__, is_key=True)):
+            super().__init__(**values)
+
+    # Pydantic calls an ``__init__`` without this mark for every part *inside* another as well, where the key would be
+    # told from that part alone and the context of the validation would be lost.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @model_validator(mode="before")
     @classmethod
@@ -95,7 +96,3 @@ def _scalar(annotation: Any) -> bool:
     kinds = typing.get_args(annotation) if is_union(annotation) else (annotation,)
     bare = {typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind for kind in kinds}
     return bool not in bare and not bare.isdisjoint({int, float, str})
-
-
-def is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)

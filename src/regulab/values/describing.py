@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from regulab.named import Named, OneOf
-from regulab.values import is_union
+from regulab.values.choices import HasName, OneOf
 
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 TYPES = {
@@ -49,6 +49,10 @@ def _plain(bound: float) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
+def is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
 def parts_of(field: FieldInfo) -> tuple[type[BaseModel], ...]:
     """The parts that a field's value may be: one, those that it chooses from by name, or none."""
     for mark in field.metadata:
@@ -69,4 +73,4 @@ def keys_below(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, t
 
 def keys_of(kind: type[BaseModel]) -> list[str]:
     """The keys of a part itself, as a study file writes them."""
-    return ["name"] * issubclass(kind, Named) + list(kind.model_fields)
+    return ["name"] * issubclass(kind, HasName) + list(kind.model_fields)

@@ -1,28 +1,26 @@
 """Parts of a study file that are chosen by name: ``{name: adam, lr: 0.001}``, each kind in a file of its own.
 
 A kind says its name once, as a class attribute. Here that name becomes a key of the study file, of the resolved file
-and of the JSON schema, and `OneOf` lets a field take any of the kinds that a folder registers.
+and of the JSON schema, and `regulab.values.choices.OneOf` lets a field take any of the kinds that a folder registers.
 """
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, model_serializer, model_validator
+from pydantic import GetJsonSchemaHandler, model_serializer, model_validator
 from pydantic.functional_serializers import SerializerFunctionWrapHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema
 
-from regulab.values import Part
+from regulab.values.choices import HasName
+from regulab.values.part import Part
 
 
-class Named(Part, ABC):
+class Named(Part, HasName, ABC):
     """A part that is written and read with its name before its other values."""
-
-    name: ClassVar[str]
 
     @model_validator(mode="before")
     @classmethod
@@ -43,14 +41,3 @@ class Named(Part, ABC):
         name = {"const": cls.name, "default": cls.name, "title": "Name", "type": "string"}
         found["properties"] = {"name": name, **found.get("properties", {})}
         return found
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """Marks a field as ``Annotated[Optimizer, OneOf(OPTIMIZERS)]``: it takes any of ``kinds``, told apart by name."""
-
-    kinds: Mapping[str, type[Named]]
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(kind) for name, kind in self.kinds.items()}
-        return core_schema.tagged_union_schema(choices, discriminator="name")

@@ -16,9 +16,9 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
-from regulab.cli.terminal import duration, errors, number_ranges
 from regulab.progress import Beginning, Outcome, Progress, Silent
 from regulab.records import EpochRecord
+from regulab.terminal.consoles import duration, errors, number_ranges
 from regulab.wording import NAME_LIMIT, one_line, quoted, visible
 
 PLAIN_INTERVAL = 3.0  # seconds between plain lines, at least

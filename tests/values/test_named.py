@@ -8,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from regulab.config import Study
-from regulab.named import Named, OneOf
 from regulab.optimizers import OPTIMIZERS
 from regulab.optimizers.sgd import SGD
 from regulab.schedules import SCHEDULES
 from regulab.values import Part
+from regulab.values.choices import OneOf
+from regulab.values.named import Named
 
 
 class Round(Named):

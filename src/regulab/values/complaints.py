@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pkgutil import iter_modules
@@ -12,11 +13,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from regulab.config.describing import keys_below, keys_of, parts_of, properties, rule
-from regulab.config.sources import Source
 from regulab.errors import UserError, did_you_mean, printable
-from regulab.named import Named
-from regulab.values import Refusal
+from regulab.values.choices import HasName
+from regulab.values.describing import keys_below, keys_of, parts_of, properties, rule
+from regulab.values.sources import Source
 
 M = TypeVar("M", bound=BaseModel)
 NOT = {  # pydantic's types of errors, by their beginnings
@@ -48,14 +48,31 @@ CURES = {
 }
 
 
+class Refusal(ValueError):  # noqa: N818  (pydantic takes a ValueError for what a person got wrong)
+    """What a validator refuses. ``key`` is that of the value below the part that refuses it."""
+
+    def __init__(
+        self, problem: str, *, key: str = "", got: object = None, expected: str = "", cure: str = ""
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.key, self.got, self.expected, self.cure = problem, key, got, expected, cure
+
+
 def validate(
     kind: type[M], content: Any, where: str | Source, *, context: Mapping[str, Any] | None = None
 ) -> M:
     """``kind`` filled from ``content``; raises `UserError` with the first problem's place, value, rule and cure."""
     source = where if isinstance(where, Source) else Source(where)
-    _refuse_non_finite(content, source)
-    try:
+    refuse_non_finite(content, source)
+    with explaining(kind, source):
         return kind.model_validate(content, context=dict(context or {}))
+
+
+@contextmanager
+def explaining(kind: type[BaseModel], source: Source) -> Iterator[None]:
+    """What pydantic finds wrong with a ``kind`` in here becomes a `UserError`: its first problem, in our words."""
+    try:
+        yield
     except ValidationError as problem:
         errors = problem.errors(include_url=False)
         telling = [
@@ -152,7 +169,7 @@ def _walked(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str],
         part, name = inside, step
         field = inside.model_fields.get(step)
         options = parts_of(field) if field else ()
-        if any(issubclass(option, Named) for option in options) and rest:
+        if any(issubclass(option, HasName) for option in options) and rest:
             tag = rest.pop(0)
             options = tuple(option for option in options if _name(option) == tag)
         inside = options[0] if options else None
@@ -161,7 +178,7 @@ def _walked(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str],
 
 def _name(option: type[BaseModel]) -> str:
     """What a study file calls one of the parts that it chooses from; empty: it is no such part."""
-    return option.name if issubclass(option, Named) else ""
+    return option.name if issubclass(option, HasName) else ""
 
 
 def _rule_of(part: type[BaseModel] | None, name: str, last: str) -> str:
@@ -236,7 +253,7 @@ def _number(value: float) -> str:
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
-def _refuse_non_finite(content: Any, source: Source) -> None:
+def refuse_non_finite(content: Any, source: Source) -> None:
     """Looks at each container once, however often the content holds it."""
     waiting, seen = deque([("", content)]), set[int]()
     while waiting:

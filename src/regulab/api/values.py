@@ -1,0 +1,72 @@
+"""Values as people write them in Python, as the plain ones of a study file."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from regulab.errors import UserError
+from regulab.techniques.technique import Technique
+
+DEEPEST = 20  # levels of a study; what lies deeper, or holds itself, is refused by the study's own checks
+
+EXPECTED = {
+    "model": "a name of `regulab show models`, or 'FILE.py:NAME' for a network of your own",
+    "data": "a name of `regulab show datasets`, or 'folder:PATH' for a folder of class folders",
+}
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Numbers of numpy, ranges, tuples and paths as what YAML has for them; all else as it is."""
+    if depth > DEEPEST or isinstance(value, bool | int | float | str) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(inner, depth + 1) for inner in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
+
+
+def plain_arms(arms: Any) -> Any:
+    """Arms as a study file has them: an arm may also be a technique, or a list of techniques."""
+    if not isinstance(arms, Mapping):
+        return arms
+    return {name: plain(_by_name(techniques, f"arms.{name}")) for name, techniques in arms.items()}
+
+
+def _by_name(techniques: Any, where: str) -> Any:
+    given = [techniques] if isinstance(techniques, Technique) else techniques
+    if not isinstance(given, list | tuple) or not all(isinstance(one, Technique) for one in given):
+        return techniques
+    named = {one.name: _parameters(one) for one in given}
+    if len(named) < len(given):
+        names = [one.name for one in given]
+        raise UserError("a technique stands there twice", got=names, expected="each once", where=where)
+    return named
+
+
+def _parameters(technique: Technique) -> Any:
+    """What a study file would say of a technique: ``1e-4`` rather than ``{strength: 1e-4}``, which is another study."""
+    given = technique.model_dump(mode="json", exclude_unset=True)
+    return given[technique.scalar] if given.keys() == {technique.scalar} else given
+
+
+def refuse_objects(content: Mapping[str, Any]) -> None:
+    """Raises `UserError` for a network or images that are objects of this Python: a study file could not name them."""
+    for key, expected in EXPECTED.items():
+        value = content.get(key)
+        name = value.get("name") if isinstance(value, Mapping) else value
+        if name is None or isinstance(name, str | bool | int | float):
+            continue
+        raise UserError(
+            "cannot be written to a study file, which has to know where to find it again",
+            got=name if isinstance(name, type) else type(name),
+            expected=expected,
+            where=key,
+        )
