@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from regulab.lessons.kit.result import LessonResult
 
 ALL = "all"
+FOLDER = Path("runs/lessons")
 
 
 @guarded
@@ -44,9 +45,7 @@ def lesson(
         ),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where datasets are; default: REGULAB_DATA.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder for page, figures and numbers.")] = Path(
-        "runs/lessons"
-    ),
+    out: Annotated[Path, typer.Option(help="The folder for page, figures and numbers.")] = FOLDER,
     device: Device = "auto",
     again: Annotated[
         bool,
