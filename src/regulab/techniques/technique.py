@@ -259,9 +259,8 @@ def sum_per_run(x: Tensor) -> Tensor:
 
 def norm_per_run(tensors: Tensors) -> Tensor:
     """The Euclidean norm ``(R,)`` of each run's tensors ``(R, *shape)`` taken together: never over the stack."""
-    return torch.stack([tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]).norm(
-        dim=0
-    )
+    lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
+    return torch.stack(lengths).norm(dim=0)
 
 
 def replace_layers(
