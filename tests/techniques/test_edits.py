@@ -34,7 +34,7 @@ def test_its_value_is_part_of_the_architecture_and_weights_stay_paired():
     assert setup.common_parameters == {name for name, _ in modules["none"].named_parameters()}
     layers = [layer for layer in modules["wide"].modules() if isinstance(layer, DropBlock)]
     assert [(layer.rate, layer.size) for layer in layers] == [(0.2, 5)] * 5
-    assert {plan.engine for plan in plan_fleets(setup, arms_of(setup.study), (0,), ())} == {"fleet"}
+    assert {plan.engine for plan in plan_fleets(setup, (0,))} == {"fleet"}
 
 
 def test_it_stands_in_the_place_of_the_studys_dropout():
@@ -57,7 +57,7 @@ def features(self, x):
 def test_a_persons_network_is_edited_too(tmp_path):
     file = own.write(tmp_path, Dropped=NETS, Bare="pass")
     setup = own.prepared(own.study_of(f"{file}:Dropped", {"none": {}, "block": {"drop_block": 0.2}}))
-    none, block = setup.examples()
+    none, block = map(setup.module, setup.examples())
     assert isinstance(block.drop, DropBlock)
     assert torch.equal(none.conv.weight, block.conv.weight)
     with pytest.raises(
