@@ -260,7 +260,8 @@ def sum_per_run(x: Tensor) -> Tensor:
 def norm_per_run(tensors: Tensors) -> Tensor:
     """The Euclidean norm ``(R,)`` of each run's tensors ``(R, *shape)`` taken together: never over the stack."""
     lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
-    return torch.stack(lengths).norm(dim=0)
+    norms: Tensor = torch.stack(lengths).norm(dim=0)
+    return norms
 
 
 def replace_layers(
