@@ -126,15 +126,15 @@ def test_extended_after_its_verdict_a_study_is_judged_by_e_values_over_all_pairs
 def test_the_table_says_that_it_went_on_after_a_look(tmp_path):
     command(tmp_path, 7)
     command(tmp_path, 10)
-    console = Console(file=io.StringIO(), width=400)
+    console = Console(file=(written := io.StringIO()), width=400)
     print_comparison(seen(tmp_path), console)
-    text = console.file.getvalue()
+    text = written.getvalue()
     assert "a verdict at 7 seeds, by the rule for a fixed number, was given before the study went on" in text
     assert "the look at seeds 0–6 said: “l1” better" in text
     assert "looks so far: 2" in text
     command(tmp_path / "once", 10)
     print_comparison(seen(tmp_path / "once"), console)
-    assert "each by itself" in console.file.getvalue()
+    assert "each by itself" in written.getvalue()
 
 
 def test_an_extension_before_any_verdict_is_no_look(tmp_path):
