@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from regulab.terminal.comparison_table import print_training_notes
 from .making_images import with_splits
 
 
-def notes_of(folder: Path, **protocol: object) -> tuple[str, ...]:
+def notes_of(folder: Path, **protocol: Any) -> tuple[str, ...]:
     return load(Data(name=f"folder:{folder}"), Protocol(**protocol), folder).notes
 
 

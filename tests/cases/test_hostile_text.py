@@ -67,8 +67,8 @@ def hostile():
         base=80,
         classes=(*HOSTILE, "surrogate \udcff"),
     )
-    records.study["name"] = HOSTILE[0]
-    return replace(records, environment={**records.environment, "notes": list(HOSTILE)})
+    study = {**records.study, "name": HOSTILE[0]}
+    return replace(records, study=study, environment={**records.environment, "notes": list(HOSTILE)})
 
 
 def test_pages_show_it_and_stay_short(hostile):

@@ -20,7 +20,9 @@ def line_of(*epochs) -> str:
 
 
 def table_of(*epochs) -> dict[str, list[str]]:
-    console = Console(file=(written := io.StringIO()), force_terminal=True, width=100, height=30, color_system=None)
+    console = Console(
+        file=(written := io.StringIO()), force_terminal=True, width=100, height=30, color_system=None
+    )
     progress = LiveProgress(console)
     progress.started(beginning(("none", "l1", "l2"), epochs=2, total=100))
     for records in epochs:

@@ -82,7 +82,7 @@ def test_the_terminal_says_arm_too():
 def test_a_first_look_names_its_arms_on_the_page_and_in_the_terminal():
     records = make_records(arms={"none": 0, "all": -2.0}, seeds=8, images=10_000, epochs=1)
     looks = tuple(
-        Look(seeds=tuple(range(n)), arms={}, rule=rule) for n, rule in ((6, "fixed"), (8, "sequential"))
+        Look(seeds=tuple(range(n)), arms={}, rule="fixed" if n == 6 else "sequential") for n in (6, 8)
     )
     comparison = compare(replace(records, looks=looks))
     assert comparison.first_look.verdicts == {"all": "worse"}

@@ -57,7 +57,9 @@ def arm_row(**changes):
 
 
 def printed(comparison, width=200, terminal=False) -> list[str]:
-    console = Console(file=(written := io.StringIO()), width=width, force_terminal=terminal, color_system=None)
+    console = Console(
+        file=(written := io.StringIO()), width=width, force_terminal=terminal, color_system=None
+    )
     print_comparison(comparison, console)
     return written.getvalue().splitlines()
 

@@ -25,12 +25,12 @@ OPTIMIZERS: list[dict[str, Any]] = [
 ]
 ON_A_DEVICE = 2
 IMAGES, BATCH = 24, 11
-EXAMPLES = {
+EXAMPLES: dict[str, dict[str, Any]] = {
     f"{name} {k}": {name: example.model_dump(mode="json")}
     for name, kind in TECHNIQUES.items()
     for k, example in enumerate(kind.examples())
 }
-BESIDE = {
+BESIDE: dict[str, dict[str, Any]] = {
     "none": {},
     "l1": {"l1": 3e-3},
     "l2": {"l2": 1e-2, "dropout": 0.3},

@@ -4,6 +4,7 @@ import time
 from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -146,7 +147,7 @@ def test_figures_are_readable_at_the_width_of_a_readme(nasty):
 
 
 def test_files_go_through_the_writer_that_is_given(tmp_path):
-    contents = {}
+    contents: dict[Path, bytes] = {}
     write_report(make_records(seeds=1, epochs=2), tmp_path, write=contents.__setitem__)
     assert list(tmp_path.iterdir()) == []
     assert Image.open(BytesIO(contents[tmp_path / "misclassified" / "l1.png"])).width == 1280
