@@ -60,8 +60,8 @@ def test_each_pair_of_parts_is_counted(tmp_path):
 def test_content_counts_not_files(tmp_path):
     """Another name, another format: the same pixels."""
     with_splits(tmp_path, val=3)
-    image = Image.open(tmp_path / "train" / "cat" / "03.png")
-    image.save(tmp_path / "test" / "cat" / "05.bmp")
+    with Image.open(tmp_path / "train" / "cat" / "03.png") as image:
+        image.save(tmp_path / "test" / "cat" / "05.bmp")
     assert notes_of(tmp_path) == (
         "data: 1 of 14 test images is in the training part too, pixel for pixel".replace("14", "13"),
     )
