@@ -30,9 +30,9 @@ def tell(stage: str, **more: object) -> None:
 train = Fleet.train_epoch
 
 
-def train_and_tell(fleet: Fleet, epoch: int, *more: Any) -> EpochTotals:
+def train_and_tell(fleet: Fleet, epoch: int, *rest: Any) -> EpochTotals:
     tell("train", seeds=str(sorted({run.seed for run in fleet.runs})), epoch=epoch)
-    return train(fleet, epoch, *more)
+    return train(fleet, epoch, *rest)
 
 
 def test_and_tell(*arguments: Any) -> list[Tested]:
