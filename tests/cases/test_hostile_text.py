@@ -129,6 +129,7 @@ def test_the_results_are_no_formulas_and_read_back(tmp_path):
     with RunDirectory.open(tmp_path / "run", study, fresh=False) as opened:
         opened.write_results(rows)
         assert {row.arm for row in opened.read_results()} == set(names)
-    cells = list(csv.reader((tmp_path / "run" / "results.csv").open(newline="")))
+    with (tmp_path / "run" / "results.csv").open(newline="") as file:
+        cells = list(csv.reader(file))
     assert not [row[0] for row in cells if row[0].startswith(("=", "+", "-", "@"))]
     assert "0.5" in cells[1], "numbers stay numbers"

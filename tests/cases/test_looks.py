@@ -20,13 +20,14 @@ from regulab.looking import about_to_show
 from regulab.progress import Silent
 from regulab.records import Look
 from regulab.reporting.observations import notes
+from regulab.run_directory.rows import read_history
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import compare
 from regulab.statistics.looks import AFTER_A_FIXED_LOOK, note_on_looks
 from regulab.terminal.comparison_table import print_comparison
 from regulab.until_decided import rounds
 from tests.reporting.factory import make_records
-from tests.samples import epoch_record, result
+from tests.samples import epochs, result
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -65,14 +66,16 @@ def command(directory, seeds, *, most=None, accuracy=by_point_two, stop_before=N
     with RunDirectory.open(directory, study_of(seeds, arms), fresh=False) as store:
         for _ in rounds(store, most, 1, told):
             store.write_environment({})
-            if not store.history_length():
-                store.append_history([epoch_record(arm="none", seed=0)])
             done = {(r.arm, r.seed): r for r in store.read_results()}
             for seed in store.study.seeds:
                 if seed == stop_before:
                     raise Stopped
-                for arm in store.study.arms:
-                    done.setdefault((arm, seed), result(arm, seed, test_accuracy=accuracy(arm, seed)))
+                new = [arm for arm in store.study.arms if (arm, seed) not in done]
+                history = read_history(directory, store.study) if store.history_length() else ()
+                there = {(r.arm, r.seed, r.epoch) for r in history}
+                trained = [record for arm in new for record in epochs(arm, seed)]
+                store.append_history([r for r in trained if (r.arm, r.seed, r.epoch) not in there])
+                done |= {(arm, seed): result(arm, seed, test_accuracy=accuracy(arm, seed)) for arm in new}
                 store.write_results(done.values())
         statistics = json_bytes(compare(read_records(directory)).to_json())
         write_whole(directory / "statistics.json", statistics)

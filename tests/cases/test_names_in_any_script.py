@@ -125,6 +125,7 @@ def test_a_font_of_placeholders_is_no_font(monkeypatch):
     assert not fonts.drawable(HAN)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # fontTools leaves it open
 def test_a_font_file_that_is_broken_draws_nothing(tmp_path):
     path = tmp_path / "broken.ttf"
     path.write_bytes(b"\0\1\0\0no font at all")

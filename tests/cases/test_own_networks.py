@@ -180,6 +180,7 @@ def refused(tmp_path_factory):
         ("scripted", "cannot be looked into; got 'RecursiveScriptModule'"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*jit.script.*:DeprecationWarning")  # torch, of what `scripted` does
 def test_what_cannot_train_is_refused_before_training_with_the_cure(refused, name, message):
     with pytest.raises(UserError, match=message) as caught:
         prepared(study_of(f"{refused}:{name}"))

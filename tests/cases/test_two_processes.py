@@ -45,7 +45,8 @@ def trained(folder: Path, out: str, networks: range) -> tuple[dict[str, bytes], 
     for path in sorted((folder / out).rglob("*")):
         name = path.relative_to(folder / out)
         if path.name == "results.csv":
-            rows = list(csv.reader(path.open(newline="")))
+            with path.open(newline="") as file:
+                rows = list(csv.reader(file))
             seconds = rows[0].index("seconds")
             left[str(name)] = repr([row[:seconds] + row[seconds + 1 :] for row in rows]).encode()
         elif name.parts[1:2] in (("weights",), ("predictions",)) and path.is_file():
