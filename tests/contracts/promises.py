@@ -243,8 +243,8 @@ def _minimizes(hooks: Hooks, v: Tensor, step: Tensor, w: Tensor, run: int, name:
             best, where = float(end.fun), torch.from_numpy(np.asarray(end.x)).view_as(v[run])
     taken, wanted = float((v[run] - w[run]).norm()), float((v[run] - where).norm())
     assert reached <= best + 1e-7 * (1 + abs(best)), (
-        f"{name}: the proximal operator does not reach the minimum of penalty(w) + Σ (w − value)²/(2·step): {reached:.6g} "
-        f"where there is {best:.6g}. It gives what it takes away, value − minimizer: at a step of "
+        f"{name}: the proximal operator does not reach the minimum of penalty(w) + Σ (w − value)²/(2·step): "
+        f"{reached:.6g} where there is {best:.6g}. It gives what it takes away, value − minimizer: at a step of "
         f"{float(scale[run].mean()):.2g} it took {taken:.4g} away, and the minimizer is {wanted:.4g} from the value"
     )
 
