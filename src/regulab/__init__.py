@@ -32,11 +32,16 @@ if TYPE_CHECKING:
     from regulab.results import Results as Results
     from regulab.results import load as load
     from regulab.techniques.augmentation import Augmentation as Augmentation
+    from regulab.techniques.drop_block import DropBlockTechnique as DropBlockTechnique
     from regulab.techniques.dropout import Dropout as Dropout
     from regulab.techniques.early_stopping import EarlyStopping as EarlyStopping
+    from regulab.techniques.ema import EMA as EMA
+    from regulab.techniques.gradient_clipping import GradientClipping as GradientClipping
     from regulab.techniques.l1 import L1 as L1
     from regulab.techniques.l2 import L2 as L2
+    from regulab.techniques.label_smoothing import LabelSmoothing as LabelSmoothing
     from regulab.techniques.norm import Normalization as Normalization
+    from regulab.techniques.sam import SAM as SAM
     from regulab.techniques.weight_decay import WeightDecay as WeightDecay
 
 __version__ = "0.1.0"
@@ -45,21 +50,26 @@ _MODULES = {  # where each name is found when it is first asked for; the imports
     "Augmentation": "regulab.techniques.augmentation",
     "ComparisonTable": "regulab.results",
     "Curves": "regulab.results",
+    "data_root": "regulab.data.roots",
+    "DropBlockTechnique": "regulab.techniques.drop_block",
     "Dropout": "regulab.techniques.dropout",
     "EarlyStopping": "regulab.techniques.early_stopping",
+    "EMA": "regulab.techniques.ema",
+    "GradientClipping": "regulab.techniques.gradient_clipping",
     "L1": "regulab.techniques.l1",
     "L2": "regulab.techniques.l2",
+    "LabelSmoothing": "regulab.techniques.label_smoothing",
+    "load": "regulab.results",
+    "load_study": "regulab.api.study",
     "Normalization": "regulab.techniques.norm",
     "Observations": "regulab.results",
     "Progress": "regulab.progress",
     "Results": "regulab.results",
+    "run": "regulab.api.run",
+    "SAM": "regulab.techniques.sam",
     "Study": "regulab.api.study",
     "UserError": "regulab.errors",
     "WeightDecay": "regulab.techniques.weight_decay",
-    "data_root": "regulab.data.roots",
-    "load": "regulab.results",
-    "load_study": "regulab.api.study",
-    "run": "regulab.api.run",
 }
 __all__ = [*_MODULES]
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 
 import regulab as rl
 
 NOWHERE = "no data here"  # digits need none
-ARMS = {
+ARMS: dict[str, Any] = {
     "none": {},
     "l1": rl.L1(strength=1e-3),
     "<b>x</b>": [rl.L2(strength=1e-4), rl.L1(strength=1e-3)],
     "lost": {"l2": {"strength": 1e30, "include": "all"}},
 }
-SMALL = {"name": "small", "arms": ARMS, "seeds": 2, "train": {"epochs": 2, "precision": "fp32"}}
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "arms": ARMS,
+    "seeds": 2,
+    "train": {"epochs": 2, "precision": "fp32"},
+}
 
 
 @pytest.fixture(scope="session")

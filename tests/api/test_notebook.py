@@ -17,6 +17,8 @@ def maker():
     pytest.importorskip("nbclient")
     pytest.importorskip("nbformat")
     spec = spec_from_file_location("make_notebook", EXAMPLES / "make_notebook.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def outputs(monkeypatch):
         found.append(Output(content))
         return found[-1]
 
-    ipython, displays = ModuleType("IPython"), ModuleType("IPython.display")
+    ipython: Any = ModuleType("IPython")
+    displays: Any = ModuleType("IPython.display")
     ipython.version_info = (9, 0)  # matplotlib asks for it
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     displays.display = display
@@ -108,7 +110,7 @@ def test_without_a_kernel_it_is_as_on_the_command_line(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
     assert not in_notebook()
     assert isinstance(progress_for("auto"), PlainProgress)
-    shell = ModuleType("IPython")  # IPython on a terminal, and IPython imported by a plain program
+    shell: Any = ModuleType("IPython")  # IPython on a terminal, and IPython imported by a plain program
     for running in (SimpleNamespace(), None):
         shell.get_ipython = lambda running=running: running
         monkeypatch.setitem(sys.modules, "IPython", shell)

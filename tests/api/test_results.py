@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -37,9 +38,15 @@ def results(directory):
     return rl.load(directory)
 
 
+def png_of(figure: Any) -> bytes:
+    """What a notebook shows of a figure."""
+    png: bytes = figure._repr_png_()
+    return png
+
+
 def cells(page: str) -> list[list[str]]:
     """The texts of the rows of the first table of a page."""
-    body = re.search(r"<tbody>(.*?)</tbody>", page, re.DOTALL)[1]
+    body = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)[0]
     rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
     found = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
     bare = [
@@ -119,15 +126,15 @@ def test_curves_are_those_of_the_report(results):
     assert (accuracy, loss) == (both.accuracy, both.loss)
     for figure, measure in ((accuracy, "val_accuracy"), (loss, "val_loss")):
         file = (results.directory / "figures" / f"{measure}.png").read_bytes()
-        assert render(figure, "png") == figure._repr_png_() == file
+        assert render(figure, "png") == png_of(figure) == file
     buffer = io.BytesIO()
     accuracy.savefig(buffer, format="pdf")
     assert buffer.getvalue().startswith(b"%PDF")
 
 
 def test_a_notebook_shows_both_curves(results, monkeypatch):
-    shown = []
-    displays = ModuleType("IPython.display")
+    shown: list[Figure] = []
+    displays: Any = ModuleType("IPython.display")
     displays.display = shown.append
     both = results.curves()
     monkeypatch.setitem(sys.modules, "IPython.display", displays)
@@ -139,12 +146,12 @@ def test_misclassified_images_are_those_of_the_report(results):
     figure = results.misclassified("l1")
     assert isinstance(figure, Figure)
     file = results.directory / "misclassified" / "l1.png"
-    assert figure._repr_png_() == file.read_bytes()
+    assert png_of(figure) == file.read_bytes()
     few, many = results.misclassified("l1", 3), results.misclassified("l1", 60)
     data = ReportData(results.records)
     drawn = galleries.draw(select(results.records, "l1", 3), data.picture_names)
-    assert few._repr_png_() == render(drawn, "png")
-    heights = [Image.open(io.BytesIO(one._repr_png_())).height for one in (few, figure, many)]
+    assert png_of(few) == render(drawn, "png")
+    heights = [Image.open(io.BytesIO(png_of(one))).height for one in (few, figure, many)]
     assert heights == sorted(set(heights))
 
 
@@ -220,7 +227,7 @@ def test_without_a_library_of_frames_it_says_what_to_install(results, monkeypatc
         (lambda r: rl.load(r.directory / "nowhere"), ["nowhere", "no such run directory"]),
         (lambda r: rl.load(r.directory / "results.csv"), ["results.csv", "no such run directory"]),
         (lambda r: rl.load(r.directory.parent), ["study.yaml"]),
-        (lambda r: rl.load(3), ["directory", "not a path"]),
+        (lambda r: rl.load(cast(Any, 3)), ["directory", "not a path"]),
         (lambda r: rl.load(""), ["directory", "not a path"]),
     ],
     ids=[

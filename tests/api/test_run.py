@@ -15,7 +15,7 @@ def same_records(one: rl.Results, two: rl.Results) -> bool:
 def test_a_study_is_trained_into_the_folder_of_its_name(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     results = rl.run(
-        "l1-l2", seeds=1, arms={"none": {}}, data_root=NOWHERE, progress=None, **{"train.epochs": 1}
+        "l1-l2", seeds=1, arms={"none": {}}, data_root=NOWHERE, progress=None, train={"epochs": 1}
     )
     assert results.directory.resolve() == (tmp_path / "runs" / "l1-l2").resolve()
     assert (results.arms, results.seeds, results.diverged) == (("none",), (0,), ())

@@ -43,6 +43,11 @@ assert_type(rl.WeightDecay(strength=0.01), rl.WeightDecay)
 assert_type(rl.Dropout(rate=0.1).rate, float)
 assert_type(rl.Augmentation(rotate=7, flip=True), rl.Augmentation)
 assert_type(rl.EarlyStopping(patience=5).patience, int)
+assert_type(rl.DropBlockTechnique(rate=0.1, block_size=3).rate, float)
+assert_type(rl.EMA(decay=0.99, start=2).start, int)
+assert_type(rl.GradientClipping(max_norm=1).max_norm, float)
+assert_type(rl.LabelSmoothing(epsilon=0.1).epsilon, float)
+assert_type(rl.SAM(rho=0.05).rho, float)
 assert_type(rl.Normalization(kind="batch").kind, str)
 rl.L1(strenght=1e-4)  # type: ignore[call-arg]
 
