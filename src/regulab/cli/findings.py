@@ -31,10 +31,10 @@ class Finding:
     detail: str
 
 
-Look = Callable[[], tuple[Status, str]]
+Examination = Callable[[], tuple[Status, str]]
 
 
-def found(name: str, look: Look) -> Finding:
+def found(name: str, look: Examination) -> Finding:
     """What ``look`` sees; what it raises is a failure and its message."""
     try:
         return Finding(name, *look())
@@ -44,7 +44,7 @@ def found(name: str, look: Look) -> Finding:
 
 def machine() -> Iterator[Finding]:
     """Everything but the self-test, in the order in which a person asks."""
-    looks: dict[str, Look] = {
+    looks: dict[str, Examination] = {
         "regulab": lambda: (Status.OK, __version__),
         "Python": lambda: (Status.OK, f"{platform.python_version()}, {sys.executable}"),
         "system": lambda: (Status.OK, platform.platform()),

@@ -41,7 +41,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainedEpoch:
     """After the epoch: losses ``(R,)``, weights of the runs in the same order, and whether kernels were used."""
 
     losses: Tensor
@@ -52,7 +52,7 @@ class Result:
 def self_test() -> Iterator[Finding]:
     """The plain loop, and a finding for each kind of fleet; without the plain loop there is nothing to compare."""
     for device in ("cpu", "cuda") if _has_gpu() else ("cpu",):
-        kept: list[Result] = []
+        kept: list[TrainedEpoch] = []
         yield found(f"plain loop on {device}", partial(_plain, device, kept))
         if not kept:
             continue
@@ -73,13 +73,13 @@ def _has_gpu() -> bool:
         return False
 
 
-def _plain(device: str, kept: list[Result]) -> tuple[Status, str]:
+def _plain(device: str, kept: list[TrainedEpoch]) -> tuple[Status, str]:
     result = _trained(Way(device, "plain", "fp32"))
     kept.append(result)
     return Status.OK, f"trains: {len(result.losses)} runs, mean loss {float(result.losses.mean()):.3f} nats"
 
 
-def _compared(way: Way, plain: Result) -> tuple[Status, str]:
+def _compared(way: Way, plain: TrainedEpoch) -> tuple[Status, str]:
     """Whether the fleet's losses, and in fp32 its weights, are the plain loop's."""
     fleet = _trained(way)
     if way.kernels and not fleet.kernels:
@@ -113,7 +113,7 @@ def _setup(device: str) -> Setup:
     return set_up(build_study(STUDY), data_root(), device)
 
 
-def _trained(way: Way) -> Result:
+def _trained(way: Way) -> TrainedEpoch:
     """One epoch of all runs: as one fleet, or each by itself."""
     import torch
 
@@ -129,4 +129,4 @@ def _trained(way: Way) -> Result:
         losses = torch.cat([trainer.train_epoch(1).loss for trainer in trainers])
     stacks = [trainer.weights() for trainer in trainers]
     weights = {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
-    return Result(losses.cpu(), {name: value.cpu() for name, value in weights.items()}, machine.kernels)
+    return TrainedEpoch(losses.cpu(), {name: value.cpu() for name, value in weights.items()}, machine.kernels)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from regulab.records import EpochRecord
 
 
-class Watched:
+class GuardedProgress:
     """Passes on what a study tells. An error in showing it ends no study: after the first, nothing more is shown.
 
     Also stops a study that a signal asked to stop, where something swallowed the exception; ``advice`` is what a person

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regulab.models.layers.draws import Drawing
+from regulab.models.layers.draws import RandomLayer
 
 COMMON = frozenset(vars(nn.Module()))  # what every module has
 OPAQUE = ["opaque"]  # nothing is known of its content
@@ -72,7 +72,7 @@ class Attributes:
         registered |= {id(tensor) for tensor in (*self._module.parameters(), *self._module.buffers())}
         for path, layer in self._module.named_modules():
             for name, value in vars(layer).items():
-                if name in COMMON or (name == "draw" and isinstance(layer, Drawing)):
+                if name in COMMON or (name == "draw" and isinstance(layer, RandomLayer)):
                     continue
                 yield f"{path}.{name}".lstrip("."), json.dumps(_encoded(value, set(registered), DEEPEST))
 

@@ -37,7 +37,7 @@ def guarded(
     torch and numpy are afterwards what they were; the list that is yielded names those that had changed.
     """
     changed: list[str] = []
-    state, streams = _State(), _Streams()
+    state, streams = _ProcessSettings(), _Streams()
     try:
         yield changed
     except (KeyboardInterrupt, UserError):
@@ -109,7 +109,7 @@ _HOOKS: dict[str, Callable[[], Any]] = {
 }
 
 
-class _State:
+class _ProcessSettings:
     """Settings of the process that a person's code may change."""
 
     def __init__(self) -> None:

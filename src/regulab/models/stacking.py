@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab.models.layers.block import HeConv2d
-from regulab.models.layers.draws import StackedDrawing
-from regulab.models.layers.dropout import Dropout, inverse_keep, threshold
+from regulab.models.layers.draws import StackedRandomLayer
+from regulab.models.layers.dropout import ElementDropout, inverse_keep, threshold
 from regulab.models.norms.batch import BatchNorm
 
 
@@ -158,10 +158,10 @@ class StackedLinear(nn.Module):
         return y.transpose(0, 1).flatten(1)
 
 
-class StackedDropout(StackedDrawing):
+class StackedDropout(StackedRandomLayer):
     """Dropout of R runs: one draw per seed, thresholded at each run's rate."""
 
-    def __init__(self, layers: Sequence[Dropout]) -> None:
+    def __init__(self, layers: Sequence[ElementDropout]) -> None:
         super().__init__(len(layers))
         self.set_rates([layer.rate for layer in layers])
 
@@ -243,7 +243,7 @@ RULES: dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]] = {
     nn.InstanceNorm2d: _stack_instance_norm,
     nn.LayerNorm: _stack_layer_norm,
     nn.Linear: StackedLinear,
-    Dropout: StackedDropout,
+    ElementDropout: StackedDropout,
     **dict.fromkeys(AS_THEY_ARE, _as_it_is),
 }
 

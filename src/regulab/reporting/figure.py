@@ -48,7 +48,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class DrawnPicture:
     """A drawing that was drawn; ``content`` is the file that the page shows."""
 
     drawing: Drawing

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from regulab.reporting.curves import Curve, axis_lines
 from regulab.reporting.data import ReportData
-from regulab.reporting.palette import Look
+from regulab.reporting.palette import LineStyle
 from regulab.reporting.series import Band, Series, Values, band_kind
 from regulab.wording import one_line
 
@@ -129,13 +129,13 @@ def _colour(shown: list[Series]) -> altair.Color:
 
 
 def _dash(data: ReportData, shown: list[Series]) -> altair.StrokeDash:
-    dashes = [dash_lengths(data.looks[one.arm]) or [1.0, 0.0] for one in shown]
+    dashes = [dash_lengths(data.line_styles[one.arm]) or [1.0, 0.0] for one in shown]
     return altair.StrokeDash("arm:N", legend=None, scale=altair.Scale(domain=_names(shown), range=dashes))
 
 
-def dash_lengths(look: Look) -> list[float]:
+def dash_lengths(line_style: LineStyle) -> list[float]:
     """Lengths on and off in pixels, for a line two pixels wide; nothing for a solid line."""
-    return [round(2 * length, 1) for length in look.dashes or ()]
+    return [round(2 * length, 1) for length in line_style.dashes or ()]
 
 
 def _shape() -> altair.Shape:

@@ -15,14 +15,14 @@ from regulab.registry import catalogue
 from regulab.reporting import tiles
 from regulab.reporting.balance import images_words
 from regulab.reporting.data import ReportData
-from regulab.reporting.figure import Figure, Picture
+from regulab.reporting.figure import DrawnPicture, Figure
 from regulab.reporting.interactive import NoChartsError, bundle, script_json
 from regulab.reporting.naming import quoted_legend
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.templating import environment, script_hash, source
 from regulab.wording import quoted
 
-Pictures = Mapping[str, list[Picture]]  # figure -> its pictures
+Pictures = Mapping[str, list[DrawnPicture]]  # figure -> its pictures
 
 
 def sections() -> list[Section]:
@@ -116,7 +116,7 @@ class Pages:
         following = {one.name: self._of(one, placed=False) for one, _ in shown}
         return {"sections": [one for one, _ in shown], "bodies": bodies, "following": following}
 
-    def _of(self, section: Section, *, placed: bool) -> list[Picture]:
+    def _of(self, section: Section, *, placed: bool) -> list[DrawnPicture]:
         """The pictures of a section's figures."""
         chosen = [one for one in self.figures if one.section == section.name and one.placed is placed]
         return [picture for one in chosen for picture in self.pictures[one.name]]

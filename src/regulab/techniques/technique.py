@@ -99,7 +99,7 @@ Again = Callable[[Tensors], Evaluation]
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepCount:
     """When a step is: ``t`` counts the steps of all epochs from 1, ``steps`` are those of one epoch.
 
     ``t`` follows from the epoch alone, so that a resumed run counts on; on a device it is a scalar there.
@@ -117,12 +117,12 @@ class Memory:
     whose loss was not finite. ``weights`` are all trained parameters and all buffers as a step left them.
 
     init:       (weights) → state, before the first step
-    update:     (state, weights, moment) → the new state, of the same names, shapes and types, after every step
+    update:     (state, weights, count) → the new state, of the same names, shapes and types, after every step
     evaluated:  (state, weights) → those of the weights that are others in validation and test, and in what is saved
     """
 
     init: Callable[[Tensors], dict[str, Tensor]]
-    update: Callable[[Tensors, Tensors, Moment], dict[str, Tensor]]
+    update: Callable[[Tensors, Tensors, StepCount], dict[str, Tensor]]
     evaluated: Callable[[Tensors, Tensors], dict[str, Tensor]] | None = None
 
 

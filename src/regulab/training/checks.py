@@ -11,7 +11,7 @@ from torch import nn
 from regulab import models
 from regulab.errors import UserError
 from regulab.models.layers.dropout import Rated, holders
-from regulab.techniques.dropout import Dropout as DropoutTechnique
+from regulab.techniques.dropout import Dropout
 from regulab.training.runs import Run, Setup
 from regulab.training.user_model_checks import check_user_model, fails, scores
 from regulab.training.watching import Drop, bound
@@ -40,7 +40,7 @@ def check_model(setup: Setup) -> list[str]:
 def _check_dropout(setup: Setup, module: nn.Module, arm: str, drops: Sequence[Drop]) -> None:
     """``drops``: dropout that is no layer of ours; it does what an arm wants only if it has the arm's rate already."""
     where = f"model {setup.study.model.name}"
-    rate = next((t.rate for t in setup.arms[arm] if isinstance(t, DropoutTechnique)), None)
+    rate = next((t.rate for t in setup.arms[arm] if isinstance(t, Dropout)), None)
     if rate is None:
         return
     missed = [str(drop) for drop in drops if drop.rate != rate]

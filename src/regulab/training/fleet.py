@@ -18,7 +18,7 @@ from regulab.models.stacking import StackedDropout, stack_modules
 from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
-from regulab.techniques.technique import Evaluation, Moment, Parameter, Tensors, select
+from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors, select
 from regulab.training.batches import Batches, order_digest
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
@@ -184,8 +184,8 @@ class Fleet:
         self._buffers.put_back(before, sums.finite)
         self._step(gradients, counter.lr, counter.t, sums.finite)
         if self._memories:
-            moment = Moment(counter.t, self._batches.steps)
-            self._memories.update(self._weights(), moment, sums.finite)
+            count = StepCount(counter.t, self._batches.steps)
+            self._memories.update(self._weights(), count, sums.finite)
         counter.advance()
 
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Memory, Moment, Tensors, select
+from regulab.techniques.technique import Hooks, Memory, StepCount, Tensors, select
 
 PREFIX = "technique."  # of the names in a checkpoint: technique.NAME.KEY
 
@@ -33,11 +33,11 @@ class Memories:
     def __bool__(self) -> bool:
         return bool(self._states)
 
-    def update(self, weights: Tensors, moment: Moment, finite: Tensor | None = None) -> None:
+    def update(self, weights: Tensors, count: StepCount, finite: Tensor | None = None) -> None:
         """After a step. Runs that are not ``finite`` ``(R,)`` keep what they had."""
         for name, memory in self._of(self._hooks):
             state = self._states[name]
-            for key, new in memory.update(state, weights, moment).items():
+            for key, new in memory.update(state, weights, count).items():
                 state[key].copy_(new if finite is None else select(finite, new, state[key]))
 
     def evaluated(self, weights: Tensors) -> dict[str, Tensor]:

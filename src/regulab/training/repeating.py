@@ -18,7 +18,7 @@ from regulab.training.watching import generator_states
 
 
 @dataclass(frozen=True)
-class _State:
+class _NetworkState:
     generators: dict[str, Any]
     attributes: Attributes
     buffers: list[Tensor]
@@ -30,7 +30,7 @@ class Repeat:
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self._module, self._device = module, device
         self._draws = Repeatable(module)
-        self._start: _State | None = None
+        self._start: _NetworkState | None = None
 
     def begin(self) -> None:
         self._draws.begin()
@@ -48,11 +48,11 @@ class Repeat:
         finally:
             self._put(left)
 
-    def _state(self) -> _State:
+    def _state(self) -> _NetworkState:
         buffers = [buffer.clone() for buffer in self._module.buffers()]
-        return _State(generator_states(self._device), Attributes(self._module), buffers)
+        return _NetworkState(generator_states(self._device), Attributes(self._module), buffers)
 
-    def _put(self, state: _State) -> None:
+    def _put(self, state: _NetworkState) -> None:
         random.setstate(state.generators["random"])
         np.random.set_state(state.generators["numpy"])  # noqa: NPY002  (what people's code draws from)
         host, *devices = state.generators["torch"]

@@ -17,7 +17,7 @@ from regulab.models.stacking import Unstackable, stack_modules
 from regulab.training.grouping import Buffers, group
 from regulab.training.kernels.fusing import fuse
 from regulab.training.stack_step import (
-    Step,
+    StepOutcome,
     bind,
     inputs_of_runs,
     outputs_of_modules,
@@ -110,7 +110,7 @@ def _as_in_a_fleet(stack: nn.Module) -> nn.Module:
     return stack
 
 
-def _in_one_step(stack: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype) -> Step:
+def _in_one_step(stack: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype) -> StepOutcome:
     set_mode(stack, [], training=True)
     bind(stack, [], 0)
     return step_of_stack(stack, [part.to(dtype) for part in inputs], leaks=False)
@@ -135,7 +135,7 @@ def _same_names(stack: nn.Module, module: nn.Module) -> None:
             raise Unstackable(f"its {kind[6:]} are not those of the stack: {', '.join({*ours} ^ {*theirs})}")
 
 
-def _compare(got: Step, want: Step) -> None:
+def _compare(got: StepOutcome, want: StepOutcome) -> None:
     _same(got.outputs, want.outputs, "outputs in training")
     largest = max((float(g.abs().max()) for g in want.gradients.values() if g is not None), default=0.0)
     for name, gradient in want.gradients.items():
@@ -169,11 +169,13 @@ def _apart(got: Tensor, want: Tensor) -> float:
     return float((got.double() - want.double()).norm() / size)
 
 
-def _paired(compiled: Step, layers: Step, truth: Step) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+def _paired(
+    compiled: StepOutcome, layers: StepOutcome, truth: StepOutcome
+) -> list[tuple[str, Tensor, Tensor, Tensor]]:
     """Outputs, and all gradients as one vector: of the compiled stack, of torch's layers, in float64."""
     names = [name for name, g in truth.gradients.items() if g is not None]
 
-    def joined(step: Step) -> Tensor:
+    def joined(step: StepOutcome) -> Tensor:
         parts = [step.gradients[name] for name in names]
         return torch.cat([part.double().flatten() for part in parts if part is not None])
 

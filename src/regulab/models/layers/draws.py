@@ -14,7 +14,7 @@ UNBOUND = "a layer that draws trains with the draws of a seed: see bind_layers"
 SeedsDraw = Callable[[torch.Size], Sequence[Tensor] | Tensor]
 
 
-class Drawing(nn.Module):
+class RandomLayer(nn.Module):
     """A layer that draws in training. ``self.draw(shape)`` is bound from outside and gives int16 numbers.
 
     They are uniform over all 65,536 values, and follow from seed, epoch, step and the layer's qualified name; shapes
@@ -24,7 +24,7 @@ class Drawing(nn.Module):
     draw: Draw | None = None
 
 
-class StackedDrawing(nn.Module):
+class StackedRandomLayer(nn.Module):
     """The same layer of R runs, whose run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
 
     ``shape`` is that which the plain layer asks for.
@@ -56,7 +56,7 @@ class StackedDrawing(nn.Module):
 def bind_layers(module: nn.Module, draw: Callable[[str, torch.Size], Tensor]) -> None:
     """Lets the drawing layers of a plain module draw from a source, under their qualified names."""
     for name, layer in module.named_modules():
-        if isinstance(layer, Drawing):
+        if isinstance(layer, RandomLayer):
             layer.draw = partial(draw, name)
 
 
@@ -67,7 +67,7 @@ def bind_draws(
 ) -> None:
     """Lets the drawing layers of a stack draw from a source for all seeds, under their qualified names."""
     for name, layer in module.named_modules():
-        if isinstance(layer, StackedDrawing):
+        if isinstance(layer, StackedRandomLayer):
             layer.bind(seed_of, partial(draw, name))
 
 
@@ -78,7 +78,7 @@ class Repeatable:
         self._kept: dict[str, list[Any]] = {}
         self._again: dict[str, Iterator[Any]] | None = None
         for name, layer in module.named_modules():
-            if isinstance(layer, Drawing | StackedDrawing) and layer.draw is not None:
+            if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
 
     def begin(self) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.errors import UserError
-from regulab.models.layers.draws import UNBOUND, Draw, Drawing, bind_layers
+from regulab.models.layers.draws import UNBOUND, Draw, RandomLayer, bind_layers
 from regulab.streams import Streams
 
 LARGEST_RATE = 0.999
@@ -28,7 +28,7 @@ def inverse_keep(rate: float) -> float:
     return LEVELS / (LEVELS - round(rate * LEVELS))
 
 
-class Rated(Drawing):
+class Rated(RandomLayer):
     """What the dropout layers have in common; ``inplace`` writes the output into x."""
 
     def __init__(self, rate: float, inplace: bool = False) -> None:
@@ -46,7 +46,7 @@ class Rated(Drawing):
         self.rate = rate
 
 
-class Dropout(Rated):
+class ElementDropout(Rated):
     """Inverted dropout (Srivastava et al. 2014): y = x·m/(1 − p) with m ~ Bernoulli(1 − p), element by element.
 
     Training: E[y] = x. Inference: y = x. ``draw(shape)`` supplies one int16 for each element of the
@@ -166,7 +166,7 @@ class SeedDraws:
 
 
 OURS: dict[type[nn.Module], tuple[type[nn.Module], dict[str, Any]]] = {
-    nn.Dropout: (Dropout, {}),
+    nn.Dropout: (ElementDropout, {}),
     nn.Dropout1d: (ChannelDropout, {"dimensions": 1}),
     nn.Dropout2d: (ChannelDropout, {"dimensions": 2}),
     nn.Dropout3d: (ChannelDropout, {"dimensions": 3}),

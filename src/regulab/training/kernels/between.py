@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regulab.models.layers.dropout import inverse_keep, threshold
-from regulab.training.kernels.build import has_tiles
 
 IMAGE_CHANNELS = (1, 3)  # of images that the kernel convolves
 TILE_CHANNELS = 16  # in and out, of what it convolves by tiles
@@ -90,16 +89,6 @@ class Between(torch.autograd.Function):
             dx.zero_()
         dgamma, dbeta = ctx.call.backward(grad, gamma, beta, saved, ctx.drops, dx)
         return dx, dgamma, dbeta, None, None, None, None, None
-
-
-def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
-    """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
-    channels, inputs = weight.shape[1:3]
-    if min(x.shape[2:]) < pool:
-        return False
-    if inputs in IMAGE_CHANNELS:
-        return pool == 2 and not x.requires_grad
-    return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
 
 
 class Convolved(torch.autograd.Function):

@@ -19,6 +19,7 @@ import platformdirs
 import torch
 
 from regulab.training.kernels.cache import keep, kept
+from regulab.training.kernels.check import difference
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, version
 
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -90,8 +91,6 @@ def _found(dtype: torch.dtype) -> ctypes.CDLL:
 
 def _equal(kernel: ctypes.CDLL, dtype: torch.dtype) -> ctypes.CDLL:
     """The kernel, if it computes what torch's layers do. Raises `NoKernels`."""
-    from regulab.training.kernels.check import difference  # which needs `has_tiles`
-
     problem = difference(kernel, dtype)
     if problem is not None:
         raise NoKernels(f"what was compiled differs from torch's layers: {problem}")

@@ -16,8 +16,25 @@ from torch import Tensor, nn
 
 from regulab.models.layers.block import Block
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
-from regulab.training.kernels.between import Between, Convolved, Drops, convolves, infer
-from regulab.training.kernels.build import library
+from regulab.training.kernels.between import (
+    IMAGE_CHANNELS,
+    TILE_CHANNELS,
+    Between,
+    Convolved,
+    Drops,
+    infer,
+)
+from regulab.training.kernels.build import has_tiles, library
+
+
+def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
+    """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
+    channels, inputs = weight.shape[1:3]
+    if min(x.shape[2:]) < pool:
+        return False
+    if inputs in IMAGE_CHANNELS:
+        return pool == 2 and not x.requires_grad
+    return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
 
 
 @dataclass(frozen=True)
