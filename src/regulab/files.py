@@ -166,7 +166,7 @@ class Lock:
             try:
                 self._refuse_foreign(os.fstat(descriptor))
                 if not lock_descriptor(descriptor, blocking=False):
-                    raise self._held(descriptor)
+                    raise self._lock_is_held(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -178,7 +178,7 @@ class Lock:
                 pass
             os.close(descriptor)
 
-    def _held(self, descriptor: int) -> UserError:
+    def _lock_is_held(self, descriptor: int) -> UserError:
         """Who has the lock that is open as ``descriptor``, as a complaint."""
         os.lseek(descriptor, LOCKED_BYTES, os.SEEK_SET)
         pid, _, rest = os.read(descriptor, 600).decode(errors="replace").partition("\n")

@@ -53,12 +53,12 @@ def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
     """The same as seen from now on, for a caller who holds the directory's lock."""
     if not _is_first(records):
         return records
-    look = Look(seeds=tuple(records.study["seeds"]), arms=seen(compare(records)), rule=FIXED)
+    look = Look(seeds=tuple(records.study["seeds"]), arms=verdicts_shown(compare(records)), rule=FIXED)
     write_inside(path, LOOKS, json_bytes([asdict(look)]))
     return replace(records, looks=(look,))
 
 
-def seen(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
+def verdicts_shown(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
     """What a look says of each arm, for the reader of ``looks.json``."""
     keys = (
         ("verdict", "p_holm", "equivalence_p_holm", "pairs")

@@ -73,18 +73,18 @@ class Several:
         self._listeners = listeners
 
     def started(self, beginning: Beginning) -> None:
-        self._tell(lambda listener: listener.started(beginning))
+        self._call_each(lambda listener: listener.started(beginning))
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
-        self._tell(lambda listener: listener.epoch(records))
+        self._call_each(lambda listener: listener.epoch(records))
 
     def message(self, text: str) -> None:
-        self._tell(lambda listener: listener.message(text))
+        self._call_each(lambda listener: listener.message(text))
 
     def finished(self, outcome: Outcome | BaseException) -> None:
-        self._tell(lambda listener: listener.finished(outcome))
+        self._call_each(lambda listener: listener.finished(outcome))
 
-    def _tell(self, call: Callable[[Progress], None]) -> None:
+    def _call_each(self, call: Callable[[Progress], None]) -> None:
         raised: list[Exception] = []
         for listener in self._listeners:
             try:

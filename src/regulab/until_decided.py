@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from regulab.config import Study
 from regulab.errors import UserError
-from regulab.looking import remember_earlier_verdict, seen
+from regulab.looking import remember_earlier_verdict, verdicts_shown
 from regulab.progress import Progress
 from regulab.records import FIXED, SEQUENTIAL, Look
 from regulab.run_directory.writing import RunDirectory, read_records
@@ -90,7 +90,7 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
     elif not looks or looks[-1].seeds != seeds or (until_decided and looks[-1].rule == FIXED):
         looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL))
     comparison = compare(replace(read_records(store.path), looks=looks))
-    verdicts = seen(comparison)
+    verdicts = verdicts_shown(comparison)
     looks = (*looks[:-1], replace(looks[-1], arms=looks[-1].arms or verdicts))
     if looks != recorded:
         store.write_looks(looks)

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from regulab.cli import app, findings, self_test
-from regulab.cli.findings import Finding, Status, found
+from regulab.cli.findings import Finding, Status, examined
 from regulab.training.kernels import compiling
 
 
@@ -129,4 +129,4 @@ def test_what_a_look_raises_is_one_line():
     def look():
         raise RuntimeError("two\nlines")
 
-    assert found("x", look) == Finding("x", Status.FAILED, "RuntimeError: two lines")
+    assert examined("x", look) == Finding("x", Status.FAILED, "RuntimeError: two lines")

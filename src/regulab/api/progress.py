@@ -92,12 +92,12 @@ class NotebookProgress:
     def _headline(self) -> str:
         now = self._clock()
         parts = [f"{self._done} of {self._total} epochs of runs", f"{duration(now - self._begun)} gone"]
-        left = self._left(now)
+        left = self._seconds_left(now)
         if left is not None:
             parts.append(f"{duration(left)} left")
         return ", ".join(parts)
 
-    def _left(self, now: float) -> float | None:
+    def _seconds_left(self, now: float) -> float | None:
         """Seconds left at the rate so far; None where there is none yet, and at the end."""
         if self._mark is None or self._done == self._mark[1] or self._done >= self._total:
             return None

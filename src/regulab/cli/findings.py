@@ -34,7 +34,7 @@ class Finding:
 Examination = Callable[[], tuple[Status, str]]
 
 
-def found(name: str, look: Examination) -> Finding:
+def examined(name: str, look: Examination) -> Finding:
     """What ``look`` sees; what it raises is a failure and its message."""
     try:
         return Finding(name, *look())
@@ -61,7 +61,7 @@ def machine() -> Iterator[Finding]:
         "browser": lambda: (Status.OK, "not needed: charts and pages are made without one"),
     }
     for name, look in looks.items():
-        yield found(name, look)
+        yield examined(name, look)
 
 
 def _torch() -> tuple[Status, str]:
@@ -169,10 +169,10 @@ def _presence(there: int, files: int) -> str:
 def kernels_work() -> Iterator[Finding]:
     """The kernels for each type of maps, compiled where they must be, and compared with torch's layers."""
     for kind in ("float32", "bfloat16"):
-        yield found(f"kernels {kind}", partial(_work, kind))
+        yield examined(f"kernels {kind}", partial(_kernel_works, kind))
 
 
-def _work(kind: str) -> tuple[Status, str]:
+def _kernel_works(kind: str) -> tuple[Status, str]:
     import torch
 
     from regulab.training.kernels.build import has_tiles, missing

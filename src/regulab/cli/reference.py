@@ -69,10 +69,10 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
             yield Key(key, of, "mapping", "", meaning)
             yield from _keys(options[0], key, of)
         else:
-            yield Key(key, of, _takes(name, schemas[name]), _default(name, kind), meaning)
+            yield Key(key, of, _values_taken(name, schemas[name]), _default(name, kind), meaning)
 
 
-def _takes(name: str, schema: Mapping[str, object]) -> str:
+def _values_taken(name: str, schema: Mapping[str, object]) -> str:
     if name == "seeds":
         return "a count from 1 to 10,000, or a list of whole numbers ≥ 0"
     return rule(schema)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from regulab.cli.findings import Finding, Status, found
+from regulab.cli.findings import Finding, Status, examined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ def self_test() -> Iterator[Finding]:
     """The plain loop, and a finding for each kind of fleet; without the plain loop there is nothing to compare."""
     for device in ("cpu", "cuda") if _has_gpu() else ("cpu",):
         kept: list[TrainedEpoch] = []
-        yield found(f"plain loop on {device}", partial(_plain, device, kept))
+        yield examined(f"plain loop on {device}", partial(_train_plain, device, kept))
         if not kept:
             continue
         ways = [Way(device, "fleet", precision) for precision in TOLERANCE]
@@ -61,7 +61,7 @@ def self_test() -> Iterator[Finding]:
             ways += [Way(device, "fleet", precision, kernels=True) for precision in TOLERANCE]
         for way in ways:
             name = f"fleet on {device}, {way.precision}{', kernels' if way.kernels else ''}"
-            yield found(name, partial(_compared, way, kept[0]))
+            yield examined(name, partial(_compared, way, kept[0]))
 
 
 def _has_gpu() -> bool:
@@ -73,7 +73,7 @@ def _has_gpu() -> bool:
         return False
 
 
-def _plain(device: str, kept: list[TrainedEpoch]) -> tuple[Status, str]:
+def _train_plain(device: str, kept: list[TrainedEpoch]) -> tuple[Status, str]:
     result = _trained(Way(device, "plain", "fp32"))
     kept.append(result)
     return Status.OK, f"trains: {len(result.losses)} runs, mean loss {float(result.losses.mean()):.3f} nats"

@@ -99,17 +99,17 @@ def override(content: dict[str, Any], assignment: str, source: Source | None = N
     key = key.strip()
     if not all(key.split(".")):
         raise UserError("not an override", got=assignment, expected="KEY=VALUE, such as train.epochs=5")
-    put(content, key, parse_document(text, where=f"override {key}").value, source, f"override {key}")
+    put_key(content, key, parse_document(text, where=f"override {key}").value, source, f"override {key}")
 
 
-def put(content: dict[str, Any], key: str, value: Any, source: Source | None, said: str) -> None:
+def put_key(content: dict[str, Any], key: str, value: Any, source: Source | None, said: str) -> None:
     """Sets the value at a dotted key; ``said`` is how the command line says it."""
     first, *more = key.split(".")
     if first == "arms" and more:
         content.setdefault("arms", ASSIGNMENT_ARMS)
     place, rest = content, [first, *more]
     while True:
-        step = _longest_known(place, rest)
+        step = _longest_known_key(place, rest)
         rest = rest[step.count(".") + 1 :]
         if not rest:
             before, place[step] = place.get(step), value
@@ -120,7 +120,7 @@ def put(content: dict[str, Any], key: str, value: Any, source: Source | None, sa
         source.say(key, said, before)
 
 
-def _longest_known(place: Mapping[str, Any], rest: list[str]) -> str:
+def _longest_known_key(place: Mapping[str, Any], rest: list[str]) -> str:
     for length in range(len(rest), 1, -1):
         if ".".join(rest[:length]) in place:
             return ".".join(rest[:length])

@@ -117,7 +117,7 @@ def untested(trained: Trained, position: int, setup: Setup) -> Result:
         parameters=sum(p.numel() for p in setup.initial(trained.runs[position]).parameters()),
         seconds=log.seconds,
         initial_weights_hash=log.initial_weights_hash,
-        data_order_hash=_hash(log.orders),
+        data_order_hash=_hash_of_orders(log.orders),
     )
 
 
@@ -138,10 +138,10 @@ def with_shared_orders(
         own = orders.get((result.arm, result.seed))
         if own is not None:
             epochs = min([*lengths.get(result.seed, []), len(own)])
-            result = replace(result, data_order_hash=_hash(own[:epochs]))
+            result = replace(result, data_order_hash=_hash_of_orders(own[:epochs]))
         shared.append(result)
     return shared
 
 
-def _hash(digests: Sequence[str]) -> str:
+def _hash_of_orders(digests: Sequence[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()

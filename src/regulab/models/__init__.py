@@ -93,7 +93,11 @@ def build(
     with keyed_generators(streams, "initial weights", "construction"):
         module = net.build(in_channels, classes, norm, model)
         own = model.name not in NETS
-        module = _own(module, model, images, streams, (in_channels, classes)) if own else adopt(module)
+        module = (
+            _adopted_user_net(module, model, images, streams, (in_channels, classes))
+            if own
+            else adopt(module)
+        )
         finished = set(module.modules()) if own else set()
         for edit in edits:
             module = adopt(edit(module))
@@ -104,7 +108,7 @@ def build(
     return module
 
 
-def _own(
+def _adopted_user_net(
     module: nn.Module, model: Model, images: Tensor | None, streams: Streams, sizes: tuple[int, int]
 ) -> nn.Module:
     """A person's network with sizes and ours in the place of torch's dropout.

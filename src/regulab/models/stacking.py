@@ -176,10 +176,12 @@ class StackedDropout(StackedRandomLayer):
             return x
         assert self.draw is not None
         runs = len(self.rates)
-        seed_of, (lows, scales) = self.seeds_on(x.device), self._on(x)
+        seed_of, (lows, scales) = self.seeds_on(x.device), self._thresholds_and_scales(x)
         # (B, H, W, R, C), a view of channels-last memory, or (B, R, F)
         split = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).unflatten(-1, (runs, -1))
-        draws = _beside(self.draw(torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:])))).to(x.device)
+        draws = _seeds_side_by_side(self.draw(torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:])))).to(
+            x.device
+        )
         if draws.shape[-2] > 1:
             draws = draws.index_select(-2, seed_of)
         if len(set(self.rates)) == 1:
@@ -189,7 +191,7 @@ class StackedDropout(StackedRandomLayer):
         y = y.flatten(-2)
         return y.permute(0, 3, 1, 2) if x.ndim == 4 else y
 
-    def _on(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _thresholds_and_scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """For each run the draw below which it drops, and its scale: made once for a device."""
         if self._vectors is None or self._vectors[0].device != x.device:
             exact = torch.promote_types(x.dtype, torch.float32)
@@ -200,7 +202,7 @@ class StackedDropout(StackedRandomLayer):
         return self._vectors
 
 
-def _beside(draws: Sequence[Tensor] | Tensor) -> Tensor:
+def _seeds_side_by_side(draws: Sequence[Tensor] | Tensor) -> Tensor:
     """Draws of S seeds, each ``(B, C, H, W)`` or ``(B, F)``, as ``(B, H, W, S, C)`` or ``(B, S, F)``."""
     if isinstance(draws, Tensor):
         return draws.movedim(0, -1).movedim(1, -1)

@@ -83,12 +83,12 @@ def _decorate(axes: Axes, curve: Curve, shown: Sequence[Series]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if curve.loss and any(np.nanmax(one.values, initial=0) > 0 for one in shown):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
         axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-        axes.yaxis.set_minor_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_plain_number))
 
 
-def _plain(value: float, _: object) -> str:
+def _plain_number(value: float, _: object) -> str:
     return f"{value:g}"
 
 

@@ -107,16 +107,16 @@ class Pages:
         """The sections, the text of each, and the pictures that follow it."""
         bodies = {}
         for one, printed in shown:
-            context = {**shared, **self.contents[one.name], "pictures": self._of(one, placed=True)}
+            context = {**shared, **self.contents[one.name], "pictures": self._pictures_of(one, placed=True)}
             try:
                 bodies[one.name] = Markup(environment().from_string(printed.template).render(context))
             except Exception as error:
                 error.add_note(f"in a template of the report's section {one.name!r}")
                 raise
-        following = {one.name: self._of(one, placed=False) for one, _ in shown}
+        following = {one.name: self._pictures_of(one, placed=False) for one, _ in shown}
         return {"sections": [one for one, _ in shown], "bodies": bodies, "following": following}
 
-    def _of(self, section: Section, *, placed: bool) -> list[DrawnPicture]:
+    def _pictures_of(self, section: Section, *, placed: bool) -> list[DrawnPicture]:
         """The pictures of a section's figures."""
         chosen = [one for one in self.figures if one.section == section.name and one.placed is placed]
         return [picture for one in chosen for picture in self.pictures[one.name]]

@@ -63,10 +63,10 @@ class Asked:
     epochs: int
 
     @classmethod
-    def by(cls, study: Study) -> Asked:
+    def of(cls, study: Study) -> Asked:
         return cls(frozenset(study.arms), frozenset(study.seeds), study.train.epochs)
 
-    def stranger(self, arm: str, seed: int) -> str | None:
+    def why_unknown(self, arm: str, seed: int) -> str | None:
         """What is wrong with a run that the study has not."""
         if arm not in self.arms:
             return f"no arm {cut(arm)!r} in the study"
@@ -83,14 +83,14 @@ def warn_of(problems: Sequence[str]) -> None:
 
 def read_history(path: Path, study: Study) -> tuple[EpochRecord, ...]:
     """The lines that are whole; a warning names any other but a last one that was cut off."""
-    where, asked = path / HISTORY, Asked.by(study)
+    where, asked = path / HISTORY, Asked.of(study)
     records: dict[tuple[str, int, int], EpochRecord] = {}
     problems: list[str] = []
     for number, line in enumerate(read_bytes(where).split(b"\n")[:-1], start=1):
         record = epoch_record(line)
         if isinstance(record, EpochRecord):
             key = (record.arm, record.seed, record.epoch)
-            problem = asked.stranger(record.arm, record.seed)
+            problem = asked.why_unknown(record.arm, record.seed)
             if record.epoch > asked.epochs:
                 problem = f"epoch {record.epoch} of {asked.epochs}"
             elif key in records:
@@ -143,7 +143,7 @@ def result_rows(where: Path, study: Study) -> Iterator[Result | UserError]:
     if content is None:
         return
     table = csv.DictReader(io.StringIO(decoded(content, where), newline=""), restkey="")
-    asked, seen = Asked.by(study), set()
+    asked, seen = Asked.of(study), set()
     try:
         missing = [column for column in RESULT_COLUMNS if column not in (table.fieldnames or ())]
         if missing:
@@ -170,7 +170,7 @@ def _result(row: dict[str, Any], where: str, asked: Asked) -> Result | UserError
         result = RESULT_ADAPTER.validate_python(cells)
     except ValidationError as error:
         return wrong_value(error, where)
-    problem = asked.stranger(result.arm, result.seed)
+    problem = asked.why_unknown(result.arm, result.seed)
     there = [name for name in MEASURES if getattr(result, name) is not None]
     if result.epochs > asked.epochs:
         problem = f"{result.epochs} epochs of {asked.epochs}"
@@ -228,7 +228,7 @@ def read_looks(path: Path, study: Study) -> tuple[Look, ...] | None:
 def read_fleets(path: Path, study: Study) -> list[dict[str, Any]]:
     """Which runs trained together; nothing before the first time. Raises `UserError` for what no study writes."""
     fleets = read_json_as(FLEETS_ADAPTER, path / FLEETS) or []
-    asked, held = Asked.by(study), set[tuple[str, int]]()
+    asked, held = Asked.of(study), set[tuple[str, int]]()
     for number, content in enumerate(fleets):
         where = f"{path / FLEETS}: {number}"
         try:
@@ -254,7 +254,7 @@ def _with_tuples(content: dict[str, Any]) -> dict[str, Any]:
 
 def _wrong_runs(runs: Iterable[tuple[str, int]], asked: Asked, held: set[tuple[str, int]]) -> str | None:
     for arm, seed in runs:
-        problem = asked.stranger(arm, seed)
+        problem = asked.why_unknown(arm, seed)
         if problem or (arm, seed) in held:
             return problem or f"{cut(arm)} seed {seed} once more"
         held.add((arm, seed))

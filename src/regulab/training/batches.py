@@ -99,11 +99,11 @@ class Batches:
 
     def begin(self, orders: np.ndarray, epoch: int) -> None:
         """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
-        self._order = self._put(self._order, orders)
+        self._order = self._to_device(self._order, orders)
         draws = self._augmentation_draws(epoch)
-        self._draws = None if draws is None else self._put(self._draws, draws)
+        self._draws = None if draws is None else self._to_device(self._draws, draws)
 
-    def _put(self, place: Tensor | None, array: np.ndarray) -> Tensor:
+    def _to_device(self, place: Tensor | None, array: np.ndarray) -> Tensor:
         fresh = torch.from_numpy(array)
         return fresh.to(self._images.labels.device, copy=True) if place is None else place.copy_(fresh)
 

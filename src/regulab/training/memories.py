@@ -23,11 +23,11 @@ class Memories:
         with torch.no_grad():
             self._states = {
                 name: {key: tensor.detach().clone() for key, tensor in memory.init(weights).items()}
-                for name, memory in self._of(hooks)
+                for name, memory in self._memories_of(hooks)
             }
 
     @staticmethod
-    def _of(hooks: Mapping[str, Hooks]) -> Iterator[tuple[str, Memory]]:
+    def _memories_of(hooks: Mapping[str, Hooks]) -> Iterator[tuple[str, Memory]]:
         return ((name, one.memory) for name, one in hooks.items() if one.memory is not None)
 
     def __bool__(self) -> bool:
@@ -35,7 +35,7 @@ class Memories:
 
     def update(self, weights: Tensors, count: StepCount, finite: Tensor | None = None) -> None:
         """After a step. Runs that are not ``finite`` ``(R,)`` keep what they had."""
-        for name, memory in self._of(self._hooks):
+        for name, memory in self._memories_of(self._hooks):
             state = self._states[name]
             for key, new in memory.update(state, weights, count).items():
                 state[key].copy_(new if finite is None else select(finite, new, state[key]))
@@ -43,7 +43,7 @@ class Memories:
     def evaluated(self, weights: Tensors) -> dict[str, Tensor]:
         """The weights as they are validated, tested and saved: the last technique that says something holds."""
         found = dict(weights)
-        for name, memory in self._of(self._hooks):
+        for name, memory in self._memories_of(self._hooks):
             if memory.evaluated is not None and name in self._states:
                 changed = memory.evaluated(self._states[name], weights)
                 found |= {key: self._hooks[name].present(new, found[key]) for key, new in changed.items()}

@@ -41,18 +41,18 @@ class Repeat:
         """Inside, the network is as it was at the step's beginning, and draws what it drew then."""
         assert self._start is not None, "a step begins first"
         left = self._state()
-        self._put(self._start)
+        self._restore(self._start)
         self._draws.repeat()
         try:
             yield
         finally:
-            self._put(left)
+            self._restore(left)
 
     def _state(self) -> _NetworkState:
         buffers = [buffer.clone() for buffer in self._module.buffers()]
         return _NetworkState(generator_states(self._device), Attributes(self._module), buffers)
 
-    def _put(self, state: _NetworkState) -> None:
+    def _restore(self, state: _NetworkState) -> None:
         random.setstate(state.generators["random"])
         np.random.set_state(state.generators["numpy"])  # noqa: NPY002  (what people's code draws from)
         host, *devices = state.generators["torch"]

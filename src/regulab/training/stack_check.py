@@ -66,7 +66,7 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
         _compare(got, want)
         _descend(stack, got.gradients)
         for run, module in enumerate(plain):
-            _descend(module, {name: _row(g, run) for name, g in want.gradients.items()})
+            _descend(module, {name: _of_run(g, run) for name, g in want.gradients.items()})
 
 
 def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool) -> None:
@@ -88,11 +88,11 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
         return
     compiled = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles), dtype)), inputs, dtype)
     for what, got, own, want in _paired(compiled, layers, truth):
-        allowed = max(WORSE * _apart(own, want), FLOOR[dtype])
-        if not _apart(got, want) <= allowed:
+        allowed = max(WORSE * _distance(own, want), FLOOR[dtype])
+        if not _distance(got, want) <= allowed:
             raise Unstackable(
-                f"the compiled kernels' {what} differ from float64 by {_apart(got, want):.2g} of their size, "
-                f"where torch's layers differ by {_apart(own, want):.2g}"
+                f"the compiled kernels' {what} differ from float64 by {_distance(got, want):.2g} of their size, "
+                f"where torch's layers differ by {_distance(own, want):.2g}"
             )
     changed = [inputs[0], *(part.flip(0) * 3 for part in inputs[1:])]
     again = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles), dtype)), changed, dtype)
@@ -116,7 +116,7 @@ def _in_one_step(stack: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype)
     return step_of_stack(stack, [part.to(dtype) for part in inputs], leaks=False)
 
 
-def _row(stacked: Tensor | None, run: int) -> Tensor | None:
+def _of_run(stacked: Tensor | None, run: int) -> Tensor | None:
     return None if stacked is None else stacked[run]
 
 
@@ -163,7 +163,7 @@ def _same(got: Tensor, want: Tensor, what: str, least: float = 1e-30) -> None:
         )
 
 
-def _apart(got: Tensor, want: Tensor) -> float:
+def _distance(got: Tensor, want: Tensor) -> float:
     """The distance of two tensors, of the size of the second."""
     size = want.double().norm().clamp(min=1e-30)
     return float((got.double() - want.double()).norm() / size)

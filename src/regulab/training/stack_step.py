@@ -47,7 +47,7 @@ def randomized(module: nn.Module, run: int) -> nn.Module:
             if buffer.is_floating_point():
                 noise = _normal(f"{run} {name}", buffer.shape)
                 buffer.copy_(buffer * noise.abs().add(0.5) if "var" in name else buffer + noise / 2)
-    for place, layer in enumerate(_of(copied, ElementDropout)):
+    for place, layer in enumerate(_layers_of(copied, ElementDropout)):
         layer.rate = SPREAD[(run + place) % len(SPREAD)]
     return copied
 
@@ -82,7 +82,7 @@ def set_mode(stack: nn.Module, modules: Sequence[nn.Module], training: bool) -> 
 
 def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     """Draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
-    runs = max([len(modules), *(len(layer.seed_of) for layer in _of(stack, StackedRandomLayer))])
+    runs = max([len(modules), *(len(layer.seed_of) for layer in _layers_of(stack, StackedRandomLayer))])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
     bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
     for run, module in enumerate(modules):
@@ -102,7 +102,7 @@ class _Draws:
         return draws.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else draws
 
 
-def _of(module: nn.Module, kind: type[Any]) -> list[Any]:
+def _layers_of(module: nn.Module, kind: type[Any]) -> list[Any]:
     return [layer for layer in module.modules() if isinstance(layer, kind)]
 
 

@@ -45,7 +45,7 @@ class Patience:
             if self.out:
                 self._shut_down()
 
-    def news(self, count: int) -> None:
+    def received(self, count: int) -> None:
         """``count`` bytes arrived that had not been there."""
         with self._lock:
             self._news += count

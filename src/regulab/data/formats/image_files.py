@@ -82,9 +82,9 @@ class _Stack:
         self.channels = form.channels if form else 3 if first.array.ndim == 3 else 1
         self._refuse_large(first.array.itemsize * self.channels)
         self.array: NDArray[Any] = np.empty((len(files), *self.size, self.channels), first.array.dtype)
-        self._put(0, first, form)
+        self._store(0, first, form)
         for index in range(1, len(files)):
-            self._put(index, read_levels(files.paths[index], self.size, self.example), form)
+            self._store(index, read_levels(files.paths[index], self.size, self.example), form)
 
     def notes(self, part: str) -> tuple[str, ...]:
         """What was done to the files, with counts."""
@@ -92,7 +92,7 @@ class _Stack:
             f"{count:,} of {len(self._files):,} {part} images {what}" for what, count in self._seen.items()
         )
 
-    def _put(self, index: int, levels: Levels, form: Form | None) -> None:
+    def _store(self, index: int, levels: Levels, form: Form | None) -> None:
         path = self._files.paths[index]
         if levels.depth != self.depth:
             raise UserError(

@@ -183,7 +183,7 @@ def adopt(module: nn.Module, network: str = "") -> nn.Module:
     """
     for name, layer in module.named_modules():
         kind = next((base for base in OURS if isinstance(layer, base)), None)
-        if kind is None or any(callable(own) for own in _own(type(layer), kind)):
+        if kind is None or any(callable(own) for own in _added_to(type(layer), kind)):
             continue
         p = vars(layer).pop("p")
         if not 0 <= p <= LARGEST_RATE:
@@ -199,7 +199,7 @@ def adopt(module: nn.Module, network: str = "") -> nn.Module:
     return module
 
 
-def _own(kind: type, base: type) -> list[Any]:
+def _added_to(kind: type, base: type) -> list[Any]:
     """What a class adds to a base of it, but for constructors."""
     classes = kind.__mro__[: kind.__mro__.index(base)]
     return [value for one in classes for name, value in vars(one).items() if name != "__init__"]

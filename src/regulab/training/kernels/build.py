@@ -38,7 +38,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     In every process they are compared with torch's layers before their first use, which takes ten milliseconds.
     """
     try:
-        return _found(dtype)
+        return _kept_or_compiled(dtype)
     except NoKernels as problem:
         _reasons[dtype] = str(problem)
         return None
@@ -77,7 +77,7 @@ def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str, Path]:
     return found, flags, _key(found, flags), Path(platformdirs.user_cache_dir("regulab")) / "kernels"
 
 
-def _found(dtype: torch.dtype) -> ctypes.CDLL:
+def _kept_or_compiled(dtype: torch.dtype) -> ctypes.CDLL:
     program, flags, key, folder = _recipe(dtype)
     content = kept(folder, key)
     if content is not None:

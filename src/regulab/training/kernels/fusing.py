@@ -52,7 +52,7 @@ class FusedLayers:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to what ``layers`` make of it, ``(B, R·O, H', W')``, channels-last."""
-        norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._joins(x)
+        norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._includes_convolution(x)
         assert norm.weight is not None
         assert norm.bias is not None
         if not joins:
@@ -85,7 +85,7 @@ class FusedLayers:
         fixed = not self.norm.training
         return None if fixed and (torch.is_grad_enabled() or self._dropping()) else library(dtype)
 
-    def _joins(self, x: Tensor) -> bool:
+    def _includes_convolution(self, x: Tensor) -> bool:
         """Whether the kernel does the convolution too."""
         like = self.conv.like[0]
         settings = (like.kernel_size, like.padding, like.stride, like.dilation, like.groups)
@@ -162,7 +162,7 @@ def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
             return None
     dropout = rest[0] if rest and isinstance(rest[0], StackedDropout) else None
     row = layers[: len(layers) - len(rest) + (dropout is not None)]
-    if norm.weight is None or norm.bias is None or any(_hooked(layer) for layer in row):
+    if norm.weight is None or norm.bias is None or any(_has_hooks(layer) for layer in row):
         return None
     return FusedLayers(row, conv, pool, norm, dropout)
 
@@ -174,7 +174,7 @@ def _halves(pooling: nn.MaxPool2d) -> bool:
     return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not (pooling.ceil_mode or pooling.return_indices)
 
 
-def _hooked(layer: nn.Module) -> bool:
+def _has_hooks(layer: nn.Module) -> bool:
     """Whether somebody looks in when the layer is called, who would miss its call."""
     return bool(
         layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
@@ -183,7 +183,7 @@ def _hooked(layer: nn.Module) -> bool:
 
 def _of_block(block: Block) -> FusedLayers | None:
     """All the layers of a stacked block, if its norm is batch norm and stands before ReLU."""
-    if block.norm_after or _hooked(block):
+    if block.norm_after or _has_hooks(block):
         return None
     pooling = [] if isinstance(block.pool, nn.Identity) else [block.pool]
     layers = [block.conv, *pooling, block.norm, nn.ReLU(), block.dropout]
