@@ -46,7 +46,7 @@ def test(trained: Trained, engine: str, setup: Setup, images: Images) -> list[Te
         trainer.load_weights(
             {name: torch.stack([w[name] for w in kept if w is not None]) for name in kept[0] or {}}
         )
-        rows = dict(zip(finished, _test_crew(trainer, trained, finished, setup, images), strict=True))
+        rows = dict(zip(finished, _test_fleet(trainer, trained, finished, setup, images), strict=True))
     runs = range(len(trained.runs))
     return [rows[p] if p in rows else _untestable(trained, p, setup) for p in runs]
 
@@ -55,7 +55,7 @@ def _untestable(trained: Trained, position: int, setup: Setup) -> Tested:
     return Tested(untested(trained, position, setup), tuple(trained.logs[position].orders), None, None)
 
 
-def _test_crew(
+def _test_fleet(
     trainer: Trainer, trained: Trained, finished: Sequence[int], setup: Setup, images: Images
 ) -> list[Tested]:
     test_images = ImageTensors.of(images, setup.machine.device)
