@@ -29,9 +29,9 @@ def tell(stage: str, **more: object) -> None:
 train, test, write_report = Fleet.train_epoch, events.test, regulab.study.write_report
 
 
-def train_and_tell(fleet: Fleet, epoch: int) -> EpochTotals:
+def train_and_tell(fleet: Fleet, epoch: int, *rest: Any) -> EpochTotals:
     tell("train", seeds=str(sorted({run.seed for run in fleet.runs})), epoch=epoch)
-    return train(fleet, epoch)
+    return train(fleet, epoch, *rest)
 
 
 def test_and_tell(*arguments: Any) -> list[Tested]:

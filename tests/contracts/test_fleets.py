@@ -13,7 +13,7 @@ from tests.contracts.trainings import EXAMPLES, OPTIMIZERS, fleets, plain, setup
 ARMS = [arm for runs in fleets(0) for run in runs for arm in (run.arm,)]
 
 
-@pytest.mark.parametrize("optimizer", range(len(OPTIMIZERS)), ids=lambda k: f"optimizer {k}")
+@pytest.mark.parametrize("optimizer", range(len(OPTIMIZERS)), ids=lambda k: f"{OPTIMIZERS[k]['name']} {k}")
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_run_in_a_fleet_is_what_it_is_alone(arm, optimizer):
     """In float64, dropout on; one beside it diverges in the first epoch and one stops after it."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regulab.optimizers import OPTIMIZERS as KINDS
 from regulab.techniques import TECHNIQUES
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
@@ -18,12 +19,9 @@ from regulab.training.trainer import Trainer
 from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
 
 OPTIMIZERS: list[dict[str, Any]] = [
-    {"name": "sgd", "momentum": 0},
-    {"name": "sgd", "momentum": 0.9},
-    {"name": "sgd", "momentum": 0.9, "nesterov": True},
-    {"name": "adam", "lr": 3e-3},
+    example.model_dump(mode="json") for kind in KINDS.values() for example in kind.examples()
 ]
-ON_A_DEVICE = 2
+ON_A_DEVICE = len(OPTIMIZERS) - 1  # the one that trains with the draws of a device
 IMAGES, BATCH = 24, 11
 EXAMPLES = {
     f"{name} {k}": {name: example.model_dump(mode="json")}

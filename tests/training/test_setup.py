@@ -39,9 +39,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[Any, int]]:
     """How often a network of an architecture and a seed was made."""
     counted, build = Counter[tuple[Any, int]](), models.build
 
-    def counting(model: Any, channels: int, classes: int, streams: Any, images: Any = None) -> Any:
+    def counting(model: Any, channels: int, classes: int, streams: Any, *rest: Any) -> Any:
         counted[model, streams.seed] += 1
-        return build(model, channels, classes, streams, images)
+        return build(model, channels, classes, streams, *rest)
 
     monkeypatch.setattr(models, "build", counting)
     return counted
