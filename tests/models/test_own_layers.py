@@ -7,7 +7,6 @@ import re
 import pytest
 import torch
 
-from regulab.techniques import arms_of
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from regulab.training.planning import plan_fleets
@@ -126,7 +125,7 @@ def study_with(tmp_path, name):
 def test_a_fleet_trains_them_as_the_plain_loop_does(tmp_path, name):
     study = study_with(tmp_path, name)
     setup = own.prepared(study)
-    (plan,) = plan_fleets(setup, arms_of(study), study.seeds, ())
+    (plan,) = plan_fleets(setup, study.seeds)
     assert (plan.engine, plan.reason) == ("fleet", "")
     exact = type(setup)(study, setup.images, setup.preprocessing, setup.classes, FLOAT64)
     runs = runs_of(study)
@@ -148,6 +147,6 @@ def test_a_fleet_trains_them_as_the_plain_loop_does(tmp_path, name):
 )
 def test_one_that_does_not_do_what_it_says_trains_in_the_plain_loop(tmp_path, name, reason):
     study = study_with(tmp_path, name)
-    (plan, *_) = plan_fleets(own.prepared(study), arms_of(study), study.seeds, ())
+    (plan, *_) = plan_fleets(own.prepared(study), study.seeds)
     assert plan.engine == "plain"
     assert re.search(reason, plan.reason), plan.reason
