@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT_UP_TO = 12  # seeds; beyond, 2ⁿ swaps are drawn from instead of listed
+EXACT_UP_TO = (
+    12  # seeds; beyond, as many swaps as 2¹² are drawn instead of all listed: each looks at every image
+)
 DRAWS = 4_095
 SHUFFLES = 200
 _CHUNK = 2_000  # images at a time

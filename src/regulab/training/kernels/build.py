@@ -22,6 +22,7 @@ from regulab.training.kernels.cache import keep, kept
 from regulab.training.kernels.check import difference
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, version
 
+# Not -ffast-math: it takes NaN and infinity for impossible, and a run that diverges must be seen to.
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 WIDE = "-mprefer-vector-width=512"  # gcc would use half of an AVX-512 register
 SOURCE = Path(__file__).with_name("between.c")
