@@ -24,7 +24,9 @@ def _no_memory_of_other_tests(monkeypatch):
 @pytest.fixture
 def no_training(monkeypatch):
     """The self-test takes seconds: here every way of training gives the same."""
-    result = self_test.TrainedEpoch(torch.tensor([2.0, 2.5]), {"w": torch.tensor([[1.0], [-2.0]])}, kernels=True)
+    result = self_test.TrainedEpoch(
+        torch.tensor([2.0, 2.5]), {"w": torch.tensor([[1.0], [-2.0]])}, kernels=True
+    )
     monkeypatch.setattr(self_test, "_trained", lambda way: result)
     monkeypatch.setattr(self_test, "_has_gpu", lambda: False)
     return result

@@ -1,4 +1,4 @@
-"""`Study` as people write it in Python, checked where it stands, and as they load it from a file."""
+"""`Study` as people write it in Python, checked on the line that makes it, or load it from a file."""
 
 from __future__ import annotations
 

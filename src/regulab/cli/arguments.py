@@ -24,7 +24,7 @@ def assembled_study(
     seeds: str | None = None,
     arms: str | None = None,
 ) -> Study:
-    """The study of `assembled`, for who does not ask where its values came from."""
+    """The study of `assembled`, for callers who do not need to know where its values came from."""
     return assembled(arguments, data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms)[0]
 
 

@@ -1,6 +1,6 @@
-"""What this machine has, one finding a function: each gives its status and says in a few words what is there.
+"""What this machine has. Each function makes one finding: a status, and in a few words what is there.
 
-Nothing is taken for granted: a library that cannot be imported or a folder that cannot be read is a finding too.
+Nothing is taken for granted: a library that cannot be imported and a folder that cannot be read are findings too.
 """
 
 from __future__ import annotations

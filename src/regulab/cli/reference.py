@@ -92,7 +92,7 @@ def _default(name: str, kind: type[BaseModel]) -> str:
 
 
 def lines(chosen: list[Key]) -> list[str]:
-    """A line a key for the terminal."""
+    """One line per key, for the terminal."""
     width = max((len(key.name) for key in chosen), default=0)
     return [f"{key.name:{width}}  {_facts(key)}  {key.meaning}" for key in chosen]
 
@@ -103,7 +103,7 @@ def _facts(key: Key) -> str:
 
 
 def whole(kind: type[BaseModel]) -> str:
-    """All about one optimizer or schedule."""
+    """Everything about one optimizer or schedule."""
     found = list(_keys(kind))
     return "\n".join([inspect.cleandoc(kind.__doc__ or ""), *(["", *lines(found)] if found else [])])
 

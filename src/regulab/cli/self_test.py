@@ -1,7 +1,7 @@
-"""The self-test of ``regulab doctor``: fleets of each kind that this machine trains, beside the plain loop.
+"""The self-test of ``regulab doctor``: every kind of fleet that this machine can train, compared with the plain loop.
 
-Two arms by two seeds train one epoch on the embedded digits, dropout on. A fleet's runs must have the losses and, in
-float32, the weights that the plain loop gives them one by one.
+Two arms by two seeds train one epoch on the embedded digits, dropout on. The runs of a fleet must end with the losses
+and, in float32, the weights that the plain loop gives each of them alone.
 """
 
 from __future__ import annotations

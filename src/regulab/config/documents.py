@@ -1,7 +1,7 @@
 """YAML as study files use it: from a text to plain values and the line of each key, within limits; and back.
 
-PyYAML parses and composes; values are built here, since its constructors raise bare Python errors for what
-does not fit, follow aliases of aliases without end, and forget where a value stood.
+PyYAML parses and composes. Values are built here, because its constructors raise bare Python errors for what does not
+fit, follow aliases of aliases without end, and forget which line a value came from.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """PyYAML composes by recursion: it must end before Python's does."""
+        """PyYAML composes recursively, and must stop before Python's own limit does."""
         self.depth += 1
         if self.depth > DEEPEST:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]

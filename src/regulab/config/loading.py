@@ -79,7 +79,7 @@ def _read(study: str, builtin: list[str]) -> str:
 
 
 def is_file(text: str) -> bool:
-    """Whether a text from the command line names a file: one that can be no file's name does not."""
+    """Whether a text from the command line names a file. A text that cannot be a file name does not."""
     try:
         return Path(text).is_file()
     except ValueError:
@@ -93,7 +93,7 @@ def is_file(text: str) -> bool:
 def override(content: dict[str, Any], assignment: str, source: Source | None = None) -> None:
     """Replaces in ``content`` what stood at a dotted key: ``train.epochs=5``. The value is YAML.
 
-    ``source`` learns that the command said so. A key that stands there may hold dots itself: an arm called ``v1.5``.
+    ``source`` notes that the command line said so. A key may itself contain dots, such as an arm called ``v1.5``.
     """
     key, _, text = assignment.partition("=")
     key = key.strip()

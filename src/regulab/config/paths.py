@@ -17,7 +17,7 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
     """Writes the paths of a study file in ``folder`` as paths from the working directory.
 
     Below the working directory they are relative, elsewhere absolute. A run directory's own file says where its paths
-    start; one that does not is of a version that took them from the working directory.
+    start; a file that does not comes from a version that took them from the working directory.
     """
     resolved = content.get("resolved")
     if isinstance(resolved, dict):

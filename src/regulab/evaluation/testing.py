@@ -34,9 +34,8 @@ class Tested:
 
 
 def test(trained: Trained, engine: str, setup: Setup, images: Images) -> list[Tested]:
-    """Tests every run that did not diverge, with the weights it ended with, and measures it on the training part.
-
-    Both in inference mode and without augmentation.
+    """Tests every run that did not diverge with its final weights, and measures it on the training part, both in
+    inference mode and without augmentation.
     """
     finished = [p for p, weights in enumerate(trained.weights) if weights is not None]
     rows: dict[int, Tested] = {}
@@ -88,7 +87,7 @@ def _test_fleet(
 
 
 def with_shared_names(weights: Arrays, module: nn.Module) -> Arrays:
-    """The weights under every name that the network has for them: what two layers share has two."""
+    """The weights under every name that the network has for them: a weight that two layers share has two."""
     first = {id(tensor): name for name, tensor in (*module.named_parameters(), *module.named_buffers())}
     every = (
         *module.named_parameters(remove_duplicate=False),
@@ -98,7 +97,7 @@ def with_shared_names(weights: Arrays, module: nn.Module) -> Arrays:
 
 
 def untested(trained: Trained, position: int, setup: Setup) -> Result:
-    """A run's row without measures: what a diverged run has."""
+    """A run's row without measures, for a run that diverged."""
     log = trained.logs[position]
     return Result(
         arm=log.arm,

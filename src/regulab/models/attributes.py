@@ -1,6 +1,7 @@
-"""What a network keeps outside of its parameters and buffers: counters, running values, generators of its own.
+"""What a network keeps outside its parameters and buffers: counters, running values, generators of its own.
 
-PyTorch's ``state_dict`` does not hold them, so that a network that was stopped and went on would be another one.
+PyTorch's ``state_dict`` does not hold them, so without this a network that was stopped and went on would be another
+one.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Attributes:
             setattr(owner, name, _decoded(json.loads(text), vars(owner).get(name)))
 
     def reset(self) -> None:
-        """Puts all back to the beginning, as far as the values can be known; attributes that came later go."""
+        """Resets everything to the beginning, as far as the values can be known; attributes added since are removed."""
         now = dict(self._encoded())
         self.restore({path: text for path, text in self._first.items() if now.get(path) != text})
         for path in now.keys() - self._first.keys():

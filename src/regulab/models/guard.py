@@ -1,4 +1,4 @@
-"""A person's code runs here: what it breaks of the process is mended, and what it raises becomes a `UserError`."""
+"""Runs a person's code: what it breaks in the process is mended, and what it raises becomes a `UserError`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LONGEST_MESSAGE = 500  # characters of an exception that are repeated
 def guarded(
     problem: str, *, where: str, expected: str | Callable[[BaseException], str] = "", show: bool = False
 ) -> Iterator[list[str]]:
-    """Runs a person's code. Whatever it raises but `KeyboardInterrupt`, ``sys.exit`` too, becomes a `UserError`.
+    """Runs a person's code. Whatever it raises except `KeyboardInterrupt`, ``sys.exit`` included, becomes a
+    `UserError`.
 
     ``problem`` begins the message, the exception's type and words follow; ``expected`` is the cure, which may depend on
     the exception. What the code prints comes out on stderr where ``show`` is set, else nowhere: stdout is for results,
@@ -51,7 +52,7 @@ def guarded(
 
 
 def words_of(error: BaseException) -> str:
-    """An exception's type and message on one line, cut where it is very long."""
+    """An exception's type and message on one line, cut if very long."""
     try:
         said = str(error)
     except Exception:  # a person's own exception may fail at this too

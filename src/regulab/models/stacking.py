@@ -1,8 +1,8 @@
 """Stacking: R modules of one architecture as one module over ``(B, R·C, H, W)``. One rule per layer type.
 
 Run r's channels are the r-th block of C; parameters and buffers become ``(R, *shape)``. A layer whose class has a
-function ``stacked(layers)`` says itself how; torch's layers have their rules here. What has no rule
-raises `Unstackable`, and `stack_check` compares what was made with the plain modules before anyone trains it.
+function ``stacked(layers)`` says itself how; the rules for torch's layers are here. What has no rule raises
+`Unstackable`, and `stack_check` compares every stack with the plain modules before anyone trains it.
 """
 
 from __future__ import annotations

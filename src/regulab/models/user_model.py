@@ -75,7 +75,7 @@ def user_net(name: str) -> Net:
 
 
 def user_sources(name: str) -> dict[str, bytes]:
-    """The file that a net's name points into, first, and those of its folder that it imports, by relative path."""
+    """The file that a net's name points into, followed by those of its folder that it imports, by relative path."""
     file = Path(name.rpartition(":")[0])
     found = sources.sources(file)
     own = file.resolve().name

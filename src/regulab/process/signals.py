@@ -51,7 +51,7 @@ def catch() -> None:
 
 
 def ignore() -> None:
-    """The work is done: what comes while Python shuts down changes nothing any more."""
+    """The work is done: signals that come while Python shuts down change nothing any more."""
     for name in (*WORDS, "SIGALRM"):
         number = getattr(signal, name, None)
         if number is not None:
@@ -75,7 +75,7 @@ class unwinding:  # noqa: N801  # a context manager, as `contextlib` names them
 
 
 def advise(advice: str) -> None:
-    """From now on, what a person who stops the program is told to do."""
+    """Sets what a person who stops the program is told to do from now on."""
     _Received.advice = advice
 
 
@@ -91,7 +91,7 @@ def check() -> None:
 
 
 def farewell(number: int) -> str:
-    """What a person is told of a signal; the second time the same."""
+    """What a person is told about a signal; the same the second time."""
     _Received.said = True
     word = WORDS.get(signal.Signals(number).name, "stopped")
     return f"{word}; {_Received.advice}" if _Received.advice else word

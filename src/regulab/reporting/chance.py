@@ -1,4 +1,4 @@
-"""Sentences on what was picked or counted after the fact, each beside what chance alone gives."""
+"""Sentences about what was picked or counted after the fact, each beside what chance alone gives."""
 
 from __future__ import annotations
 

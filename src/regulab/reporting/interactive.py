@@ -33,7 +33,7 @@ _SHOWN = "indexof(hidden, datum.arm) < 0 && datum.epoch >= from"
 
 
 class NoChartsError(Exception):
-    """The script that draws the charts could not be made; the text says why."""
+    """The script that draws the charts could not be made; the message says why."""
 
 
 @cache

@@ -1,8 +1,8 @@
 """What the numbers say of each arm, in words.
 
-Every sentence is true by construction: it states numbers of the records with the runs and the interval
-behind them. Only the sentence on the endpoint judges, and it says what the verdict says; everything else
-is description, and is called so.
+Every sentence is true by construction: it states numbers of the records with the runs and the interval behind them.
+Only the sentence on the endpoint judges, and it says what the verdict says; everything else is description, and is
+labelled as such.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pages: one HTML file that needs nothing beside it, and the same as Markdown for GitHub.
 
-Both loop over the sections; the pictures that a section does not place itself follow its text.
+Both loop over the sections; pictures that a section does not place itself follow its text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sections() -> list[Section]:
 
 
 def readme_sections(shown: list[Section]) -> list[tuple[Section, Printed]]:
-    """Those of the sections that stand in the README, in its order."""
+    """The sections that appear in the README, in its order."""
     found = [(one, one.readme) for one in shown if one.readme is not None]
     return sorted(found, key=lambda pair: (pair[1].order, pair[0].name))
 
@@ -62,9 +62,8 @@ class Pages:
         return tiles.sprite(self.data.records.mistakes, views)
 
     def html(self) -> bytes:
-        """The page; where the script of the charts cannot be made, with still pictures in place of charts, and says so.
-
-        Its policy permits the scripts by their hashes and nothing from elsewhere.
+        """The page. If the script of the charts cannot be made, it has still pictures in place of charts, and says so.
+        Its policy permits the scripts by their hashes, and nothing from elsewhere.
         """
         try:
             scripts, failure = [bundle(), str(source("page.js"))], ""
@@ -84,7 +83,7 @@ class Pages:
         return page.encode()
 
     def markdown(self) -> bytes:
-        """The page for a repository. Apostrophes, which escape nothing where no attribute stands, remain readable."""
+        """The page for a repository. Apostrophes remain readable: outside of attributes they need no escape."""
         shared = self._shared("")
         laid_out = self._laid_out(readme_sections(self.sections), shared)
         text = environment().get_template("readme.md").render(shared, **laid_out)

@@ -1,4 +1,4 @@
-"""One address to one file, going on where an earlier attempt broke off."""
+"""Downloads one address into one file, going on where an earlier attempt broke off."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Received = Callable[[int, int | None], None]  # bytes so far, bytes in all (None
 
 
 class TransferError(OSError):
-    """The address did not deliver. Errors of the local disk stay what they are."""
+    """The address did not deliver. Errors of the local disk are raised as they are."""
 
 
 class _BrokenOffError(TransferError):
@@ -59,7 +59,7 @@ def download(url: str, part: Path, most: int, received: Received, *, pause: floa
 
 
 def own_part(part: Path) -> None:
-    """Removes what stands in place of a partial file of ours: a link, whose target is not ours, a pipe, a device."""
+    """Removes whatever is in the place of our partial file: a link, whose target is not ours, a pipe, a device."""
     with refusing(part):
         if part.is_symlink() or (part.exists() and not _is_ours(part.lstat())):
             part.unlink()

@@ -22,7 +22,7 @@ HALF = 128  # of 256: colours of 16 bits whose upper halves stay below hold 15 b
 
 @dataclass(frozen=True)
 class Form:
-    """What every image of a dataset has to be like, and the file that set the example."""
+    """The form that every image of a dataset must have, and the file that set the example."""
 
     example: Path
     size: tuple[int, int]  # height, width
@@ -34,10 +34,9 @@ class Form:
 def read_training(
     files: ImageFiles, training: NDArray[np.int64], declared: tuple[float, float] | None, where: str
 ) -> tuple[Images, Form]:
-    """The images of the training split, and the form that they give to the test split.
-
-    Grey where all are, else RGB. ``training`` are those that train by the dataset's own division: the range of deep
-    levels is theirs, unless it is declared.
+    """The images of the training split, and the form that they set for the test split. Grey where all of them are, else
+    RGB. ``training`` are those that train by the dataset's own division: the range of deep levels is theirs, unless it
+    is declared.
     """
     stack = _Stack(files, None)
     if stack.depth == DEEP_COLOUR:

@@ -1,4 +1,5 @@
-"""Layers that draw: from streams keyed by seed and the layer's own name, so that all arms of a seed share the draws."""
+"""Random layers draw from streams keyed by the seed and the layer's own name, so that all arms of a seed share the
+draws."""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ class RandomLayer(nn.Module):
 
 
 class StackedRandomLayer(nn.Module):
-    """The same layer of R runs, whose run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
+    """The same layer for R runs, where run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
 
-    ``shape`` is that which the plain layer asks for.
+    ``shape`` is the one that the plain layer asks for.
     """
 
     draw: SeedsDraw | None
@@ -41,7 +42,7 @@ class StackedRandomLayer(nn.Module):
         self._seeds: Tensor | None = None
 
     def drawn(self, shape: torch.Size) -> list[Tensor]:
-        """For each run the draw of its seed."""
+        """The draw of its seed for each run."""
         assert self.draw is not None
         each = self.draw(shape)
         return [each[seed] for seed in self.seed_of]
@@ -54,7 +55,7 @@ class StackedRandomLayer(nn.Module):
 
 
 def bind_layers(module: nn.Module, draw: Callable[[str, torch.Size], Tensor]) -> None:
-    """Lets the drawing layers of a plain module draw from a source, under their qualified names."""
+    """Lets the random layers of a plain module draw from a source, under their qualified names."""
     for name, layer in module.named_modules():
         if isinstance(layer, RandomLayer):
             layer.draw = partial(draw, name)
@@ -65,14 +66,14 @@ def bind_draws(
     seed_of: Sequence[int],
     draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor],
 ) -> None:
-    """Lets the drawing layers of a stack draw from a source for all seeds, under their qualified names."""
+    """Lets the random layers of a stack draw from a source for all seeds, under their qualified names."""
     for name, layer in module.named_modules():
         if isinstance(layer, StackedRandomLayer):
             layer.bind(seed_of, partial(draw, name))
 
 
 class Repeatable:
-    """Lets the drawing layers of a module, plain or stacked, draw the same a second time within a step."""
+    """Lets the random layers of a module, plain or stacked, repeat their draws within a step."""
 
     def __init__(self, module: nn.Module) -> None:
         self._kept: dict[str, list[Any]] = {}
@@ -86,7 +87,7 @@ class Repeatable:
         self._kept, self._again = {}, None
 
     def repeat(self) -> None:
-        """From here on the draws of this step come once more, of each layer in the order of its uses."""
+        """From here on the draws of this step come once more, for each layer in the order of its calls."""
         self._again = {name: iter(kept) for name, kept in self._kept.items()}
 
     def _drawn(self, name: str, draw: Callable[[torch.Size], Any], shape: torch.Size) -> Any:

@@ -1,4 +1,4 @@
-"""DropBlock: squares of a map are dropped together, since neighbours would tell what a single lost place held."""
+"""DropBlock drops whole squares of a map, since neighbours would reveal what a single dropped place held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout of every kind that torch has, with draws from outside, so that all arms of a seed can share them."""
+"""Every kind of dropout that torch has, with draws from outside, so that all arms of a seed can share them."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class DropoutDraws:
         return draws.view(shape)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every drawing layer of a module draw from here, under its own qualified name."""
+        """Lets every random layer of a module draw from here, under its own qualified name."""
         bind_layers(module, self.draw)
 
 
@@ -161,7 +161,7 @@ class SeedDraws:
             draws.begin(epoch)
 
     def draw(self, layer: str, shape: torch.Size) -> list[Tensor]:
-        """For each seed the draws of one step of a layer."""
+        """The draws of one step of a layer for each seed."""
         return [draws.draw(layer, shape) for draws in self._each]
 
 
@@ -176,10 +176,9 @@ OURS: dict[type[nn.Module], tuple[type[nn.Module], dict[str, Any]]] = {
 
 
 def adopt(module: nn.Module, network: str = "") -> nn.Module:
-    """Makes torch's dropout layers inside ``module`` ours, with their rates.
-
-    They stay the objects that they were, as a layer may be used in two places. A subclass with methods of its own is
-    left alone. ``network`` is what messages call it.
+    """Turns torch's dropout layers inside ``module`` into ours, with their rates. They remain the same objects, as a
+    layer may be used in two places. A subclass with methods of its own is left alone. ``network`` is what messages call
+    it.
     """
     for name, layer in module.named_modules():
         kind = next((base for base in OURS if isinstance(layer, base)), None)
@@ -206,7 +205,8 @@ def _added_to(kind: type, base: type) -> list[Any]:
 
 
 def set_rate(module: nn.Module, rate: float) -> None:
-    """Gives all dropout inside ``module`` that a rate can be set of this one: layers, and what torch's layers hold."""
+    """Sets the rate of all dropout inside ``module`` that has one: layers of dropout, and torch's layers that drop out
+    themselves."""
     for layer in module.modules():
         if isinstance(layer, Rated):
             layer.rate = rate
@@ -215,7 +215,7 @@ def set_rate(module: nn.Module, rate: float) -> None:
 
 
 def holders(module: nn.Module) -> Iterator[nn.MultiheadAttention | nn.RNNBase]:
-    """Layers of torch's that drop out by a rate of their own, with draws of torch's generator."""
+    """Torch's layers that drop out at a rate of their own, with draws from torch's generator."""
     for layer in module.modules():
         if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
             yield layer
