@@ -1,6 +1,6 @@
-"""Arrays in a run directory: what a file claims is held against what it may be before memory is given to it.
+"""Arrays in a run directory: what a file claims is checked against what it may be before any memory is allocated.
 
-A kilobyte of zip can claim a terabyte of zeros, a header a shape of 10¹², and an object array would run what it likes.
+A kilobyte of zip can claim a terabyte of zeros, a header a shape of 10¹², and an object array can run any code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a folder is a run directory, and whether a study may go on in it: asked before anything is written there."""
+"""Decides whether a folder is a run directory and whether a study may go on in it, before anything is written there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Histories, results, orders, looks and fleets, entry by entry: each is one that the study can have, or is named.
+"""Histories, results, orders, looks and fleets, entry by entry: each one is possible for the study, or is reported.
 
-An entry that is damaged, of an arm or seed that the study has not, or there twice is left out with a warning where a
-report is made of the rest; who goes on with a study gets a `UserError` instead, for its runs would be trained again.
+An entry that is damaged, duplicated, or of an arm or seed that the study does not have is left out with a warning when
+a report is made from the rest. Going on with the study raises a `UserError` instead, since those runs would be trained
+again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ LEFT_OUT = "is damaged and left out"
 
 
 class FleetEntry(BaseModel):
-    """An entry of ``fleets.json``; what else it says is checked where fleets are made of it."""
+    """An entry of ``fleets.json``; the rest of it is checked where fleets are made from it."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -67,7 +68,7 @@ class Asked:
         return cls(frozenset(study.arms), frozenset(study.seeds), study.train.epochs)
 
     def why_unknown(self, arm: str, seed: int) -> str | None:
-        """What is wrong with a run that the study has not."""
+        """What is wrong with a run that the study does not have; None where it has it."""
         if arm not in self.arms:
             return f"no arm {cut(arm)!r} in the study"
         return None if seed in self.seeds else f"no seed {seed} in the study"

@@ -1,4 +1,4 @@
-"""What remains to be said of an arm beside its numbers: why there is no verdict, and what may be wrong with it."""
+"""What remains to be said about an arm beside its numbers: why there is no verdict, and what may be wrong with it."""
 
 from __future__ import annotations
 

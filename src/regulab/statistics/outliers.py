@@ -1,4 +1,4 @@
-"""Seeds that stand apart: a lost run is what the tests of a mean cannot take."""
+"""Seeds that stand apart: tests of a mean cannot cope with a lost run."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class PerRun:
 
 
 class Present:
-    """Which runs have a technique: ``present(new, old)``, each ``(R, …)``, is new for them, and old for the others."""
+    """Which runs have a technique: ``present(new, old)``, each ``(R, …)``, is new for those and old for the others."""
 
     def __init__(self, runs: Sequence[bool] = ()) -> None:
         self._runs = list(runs)
@@ -100,7 +100,7 @@ Again = Callable[[Tensors], Evaluation]
 
 @dataclass(frozen=True)
 class StepCount:
-    """When a step is: ``t`` counts the steps of all epochs from 1, ``steps`` are those of one epoch.
+    """Which step it is: ``t`` counts the steps of all epochs from 1, and ``steps`` is how many an epoch has.
 
     ``t`` follows from the epoch alone, so that a resumed run counts on; on a device it is a scalar there.
     """
@@ -258,7 +258,7 @@ def sum_per_run(x: Tensor) -> Tensor:
 
 
 def norm_per_run(tensors: Tensors) -> Tensor:
-    """The Euclidean norm ``(R,)`` of each run's tensors ``(R, *shape)`` taken together: never over the stack."""
+    """The Euclidean norm ``(R,)`` over all of a run's tensors ``(R, *shape)`` together, never across runs."""
     lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
     return torch.stack(lengths).norm(dim=0)
 

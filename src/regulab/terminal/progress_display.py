@@ -1,4 +1,4 @@
-"""How training is watched: a live table with the time left on a terminal, plain lines elsewhere."""
+"""Shows how training goes: a live table with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def progress_for(*, quiet: bool) -> Progress:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far an arm is: its runs of ``seeds`` after ``epoch``, and the mean of their validation accuracies, in %."""
+    """How far an arm has come: its runs of ``seeds`` after ``epoch``, and the mean of their validation accuracies, in
+    %."""
 
     arm: str
     seeds: tuple[int, ...]

@@ -39,7 +39,7 @@ class ImageTensors:
 class InputPlan:
     """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``.
 
-    A seed is here whoever shares its streams: with ``pairing: none`` every run is one of its own.
+    A seed stands for all runs that share its streams: with ``pairing: none`` every run is a seed of its own.
     """
 
     seeds: Sequence[Streams]
@@ -108,7 +108,8 @@ class Batches:
         return fresh.to(self._images.labels.device, copy=True) if place is None else place.copy_(fresh)
 
     def batch(self, position: int | Tensor) -> tuple[Tensor, Tensor]:
-        """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. A tensor will do."""
+        """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. ``position`` may be a
+        tensor."""
         assert self._order is not None, "an epoch begins first"
         chosen = self._order.index_select(1, self._places + position * self.size)  # (S, B)
         cells = self._inputs(chosen, self._draws)  # (settings·S, B, C, H, W)

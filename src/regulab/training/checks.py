@@ -18,7 +18,7 @@ from regulab.training.watching import Drop, bound
 
 
 def check_model(setup: Setup) -> list[str]:
-    """What a person should know of the network of every architecture; nothing, for regulab's own.
+    """What a person should know about the network of every architecture; nothing for regulab's own.
 
     Raises `UserError` where a network cannot take the images, cannot be trained or cannot be repeated, or where an arm
     sets the rate of dropout that the network has not, or has in places that no rate reaches.

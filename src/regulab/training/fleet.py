@@ -52,7 +52,8 @@ class EpochSums:
         self.finite.fill_(True)
 
     def add(self, losses: Tensor, right: Tensor) -> None:
-        """A step's losses ``(R,)`` and who was right ``(B, R)``. A run whose loss was ever not finite stays out."""
+        """A step's losses ``(R,)`` and who was right ``(B, R)``. A run whose loss was not finite even once is not
+        ``finite``."""
         self.finite &= losses.isfinite()
         self.loss += losses
         self.correct += right.double().mean(0)

@@ -1,7 +1,7 @@
-"""Training a fleet from its first epoch, or from its checkpoint, to its last, as a stream of events.
+"""Trains a fleet from its first epoch, or from its checkpoint, to its last, as a stream of events.
 
-Nothing here touches a file: whoever takes the events writes them down (`regulab.launching`). After every epoch there
-is all that the next process needs to go on from there, so that what stops this one costs at most one epoch.
+Nothing here touches a file: whoever takes the events writes them down (`regulab.launching`). Each epoch's event has
+everything that another process needs to go on from there, so that being stopped costs at most one epoch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What techniques remember from step to step: kept, masked, selected and restored without knowing what it is."""
+"""What techniques remember from step to step: it is kept, masked, selected and restored without knowing what it
+means."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ PREFIX = "technique."  # of the names in a checkpoint: technique.NAME.KEY
 class Memories:
     """The states of the techniques of R runs, tensors ``(R, …)``.
 
-    A state stays in the tensors that it began in, so that a step captured once goes on with it.
+    A state stays in the tensors in which it began, so that a step that was captured once keeps using it.
     """
 
     def __init__(self, hooks: Mapping[str, Hooks], weights: Tensors) -> None:
@@ -41,7 +42,7 @@ class Memories:
                 state[key].copy_(new if finite is None else select(finite, new, state[key]))
 
     def evaluated(self, weights: Tensors) -> dict[str, Tensor]:
-        """The weights as they are validated, tested and saved: the last technique that says something holds."""
+        """The weights as they are validated, tested and saved: the last technique that changes them wins."""
         found = dict(weights)
         for name, memory in self._memories_of(self._hooks):
             if memory.evaluated is not None and name in self._states:

@@ -1,7 +1,7 @@
 """The plain loop: one run, trained as anyone would write it in PyTorch. The reference for the fleet.
 
-An ordinary module, torch.optim, penalties differentiated by autograd. It shares with the fleet only what
-both must be given alike: batches, draws, schedules and the techniques themselves.
+An ordinary module, torch.optim, penalties differentiated by autograd. It shares with the fleet only what both must get
+alike: batches, draws, schedules and the techniques themselves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plain network's step once more: the same draws of every kind, from the same state, which is then as it was."""
+"""Repeats a plain network's step: the same draws of every kind, from the same state, which is restored afterwards."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether a stack is what it claims to be: run by run the plain modules, with nothing that passes from run to run.
+"""Checks that a stack is what it claims to be: run by run the plain modules, with nothing passing from run to run.
 
-The mathematics is compared in float64, where rounding cannot hide a difference nor feign one, and with random values in
-every parameter and buffer: a last layer that starts at zero would hide everything before it. What is compiled, or less
-precise, is then held against that.
+The mathematics is compared in float64, where rounding can neither hide a difference nor feign one, and with random
+values in every parameter and buffer, since a last layer that starts at zero would hide everything before it. What is
+compiled or less precise is then compared with that.
 """
 
 from __future__ import annotations

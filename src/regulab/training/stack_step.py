@@ -1,4 +1,4 @@
-"""One step of R modules, and of what stacks them: outputs, gradients and buffers with all inputs and weights random."""
+"""One step of R modules, and of their stack: outputs, gradients and buffers, with all inputs and weights random."""
 
 from __future__ import annotations
 

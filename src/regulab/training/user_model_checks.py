@@ -1,4 +1,4 @@
-"""Checks of a person's own network: built twice, asked in inference and in training, watched."""
+"""Checks of a person's own network: it is built twice, run in inference and in training, and watched."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ CURES = {  # by what torch says
 
 
 def check_user_model(setup: Setup, run: Run) -> tuple[PassReport, list[str]]:
-    """What forward passes did, and what a person should know; raises `UserError` where it could not train rightly."""
+    """What forward passes did, and what a person should know; raises `UserError` where the network could not train
+    properly."""
     name = setup.study.model.name
     first = setup.built(run)
     types = {str(p.dtype).removeprefix("torch.") for p in first.parameters()} - {"float32"}

@@ -1,4 +1,4 @@
-"""Watching a network's forward pass: what it draws, what it drops, what it keeps."""
+"""Watches a network's forward pass: what it draws, what it drops, what it keeps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALIKE = 1e-4  # of the largest output: what rounding may make of two equal passe
 
 @dataclass(frozen=True)
 class Drop:
-    """A dropout that is no layer of ours: where it is called, and with which rate."""
+    """Dropout that is not one of our layers: where it is called, and with which rate."""
 
     place: str
     rate: float

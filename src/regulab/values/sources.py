@@ -42,11 +42,11 @@ class Source:
         return ("." if self.is_key else ": ").join(part for part in (self.name, key) if part)
 
     def rank(self, key: str) -> int:
-        """Whether the file or the command said last what stands at a key."""
+        """Whether the file or the command line set a key last."""
         return COMMAND if any(place in self.given for place in _key_and_its_parents(key)) else FILE
 
     def say(self, key: str, how: str, before: Any) -> None:
-        """Notes that the command line sets a key, and all that stands below it."""
+        """Notes that the command line sets a key and everything below it."""
         self.given = {one: said for one, said in self.given.items() if not f"{one}.".startswith(f"{key}.")}
         self.given[key] = how
         self.before.setdefault(key, before)
@@ -57,7 +57,8 @@ class Source:
 
     @contextmanager
     def locating(self) -> Iterator[None]:
-        """Errors that know a key alone say where it stands: techniques, models and data know no file."""
+        """Adds to errors that only name a key where it was written: techniques, models and data know nothing of
+        files."""
         try:
             yield
         except UserError as error:

@@ -1,7 +1,7 @@
 """What stands between two convolutions of a fleet, as one operation: max pooling, batch norm, ReLU, dropout.
 
-torch does it in eight passes over memory forward and nine backward, this in two and two; on two cores that was
-more than half of a training step. The kernel is `between.c`; the plain layers are the reference that it must equal.
+torch needs eight passes over memory forward and nine backward, this kernel two and two; on two cores those were more
+than half of a training step. The kernel is `between.c`; the plain layers are the reference that it must equal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""C kernels compiled at first use, with the compiler that is there, for the processor that is there.
+"""C kernels compiled at first use, with whatever compiler there is, for the processor at hand.
 
-A kernel is C without torch's headers, so it compiles in a second or two. It shares torch's OpenMP
-threads: torch carries its own ``libgomp.so.1``, and the system loads a library of that name once.
+A kernel is C without torch's headers, so it compiles in a second or two. It shares torch's OpenMP threads: torch
+carries its own ``libgomp.so.1``, and the system loads a library of that name once.
 """
 
 from __future__ import annotations

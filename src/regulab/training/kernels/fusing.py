@@ -1,4 +1,4 @@
-"""Fusing: layers in a row of a stacked network, a convolution to ReLU or dropout, become one operation.
+"""Fusing: consecutive layers of a stacked network, from a convolution to ReLU or dropout, become one operation.
 
 They are found in regulab's own blocks, and in any `nn.Sequential` of a person's network. A stack is fused after it
 is made, so names, parameters and buffers stay as they were; without kernels nothing changes.
@@ -131,7 +131,7 @@ class FusedSequential(nn.Sequential):
 
 
 def parts(sequential: nn.Sequential) -> Iterator[Callable[[Any], Any]]:
-    """What a stacked `nn.Sequential` calls in turn: its layers, those in a row that can be fused as one."""
+    """What a stacked `nn.Sequential` calls in turn: its layers, with consecutive ones fused where possible."""
     layers = list(sequential)
     while layers:
         fused = leading(layers)
@@ -146,7 +146,7 @@ def _one_by_one(calls: Iterable[Callable[[Any], Any]], x: Any) -> Any:
 
 
 def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
-    """The layers at the head of ``layers`` that there is a kernel for; None where it starts with others."""
+    """The first of ``layers`` for which there is a kernel, as one; None where it starts with others."""
     match layers:
         case [StackedConv2d() as conv, StackedBatchNorm() as norm, nn.ReLU(), *rest]:
             pool = 1
