@@ -12,7 +12,7 @@ from torch import nn
 
 import regulab.models
 from regulab.models.hashed_draws import HashedDraws
-from regulab.models.layers.draws import Drawing, Repeatable, bind_draws
+from regulab.models.layers.draws import RandomLayer, Repeatable, bind_draws
 from regulab.models.layers.dropout import DropoutDraws
 from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
@@ -59,7 +59,7 @@ def test_a_stack_does_what_the_layers_do(name):
         check_stack(modules, torch.rand(sizes(modules[0][0]), generator=torch.Generator().manual_seed(k)))
 
 
-@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, RandomLayer)])
 @pytest.mark.parametrize(
     "source", [DropoutDraws, lambda seed: HashedDraws([seed], torch.device("cpu"))], ids=["host", "device"]
 )
@@ -84,7 +84,7 @@ def test_what_draws_repeats_itself_by_seed_epoch_and_step(name, source):
     assert torch.equal(module.eval()(x), x)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, RandomLayer)])
 def test_runs_of_a_seed_share_its_draws(name):
     stack = nn.Sequential(stack_modules([LAYERS[name].examples()[0] for _ in range(3)]))
     hashed = HashedDraws([Streams("layers", 0), Streams("layers", 1)], torch.device("cpu"))
