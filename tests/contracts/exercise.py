@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.techniques.technique import Evaluation, Hooks, Moment, Parameter, Present, Technique, Tensors
+from regulab.techniques.technique import Evaluation, Hooks, Parameter, Present, StepCount, Technique, Tensors
 
 LR = 0.1
 
@@ -172,7 +172,7 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
         )
     for t in (1, 2, 3):
         weights = {name: w - LR * given.gradients[name] for name, w in weights.items()}
-        new = asked("memory.update", memory.update, state, weights, Moment(t, 2))
+        new = asked("memory.update", memory.update, state, weights, StepCount(t, 2))
         _same_names("memory.update", new, state)
         state = {key: value.clone() for key, value in new.items()}
         for key, value in state.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from regulab.techniques.technique import Edit, Hooks, Parameter, Technique
 from tests.contracts.exercise import exercise, made, stacked
 
-EQUAL = {"rtol": 1e-10, "atol": 1e-12}
+EQUAL: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
 
 
 def finished(kind: type[Technique]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -163,6 +163,7 @@ class TransformOf(Technique):
 
     name: ClassVar[str] = "transform_of"
     scalar: ClassVar[str] = "scale"
+    transform: ClassVar[Any] = None
 
     @classmethod
     def examples(cls):
@@ -254,7 +255,7 @@ class OneMemory(TransformOf):
         def init(weights):
             return {"mean": torch.zeros(7)}
 
-        return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: state))
+        return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: dict(state)))
 
 
 class NoDocstring(TransformOf):

@@ -13,7 +13,7 @@ from torch import nn
 import regulab.models
 import regulab.techniques
 from regulab.models.hashed_draws import HashedDraws
-from regulab.models.layers.draws import Drawing, Repeatable, bind_draws
+from regulab.models.layers.draws import RandomLayer, Repeatable, bind_draws
 from regulab.models.layers.dropout import DropoutDraws
 from regulab.models.stacking import Unstackable, stack_modules
 from regulab.streams import Streams
@@ -73,7 +73,7 @@ def test_a_stack_does_what_the_layers_do(name):
             raise
 
 
-@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, RandomLayer)])
 @pytest.mark.parametrize(
     "source", [DropoutDraws, lambda seed: HashedDraws([seed], torch.device("cpu"))], ids=["host", "device"]
 )
@@ -98,7 +98,7 @@ def test_what_draws_repeats_itself_by_seed_epoch_and_step(name, source):
     assert torch.equal(module.eval()(x), x)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Drawing)])
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, RandomLayer)])
 def test_runs_of_a_seed_share_its_draws(name):
     stack = nn.Sequential(stack_modules([LAYERS[name].examples()[0] for _ in range(3)]))
     hashed = HashedDraws([Streams("layers", 0), Streams("layers", 1)], torch.device("cpu"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
-from regulab.techniques import arms_of
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from regulab.training.planning import plan_fleets
+from regulab.training.trainer import Trainer
 from tests.cases import own
 from tests.training.setups import FLOAT64, runs_of
 
@@ -18,7 +19,7 @@ NETS = """
 import torch
 from torch import nn
 
-from regulab.models.layers.draws import Drawing, StackedDrawing
+from regulab.models.layers.draws import RandomLayer, StackedRandomLayer
 from regulab.models.stacking import stack_parameters
 
 
@@ -60,7 +61,7 @@ class Forgets(Scaled):
         return None
 
 
-class Noise(Drawing):
+class Noise(RandomLayer):
     def forward(self, x):
         if not self.training:
             return x
@@ -71,7 +72,7 @@ class Noise(Drawing):
         return StackedNoise(len(layers))
 
 
-class StackedNoise(StackedDrawing):
+class StackedNoise(StackedRandomLayer):
     def forward(self, x):
         if not self.training:
             return x
@@ -126,12 +127,13 @@ def study_with(tmp_path, name):
 def test_a_fleet_trains_them_as_the_plain_loop_does(tmp_path, name):
     study = study_with(tmp_path, name)
     setup = own.prepared(study)
-    (plan,) = plan_fleets(setup, arms_of(study), study.seeds, ())
+    (plan,) = plan_fleets(setup, study.seeds)
     assert (plan.engine, plan.reason) == ("fleet", "")
-    exact = type(setup)(study, setup.images, setup.preprocessing, setup.classes, FLOAT64)
+    exact = replace(setup, machine=FLOAT64)
     runs = runs_of(study)
     fleet, plains = Fleet(exact, runs), [PlainTrainer(exact, [run]) for run in runs]
-    for trainer in (fleet, *plains):
+    trainers: list[Trainer] = [fleet, *plains]
+    for trainer in trainers:
         trainer.train_epoch(1)
     for row, plain in enumerate(plains):
         for key, value in plain.weights().items():
@@ -148,6 +150,6 @@ def test_a_fleet_trains_them_as_the_plain_loop_does(tmp_path, name):
 )
 def test_one_that_does_not_do_what_it_says_trains_in_the_plain_loop(tmp_path, name, reason):
     study = study_with(tmp_path, name)
-    (plan, *_) = plan_fleets(own.prepared(study), arms_of(study), study.seeds, ())
+    (plan, *_) = plan_fleets(own.prepared(study), study.seeds)
     assert plan.engine == "plain"
     assert re.search(reason, plan.reason), plan.reason

@@ -47,7 +47,7 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DatasetContent:
-    """A loaded dataset. Nothing of its test split is read before ``open_test`` is called.
+    """A loaded dataset. No part of its test split is read before ``open_test`` is called.
 
     ``open_test`` raises `UserError` where test files are damaged or differ in size or mode from the training images.
     """
@@ -63,7 +63,7 @@ class DatasetContent:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A dataset one can name. ``load`` takes the data root; `UserError` where files are missing or bad."""
+    """A dataset that a study can name. ``load`` takes the data root; `UserError` where files are missing or bad."""
 
     name: str
     summary: str  # one line

@@ -20,7 +20,7 @@ def _no_tiles(content: Content) -> Iterable[View]:
 class Printed:
     """A section in one of the two documents: its place there, smallest ``order`` first, and the template of its text.
 
-    The heading stands above the text already.
+    The heading is printed above the text already.
     """
 
     order: int
