@@ -33,9 +33,9 @@ def take_nothing() -> None:
 
 
 def take_tiles() -> None:
-    from regulab.training.kernels import between
+    from regulab.training.kernels import fusing
 
-    mock.patch.object(between, "has_tiles", return_value=False).start()
+    mock.patch.object(fusing, "has_tiles", return_value=False).start()
 
 
 def take_kernels() -> None:

@@ -193,19 +193,19 @@ def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, d
     short = replace(setup, images=train, machine=machine)
     if contender.engine == "planned":
         jobs = [Job(plan, short) for plan in plan_fleets(short, study.seeds)]
-        crews = [make_trainer(job.plan.engine, short, job.runs) for job in jobs]
+        trainers = [make_trainer(job.plan.engine, short, job.runs) for job in jobs]
     else:
-        crews = [make_trainer(contender.engine, short, short.runs())]
-    _train(crews, 1)
+        trainers = [make_trainer(contender.engine, short, short.runs())]
+    _train(trainers, 1)
     start = time.perf_counter()
-    _train(crews, 2)
-    _train(crews, 3)
+    _train(trainers, 2)
+    _train(trainers, 3)
     return time.perf_counter() - start
 
 
-def _train(crews: Sequence[Trainer], epoch: int) -> None:
+def _train(trainers: Sequence[Trainer], epoch: int) -> None:
     """One epoch of each, whose losses are read: a GPU is then done."""
-    for trainer in crews:
+    for trainer in trainers:
         trainer.train_epoch(epoch).loss.tolist()
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from regulab import models
 from regulab.config import Model
-from regulab.models.layers.dropout import Dropout
+from regulab.models.layers.dropout import ElementDropout
 from regulab.streams import Streams
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -93,7 +93,7 @@ def test_both_nets_train_alike_without_dropout():
 def test_both_nets_drop_at_the_same_places_and_rate():
     ours, theirs = same_nets(dropout=0.3)
 
-    rates = [layer.rate for layer in ours.modules() if isinstance(layer, Dropout)]
+    rates = [layer.rate for layer in ours.modules() if isinstance(layer, ElementDropout)]
     assert (
         [layer.p for layer in theirs.modules() if isinstance(layer, torch.nn.Dropout)] == rates == [0.3] * 5
     )

@@ -1,4 +1,4 @@
-"""regulab trains one image classifier under different regularizers, side by side, and tells which one helps.
+"""regulab trains one image classifier under different regularizers, side by side, and shows which one helps.
 
 From Python::
 
@@ -11,7 +11,7 @@ From Python::
     results.to_frame("runs")                 # pandas or polars
     rl.load("runs/l1-l2")                    # the same from a run directory, without torch
 
-What is wrong with what a person gives raises `UserError`.
+Mistakes in what a person passes in raise `UserError`.
 """
 
 TYPE_CHECKING = (

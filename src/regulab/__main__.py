@@ -4,7 +4,7 @@ from regulab.process import signals
 
 
 def main() -> None:
-    """Exits with the code of the command, or 1 where results could not be written.
+    """Exits with the command's exit code, or with 1 where results could not be written.
 
     Takes over the signals first: the imports of the commands take a tenth of a second.
     """

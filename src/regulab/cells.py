@@ -10,7 +10,7 @@ _FORMULAS = tuple(
 def guarded(text: str) -> str:
     """``text`` with an apostrophe before what a spreadsheet would compute: ``=1+1`` as ``'=1+1``, which stays a text.
 
-    Also before such a text that is guarded already, so that `unguarded` always gives back what was written.
+    A text that is guarded already gets another one, so that `unguarded` always gives back what was written.
     """
     return f"'{text}" if text.lstrip("'").startswith(_FORMULAS) else text
 

@@ -1,4 +1,4 @@
-"""What a study would take, without training it: ``regulab run --dry-run``."""
+"""What a study would cost, without training it: ``regulab run --dry-run``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one exception for what a person got wrong: a command, a study file, a dataset. And how messages show values."""
+"""The one exception for a person's mistakes, in a command, a study file or a dataset, and how messages show values."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class UserError(Exception):
 
 
 def printable(text: str, longest: int = LONGEST_TEXT) -> str:
-    """One line that moves no cursor and hides nothing: unseen characters as escapes, the end cut where it is long."""
+    """One line that moves no cursor and hides nothing: unseen characters as escapes, the end cut off if it is long."""
     line = re.sub(r"\s*[\r\n]\s*", " ", text[: longest + 1])
     line = escaped(line)
     return line if len(text) <= longest else f"{line[:longest]}… ({len(text)} characters)"
 
 
 def shown(value: object) -> str:
-    """A value of any kind and size in at most some two hundred characters: texts in quotes, containers in part."""
+    """A value of any kind and size in some two hundred characters at most: texts in quotes, containers in part."""
     if isinstance(value, str):
         more = f"… ({len(value)} characters)" if len(value) > LONGEST_VALUE else ""
         return f"{value[:LONGEST_VALUE]!r}{more}"

@@ -71,9 +71,8 @@ def file_name(name: str) -> str:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Turns what a person can put right (no permission, a file in the way …) into `UserError`.
-
-    No room and hardware errors stay `OSError`: they are the machine's own.
+    """Turns what a person can put right (no permission, a file in the way …) into `UserError`. A full disk and hardware
+    errors stay `OSError`: they are the machine's.
     """
     try:
         yield
@@ -143,8 +142,8 @@ def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
 class Lock:
     """Exclusive use of a folder while the process lives: the system's lock on a file in it that says who holds it.
 
-    The file goes when the lock is released, so that it is no part of the records. Raises `UserError` that
-    names the holder, and where a link or another file's name stands in the lock's place.
+    The file is removed when the lock is released, so it is not part of the records. Raises `UserError` that names the
+    holder, and where a link or another file's name stands in the lock's place.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -166,7 +165,7 @@ class Lock:
             try:
                 self._refuse_foreign(os.fstat(descriptor))
                 if not lock_descriptor(descriptor, blocking=False):
-                    raise self._held(descriptor)
+                    raise self._lock_is_held(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -178,7 +177,7 @@ class Lock:
                 pass
             os.close(descriptor)
 
-    def _held(self, descriptor: int) -> UserError:
+    def _lock_is_held(self, descriptor: int) -> UserError:
         """Who has the lock that is open as ``descriptor``, as a complaint."""
         os.lseek(descriptor, LOCKED_BYTES, os.SEEK_SET)
         pid, _, rest = os.read(descriptor, 600).decode(errors="replace").partition("\n")

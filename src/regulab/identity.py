@@ -1,4 +1,4 @@
-"""What makes a study the same when it goes on: hashes of network, images and split, recorded when it was begun."""
+"""What must be the same when a study goes on: hashes of network, images and split, recorded when it was begun."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _whole_batches(study: Study, splits: Splits) -> int:
 
 
 def changed_files(begun: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Which files of a person's network are other than they were, or came, or went."""
+    """Which files of a person's network have changed, appeared or gone."""
     now = found.get("model_files", {})
     then = begun.get("model_files", now)
     if not isinstance(then, Mapping):  # a damaged record, of which the model's hash still tells
@@ -123,7 +123,7 @@ def changed_files(begun: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 
 
 def complete(store: RunDirectory, found: Mapping[str, Any]) -> None:
-    """Adds to a run directory that was begun before test splits were hashed what it does not say of its own yet."""
+    """Adds to a run directory that was begun before test splits were hashed what it does not record yet."""
     begun = store.study.resolved or {}
     missing = {key: found[key] for key in LATER if key not in begun}
     if missing:

@@ -1,4 +1,5 @@
-"""From a run directory to a launcher and back: jobs out of checkpoints, events into records. Nobody else writes."""
+"""From a run directory to a launcher and back: makes jobs from checkpoints, and records from events. Nothing else
+writes."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def launch(
     store: RunDirectory,
     progress: Progress,
 ) -> None:
-    """Trains and tests ``fleets``, and records what the launcher tells of them as it happens."""
+    """Trains and tests ``fleets``, and records what the launcher reports as it happens."""
     waiting = list(fleets)
     jobs = (job_of(fleet, setup, store) for fleet in fleets)
     with closing(launcher.launch(jobs)) as events:
@@ -49,7 +50,8 @@ def job_of(fleet: FleetPlan, setup: Setup, store: RunDirectory) -> Job:
 
 
 def write(event: Event, fleet: FleetPlan, store: RunDirectory) -> None:
-    """The history first, then the checkpoint that knows its length: stopped in between, the history is cut to it."""
+    """Writes the history first, then the checkpoint that knows its length: if stopped in between, the history is later
+    cut to that length."""
     match event:
         case Begun(checkpoint=Checkpoint() as first):
             store.forget_history(fleet.runs)

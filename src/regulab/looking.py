@@ -1,7 +1,8 @@
 """A verdict that is shown is a look, and is recorded before anybody sees it: ``looks.json``.
 
-`regulab.statistics.looks` says why. A look is told by its seeds: the same seeds seen again, in a report made anew or
-with another metric, are no further look. A study that waits for runs shows no verdict, so there is nothing to record.
+`regulab.statistics.looks` says why. A look is identified by its seeds: seeing the same seeds again, in a new report or
+with another metric, is not a further look. A study that still waits for runs shows no verdict, so there is nothing to
+record.
 """
 
 from __future__ import annotations
@@ -50,15 +51,16 @@ def about_to_show(path: Path) -> StudyRecords:
 
 
 def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
-    """The same as seen from now on, for a caller who holds the directory's lock."""
+    """Records the look, for a caller who holds the directory's lock; returns the records as they are judged from now
+    on."""
     if not _is_first(records):
         return records
-    look = Look(seeds=tuple(records.study["seeds"]), arms=seen(compare(records)), rule=FIXED)
+    look = Look(seeds=tuple(records.study["seeds"]), arms=verdicts_shown(compare(records)), rule=FIXED)
     write_inside(path, LOOKS, json_bytes([asdict(look)]))
     return replace(records, looks=(look,))
 
 
-def seen(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
+def verdicts_shown(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
     """What a look says of each arm, for the reader of ``looks.json``."""
     keys = (
         ("verdict", "p_holm", "equivalence_p_holm", "pairs")

@@ -1,4 +1,4 @@
-"""What a study tells while it runs, to whoever listens: a terminal, a notebook, an exporter, nobody."""
+"""What a study reports while it runs, to whoever listens: a terminal, a notebook, an exporter, nobody."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the command line has a progress before it has numpy
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is trained, and how far it is; one unit of work is one epoch of one run."""
+    """What is trained, and how far it has come; one unit of work is one epoch of one run."""
 
     study: str
     directory: Path
@@ -35,10 +35,11 @@ class Outcome:
 
 
 class Progress(Protocol):
-    """Told of a study's advance. What a listener raises ends the study, as an error of training would."""
+    """Told about a study's progress. An exception raised by a listener ends the study, as an error of training
+    would."""
 
     def started(self, beginning: Beginning) -> None:
-        """Training begins, or goes on with more seeds; not told where nothing is left to train."""
+        """Training begins, or goes on with more seeds. Not called where nothing is left to train."""
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
         """A fleet finished an epoch: one record for each run that trained."""
@@ -47,7 +48,7 @@ class Progress(Protocol):
         """Something a person should know: what is resumed, why the plain loop trains."""
 
     def finished(self, outcome: Outcome | BaseException) -> None:
-        """Told once, last: what the study came to, or what interrupted it or made it fail."""
+        """Called once, last, with what the study came to, or what interrupted it or made it fail."""
 
 
 class Silent:
@@ -63,28 +64,27 @@ class Silent:
 
 
 class Several:
-    """A `Progress` that tells many, in their order.
-
-    An exception of one keeps nothing from the others: after all have heard, the first exception is raised, with the
-    others as its notes. A `KeyboardInterrupt` is raised at once.
+    """A `Progress` that passes everything on to several listeners, in order. An exception of one does not keep the
+    others from hearing; after all have heard, the first exception is raised, with the others as its notes. A
+    `KeyboardInterrupt` is raised at once.
     """
 
     def __init__(self, *listeners: Progress) -> None:
         self._listeners = listeners
 
     def started(self, beginning: Beginning) -> None:
-        self._tell(lambda listener: listener.started(beginning))
+        self._call_each(lambda listener: listener.started(beginning))
 
     def epoch(self, records: Sequence[EpochRecord]) -> None:
-        self._tell(lambda listener: listener.epoch(records))
+        self._call_each(lambda listener: listener.epoch(records))
 
     def message(self, text: str) -> None:
-        self._tell(lambda listener: listener.message(text))
+        self._call_each(lambda listener: listener.message(text))
 
     def finished(self, outcome: Outcome | BaseException) -> None:
-        self._tell(lambda listener: listener.finished(outcome))
+        self._call_each(lambda listener: listener.finished(outcome))
 
-    def _tell(self, call: Callable[[Progress], None]) -> None:
+    def _call_each(self, call: Callable[[Progress], None]) -> None:
         raised: list[Exception] = []
         for listener in self._listeners:
             try:

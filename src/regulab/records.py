@@ -1,7 +1,7 @@
 """What a run leaves behind, as plain data: everything that reports and statistics ever read.
 
-Losses are the data loss (mean cross-entropy in nats, without penalties); accuracies are percentages
-in [0, 100]; times are seconds of wall clock. The types carry the ranges that a reader of records holds them to.
+Losses are the data loss (mean cross-entropy in nats, without penalties); accuracies are percentages in [0, 100]; times
+are seconds of wall clock. The types carry the ranges that readers of records enforce.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ RESULT_COLUMNS = tuple(field.name for field in fields(Result))
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What one run said of the test split, image by image; all arrays have shape ``(N,)``."""
+    """What one run predicted for the test split, image by image; all arrays have shape ``(N,)``."""
 
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]

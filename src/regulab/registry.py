@@ -1,4 +1,4 @@
-"""Finds what a folder registers: every value or class of a kind that its modules define.
+"""Finds what a folder registers: every value or class of some kind that its modules define.
 
 A new technique, optimizer, schedule, norm, net, dataset or lesson is one new file; no list is edited.
 """

@@ -1,4 +1,5 @@
-"""What of a study is done, and how the rest goes on: before anything trains, and refused where numbers would change."""
+"""Decides what of a study is done and how the rest goes on, before anything trains; refuses where numbers would
+change."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from regulab.training.setup import Setup
 
 @dataclass(frozen=True)
 class Work:
-    """All fleets of a study, and those that still train."""
+    """All fleets of a study, and those that still have to train."""
 
     fleets: Sequence[FleetPlan]
     pending: Sequence[FleetPlan]
 
 
 def work(store: RunDirectory, setup: Setup, progress: Progress) -> Work:
-    """The fleets as they were planned, and new ones for runs that none holds.
+    """The fleets as they were planned, and new ones for runs that are in none of them.
 
     A run is done with its row, and if it completed with its predictions and weights. Where those are missing its fleet
     trains again, under the very conditions under which it did. Raises `UserError` where it cannot, and where a fleet
@@ -41,9 +42,8 @@ def work(store: RunDirectory, setup: Setup, progress: Progress) -> Work:
 
 
 def known_fleets(store: RunDirectory, precision: str) -> list[FleetPlan]:
-    """The fleets that were planned; one more for results whose plan is gone, so that they do not train again.
-
-    ``precision`` stands in that one's plan, and says nothing: it never trains.
+    """The fleets that were planned, and one more for results whose plan is gone, so that they do not train again.
+    ``precision`` goes into that one's plan and means nothing: it never trains.
     """
     where = str(store.path / "fleets.json")
     entries = store.read_fleets()
@@ -85,7 +85,7 @@ def _ready(store: RunDirectory, fleet: FleetPlan, machine: Machine, progress: Pr
 
 
 def epochs_done(store: RunDirectory, fleet: FleetPlan) -> int:
-    """How many epochs of a fleet are trained, by its checkpoint."""
+    """How many epochs of a fleet have been trained, according to its checkpoint."""
     saved = store.load_checkpoint(fleet.index)
     epoch = 0 if saved is None else saved[1].get("epoch")
     return epoch if isinstance(epoch, int) else 0  # `read_state` refuses it later

@@ -1,6 +1,6 @@
 """Characters that a reader does not see or that reorder what is read, and two ways to show them.
 
-What counts is the same everywhere; what is spared depends on where the text goes: names and messages spare what
+What counts as unseen is the same everywhere; the exceptions depend on where the text goes: names and messages keep what
 spelling needs, sentences and pages also tabs and line ends.
 """
 

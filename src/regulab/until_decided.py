@@ -1,9 +1,9 @@
 """Adding seeds, and looking: ``regulab run``, with or without ``--until-decided``.
 
-A study of a fixed number of seeds is looked at once, by p-values. Looking again and again is allowed where a study is
-judged by sign e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, else from
-the second, which is the first after the study was extended. Which seeds come next is fixed beforehand, and each look
-is recorded before anybody sees what it says.
+A study with a fixed number of seeds is looked at once, with p-values. Repeated looks are allowed where a study is
+judged by sign e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, otherwise
+from the second, which is the first after the study was extended. Which seeds come next is fixed beforehand, and each
+look is recorded before anybody sees what it says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from regulab.config import Study
 from regulab.errors import UserError
-from regulab.looking import remember_earlier_verdict, seen
+from regulab.looking import remember_earlier_verdict, verdicts_shown
 from regulab.progress import Progress
 from regulab.records import FIXED, SEQUENTIAL, Look
 from regulab.run_directory.writing import RunDirectory, read_records
@@ -90,7 +90,7 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
     elif not looks or looks[-1].seeds != seeds or (until_decided and looks[-1].rule == FIXED):
         looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL))
     comparison = compare(replace(read_records(store.path), looks=looks))
-    verdicts = seen(comparison)
+    verdicts = verdicts_shown(comparison)
     looks = (*looks[:-1], replace(looks[-1], arms=looks[-1].arms or verdicts))
     if looks != recorded:
         store.write_looks(looks)
@@ -101,7 +101,7 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
 
 
 def decided(comparison: Comparison) -> bool:
-    """Whether more seeds are of no use: every arm is decided, or the baseline diverged and none ever will be."""
+    """Whether more seeds would be useless: every arm is decided, or the baseline diverged and none ever will be."""
     others = [arm for name, arm in comparison.arms.items() if name != comparison.baseline]
     return comparison.baseline_diverged or all(arm.verdict != "undecided" for arm in others)
 

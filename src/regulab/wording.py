@@ -31,7 +31,7 @@ def visible(text: object, *, isolates: bool = False) -> str:
 
 
 def isolated(text: str) -> str:
-    """``text`` so that letters from right to left in it do not turn its neighbours around; else as it is."""
+    """``text`` so that right-to-left letters in it do not reorder their neighbours; otherwise unchanged."""
     outside = _ISOLATED.sub("", text)
     return (
         f"\u2068{text}\u2069"
@@ -53,7 +53,7 @@ def one_line(text: object, limit: int | None = None, *, isolates: bool = False) 
 
 
 def quoted(name: object) -> str:
-    """A name as a sentence holds it: ``“none”``, so that it is never read as a word of the sentence."""
+    """A name as it appears in a sentence: ``“none”``, so that it is never read as a word of the sentence."""
     return f"“{isolated(one_line(name, NAME_LIMIT))}”"
 
 

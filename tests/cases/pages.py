@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regulab.records import StudyRecords
 from regulab.reporting.data import ReportData
-from regulab.reporting.figure import Picture
+from regulab.reporting.figure import DrawnPicture
 from regulab.reporting.pages import Pages, figures
 
 
@@ -12,7 +12,7 @@ def pages_of(records: StudyRecords) -> Pages:
     """As `write_report` makes them, with empty pictures."""
     data = ReportData(records)
     blank = {
-        one.name: [Picture(drawing=drawing, content=b"") for drawing in one.drawings(data)]
+        one.name: [DrawnPicture(drawing=drawing, content=b"") for drawing in one.drawings(data)]
         for one in figures()
     }
     return Pages(data, blank)

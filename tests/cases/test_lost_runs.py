@@ -7,7 +7,7 @@ import pytest
 
 from regulab.records import Look
 from regulab.statistics import compare
-from regulab.statistics.outliers import apart
+from regulab.statistics.outliers import far_from_the_rest
 from tests.cases.test_whole_images import study
 
 BASE = [40, 42, 41, 43, 40, 44, 41, 42, 40, 43]
@@ -40,16 +40,18 @@ def test_seeds_are_shown_one_by_one_in_the_json():
 
 
 def test_nothing_stands_apart_among_few_or_ordinary_seeds():
-    assert apart(np.array([0.0, 0.0, 0.0, 50.0]), 1.0) == []
-    assert apart(np.array([0.0, 0.0, 0.0, 0.0, 9.0]), 1.0) == []  # nine images, where all others tie
-    assert apart(np.array([0.0, 0.0, 0.0, 0.0, 11.0]), 1.0) == [4]
-    assert apart(np.zeros(9), 0.0) == []
+    assert far_from_the_rest(np.array([0.0, 0.0, 0.0, 50.0]), 1.0) == []
+    assert (
+        far_from_the_rest(np.array([0.0, 0.0, 0.0, 0.0, 9.0]), 1.0) == []
+    )  # nine images, where all others tie
+    assert far_from_the_rest(np.array([0.0, 0.0, 0.0, 0.0, 11.0]), 1.0) == [4]
+    assert far_from_the_rest(np.zeros(9), 0.0) == []
 
 
 @pytest.mark.parametrize(("n", "most"), [(7, 0.02), (10, 0.005), (20, 0.001)])
 def test_how_often_ordinary_seeds_are_taken_for_lost_ones(n, most):
     rng = np.random.default_rng(n)
-    found = sum(bool(apart(d, 0.0)) for d in rng.normal(size=(3000, n)))
+    found = sum(bool(far_from_the_rest(d, 0.0)) for d in rng.normal(size=(3000, n)))
     assert found / 3000 <= most
 
 
@@ -58,7 +60,7 @@ def test_how_often_a_lost_run_is_seen():
     rng = np.random.default_rng(1)
     d = 0.05 * rng.normal(size=(500, 10))
     d[:, 4] -= 1
-    assert sum(4 in apart(one, 0.01) for one in d) > 475
+    assert sum(4 in far_from_the_rest(one, 0.01) for one in d) > 475
 
 
 def test_an_interval_without_width_says_so():

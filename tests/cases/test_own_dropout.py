@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from regulab.errors import UserError
-from regulab.models.layers.dropout import AlphaDropout, ChannelDropout, Dropout, DropoutDraws, adopt, set_rate
+from regulab.models.layers.dropout import (
+    AlphaDropout,
+    ChannelDropout,
+    DropoutDraws,
+    ElementDropout,
+    adopt,
+    set_rate,
+)
 from regulab.streams import Streams
 from regulab.techniques import arms_of
 from regulab.training.plain import PlainTrainer
@@ -90,7 +97,7 @@ def test_in_place_is_in_place(kind):
 def test_a_layer_used_in_two_places_stays_one_and_is_ours_in_both():
     drop = nn.Dropout(0.5)
     net = adopt(nn.Sequential(drop, nn.Linear(4, 4), drop, nn.Sequential(drop)))
-    assert isinstance(drop, Dropout)
+    assert isinstance(drop, ElementDropout)
     assert all(place is drop for place in (net[0], net[2], net[3][0]))
     drop.p = 0.25
     assert drop.rate == 0.25
@@ -108,7 +115,9 @@ def test_rates_reach_all_layers_and_what_attention_and_recurrent_layers_hold():
     )  # fmt: skip
     set_rate(net, 0.4)
     rates = [
-        layer.rate for layer in net.modules() if isinstance(layer, Dropout | ChannelDropout | AlphaDropout)
+        layer.rate
+        for layer in net.modules()
+        if isinstance(layer, ElementDropout | ChannelDropout | AlphaDropout)
     ]
     assert rates == [0.4] * 6
     assert (net["block"].self_attn.dropout, net["lstm"].dropout, net["without"].dropout) == (0.4, 0.4, 0)

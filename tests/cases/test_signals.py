@@ -126,13 +126,13 @@ def test_a_signal_in_a_finalizer_is_told_again():
 
 def test_a_signal_that_was_swallowed_ends_the_study_after_the_epoch():
     done = program(
-        "from regulab.cli.watching import Watched\n"
+        "from regulab.cli.watching import GuardedProgress\n"
         "from regulab.progress import Silent\n"
         "try:\n"
         "    with signals.unwinding():\n"
         "        try: ask(); time.sleep(10)\n"
         "        except: print('swallowed')\n"
-        "        Watched(Silent(), 'go on').epoch([])\n"
+        "        GuardedProgress(Silent(), 'go on').epoch([])\n"
         "        print('trained on')\n"
         "except KeyboardInterrupt: print('stopped')\n"
     )

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from regulab.cli import app, findings, self_test
-from regulab.cli.findings import Finding, Status, found
+from regulab.cli.findings import Finding, Status, examined
 from regulab.training.kernels import compiling
 
 
@@ -24,7 +24,9 @@ def _no_memory_of_other_tests(monkeypatch):
 @pytest.fixture
 def no_training(monkeypatch):
     """The self-test takes seconds: here every way of training gives the same."""
-    result = self_test.Result(torch.tensor([2.0, 2.5]), {"w": torch.tensor([[1.0], [-2.0]])}, kernels=True)
+    result = self_test.TrainedEpoch(
+        torch.tensor([2.0, 2.5]), {"w": torch.tensor([[1.0], [-2.0]])}, kernels=True
+    )
     monkeypatch.setattr(self_test, "_trained", lambda way: result)
     monkeypatch.setattr(self_test, "_has_gpu", lambda: False)
     return result
@@ -129,4 +131,4 @@ def test_what_a_look_raises_is_one_line():
     def look():
         raise RuntimeError("two\nlines")
 
-    assert found("x", look) == Finding("x", Status.FAILED, "RuntimeError: two lines")
+    assert examined("x", look) == Finding("x", Status.FAILED, "RuntimeError: two lines")

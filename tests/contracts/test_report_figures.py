@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure as Drawn
 from matplotlib.text import Text
 
-from regulab.reporting.figure import Chart, Drawing, Figure, Picture
+from regulab.reporting.figure import Chart, Drawing, DrawnPicture, Figure
 from regulab.reporting.pages import Pages, figures, sections
 from regulab.reporting.rendering import DOTS_PER_INCH, render
 from regulab.run_directory.names import is_own
@@ -92,7 +92,9 @@ def test_it_keeps_the_contract(name, kind):
 
 def test_every_picture_is_shown_and_told_in_words():
     data = data_of("one arm")
-    drawn = {one.name: [Picture(drawing=d, content=b"x") for d in one.drawings(data)] for one in figures()}
+    drawn = {
+        one.name: [DrawnPicture(drawing=d, content=b"x") for d in one.drawings(data)] for one in figures()
+    }
     pages = Pages(data, drawn)
     readme = pages.markdown().decode()
     for one in figures():

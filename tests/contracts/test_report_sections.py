@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from jinja2 import UndefinedError
 
-from regulab.reporting.figure import Picture
+from regulab.reporting.figure import DrawnPicture
 from regulab.reporting.pages import Pages, figures, readme_sections, sections
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.tiles import sprite
@@ -25,7 +25,7 @@ def printed(section, kind):
     """The text of a section alone in each document that has it, from fresh records of a kind."""
     data = KINDS[kind]()
     own = [one for one in figures() if one.section == section.name]
-    pictures = {one.name: [Picture(drawing=d, content=b"") for d in one.drawings(data)] for one in own}
+    pictures = {one.name: [DrawnPicture(drawing=d, content=b"") for d in one.drawings(data)] for one in own}
     content = section.content(data)
     pages = Pages(data, pictures)
     pages.contents = {section.name: content}
@@ -128,6 +128,12 @@ WRONG = {
     "nan": (
         replace(page_of("<p>{{ x }}</p>"), content=lambda data: {"lines": data.arms, "x": math.nan}),
         "no number",
+    ),
+    "nan beside a number": (
+        replace(
+            page_of("<p><b>3</b><b>{{ x }}</b></p>"), content=lambda data: {"lines": data.arms, "x": math.nan}
+        ),
+        "it prints 'nan'",
     ),
     "markdown": (
         replace(GOOD, readme=Printed(order=55, template="{{ lines[1].name }}")),

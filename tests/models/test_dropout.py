@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from regulab.models.layers.dropout import LEVELS, Dropout, DropoutDraws, adopt, inverse_keep, threshold
+from regulab.models.layers.dropout import LEVELS, DropoutDraws, ElementDropout, adopt, inverse_keep, threshold
 from regulab.streams import Streams
 
 
@@ -18,7 +18,7 @@ def draws(seed=0, epoch=1):
 
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.9])
 def test_drops_at_its_rate_and_keeps_the_expectation(rate):
-    layer = Dropout(rate)
+    layer = ElementDropout(rate)
     source = draws()
     layer.draw = lambda shape: source.draw("layer", shape)
     y = layer(torch.ones(64, 16, 16, 16))
@@ -37,14 +37,14 @@ def test_rounded_rate_and_scale_belong_together():
 
 def test_inference_changes_nothing_and_needs_no_draws():
     x = torch.randn(3, 4)
-    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(ElementDropout(0.5).eval()(x), x)
 
 
 def test_a_higher_rate_drops_the_same_and_more():
     x = torch.ones(4, 3, 5, 5)
     masks = []
     for rate in (0.2, 0.6):
-        layer = Dropout(rate)
+        layer = ElementDropout(rate)
         layer.draw = partial(draws().draw, "layer")
         masks.append(layer(x) == 0)
     assert (masks[1] | ~masks[0]).all()
@@ -75,5 +75,5 @@ def test_odd_sizes_and_memory():
 
 def test_adopts_torchs_dropout_layers():
     net = adopt(nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Dropout(0.4), nn.ReLU())))
-    assert isinstance(net[1][0], Dropout)
+    assert isinstance(net[1][0], ElementDropout)
     assert net[1][0].rate == 0.4

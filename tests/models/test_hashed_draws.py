@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from regulab.models.hashed_draws import MASK64, WEYL, HashedDraws, splitmix64
-from regulab.models.layers.dropout import Dropout
+from regulab.models.layers.dropout import ElementDropout
 from regulab.streams import Streams
 
 CPU = torch.device("cpu")
@@ -98,7 +98,7 @@ def test_draws_depend_on_layer_epoch_seed_and_step_and_on_nothing_else():
 
 
 def test_binds_the_layers_of_one_seeds_module():
-    net = nn.Sequential(Dropout(0.5), Dropout(0.5))
+    net = nn.Sequential(ElementDropout(0.5), ElementDropout(0.5))
     draws(SEEDS[:1]).bind(net)
     x = torch.ones(4, 6)
     kept = draws(SEEDS[:1])

@@ -19,7 +19,7 @@ NETS = """
 import torch
 from torch import nn
 
-from regulab.models.layers.draws import Drawing, StackedDrawing
+from regulab.models.layers.draws import RandomLayer, StackedRandomLayer
 from regulab.models.stacking import stack_parameters
 
 
@@ -61,7 +61,7 @@ class Forgets(Scaled):
         return None
 
 
-class Noise(Drawing):
+class Noise(RandomLayer):
     def forward(self, x):
         if not self.training:
             return x
@@ -72,7 +72,7 @@ class Noise(Drawing):
         return StackedNoise(len(layers))
 
 
-class StackedNoise(StackedDrawing):
+class StackedNoise(StackedRandomLayer):
     def forward(self, x):
         if not self.training:
             return x

@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex
 from regulab.reporting.curve_figure import draw, limits
 from regulab.reporting.data import ReportData
 from regulab.reporting.figures import val_accuracy, val_loss
-from regulab.reporting.palette import BASELINE, COLOURS, looks
+from regulab.reporting.palette import BASELINE, COLOURS, line_styles
 from regulab.reporting.series import series
 from tests.reporting.factory import make_records, with_diverged, with_stopped
 
@@ -103,13 +103,15 @@ def test_the_baseline_is_dark_and_arms_keep_their_look():
         make_records(seeds=1),
         make_records(arms={"none": 0, "l1": 0, "l2": 0, "l1+l2": 0, "x": 0}, seeds=1),
     )
-    assert looks(few)["none"].colour == BASELINE
-    assert looks(few)["none"].dashes is None
-    assert {arm: looks(more)[arm] for arm in few.arms} == dict(looks(few))
+    assert line_styles(few)["none"].colour == BASELINE
+    assert line_styles(few)["none"].dashes is None
+    assert {arm: line_styles(more)[arm] for arm in few.arms} == dict(line_styles(few))
 
 
 def test_many_arms_stay_distinct():
-    appearance = looks(make_records(arms={f"arm {i}": 0.0 for i in range(25)}, seeds=1, epochs=1)).values()
+    appearance = line_styles(
+        make_records(arms={f"arm {i}": 0.0 for i in range(25)}, seeds=1, epochs=1)
+    ).values()
     assert len({(look.colour, look.dashes, look.marker) for look in appearance}) == 25
     assert len(COLOURS) == len(set(COLOURS))
 

@@ -18,7 +18,7 @@ ONCE = {
     classes.class_accuracies: (),
     classes.class_tests: (),
     classes.confusion: ("arm",),
-    palette.looks: (),
+    palette.line_styles: (),
     tiles.sprite: (),
     weights.count: (),
     weights.histograms: (),
@@ -54,4 +54,4 @@ def test_a_report_computes_everything_once(tmp_path):
 def test_nothing_is_computed_before_it_is_asked_for():
     records = make_records(seeds=1, epochs=1, images=50)
     assert not calls_of(lambda: ReportData(records))
-    assert list(calls_of(lambda: ReportData(records).looks)) == [("looks",)]
+    assert list(calls_of(lambda: ReportData(records).line_styles)) == [("line_styles",)]

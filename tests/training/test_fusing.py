@@ -14,14 +14,14 @@ from torch import nn
 from regulab import models
 from regulab.config import Model
 from regulab.models.layers.draws import bind_draws
-from regulab.models.layers.dropout import Dropout
+from regulab.models.layers.dropout import ElementDropout
 from regulab.models.norms.batch import BatchNorm
 from regulab.models.stacking import Unstackable, stack_modules
 from regulab.streams import Streams
 from regulab.training.kernels import fusing
-from regulab.training.kernels.between import Between, convolves
+from regulab.training.kernels.between import Between
 from regulab.training.kernels.build import has_tiles, library
-from regulab.training.kernels.fusing import FusedLayers, FusedSequential, fuse, parts
+from regulab.training.kernels.fusing import FusedLayers, FusedSequential, convolves, fuse, parts
 from regulab.training.stack_check import check_rounding, check_stack
 from tests.training.setups import NOTEBOOK_NET
 
@@ -36,7 +36,13 @@ def conv(inputs, outputs, kernel=3, **settings):
 
 
 def pooled(convolution):
-    return [convolution, nn.MaxPool2d(2), nn.BatchNorm2d(convolution.out_channels), nn.ReLU(), Dropout(0.3)]
+    return [
+        convolution,
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(convolution.out_channels),
+        nn.ReLU(),
+        ElementDropout(0.3),
+    ]
 
 
 FIRST = {  # convolutions that join the kernel where their input wants no gradient
@@ -45,7 +51,12 @@ FIRST = {  # convolutions that join the kernel where their input wants no gradie
 }
 TILED = {  # convolutions that join it in bfloat16, where the processor has tiles
     "sixteen channels": lambda: pooled(conv(16, 16)),
-    "sixteen channels, no pooling": lambda: [conv(16, 16), nn.BatchNorm2d(16), nn.ReLU(), Dropout(0.2)],
+    "sixteen channels, no pooling": lambda: [
+        conv(16, 16),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        ElementDropout(0.2),
+    ],
 }
 OTHERS = {
     "two channels": lambda: pooled(conv(2, 5)),
@@ -57,10 +68,10 @@ OTHERS = {
     "stride": lambda: pooled(conv(1, 5, stride=2)),
     "dilation": lambda: pooled(conv(1, 5, dilation=2, padding=2)),
     "groups": lambda: pooled(conv(3, 6, groups=3)),
-    "no pooling": lambda: [conv(1, 5), nn.BatchNorm2d(5, 1e-3, 0.3), nn.ReLU(), Dropout(0.5)],
+    "no pooling": lambda: [conv(1, 5), nn.BatchNorm2d(5, 1e-3, 0.3), nn.ReLU(), ElementDropout(0.5)],
     "no dropout": lambda: [conv(2, 5, bias=True), nn.MaxPool2d((2, 2), 2), BatchNorm(5), nn.ReLU(True)],
     "pooling last": lambda: [
-        *(conv(2, 4, 2, stride=(1, 2)), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), Dropout(0.2))
+        *(conv(2, 4, 2, stride=(1, 2)), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), ElementDropout(0.2))
     ],
 }
 

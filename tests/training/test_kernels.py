@@ -195,9 +195,9 @@ int main(void) {
     FENCE;
     _tile_loadconfig(&mine);
     Shape s = {1, 1, 1, 1, 16, 1, 16};
-    Workspace desk;
-    if (open_desk(&s, &desk)) return 3;
-    close_desk(&desk);
+    Workspace work;
+    if (open_workspace(&s, &work)) return 3;
+    close_workspace(&work);
     FENCE;
     memset(&left, 1, sizeof left);
     FENCE;

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from regulab.models.layers.draws import bind_draws
-from regulab.models.layers.dropout import Dropout, DropoutDraws
+from regulab.models.layers.dropout import DropoutDraws, ElementDropout
 from regulab.models.norms.batch import BatchNorm
 from regulab.models.stacking import StackedDropout, Unstackable, stack_modules
 from regulab.streams import Streams
@@ -133,7 +133,7 @@ def test_what_cannot_be_stacked_is_noticed(make):
 def test_stacked_dropout_shares_draws_within_seeds(shape, rates):
     """Four runs of two seeds: each run's block is what a plain layer with its seed's draws gives."""
     seeds = [Streams("d", 0), Streams("d", 1)]
-    stack = nn.Sequential(StackedDropout([Dropout(rate) for rate in rates]))
+    stack = nn.Sequential(StackedDropout([ElementDropout(rate) for rate in rates]))
     sources = [DropoutDraws(streams) for streams in seeds]
     bind_draws(stack, [0, 0, 1, 1], lambda layer, shape: [source.draw(layer, shape) for source in sources])
     parts = [batch(*shape) + r for r in range(4)]
@@ -144,7 +144,7 @@ def test_stacked_dropout_shares_draws_within_seeds(shape, rates):
         source.begin(2)
     got = stack(together).chunk(4, 1)
     for r, rate in enumerate(rates):
-        plain = nn.Sequential(Dropout(rate))
+        plain = nn.Sequential(ElementDropout(rate))
         source = DropoutDraws(seeds[r // 2])
         source.begin(2)
         source.bind(plain)

@@ -1,4 +1,4 @@
-"""How far a study is, in a notebook: one output of the cell, renewed in place. Elsewhere as on the command line."""
+"""Progress in a notebook: a single output of the cell that updates in place. Elsewhere as on the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ INTERVAL = 0.25  # seconds between two renewals, at least: each is a message to 
 
 
 def progress_for(chosen: Progress | str | None) -> Progress:
-    """What was chosen: ``auto`` is in place in a notebook, bars on a terminal, lines elsewhere; None is silence."""
+    """The progress that was chosen: ``auto`` updates in place in a notebook, shows bars on a terminal and lines
+    elsewhere; None is silent."""
     if chosen is None:
         return Silent()
     if chosen == "auto":
@@ -92,12 +93,12 @@ class NotebookProgress:
     def _headline(self) -> str:
         now = self._clock()
         parts = [f"{self._done} of {self._total} epochs of runs", f"{duration(now - self._begun)} gone"]
-        left = self._left(now)
+        left = self._seconds_left(now)
         if left is not None:
             parts.append(f"{duration(left)} left")
         return ", ".join(parts)
 
-    def _left(self, now: float) -> float | None:
+    def _seconds_left(self, now: float) -> float | None:
         """Seconds left at the rate so far; None where there is none yet, and at the end."""
         if self._mark is None or self._done == self._mark[1] or self._done >= self._total:
             return None

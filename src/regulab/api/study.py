@@ -1,4 +1,4 @@
-"""`Study` as people write it in Python, checked where it stands, and as they load it from a file."""
+"""`Study` as people write it in Python, checked on the line that makes it, or load it from a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from regulab import config
 from regulab.api.values import plain, plain_arms, refuse_objects
 from regulab.config.effects import settle
-from regulab.config.loading import put
+from regulab.config.loading import put_key
 from regulab.data import find_dataset
 from regulab.errors import UserError
 from regulab.models import NETS
@@ -64,7 +64,7 @@ class Study(config.Study):
 
         def __init__(self, /, **content: Any) -> None:
             source = config.Source()
-            content = settle(_written(content), source)
+            content = settle(_file_content(content), source)
             refuse_non_finite(content, source)
             with explaining(config.Study, source):
                 BaseModel.__init__(self, **content)
@@ -86,7 +86,7 @@ def load_study(study: str | os.PathLike[str] | config.Study = "l1-l2", **changes
     content.pop("resolved", None)
     for keyword, value in changes.items():
         for key, inner in _settings(keyword, value):
-            put(content, key, inner, source, f"keyword {keyword}")
+            put_key(content, key, inner, source, f"keyword {keyword}")
     refuse_objects(content)
     loaded = config.validate(Study, settle(content, source), source)
     with source.locating():
@@ -116,7 +116,7 @@ def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:
     return [(keyword, written)]
 
 
-def _written(content: Mapping[str, Any]) -> dict[str, Any]:
+def _file_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords as the mapping of a study file."""
     refuse_objects(content)
     return {

@@ -1,4 +1,4 @@
-"""Values as people write them in Python, as the plain ones of a study file."""
+"""From values as people write them in Python to the plain values of a study file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPECTED = {
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Numbers of numpy, ranges, tuples and paths as what YAML has for them; all else as it is."""
+    """Turns numpy's numbers, ranges, tuples and paths into what YAML has for them; everything else stays as it is."""
     if depth > DEEPEST or isinstance(value, bool | int | float | str) or value is None:
         return value
     if isinstance(value, Mapping):
@@ -58,7 +58,7 @@ def _parameters(technique: Technique) -> Any:
 
 
 def refuse_objects(content: Mapping[str, Any]) -> None:
-    """Raises `UserError` for a network or images that are objects of this Python: a study file could not name them."""
+    """Raises `UserError` for networks or images that are Python objects: a study file could not name them."""
     for key, expected in EXPECTED.items():
         value = content.get(key)
         name = value.get("name") if isinstance(value, Mapping) else value

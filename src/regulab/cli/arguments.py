@@ -9,7 +9,7 @@ from typing import Any
 
 from regulab.config import MOST_SEEDS, Data, Source, Study, build_study, load_mapping, override
 from regulab.config.effects import settle
-from regulab.config.loading import is_file, put
+from regulab.config.loading import is_file, put_key
 from regulab.errors import UserError, did_you_mean
 
 DEFAULT_STUDY = "l1-l2"
@@ -24,7 +24,7 @@ def assembled_study(
     seeds: str | None = None,
     arms: str | None = None,
 ) -> Study:
-    """The study of `assembled`, for who does not ask where its values came from."""
+    """The study of `assembled`, for callers who do not need to know where its values came from."""
     return assembled(arguments, data=data, protocol=protocol, epochs=epochs, seeds=seeds, arms=arms)[0]
 
 
@@ -52,16 +52,16 @@ def assembled(
         override(content, assignment, source)
     if data is not None:
         data = decoded(data)
-        put(content, "data.name", data, source, "--data")
+        put_key(content, "data.name", data, source, "--data")
         if data != own_data and not any(assignment.partition("=")[0] == "name" for assignment in overrides):
             label = Path(data.removeprefix("folder:")).name if data.startswith("folder:") else data
             content["name"] = f"{content.get('name', DEFAULT_STUDY)}-{label}"
     if protocol is not None:
-        put(content, "protocol.kind", protocol, source, "--protocol")
+        put_key(content, "protocol.kind", protocol, source, "--protocol")
     if epochs is not None:
-        put(content, "train.epochs", epochs, source, "--epochs")
+        put_key(content, "train.epochs", epochs, source, "--epochs")
     if seeds is not None:
-        put(content, "seeds", parsed_seeds(seeds), source, "--seeds")
+        put_key(content, "seeds", parsed_seeds(seeds), source, "--seeds")
     if arms is not None:
         content["arms"] = _chosen_arms(content, decoded(arms), source)
     return build_study(settle(content, source), source), source

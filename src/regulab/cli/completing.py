@@ -1,7 +1,7 @@
 """The values that a shell offers after TAB: studies, arms, names of techniques, datasets, metrics.
 
-Each function is given what is typed so far and imports what it needs when it is called. A TAB waits for it, so nothing
-here imports torch: names of techniques, norms, models and lessons are read from their files.
+Each function gets what has been typed so far and imports what it needs when it is called. The person who pressed TAB is
+waiting, so nothing here imports torch: names of techniques, norms, models and lessons are read from their files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OF_PARTS = ("train.optimizer.name", "train.schedule.name")  # the optimizer and 
 
 
 def offering(words: Callable[P, Iterable[str]]) -> Callable[P, list[str]]:
-    """What is wrong with a study or a folder is said when the command is given, not in the middle of typing it."""
+    """Problems with a study or a folder are reported when the command is run, not while it is being typed."""
 
     @functools.wraps(words)
     def offered(*args: P.args, **kwargs: P.kwargs) -> list[str]:
@@ -41,7 +41,7 @@ def starting(words: Iterable[str], incomplete: str) -> list[str]:
 
 @offering
 def studies(incomplete: str) -> Iterable[str]:
-    """Built-in studies, and YAML files of this folder; in other folders the shell completes names of files itself."""
+    """Built-in studies, and the YAML files in this folder; in other folders the shell completes file names itself."""
     from regulab.config import builtin_studies
 
     files = sorted(path.name for path in Path().iterdir() if path.suffix in (".yaml", ".yml"))
@@ -50,7 +50,7 @@ def studies(incomplete: str) -> Iterable[str]:
 
 @offering
 def arms(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Arms of the study that is typed before, for a list with commas: ``none,l`` to ``none,l1``."""
+    """Arms of the study that was typed before, for a comma-separated list: ``none,l`` to ``none,l1``."""
     from regulab.cli.arguments import assembled_study
 
     head, comma, last = incomplete.rpartition(",")
@@ -115,13 +115,13 @@ def exporters(incomplete: str) -> Iterable[str]:
 
 @offering
 def names(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """What ``show`` knows of the kind that is typed before."""
+    """What ``show`` knows of the kind that was typed before."""
     kind = str(ctx.params["kind"])
     return starting(named_in(FOLDERS[kind]) if kind in FOLDERS else _listed(kind), incomplete)
 
 
 def named_in(folder: str) -> list[str]:
-    """The names that files of the package give what they register, as they stand there."""
+    """The names under which the package's files register things, read from their source."""
     files = (Path(regulab.__file__).parent / folder).rglob("*.py")
     return sorted(name for file in files for name in NAME.findall(file.read_text("utf-8")))
 

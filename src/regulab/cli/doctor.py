@@ -1,4 +1,4 @@
-"""``regulab doctor``: what this machine has, and whether what is trained here is what the plain loop trains."""
+"""``regulab doctor``: what this machine has, and whether fleets trained here equal the plain loop."""
 
 from __future__ import annotations
 

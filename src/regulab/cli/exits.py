@@ -34,7 +34,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """A command whose errors end in one message on stderr and the exit code of the contract.
 
-    ``REGULAB_DEBUG=1`` in the environment lets every error but an interruption through with its traceback.
+    ``REGULAB_DEBUG=1`` in the environment lets every error except an interruption through with its traceback.
     """
 
     @functools.wraps(command)
@@ -74,7 +74,7 @@ def explained(error: BaseException) -> tuple[str, int]:
 
 
 def failure(problem: str, where: str = "") -> str:
-    """An error as a person reads it: one line, whatever stands in it."""
+    """An error as a person reads it: one line, whatever it contains."""
     return printable(f"error: {where}: {problem}" if where else f"error: {problem}", MOST_CHARACTERS)
 
 

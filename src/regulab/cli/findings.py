@@ -1,6 +1,6 @@
-"""What this machine has, one finding a function: each gives its status and says in a few words what is there.
+"""What this machine has. Each function makes one finding: a status, and in a few words what is there.
 
-Nothing is taken for granted: a library that cannot be imported or a folder that cannot be read is a finding too.
+Nothing is taken for granted: a library that cannot be imported and a folder that cannot be read are findings too.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Finding:
     detail: str
 
 
-Look = Callable[[], tuple[Status, str]]
+Examination = Callable[[], tuple[Status, str]]
 
 
-def found(name: str, look: Look) -> Finding:
+def examined(name: str, look: Examination) -> Finding:
     """What ``look`` sees; what it raises is a failure and its message."""
     try:
         return Finding(name, *look())
@@ -44,7 +44,7 @@ def found(name: str, look: Look) -> Finding:
 
 def machine() -> Iterator[Finding]:
     """Everything but the self-test, in the order in which a person asks."""
-    looks: dict[str, Look] = {
+    looks: dict[str, Examination] = {
         "regulab": lambda: (Status.OK, __version__),
         "Python": lambda: (Status.OK, f"{platform.python_version()}, {sys.executable}"),
         "system": lambda: (Status.OK, platform.platform()),
@@ -61,7 +61,7 @@ def machine() -> Iterator[Finding]:
         "browser": lambda: (Status.OK, "not needed: charts and pages are made without one"),
     }
     for name, look in looks.items():
-        yield found(name, look)
+        yield examined(name, look)
 
 
 def _torch() -> tuple[Status, str]:
@@ -169,10 +169,10 @@ def _presence(there: int, files: int) -> str:
 def kernels_work() -> Iterator[Finding]:
     """The kernels for each type of maps, compiled where they must be, and compared with torch's layers."""
     for kind in ("float32", "bfloat16"):
-        yield found(f"kernels {kind}", partial(_work, kind))
+        yield examined(f"kernels {kind}", partial(_kernel_works, kind))
 
 
-def _work(kind: str) -> tuple[Status, str]:
+def _kernel_works(kind: str) -> tuple[Status, str]:
     import torch
 
     from regulab.training.kernels.build import has_tiles, missing

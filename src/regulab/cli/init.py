@@ -69,11 +69,11 @@ def _lines(keys: list[Key], values: Mapping[str, Any]) -> Iterator[str]:
             continue  # of a technique
         value = _value(values, key.name)
         if key.name in SECOND_NAMES or (value is None and key.default != "null"):
-            yield from _comment(f"{name}: {key.meaning}{_takes(key)}", INDENT * len(above))
+            yield from _comment(f"{name}: {key.meaning}{_values_taken(key)}", INDENT * len(above))
             continue
         if not above:
             yield ""
-        yield from _comment(f"{key.meaning}{_takes(key)}", INDENT * len(above))
+        yield from _comment(f"{key.meaning}{_values_taken(key)}", INDENT * len(above))
         yield _entry(name, value, INDENT * len(above))
         if key.name in ("train.optimizer", "train.schedule"):
             yield f"{INDENT * 2}name: {value['name']}"
@@ -89,7 +89,7 @@ def _value(values: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _takes(key: Key) -> str:
+def _values_taken(key: Key) -> str:
     return "" if key.takes in ("mapping", "text") else f" Takes {key.takes}."
 
 

@@ -63,7 +63,7 @@ def lesson(
     from regulab.terminal.progress_display import progress_for
 
     chosen = _chosen(lessons(), name, image)
-    with refusing(out), tempfile.TemporaryFile(dir=_made(out)):
+    with refusing(out), tempfile.TemporaryFile(dir=_existing(out)):
         pass  # what cannot be written is said before minutes of training
     with signals.unwinding(), tempfile.TemporaryDirectory(prefix="regulab-lesson-") as scratch:
         laboratory = Laboratory(
@@ -115,7 +115,7 @@ def _write_page(results: Sequence[LessonResult], out: Path, name: str, quiet: bo
     print(f"page: {page}")
 
 
-def _made(folder: Path) -> Path:
+def _existing(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -1,4 +1,5 @@
-"""What ``regulab show`` lists: for every kind of thing the names that there are, a line on each, and all about one."""
+"""What ``regulab show`` lists: for every kind of thing its names with a line on each, or everything about one of
+them."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def arms(study: str) -> list[str]:
 
 
 def keys(chosen: str | None) -> list[str]:
-    """All keys of the study file, or one of them and what stands below it."""
+    """All keys of the study file, or one of them and the keys below it."""
     from regulab.cli.reference import lines, study_keys
 
     known = study_keys()
@@ -130,7 +131,8 @@ def _datasets() -> Entries:
 
 
 def _dataset(dataset: Dataset) -> str:
-    lines = [dataset.summary, f"source: {dataset.source}", f"licence: {dataset.licence}"]
+    lines = [dataset.summary, f"source: {dataset.source}"]
+    lines += [f"licence: {dataset.licence}"] if dataset.licence else []
     lines += [f"file: REGULAB_DATA/{file.folder}/{file.name}" for file in dataset.files]
     return "\n".join(lines)
 

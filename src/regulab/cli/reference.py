@@ -69,10 +69,10 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
             yield Key(key, of, "mapping", "", meaning)
             yield from _keys(options[0], key, of)
         else:
-            yield Key(key, of, _takes(name, schemas[name]), _default(name, kind), meaning)
+            yield Key(key, of, _values_taken(name, schemas[name]), _default(name, kind), meaning)
 
 
-def _takes(name: str, schema: Mapping[str, object]) -> str:
+def _values_taken(name: str, schema: Mapping[str, object]) -> str:
     if name == "seeds":
         return "a count from 1 to 10,000, or a list of whole numbers ≥ 0"
     return rule(schema)
@@ -92,7 +92,7 @@ def _default(name: str, kind: type[BaseModel]) -> str:
 
 
 def lines(chosen: list[Key]) -> list[str]:
-    """A line a key for the terminal."""
+    """One line per key, for the terminal."""
     width = max((len(key.name) for key in chosen), default=0)
     return [f"{key.name:{width}}  {_facts(key)}  {key.meaning}" for key in chosen]
 
@@ -103,7 +103,7 @@ def _facts(key: Key) -> str:
 
 
 def whole(kind: type[BaseModel]) -> str:
-    """All about one optimizer or schedule."""
+    """Everything about one optimizer or schedule."""
     found = list(_keys(kind))
     return "\n".join([inspect.cleandoc(kind.__doc__ or ""), *(["", *lines(found)] if found else [])])
 

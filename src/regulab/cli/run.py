@@ -107,7 +107,7 @@ def run(
 
 def _train(order: Order, *, fresh: bool, quiet: bool) -> None:
     """Trains and prints the comparison; exits with 3 where runs diverged."""
-    from regulab.cli.watching import Watched
+    from regulab.cli.watching import GuardedProgress
     from regulab.study import run as run_study
     from regulab.terminal.progress_display import progress_for
 
@@ -121,7 +121,7 @@ def _train(order: Order, *, fresh: bool, quiet: bool) -> None:
             device=order.device,
             fresh=fresh,
             max_seeds=order.most_seeds,
-            progress=Watched(progress_for(quiet=quiet), advice=begun),
+            progress=GuardedProgress(progress_for(quiet=quiet), advice=begun),
         )
     print_table(outcome.directory)
     print(f"report: {outcome.report}")

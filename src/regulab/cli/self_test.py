@@ -1,7 +1,7 @@
-"""The self-test of ``regulab doctor``: fleets of each kind that this machine trains, beside the plain loop.
+"""The self-test of ``regulab doctor``: every kind of fleet that this machine can train, compared with the plain loop.
 
-Two arms by two seeds train one epoch on the embedded digits, dropout on. A fleet's runs must have the losses and, in
-float32, the weights that the plain loop gives them one by one.
+Two arms by two seeds train one epoch on the embedded digits, dropout on. The runs of a fleet must end with the losses
+and, in float32, the weights that the plain loop gives each of them alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from regulab.cli.findings import Finding, Status, found
+from regulab.cli.findings import Finding, Status, examined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainedEpoch:
     """After the epoch: losses ``(R,)``, weights of the runs in the same order, and whether kernels were used."""
 
     losses: Tensor
@@ -52,8 +52,8 @@ class Result:
 def self_test() -> Iterator[Finding]:
     """The plain loop, and a finding for each kind of fleet; without the plain loop there is nothing to compare."""
     for device in ("cpu", "cuda") if _has_gpu() else ("cpu",):
-        kept: list[Result] = []
-        yield found(f"plain loop on {device}", partial(_plain, device, kept))
+        kept: list[TrainedEpoch] = []
+        yield examined(f"plain loop on {device}", partial(_train_plain, device, kept))
         if not kept:
             continue
         ways = [Way(device, "fleet", precision) for precision in TOLERANCE]
@@ -61,7 +61,7 @@ def self_test() -> Iterator[Finding]:
             ways += [Way(device, "fleet", precision, kernels=True) for precision in TOLERANCE]
         for way in ways:
             name = f"fleet on {device}, {way.precision}{', kernels' if way.kernels else ''}"
-            yield found(name, partial(_compared, way, kept[0]))
+            yield examined(name, partial(_compared, way, kept[0]))
 
 
 def _has_gpu() -> bool:
@@ -73,13 +73,13 @@ def _has_gpu() -> bool:
         return False
 
 
-def _plain(device: str, kept: list[Result]) -> tuple[Status, str]:
+def _train_plain(device: str, kept: list[TrainedEpoch]) -> tuple[Status, str]:
     result = _trained(Way(device, "plain", "fp32"))
     kept.append(result)
     return Status.OK, f"trains: {len(result.losses)} runs, mean loss {float(result.losses.mean()):.3f} nats"
 
 
-def _compared(way: Way, plain: Result) -> tuple[Status, str]:
+def _compared(way: Way, plain: TrainedEpoch) -> tuple[Status, str]:
     """Whether the fleet's losses, and in fp32 its weights, are the plain loop's."""
     fleet = _trained(way)
     if way.kernels and not fleet.kernels:
@@ -113,7 +113,7 @@ def _setup(device: str) -> Setup:
     return set_up(build_study(STUDY), data_root(), device)
 
 
-def _trained(way: Way) -> Result:
+def _trained(way: Way) -> TrainedEpoch:
     """One epoch of all runs: as one fleet, or each by itself."""
     import torch
 
@@ -129,4 +129,4 @@ def _trained(way: Way) -> Result:
         losses = torch.cat([trainer.train_epoch(1).loss for trainer in trainers])
     stacks = [trainer.weights() for trainer in trainers]
     weights = {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
-    return Result(losses.cpu(), {name: value.cpu() for name, value in weights.items()}, machine.kernels)
+    return TrainedEpoch(losses.cpu(), {name: value.cpu() for name, value in weights.items()}, machine.kernels)

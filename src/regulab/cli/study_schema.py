@@ -1,8 +1,8 @@
-"""The JSON schema of the study file, made of the models that check it.
+"""The JSON schema of the study file, made from the models that check it.
 
-pydantic's own schema of a study knows its parts and their ranges. What is added here are the names that there are
-(datasets, networks, norms, techniques), and the short forms that validators write out: a bare name for a part, a count
-for seeds, a number for a technique.
+pydantic's own schema of a study knows its parts and their ranges. Added here are the names that exist (datasets,
+networks, norms, techniques) and the short forms that validators write out: a bare name for a part, a count for seeds, a
+number for a technique.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Schema = dict[str, Any]
 def study_schema() -> Schema:
     """What `build_study` and `arms_of` take, key by key.
 
-    What only holds between keys (a baseline that is an arm, a rate that has an effect) it does not say, and numbers in
-    quotes, which pydantic reads, it refuses.
+    It does not cover rules between keys (the baseline is one of the arms, a rate has an effect), and it refuses numbers
+    in quotes, which pydantic would read.
     """
     kinds: dict[str, type[BaseModel]] = {"study": Study, AUGMENT: AugmentSettings, **TECHNIQUES}
     found, whole = models_json_schema([(kind, "validation") for kind in kinds.values()])

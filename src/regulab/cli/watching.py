@@ -1,4 +1,4 @@
-"""What stands between a study and those who watch it: neither side may harm the other."""
+"""Stands between a study and those who watch it, so that neither side can harm the other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from regulab.records import EpochRecord
 
 
-class Watched:
-    """Passes on what a study tells. An error in showing it ends no study: after the first, nothing more is shown.
+class GuardedProgress:
+    """Passes on what a study reports. An error while showing it does not end the study: after the first one nothing
+    more is shown.
 
-    Also stops a study that a signal asked to stop, where something swallowed the exception; ``advice`` is what a person
-    who stops it is told once training has begun.
+    Also stops a study that a signal asked to stop if something swallowed the exception; ``advice`` is shown to a person
+    who stops it after training has begun.
     """
 
     def __init__(self, shown: Progress, advice: str) -> None:

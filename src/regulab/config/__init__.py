@@ -1,7 +1,7 @@
 """The study file: YAML in, frozen and validated configuration, resolved YAML out.
 
-`documents` reads YAML, `loading` finds the file and lays the command line over it, `schema` and `training` say what a
-study is, `effects` what is written to no effect; `regulab.values` what is wrong with it, and where.
+`documents` reads YAML, `loading` finds the file and applies the command line to it, `schema` and `training` say what a
+study is, `effects` finds what is written without effect, and `regulab.values` says what is wrong, and where.
 """
 
 from regulab.config.documents import parse_yaml

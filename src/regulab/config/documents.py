@@ -1,7 +1,7 @@
 """YAML as study files use it: from a text to plain values and the line of each key, within limits; and back.
 
-PyYAML parses and composes; values are built here, since its constructors raise bare Python errors for what
-does not fit, follow aliases of aliases without end, and forget where a value stood.
+PyYAML parses and composes. Values are built here, because its constructors raise bare Python errors for what does not
+fit, follow aliases of aliases without end, and forget which line a value came from.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """PyYAML composes by recursion: it must end before Python's does."""
+        """PyYAML composes recursively, and must stop before Python's own limit does."""
         self.depth += 1
         if self.depth > DEEPEST:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
@@ -134,9 +134,9 @@ class _Builder:
         if self._count > MOST_VALUES:
             raise UserError(f"more than {MOST_VALUES} values, aliases written out", where=self.where)
         if any(node is outer for outer in self._open):
-            raise self._wrong(node, "a value that holds itself")
+            raise self._error_at(node, "a value that holds itself")
         if len(self._open) >= DEEPEST:
-            raise self._wrong(node, f"nested deeper than {DEEPEST} levels, aliases written out")
+            raise self._error_at(node, f"nested deeper than {DEEPEST} levels, aliases written out")
         self.lines.setdefault(key, node.start_mark.line + 1)
         self._open.append(node)
         found: Any
@@ -157,9 +157,9 @@ class _Builder:
         own: dict[str, tuple[Node, Node]] = {}
         for name_node, inner in node.value:
             if not isinstance(name_node, ScalarNode):
-                raise self._wrong(name_node, "a key that is no text")
+                raise self._error_at(name_node, "a key that is no text")
             if name_node.value in own:
-                raise self._wrong(name_node, f"{name_node.value!r} is given twice")
+                raise self._error_at(name_node, f"{name_node.value!r} is given twice")
             own[name_node.value] = (name_node, inner)
         merging = own.get("<<")
         if merging is not None and merging[0].tag == f"{PREFIX}merge":
@@ -178,11 +178,13 @@ class _Builder:
         for source in node.value if many else [node]:
             self._count += 1
             if not isinstance(source, MappingNode):
-                raise self._wrong(source, "<< merges mappings: write `<<: *name`, or `<<: [*first, *second]`")
+                raise self._error_at(
+                    source, "<< merges mappings: write `<<: *name`, or `<<: [*first, *second]`"
+                )
             if any(source is outer for outer in self._open):
-                raise self._wrong(source, "a value that holds itself")
+                raise self._error_at(source, "a value that holds itself")
             if self._count > MOST_VALUES or len(self._open) >= DEEPEST:
-                raise self._wrong(
+                raise self._error_at(
                     source, f"more than {MOST_VALUES} values or {DEEPEST} levels, aliases written out"
                 )
             self._open.append(source)
@@ -206,27 +208,27 @@ class _Builder:
         if kind == "float" and (KINDS["float"][0].match(text) or KINDS["int"][0].match(text)):
             return self._float(node, text.replace("_", "").lower())
         if kind in KINDS:
-            raise self._wrong(node, f"{printable(text, 50)!r} is no {WORDS[kind]}")
+            raise self._error_at(node, f"{printable(text, 50)!r} is no {WORDS[kind]}")
         raise self._foreign(node)
 
     def _integer(self, node: ScalarNode, digits: str) -> int:
         if len(digits) > 80:
-            raise self._wrong(node, f"an integer of {len(digits)} digits", "too large")
+            raise self._error_at(node, f"an integer of {len(digits)} digits", "too large")
         sign, bare = (-1 if digits[0] == "-" else 1), digits.lstrip("+-")
         if bare.startswith("0") and bare.strip("0"):
             bases = {"0x": 16, "0o": 8, "0b": 2}
             base = bases.get(bare[:2].lower())
             if base is None and int(bare) > 7:
                 problem = f"{node.value} begins with 0: one version of YAML reads 8 as its base, another 10"
-                raise self._wrong(node, f"{problem}; write {int(bare)}", "not clear")
+                raise self._error_at(node, f"{problem}; write {int(bare)}", "not clear")
             try:
                 number = sign * int(bare, base or 10)
             except ValueError:
-                raise self._wrong(node, f"{node.value!r} is no whole number") from None
+                raise self._error_at(node, f"{node.value!r} is no whole number") from None
         else:
             number = sign * int(bare)
         if abs(number) > LARGEST_INTEGER:
-            raise self._wrong(node, f"an integer beyond ±{LARGEST_INTEGER}", "too large")
+            raise self._error_at(node, f"an integer beyond ±{LARGEST_INTEGER}", "too large")
         return number
 
     def _float(self, node: ScalarNode, text: str) -> float:
@@ -235,7 +237,7 @@ class _Builder:
         number = float(text) if not text.lstrip("+-").startswith("0x") else math.nan
         mantissa = text.partition("e")[0]
         if number == 0 and mantissa.strip("+-0."):
-            raise self._wrong(node, f"{node.value} is smaller than any number of a computer", "too small")
+            raise self._error_at(node, f"{node.value} is smaller than any number of a computer", "too small")
         return number
 
     def _require_tag(self, node: Node, kind: str) -> None:
@@ -244,9 +246,9 @@ class _Builder:
 
     def _foreign(self, node: Node) -> UserError:
         tag = printable(node.tag.replace(PREFIX, "!!"), 100)
-        return self._wrong(node, f"the tag {tag}, which study files do not know")
+        return self._error_at(node, f"the tag {tag}, which study files do not know")
 
-    def _wrong(self, node: Node, problem: str, kind: str = "not valid YAML") -> UserError:
+    def _error_at(self, node: Node, problem: str, kind: str = "not valid YAML") -> UserError:
         return UserError(f"{kind}: {problem}", where=f"{self.where}, line {node.start_mark.line + 1}")
 
 

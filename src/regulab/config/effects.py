@@ -1,8 +1,8 @@
-"""What is written and has no effect: refused where a file says it; settled where the command line says otherwise.
+"""What is written but has no effect: refused in a file, settled where the command line overrides it.
 
-The command line holds over the file. So what a file says of the rate, of validation, of a margin or of dropout
-goes where the command line says another rate, protocol, metric or network; and what the command line says is
-never without effect.
+The command line takes precedence over the file. So what a file says about the rate, validation, a margin or dropout is
+dropped where the command line asks for another rate, protocol, metric or network; and nothing on the command line is
+without effect.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from regulab.values.sources import COMMAND, Source
 
 
 def settle(content: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """The content without what the command line made moot; warns of what is not used, and refuses what misleads."""
+    """The content without what the command line made moot. Warns about what is not used, and refuses what would
+    mislead."""
     settled = dict(content)
     for part in ("train", "protocol", "endpoint", "model"):
         settled[part] = _opened(settled.get(part, {}), NAMED_BY.get(part))

@@ -79,7 +79,7 @@ def _read(study: str, builtin: list[str]) -> str:
 
 
 def is_file(text: str) -> bool:
-    """Whether a text from the command line names a file: one that can be no file's name does not."""
+    """Whether a text from the command line names a file. A text that cannot be a file name does not."""
     try:
         return Path(text).is_file()
     except ValueError:
@@ -93,23 +93,23 @@ def is_file(text: str) -> bool:
 def override(content: dict[str, Any], assignment: str, source: Source | None = None) -> None:
     """Replaces in ``content`` what stood at a dotted key: ``train.epochs=5``. The value is YAML.
 
-    ``source`` learns that the command said so. A key that stands there may hold dots itself: an arm called ``v1.5``.
+    ``source`` notes that the command line said so. A key may itself contain dots, such as an arm called ``v1.5``.
     """
     key, _, text = assignment.partition("=")
     key = key.strip()
     if not all(key.split(".")):
         raise UserError("not an override", got=assignment, expected="KEY=VALUE, such as train.epochs=5")
-    put(content, key, parse_document(text, where=f"override {key}").value, source, f"override {key}")
+    put_key(content, key, parse_document(text, where=f"override {key}").value, source, f"override {key}")
 
 
-def put(content: dict[str, Any], key: str, value: Any, source: Source | None, said: str) -> None:
+def put_key(content: dict[str, Any], key: str, value: Any, source: Source | None, said: str) -> None:
     """Sets the value at a dotted key; ``said`` is how the command line says it."""
     first, *more = key.split(".")
     if first == "arms" and more:
         content.setdefault("arms", ASSIGNMENT_ARMS)
     place, rest = content, [first, *more]
     while True:
-        step = _longest_known(place, rest)
+        step = _longest_known_key(place, rest)
         rest = rest[step.count(".") + 1 :]
         if not rest:
             before, place[step] = place.get(step), value
@@ -120,7 +120,7 @@ def put(content: dict[str, Any], key: str, value: Any, source: Source | None, sa
         source.say(key, said, before)
 
 
-def _longest_known(place: Mapping[str, Any], rest: list[str]) -> str:
+def _longest_known_key(place: Mapping[str, Any], rest: list[str]) -> str:
     for length in range(len(rest), 1, -1):
         if ".".join(rest[:length]) in place:
             return ".".join(rest[:length])

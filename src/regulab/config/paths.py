@@ -17,7 +17,7 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
     """Writes the paths of a study file in ``folder`` as paths from the working directory.
 
     Below the working directory they are relative, elsewhere absolute. A run directory's own file says where its paths
-    start; one that does not is of a version that took them from the working directory.
+    start; a file that does not comes from a version that took them from the working directory.
     """
     resolved = content.get("resolved")
     if isinstance(resolved, dict):
@@ -30,7 +30,7 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
         name = value.get("name") if isinstance(value, dict) else value
         if not isinstance(name, str) or "\0" in name:
             continue
-        moved = _moved(name, folder, source.at(f"{key}.name"))
+        moved = _relative_to(name, folder, source.at(f"{key}.name"))
         content[key] = {**value, "name": moved} if isinstance(value, dict) else moved
 
 
@@ -48,7 +48,7 @@ def _path(name: str) -> str:
     return name.rpartition(":")[0] if FILE in name else ""
 
 
-def _moved(name: str, folder: Path, where: str) -> str:
+def _relative_to(name: str, folder: Path, where: str) -> str:
     path = _path(name)
     if not path or os.path.isabs(os.path.expanduser(path)):
         return name.replace(path, os.path.expanduser(path), 1) if path else name

@@ -1,6 +1,6 @@
 """The study file as plain data: frozen and validated, every key with its default, range and meaning.
 
-What an arm's techniques mean is known to `regulab.techniques`, which checks their values; this module checks the rest.
+`regulab.techniques` knows what an arm's techniques mean and checks their values; this module checks the rest.
 """
 
 from __future__ import annotations
@@ -291,10 +291,8 @@ class Study(Part):
         return self.key or self.name
 
     def identity_content(self) -> dict[str, Any]:
-        """What makes the study this study: the resolved file without seeds and findings.
-
-        Of paths it keeps the last part: hashes of what they hold stand in the findings, and the same files
-        are the same study from wherever they are named.
+        """What identifies the study: the resolved file without seeds and findings. Of each path only the last part
+        counts: the findings have hashes of the contents, and the same files make the same study wherever they are.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
         content["data"]["name"] = _last_part(self.data.name, self.data.name.startswith("folder:"))

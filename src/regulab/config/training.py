@@ -1,7 +1,7 @@
 """How every run of a study trains: epochs, batches, the optimizer, the schedule of its rate.
 
-There is one learning rate: the schedule's highest. It stands in ``optimizer.lr``; under one-cycle
-``schedule.max_lr`` is another name for it, and a study that is read has the same number in both.
+There is one learning rate: the schedule's highest. It is ``optimizer.lr``; under one-cycle ``schedule.max_lr`` is
+another name for it, and once a study has been read both hold the same number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULT_NAMES = {"optimizer": SGD.name, "schedule": OneCycle.name}
 
 
 class Train(Part):
-    """How long, in which batches, by which steps."""
+    """For how long, in which batches and with which steps."""
 
     epochs: Epochs = Field(default=40, description="Passes over the training images in every run.")
     batch_size: Count = Field(default=128, description="Images of a step.")

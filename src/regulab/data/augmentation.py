@@ -19,7 +19,7 @@ DRAWS = 5
 
 
 class AugmentSettings(Part):
-    """How far images may be changed; everything off by default."""
+    """How much images may be changed; everything is off by default."""
 
     rotate: Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)] = Field(
         default=0.0, description="Degrees, either way."
@@ -45,7 +45,7 @@ class AugmentSettings(Part):
 
 
 def draw(generator: np.random.Generator, n: int) -> NDArray[np.float32]:
-    """``(n, DRAWS)`` uniform draws in [0, 1), one row an image, whatever the settings.
+    """``(n, DRAWS)`` uniform draws in [0, 1), one row per image, whatever the settings.
 
     Columns have a fixed meaning (`ROTATE` … `FLIP`), so that arms with different settings share draws.
     The upper 24 bits of raw 64-bit draws, all that a float32 holds, stay the same in every numpy release.

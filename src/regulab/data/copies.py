@@ -25,7 +25,7 @@ def copies(
     test_labels: NDArray[np.int64],
     test_digests: tuple[bytes, ...],
 ) -> tuple[str, ...]:
-    """Sentences that count images which stand in another part as well, pixel for pixel, or under another class.
+    """Sentences that count images which also occur in another part, pixel for pixel, or under another class.
 
     ``validation`` is None where the test split serves as validation.
     """

@@ -1,4 +1,4 @@
-"""Text that others chose (names of folders and files, what a server says): made visible, cut, or refused."""
+"""Text that others chose (names of folders and files, a server's messages): made visible, cut, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files for reading: regular ones only, since a pipe or a device may never end, or hang when it is opened."""
+"""Opens only regular files for reading: a pipe or a device may never end, or hang when it is opened."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def reason(error: OSError) -> str:
-    """What the system says, without the path, which messages name already."""
+    """What the system says, without the path, which our messages give already."""
     return error.strerror or str(error) or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Where datasets lie on this machine."""
+"""Where this machine keeps datasets."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The test split is read once before training, to fix it, and opened once after training, to test.
 
-What the first reading leaves is a seal: hashes and labels, and of what was wrong with the files the message. Training
-gets none of it. The second reading must give the very same images.
+The first reading leaves a seal: hashes, labels, and the message if something was wrong with the files. Training sees
+none of it. The second reading must give the very same images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seal:
-    """What tells whether a test split is still the same."""
+    """By which a test split is known to be the same."""
 
     content_hash: str
     labels: NDArray[np.int64]  # (N,)

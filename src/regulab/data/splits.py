@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Splits:
     """The three parts of a study. The test split is opened by ``open_test``, once, after training.
 
-    `loading.load` reads it once before, to fix what it is (see `sealing`); of that, training sees nothing.
+    `loading.load` reads it once before, to fix what it is (see `sealing`); training sees none of that.
     """
 
     train: Images

@@ -1,4 +1,4 @@
-"""Making a trained network smaller: weights cut by magnitude, and filters removed that nothing depends on."""
+"""Makes a trained network smaller: cuts weights by magnitude, and removes filters that nothing depends on."""
 
 from __future__ import annotations
 

@@ -34,9 +34,8 @@ class Tested:
 
 
 def test(trained: Trained, engine: str, setup: Setup, images: Images) -> list[Tested]:
-    """Tests every run that did not diverge, with the weights it ended with, and measures it on the training part.
-
-    Both in inference mode and without augmentation.
+    """Tests every run that did not diverge with its final weights, and measures it on the training part, both in
+    inference mode and without augmentation.
     """
     finished = [p for p, weights in enumerate(trained.weights) if weights is not None]
     rows: dict[int, Tested] = {}
@@ -46,7 +45,7 @@ def test(trained: Trained, engine: str, setup: Setup, images: Images) -> list[Te
         trainer.load_weights(
             {name: torch.stack([w[name] for w in kept if w is not None]) for name in kept[0] or {}}
         )
-        rows = dict(zip(finished, _test_crew(trainer, trained, finished, setup, images), strict=True))
+        rows = dict(zip(finished, _test_fleet(trainer, trained, finished, setup, images), strict=True))
     runs = range(len(trained.runs))
     return [rows[p] if p in rows else _untestable(trained, p, setup) for p in runs]
 
@@ -55,7 +54,7 @@ def _untestable(trained: Trained, position: int, setup: Setup) -> Tested:
     return Tested(untested(trained, position, setup), tuple(trained.logs[position].orders), None, None)
 
 
-def _test_crew(
+def _test_fleet(
     trainer: Trainer, trained: Trained, finished: Sequence[int], setup: Setup, images: Images
 ) -> list[Tested]:
     test_images = ImageTensors.of(images, setup.machine.device)
@@ -88,7 +87,7 @@ def _test_crew(
 
 
 def with_shared_names(weights: Arrays, module: nn.Module) -> Arrays:
-    """The weights under every name that the network has for them: what two layers share has two."""
+    """The weights under every name that the network has for them: a weight that two layers share has two."""
     first = {id(tensor): name for name, tensor in (*module.named_parameters(), *module.named_buffers())}
     every = (
         *module.named_parameters(remove_duplicate=False),
@@ -98,7 +97,7 @@ def with_shared_names(weights: Arrays, module: nn.Module) -> Arrays:
 
 
 def untested(trained: Trained, position: int, setup: Setup) -> Result:
-    """A run's row without measures: what a diverged run has."""
+    """A run's row without measures, for a run that diverged."""
     log = trained.logs[position]
     return Result(
         arm=log.arm,
@@ -117,7 +116,7 @@ def untested(trained: Trained, position: int, setup: Setup) -> Result:
         parameters=sum(p.numel() for p in setup.initial(trained.runs[position]).parameters()),
         seconds=log.seconds,
         initial_weights_hash=log.initial_weights_hash,
-        data_order_hash=_hash(log.orders),
+        data_order_hash=_hash_of_orders(log.orders),
     )
 
 
@@ -138,10 +137,10 @@ def with_shared_orders(
         own = orders.get((result.arm, result.seed))
         if own is not None:
             epochs = min([*lengths.get(result.seed, []), len(own)])
-            result = replace(result, data_order_hash=_hash(own[:epochs]))
+            result = replace(result, data_order_hash=_hash_of_orders(own[:epochs]))
         shared.append(result)
     return shared
 
 
-def _hash(digests: Sequence[str]) -> str:
+def _hash_of_orders(digests: Sequence[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()

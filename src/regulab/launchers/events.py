@@ -1,4 +1,4 @@
-"""What a launcher tells of a fleet, from its first epoch to its test."""
+"""What a launcher reports of a fleet, from its first epoch to its test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Event = Begun | EpochDone | Finished
 def carried_out(job: Job) -> Generator[Event, None, None]:
     """Trains a fleet in this process, then opens the test split and tests it.
 
-    An event's tensors are the trainer's own and hold until the next event is asked for: who keeps one copies it.
+    An event's tensors are the trainer's own and are valid until the next event is asked for: to keep one, copy it.
     """
     with process_settings(job.plan.threads):
         for event in train_fleet(job):

@@ -1,4 +1,4 @@
-"""What every launcher is given, and what it must give."""
+"""What every launcher gets, and what it must return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regulab.training.loop import Job
 
 
 class Launcher(ABC):
-    """Has fleets trained and tested. It writes nothing: who takes the events does.
+    """Has fleets trained and tested. It writes nothing; whoever takes its events does.
 
     A launcher is one file in this folder with one final subclass. It has `regulab.launchers.events.carried_out` run for
     each job, in this process or in another, and passes on what comes: the events of the jobs in the order of the jobs,

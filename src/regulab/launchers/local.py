@@ -12,7 +12,7 @@ from regulab.training.loop import Job
 
 @final
 class Local(Launcher):
-    """One fleet after another in this process: a fleet's stacked step keeps all cores of a machine busy by itself."""
+    """One fleet after another in this process: a fleet's stacked step alone keeps all cores of a machine busy."""
 
     name = "local"
     summary = "one fleet after another in this process"

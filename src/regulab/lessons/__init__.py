@@ -1,6 +1,7 @@
-"""Lessons: every claim about normalization and regularization an experiment that anyone can rerun; one a folder.
+"""Lessons: every claim about normalization and regularization is an experiment that anyone can rerun; one lesson per
+folder.
 
-``kit/`` is what all lessons are made with; the other folders are themes, and a lesson is a folder in one of them.
+``kit/`` holds what all lessons are made with; the other folders are themes, and a lesson is a folder in one of them.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def norm_of(choice: str | NameWithFields, where: str = "model.norm") -> Norm:
 
 
 def named(norm: Norm) -> str | NameWithFields:
-    """The shortest that a study file can say for a norm; so equal norms are equal, however they were written."""
+    """The shortest way to write a norm in a study file, so that equal norms are equal however they were written."""
     fields = norm.model_dump(mode="json", exclude_defaults=True)
     return NameWithFields(name=norm.name, **fields) if fields else norm.name
 
@@ -93,7 +93,11 @@ def build(
     with keyed_generators(streams, "initial weights", "construction"):
         module = net.build(in_channels, classes, norm, model)
         own = model.name not in NETS
-        module = _own(module, model, images, streams, (in_channels, classes)) if own else adopt(module)
+        module = (
+            _adopted_user_net(module, model, images, streams, (in_channels, classes))
+            if own
+            else adopt(module)
+        )
         finished = set(module.modules()) if own else set()
         for edit in edits:
             module = adopt(edit(module))
@@ -104,7 +108,7 @@ def build(
     return module
 
 
-def _own(
+def _adopted_user_net(
     module: nn.Module, model: Model, images: Tensor | None, streams: Streams, sizes: tuple[int, int]
 ) -> nn.Module:
     """A person's network with sizes and ours in the place of torch's dropout.
@@ -132,7 +136,7 @@ def _seed_torch(streams: Streams, name: str) -> None:
 def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
     """SHA-256 over the initial weights and, for a person's own network, its files: what a study must not change.
 
-    ``modules`` are a network of each architecture that the study's arms have.
+    ``modules`` holds one network of each architecture among the study's arms.
     """
     digest = hashlib.sha256("".join(weights_hash(module) for module in modules).encode())
     if is_user_model(model.name):
@@ -144,7 +148,7 @@ def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
 
 
 def file_hashes(model: Model) -> dict[str, str]:
-    """SHA-256 of each file that a person's own network is made of, by path relative to its folder."""
+    """SHA-256 of each file of a person's own network, by path relative to its folder."""
     files = user_sources(model.name) if is_user_model(model.name) else {}
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
 
@@ -173,7 +177,8 @@ def weights_hash(module: nn.Module, names: Collection[str] | None = None) -> str
 
 
 def refuse_other_process(model: Model, channels: int, classes: int, streams: Streams, images: Tensor) -> None:
-    """Raises `UserError` where a person's network starts elsewhere in another process, if its sources might."""
+    """Raises `UserError` where a person's network starts from other weights in another process; checked if its sources
+    allow for that."""
     if not may_differ(user_sources(model.name).values()):
         return
     module = build(model, channels, classes, streams, images)

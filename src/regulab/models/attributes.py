@@ -1,6 +1,7 @@
-"""What a network keeps outside of its parameters and buffers: counters, running values, generators of its own.
+"""What a network keeps outside its parameters and buffers: counters, running values, generators of its own.
 
-PyTorch's ``state_dict`` does not hold them, so that a network that was stopped and went on would be another one.
+PyTorch's ``state_dict`` does not hold them, so without this a network that was stopped and went on would be another
+one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regulab.models.layers.draws import Drawing
+from regulab.models.layers.draws import RandomLayer
 
 COMMON = frozenset(vars(nn.Module()))  # what every module has
 OPAQUE = ["opaque"]  # nothing is known of its content
@@ -50,7 +51,7 @@ class Attributes:
             setattr(owner, name, _decoded(json.loads(text), vars(owner).get(name)))
 
     def reset(self) -> None:
-        """Puts all back to the beginning, as far as the values can be known; attributes that came later go."""
+        """Resets everything to the beginning, as far as the values can be known; attributes added since are removed."""
         now = dict(self._encoded())
         self.restore({path: text for path, text in self._first.items() if now.get(path) != text})
         for path in now.keys() - self._first.keys():
@@ -72,7 +73,7 @@ class Attributes:
         registered |= {id(tensor) for tensor in (*self._module.parameters(), *self._module.buffers())}
         for path, layer in self._module.named_modules():
             for name, value in vars(layer).items():
-                if name in COMMON or (name == "draw" and isinstance(layer, Drawing)):
+                if name in COMMON or (name == "draw" and isinstance(layer, RandomLayer)):
                     continue
                 yield f"{path}.{name}".lstrip("."), json.dumps(_encoded(value, set(registered), DEEPEST))
 

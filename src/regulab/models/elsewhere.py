@@ -1,7 +1,7 @@
-"""Builds a person's network in another process, where what a process has of its own would show.
+"""Builds a person's network in another process, where anything that depends on the process would show.
 
 The order of a set of words, ``hash``, ``id``, the clock and the process's number are the same for two networks that one
-process builds at once, and others tomorrow.
+process builds at once, but different tomorrow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ print(models.weights_hash(module), models.buffers_hash(module), file=out)
 
 
 def may_differ(sources: Iterable[bytes]) -> bool:
-    """Whether Python sources use anything that another process may have otherwise."""
+    """Whether Python sources use anything that may differ in another process."""
     return any(_suspicious(node) for source in sources for node in _nodes(source))
 
 
@@ -64,7 +64,7 @@ def _suspicious(node: ast.AST) -> bool:
 def hashes_elsewhere(model: Model, channels: int, classes: int, streams: Streams, images: Tensor) -> str:
     """Hashes of parameters and buffers of the network of a seed, built in a process with another hash seed.
 
-    Empty where that process fails: what is wrong has then shown itself here already, or is of the machine.
+    Empty where that process fails: whatever is wrong has then shown itself here already, or is due to the machine.
     """
     program = PROGRAM.format(
         path=sys.path,

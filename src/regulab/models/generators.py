@@ -18,7 +18,7 @@ def keyed_generators(
 ) -> Iterator[None]:
     """Inside, ``random``, ``numpy.random`` and torch start where the key (seed, purpose, name, epoch) says.
 
-    Afterwards each goes on where it was before, so that what a network draws changes no other draw of the process.
+    Afterwards each goes on from where it was, so that a network's draws change no other draw of the process.
     ``device``: one whose own generator is keyed too.
     """
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  (what people's code draws from)

@@ -1,4 +1,4 @@
-"""A person's code runs here: what it breaks of the process is mended, and what it raises becomes a `UserError`."""
+"""Runs a person's code: what it breaks in the process is mended, and what it raises becomes a `UserError`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LONGEST_MESSAGE = 500  # characters of an exception that are repeated
 def guarded(
     problem: str, *, where: str, expected: str | Callable[[BaseException], str] = "", show: bool = False
 ) -> Iterator[list[str]]:
-    """Runs a person's code. Whatever it raises but `KeyboardInterrupt`, ``sys.exit`` too, becomes a `UserError`.
+    """Runs a person's code. Whatever it raises except `KeyboardInterrupt`, ``sys.exit`` included, becomes a
+    `UserError`.
 
     ``problem`` begins the message, the exception's type and words follow; ``expected`` is the cure, which may depend on
     the exception. What the code prints comes out on stderr where ``show`` is set, else nowhere: stdout is for results,
@@ -37,7 +38,7 @@ def guarded(
     torch and numpy are afterwards what they were; the list that is yielded names those that had changed.
     """
     changed: list[str] = []
-    state, streams = _State(), _Streams()
+    state, streams = _ProcessSettings(), _Streams()
     try:
         yield changed
     except (KeyboardInterrupt, UserError):
@@ -51,7 +52,7 @@ def guarded(
 
 
 def words_of(error: BaseException) -> str:
-    """An exception's type and message on one line, cut where it is very long."""
+    """An exception's type and message on one line, cut if very long."""
     try:
         said = str(error)
     except Exception:  # a person's own exception may fail at this too
@@ -109,7 +110,7 @@ _HOOKS: dict[str, Callable[[], Any]] = {
 }
 
 
-class _State:
+class _ProcessSettings:
     """Settings of the process that a person's code may change."""
 
     def __init__(self) -> None:

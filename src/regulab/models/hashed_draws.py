@@ -78,9 +78,9 @@ class HashedDraws:
         return draws.contiguous().movedim(-1, 2)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every drawing layer of one seed's module draw from here, under its own qualified name."""
+        """Lets every random layer of one seed's module draw from here, under its own qualified name."""
         assert len(self._streams) == 1, "a module has one seed"
-        bind_layers(module, self._alone)
+        bind_layers(module, self._draw_of_one_seed)
 
-    def _alone(self, layer: str, shape: torch.Size) -> Tensor:
+    def _draw_of_one_seed(self, layer: str, shape: torch.Size) -> Tensor:
         return self.draw(layer, shape)[0]

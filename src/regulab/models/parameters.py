@@ -1,4 +1,4 @@
-"""Which parameters of a network are weights, that penalties and norms are taken of by default."""
+"""Which parameters of a network are weights, of which penalties and norms are taken by default."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The file of a person's network with what it imports from its own folder: loaded apart, remembered, hashed.
+"""The file of a person's network, with what it imports from its own folder: loaded separately, remembered, hashed.
 
-The folder is a package of a private name, so that networks of two folders never share a ``layers.py``, and torch never
-meets a person's ``random.py``. Inside, ``import layers`` and ``from .layers import block`` both find the folder's file,
-also when a constructor or a forward pass imports it later.
+The folder becomes a package with a private name, so that networks of two folders never share a ``layers.py``, and torch
+never meets a person's ``random.py``. Inside it, ``import layers`` and ``from .layers import block`` both find the
+folder's file, even when a constructor or a forward pass imports it later.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ FIXED = frozenset(sys.stdlib_module_names) | frozenset(  # what no file of a fol
 class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """A network's file and its folder as a package ``name``: finder and loader of its modules, and their memory.
 
-    What was loaded stays as it was loaded, whatever becomes of the files: all runs of a command train one network.
-    ``read``: the bytes of each file that was run, by its path; ``memory``: what its users keep for as long.
+    What was loaded stays as it was, whatever becomes of the files: all runs of a command train one network. ``read``:
+    the bytes of each file that was run, by its path; ``memory``: what its users keep for as long.
     """
 
     def __init__(self, file: Path) -> None:
@@ -177,7 +177,7 @@ class Folder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else path.as_posix()
 
     def changed(self) -> list[str]:
-        """Which of the files that were run are no longer what they were."""
+        """Which of the files that were run have changed."""
         return [
             self._shown(path)
             for path, content in self.read.items()
@@ -226,7 +226,7 @@ def _cure(error: BaseException) -> str:
 
 
 def source_of(place: Path) -> Path | None:
-    """The file that a module at ``place`` is: ``place/__init__.py`` or ``place.py``, as Python looks for them."""
+    """The file of a module at ``place``: ``place/__init__.py`` or ``place.py``, as Python looks for them."""
     for file in (place / "__init__.py", place.parent / f"{place.name}.py"):
         if file.is_file():
             return file
@@ -257,7 +257,7 @@ def sources(file: Path) -> dict[str, bytes]:
 
 
 def memory(file: Path) -> dict[object, str]:
-    """What is to be remembered of a network's file for as long as it stays loaded."""
+    """What to remember about a network's file for as long as it stays loaded."""
     return _loaded(file)[0].memory
 
 

@@ -75,7 +75,7 @@ def user_net(name: str) -> Net:
 
 
 def user_sources(name: str) -> dict[str, bytes]:
-    """The file that a net's name points into, first, and those of its folder that it imports, by relative path."""
+    """The file that a net's name points into, followed by those of its folder that it imports, by relative path."""
     file = Path(name.rpartition(":")[0])
     found = sources.sources(file)
     own = file.resolve().name
@@ -140,12 +140,12 @@ def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm
                 expected="a torch.nn.Module",
                 where=WHERE,
             )
-        return bare(net, name)
+        return unwrapped(net, name)
 
     return build
 
 
-def bare(module: nn.Module, name: str) -> nn.Module:
+def unwrapped(module: nn.Module, name: str) -> nn.Module:
     """The network itself, without what `torch.compile` and `nn.DataParallel` wrap around it or a part of it.
 
     Raises `UserError` for modules that cannot be looked into.
@@ -168,7 +168,7 @@ def bare(module: nn.Module, name: str) -> nn.Module:
     module._compiled_call_impl = None  # what module.compile() sets
     for key, child in list(module._modules.items()):
         if child is not None:
-            stripped = bare(child, name)
+            stripped = unwrapped(child, name)
             if stripped is not child:
                 module._modules[key] = stripped
     return module

@@ -1,6 +1,6 @@
 """The optimizers, one a file: an optimizer's values, its step over a stack of runs, and torch's own beside it.
 
-Nothing here imports torch when it is read, so that a study file is checked without it.
+Importing these modules does not import torch, so a study file can be checked without it.
 """
 
 from regulab.optimizers.optimizer import Optimizer

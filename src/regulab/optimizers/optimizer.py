@@ -1,8 +1,9 @@
-"""What an optimizer is: frozen values, a pure step over a stack of runs, and torch's own optimizer that it must equal.
+"""What an optimizer is: frozen values, a pure step over a stack of runs, and torch's own optimizer, which it must
+equal.
 
 A fleet steps R runs at once, each as if it were alone, so a step is element by element along the first axis of
-parameters ``(R, *shape)``. torch.optim takes one rate for all of a parameter and knows no proximal step; beside these
-steps it stands as the reference: the plain loop trains with it.
+parameters ``(R, *shape)``. torch.optim takes one rate for a whole parameter and has no proximal step; it serves as the
+reference: the plain loop trains with it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Optimizer(Named, ABC):
 
     @abstractmethod
     def remember(self, state: State, gradient: Tensor) -> State:
-        """The state as it would be had ``gradient`` been added to the last step's."""
+        """The state as it would be if ``gradient`` had been added to the last step's."""
 
     @abstractmethod
     def reference(self, parameters: Iterable[torch.nn.Parameter], lr: float) -> torch.optim.Optimizer:

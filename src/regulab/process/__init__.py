@@ -1,4 +1,4 @@
 """The process that the program is: signals that stop it, and the streams that it writes to.
 
-From the standard library alone, so that both are in order before anything that takes long is imported.
+Built on the standard library alone, so that both are in order before anything slow is imported.
 """

@@ -1,7 +1,7 @@
-"""Standard streams that never fail: closed from the start, on a full disk, or into a pipe whose reader left.
+"""Standard streams that never fail: not when closed from the start, on a full disk, or into a pipe whose reader left.
 
-Work is not lost for a line that could not be shown. What could not be written is remembered, and the program says so at
-its end.
+No work is lost because a line could not be shown. The program remembers that something could not be written, and says
+so at its end.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Steady(io.RawIOBase):
 
 
 class Open(io.TextIOWrapper):
-    """Text that nobody closes: a network's file that tries ``sys.stdout.close()`` does not close what is ours."""
+    """A text stream that nobody closes: a network's file that calls ``sys.stdout.close()`` does not close ours."""
 
     def close(self) -> None:
         self.flush()
 
 
 def secure() -> Steady:
-    """Puts such streams into the place of ``sys.stdout`` and ``sys.stderr``; gives the one below ``sys.stdout``.
+    """Replaces ``sys.stdout`` and ``sys.stderr`` by such streams; returns the one below ``sys.stdout``.
 
     A descriptor that was closed is opened to nowhere, so that no file of ours gets its number, and with it what some
     library prints. Characters that an encoding lacks (λ on an old terminal) become ``?``.
@@ -75,7 +75,7 @@ def secure() -> Steady:
 
 
 def flush() -> None:
-    """Everything that was printed goes out now."""
+    """Sends out everything that was printed."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
 

@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
     """A signal asked the program to stop."""
 
 
-class _State:
+class _Received:
     received: int | None = None  # the first signal
     waited = 0.0  # seconds since, for imports
     unwinding = False
@@ -51,7 +51,7 @@ def catch() -> None:
 
 
 def ignore() -> None:
-    """The work is done: what comes while Python shuts down changes nothing any more."""
+    """The work is done: signals that come while Python shuts down change nothing any more."""
     for name in (*WORDS, "SIGALRM"):
         number = getattr(signal, name, None)
         if number is not None:
@@ -65,36 +65,36 @@ class unwinding:  # noqa: N801  # a context manager, as `contextlib` names them
         self._advice = advice
 
     def __enter__(self) -> None:
-        _State.unwinding = True
+        _Received.unwinding = True
         advise(self._advice)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        _State.unwinding = False
+        _Received.unwinding = False
         if kind is None:
             check()
 
 
 def advise(advice: str) -> None:
-    """From now on, what a person who stops the program is told to do."""
-    _State.advice = advice
+    """Sets what a person who stops the program is told to do from now on."""
+    _Received.advice = advice
 
 
 def received() -> int | None:
     """The first signal that came, whatever became of its exception."""
-    return _State.received
+    return _Received.received
 
 
 def check() -> None:
     """Raises `Stopped` where a signal came and something swallowed its exception."""
-    if _State.received is not None:
+    if _Received.received is not None:
         raise Stopped
 
 
 def farewell(number: int) -> str:
-    """What a person is told of a signal; the second time the same."""
-    _State.said = True
+    """What a person is told about a signal; the same the second time."""
+    _Received.said = True
     word = WORDS.get(signal.Signals(number).name, "stopped")
-    return f"{word}; {_State.advice}" if _State.advice else word
+    return f"{word}; {_Received.advice}" if _Received.advice else word
 
 
 def exit_code(number: int) -> int:
@@ -103,9 +103,9 @@ def exit_code(number: int) -> int:
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
-    if _State.received is not None or not _State.unwinding:
-        _leave(_State.received or number)
-    _State.received = number
+    if _Received.received is not None or not _Received.unwinding:
+        _leave(_Received.received or number)
+    _Received.received = number
     _stop(frame)
 
 
@@ -113,14 +113,14 @@ def _stop(frame: FrameType | None) -> None:
     """Raises, but not into an import, which would swallow or garble it: then a moment later."""
     if not hasattr(signal, "setitimer") or not _importing(frame):
         raise Stopped
-    if _State.waited >= PATIENCE:
-        _leave(_State.received or signal.SIGINT)
-    _State.waited += AGAIN
+    if _Received.waited >= PATIENCE:
+        _leave(_Received.received or signal.SIGINT)
+    _Received.waited += AGAIN
     signal.setitimer(signal.ITIMER_REAL, AGAIN)
 
 
 def _leave(number: int) -> None:
-    words = b"" if _State.said else f"{farewell(number)}\n".encode()
+    words = b"" if _Received.said else f"{farewell(number)}\n".encode()
     try:
         os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + words)
     finally:  # whatever became of the words

@@ -1,4 +1,4 @@
-"""How many images each class has, what always answering the largest one would give, and who does just that."""
+"""How many images each class has, what always answering the largest one would give, and which runs do just that."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Majority:
 
 
 def class_counts(records: StudyRecords) -> dict[str, tuple[int, ...]]:
-    """Part -> images of each class, as resolved at the start; of older records the test part, from the predictions."""
+    """Part -> images of each class, as resolved at the start; for older records only the test part, from the
+    predictions."""
     classes = len(records.class_names)
     recorded = records.study["resolved"].get("class_counts")
     if isinstance(recorded, Mapping):

@@ -1,4 +1,4 @@
-"""Sentences on what was picked or counted after the fact, each beside what chance alone gives."""
+"""Sentences about what was picked or counted after the fact, each beside what chance alone gives."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def changed_classes(
 
     Nothing where there is no chance level (fewer than two seeds), and no p where ``tested`` says that none would hold.
     """
-    found = _moved(accuracies)
+    found = _classes_that_differ(accuracies)
     if tests is None or arm not in tests.extremes or not found or len(records.class_names) < 2:
         return None
     ends = [min(found), max(found)] if len(found) > 1 else found
@@ -68,7 +68,7 @@ def changed_classes(
     )
 
 
-def _moved(accuracies: Sequence[ClassAccuracy]) -> list[tuple[float, int, Difference]]:
+def _classes_that_differ(accuracies: Sequence[ClassAccuracy]) -> list[tuple[float, int, Difference]]:
     """Difference and number of each class that differs by more than what is printed as 0.00."""
     return [
         (one.difference.mean, one.number, one.difference)

@@ -1,4 +1,4 @@
-"""Accuracy class by class, with what chance gives, and which classes are taken for which."""
+"""Accuracy class by class, with what chance gives, and which classes are mistaken for which."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from regulab.reporting.curves import BANDS, Curve, alternative, axis_lines, coun
 from regulab.reporting.data import ReportData
 from regulab.reporting.interactive import specification
 from regulab.reporting.naming import PictureNames
-from regulab.reporting.palette import Look
+from regulab.reporting.palette import LineStyle
 from regulab.reporting.rendering import FAINT, INK, verbatim
 from regulab.reporting.series import Band, Series, Values, band_kind
 from regulab.wording import one_line
@@ -62,7 +62,7 @@ def draw(data: ReportData, curve: Curve) -> Figure:
         _decorate(axes, curve, shown)
         for order, one in enumerate(shown):
             if one.runs:
-                _plot(axes, one, data.looks[one.arm], band, order)
+                _plot(axes, one, data.line_styles[one.arm], band, order)
     whole.set_ylabel("\n".join(axis_lines(data, curve)), color=INK, fontsize=12)
     whole.set_title("all epochs", fontsize=12, color=INK)
     if epochs:
@@ -70,7 +70,7 @@ def draw(data: ReportData, curve: Curve) -> Figure:
         _zoom(late, shown, first, epochs, curve, names)
     dataset = one_line(names.text(data.records.study["data"]["name"]), 50)
     verbatim(figure.suptitle(f"{curve.title} on {dataset}", fontsize=15, color=INK))
-    _legend(figure, shown, labels, data.looks, band, columns)
+    _legend(figure, shown, labels, data.line_styles, band, columns)
     return figure
 
 
@@ -83,44 +83,50 @@ def _decorate(axes: Axes, curve: Curve, shown: Sequence[Series]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if curve.loss and any(np.nanmax(one.values, initial=0) > 0 for one in shown):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
         axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-        axes.yaxis.set_minor_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_plain_number))
 
 
-def _plain(value: float, _: object) -> str:
+def _plain_number(value: float, _: object) -> str:
     return f"{value:g}"
 
 
-def _style(look: Look, epochs: int) -> dict[str, Any]:
+def _style(line_style: LineStyle, epochs: int) -> dict[str, Any]:
     return {
-        "color": look.colour,
-        "linestyle": (0, look.dashes) if look.dashes else "-",
-        "marker": look.marker or None,
+        "color": line_style.colour,
+        "linestyle": (0, line_style.dashes) if line_style.dashes else "-",
+        "marker": line_style.marker or None,
         "markevery": max(1, epochs // 8),
         "markersize": 5,
     }
 
 
-def _plot(axes: Axes, one: Series, look: Look, band: Band, order: int) -> None:
+def _plot(axes: Axes, one: Series, line_style: LineStyle, band: Band, order: int) -> None:
     """Arms lie over each other in the study's order; dashes let an equal curve below shine through."""
     epochs, level = np.arange(1, len(one.mean) + 1), 3 + order / 100
-    style = _style(look, len(epochs)) | ({"marker": "o"} if len(epochs) == 1 else {})
+    style = _style(line_style, len(epochs)) | ({"marker": "o"} if len(epochs) == 1 else {})
     if band != "none" and one.runs > 1:
         low, high = one.edges(band)
         inside = epochs[: one.common]
-        axes.fill_between(inside, low, high, color=look.colour, alpha=0.1, linewidth=0, zorder=2)
+        axes.fill_between(inside, low, high, color=line_style.colour, alpha=0.1, linewidth=0, zorder=2)
         for edge in (low, high):
-            axes.plot(inside, edge, color=look.colour, alpha=0.45, linewidth=0.7, zorder=2)
-    axes.plot(epochs[: one.common], one.mean[: one.common], linewidth=look.width, zorder=level, **style)
+            axes.plot(inside, edge, color=line_style.colour, alpha=0.45, linewidth=0.7, zorder=2)
+    axes.plot(epochs[: one.common], one.mean[: one.common], linewidth=line_style.width, zorder=level, **style)
     rest = slice(one.common - 1, None)
     axes.plot(
-        epochs[rest], one.mean[rest], linewidth=look.width / 2, zorder=level, **style | {"marker": None}
+        epochs[rest], one.mean[rest], linewidth=line_style.width / 2, zorder=level, **style | {"marker": None}
     )
     for end in one.ends:
         mark = "X" if end.diverged else "o"
         axes.plot(
-            end.epoch, end.value, mark, color=look.colour, markersize=8, markeredgecolor="white", zorder=4
+            end.epoch,
+            end.value,
+            mark,
+            color=line_style.colour,
+            markersize=8,
+            markeredgecolor="white",
+            zorder=4,
         )
 
 
@@ -174,7 +180,7 @@ def _legend(
     figure: Figure,
     shown: Sequence[Series],
     labels: list[str],
-    appearance: Mapping[str, Look],
+    appearance: Mapping[str, LineStyle],
     band: Band,
     columns: int,
 ) -> None:

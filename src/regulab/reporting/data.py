@@ -19,7 +19,7 @@ from regulab.reporting.classes import (
 )
 from regulab.reporting.mistakes import Selection, select
 from regulab.reporting.naming import PictureNames, class_names, heading
-from regulab.reporting.palette import Look, looks
+from regulab.reporting.palette import LineStyle, line_styles
 from regulab.reporting.series import Band, Measure, Series, band_kind, series
 from regulab.reporting.sides import Changed, Sides, changed, compared, mostly
 from regulab.reporting.weights import Histogram, WeightCounts, histograms
@@ -29,13 +29,13 @@ from regulab.wording import named
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """An arm as pages show it: its place in the study, heading (``Arm “l1” (λ₁ = …)``), words for it, and its look."""
+    """An arm as pages show it: its place in the study, heading (``Arm “l1” (λ₁ = …)``), words for it, style of line."""
 
     number: int
     name: str
     heading: str
     words: str
-    look: Look
+    line_style: LineStyle
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,18 @@ class ReportData:
     def arms(self) -> list[Arm]:
         return [
             Arm(
-                number=n, name=arm, heading=heading(self.records, arm), words=named(arm), look=self.looks[arm]
+                number=n,
+                name=arm,
+                heading=heading(self.records, arm),
+                words=named(arm),
+                line_style=self.line_styles[arm],
             )
             for n, arm in enumerate(self.records.arms)
         ]
 
     @cached_property
-    def looks(self) -> Mapping[str, Look]:
-        return looks(self.records)
+    def line_styles(self) -> Mapping[str, LineStyle]:
+        return line_styles(self.records)
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:

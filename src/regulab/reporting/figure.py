@@ -33,9 +33,9 @@ class Chart:
 class Drawing:
     """A picture before it is drawn.
 
-    ``path`` is that of its files in the run directory, without their ending; ``alternative`` says in words what is to
-    be seen; ``words`` are for those who see it. The page shows the last of ``kinds``, the README the PNG. A
-    picture has a ground of its own, so that it is legible on light and on dark pages.
+    ``path`` is the path of its files in the run directory, without suffix; ``alternative`` says in words what it shows;
+    ``words`` are for those who can see it. The page shows the last of ``kinds``, the README the PNG. A picture has its
+    own background, so that it is legible on light and on dark pages.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class DrawnPicture:
     """A drawing that was drawn; ``content`` is the file that the page shows."""
 
     drawing: Drawing

@@ -1,4 +1,4 @@
-"""Fonts for names in any script: which installed one has the glyphs that DejaVu Sans has not, if any."""
+"""Fonts for names in any script: which installed font, if any, has the glyphs that DejaVu Sans lacks."""
 
 from __future__ import annotations
 

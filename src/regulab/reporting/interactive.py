@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from regulab.reporting.curves import Curve, axis_lines
 from regulab.reporting.data import ReportData
-from regulab.reporting.palette import Look
+from regulab.reporting.palette import LineStyle
 from regulab.reporting.series import Band, Series, Values, band_kind
 from regulab.wording import one_line
 
@@ -33,7 +33,7 @@ _SHOWN = "indexof(hidden, datum.arm) < 0 && datum.epoch >= from"
 
 
 class NoChartsError(Exception):
-    """The script that draws the charts could not be made; the text says why."""
+    """The script that draws the charts could not be made; the message says why."""
 
 
 @cache
@@ -64,7 +64,7 @@ def specification(data: ReportData, curve: Curve) -> dict[str, Any] | None:
     rows = _rows(data, curve, shown, training, band_kind(shown))
     if not rows:
         return None
-    base = altair.Chart().transform_filter(_SHOWN).encode(x=_x(), color=_colour(shown))
+    base = altair.Chart().transform_filter(_SHOWN).encode(x=_epoch_axis(), color=_colour(shown))
     hover = altair.selection_point(
         name="hover", on="pointermove", nearest=True, fields=["epoch", "arm"], empty=False, clear="pointerout"
     )
@@ -114,7 +114,7 @@ class _Y:
         return altair.Y(f"{field}:Q", scale=self.scale, axis=self.axis)
 
 
-def _x() -> altair.X:
+def _epoch_axis() -> altair.X:
     axis = altair.Axis(title="epoch", tickMinStep=1, format="d")
     return altair.X("epoch:Q", axis=axis, scale=altair.Scale(nice=False, zero=False))
 
@@ -129,13 +129,13 @@ def _colour(shown: list[Series]) -> altair.Color:
 
 
 def _dash(data: ReportData, shown: list[Series]) -> altair.StrokeDash:
-    dashes = [dash_lengths(data.looks[one.arm]) or [1.0, 0.0] for one in shown]
+    dashes = [dash_lengths(data.line_styles[one.arm]) or [1.0, 0.0] for one in shown]
     return altair.StrokeDash("arm:N", legend=None, scale=altair.Scale(domain=_names(shown), range=dashes))
 
 
-def dash_lengths(look: Look) -> list[float]:
+def dash_lengths(line_style: LineStyle) -> list[float]:
     """Lengths on and off in pixels, for a line two pixels wide; nothing for a solid line."""
-    return [round(2 * length, 1) for length in look.dashes or ()]
+    return [round(2 * length, 1) for length in line_style.dashes or ()]
 
 
 def _shape() -> altair.Shape:
@@ -165,11 +165,11 @@ def _rows(
         edges = one.edges(band) if band != "none" and one.runs > 1 else (np.zeros(0), np.zeros(0))
         for place, mean in enumerate(one.mean):
             if np.isfinite(mean) and mean >= floor:
-                row = {"arm": str(number), "epoch": place + 1, "mean": _short(mean)}
+                row = {"arm": str(number), "epoch": place + 1, "mean": _six_digits(mean)}
                 row |= _edges(edges, place, floor) | _training(train, place, floor)
                 rows.append(row | {"text": f"{label}\n{_text(one, train, edges, place, curve)}"})
         rows += [
-            {"arm": str(number), "epoch": end.epoch, "end": _short(max(end.value, floor)),
+            {"arm": str(number), "epoch": end.epoch, "end": _six_digits(max(end.value, floor)),
              "ended": "diverged" if end.diverged else "stopped early"}
             for end in one.ends
         ]  # fmt: skip
@@ -191,14 +191,14 @@ def _edges(edges: tuple[Values, Values], place: int, floor: float) -> dict[str, 
     low, high = edges
     if place >= len(low):
         return {}
-    return {"low": _short(max(low[place], floor)), "high": _short(max(high[place], floor))}
+    return {"low": _six_digits(max(low[place], floor)), "high": _six_digits(max(high[place], floor))}
 
 
 def _training(train: Series, place: int, floor: float) -> dict[str, Any]:
     value = train.mean[place] if place < len(train.mean) else math.nan
-    return {"training": _short(value)} if np.isfinite(value) and value > floor else {}
+    return {"training": _six_digits(value)} if np.isfinite(value) and value > floor else {}
 
 
-def _short(value: float) -> float:
+def _six_digits(value: float) -> float:
     """Six digits: finer than any screen, and a third of the size."""
     return float(f"{value:.6g}")

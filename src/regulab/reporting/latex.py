@@ -23,7 +23,7 @@ _HEAD = """\
 
 
 def latex_text(text: object) -> str:
-    """Text that LaTeX prints as it stands, on one line."""
+    """Text that LaTeX prints literally, on one line."""
     line = "".join(c for c in one_line(text) if c.isprintable())
     return "".join(_ESCAPES.get(character, character) for character in line)
 

@@ -74,7 +74,7 @@ def mean(values: BySeed) -> float:
 
 
 def difference(arm: BySeed, baseline: BySeed) -> Difference | None:
-    """The paired difference; None where no seed is in both."""
+    """The paired difference; None where the two share no seed."""
     d = np.array([arm[seed] - baseline[seed] for seed in arm if seed in baseline])
     if len(d) == 0:
         return None

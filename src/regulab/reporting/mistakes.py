@@ -1,4 +1,4 @@
-"""Which misclassified images stand in an arm's gallery."""
+"""Which misclassified images an arm's gallery shows."""
 
 from __future__ import annotations
 

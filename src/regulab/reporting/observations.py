@@ -1,8 +1,8 @@
 """What the numbers say of each arm, in words.
 
-Every sentence is true by construction: it states numbers of the records with the runs and the interval
-behind them. Only the sentence on the endpoint judges, and it says what the verdict says; everything else
-is description, and is called so.
+Every sentence is true by construction: it states numbers of the records with the runs and the interval behind them.
+Only the sentence on the endpoint judges, and it says what the verdict says; everything else is description, and is
+labelled as such.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def observe(data: ReportData) -> list[Observation]:
     return [_Writer(data, arm).observation() for arm in data.comparison.arms]
 
 
-def _noted(note: str) -> str:
+def _note_as_sentence(note: str) -> str:
     """A note of ``environment.json`` as a sentence; those on the files begin with ``data: ``."""
     return f"{note[0].upper()}{note[1:]}." if note.startswith("data: ") else f"Training: {note}."
 
@@ -60,7 +60,7 @@ def notes(records: StudyRecords, comparison: Comparison) -> list[str]:
             f"The look at the first {len(comparison.first_look.seeds)} seeds, by the rule for a fixed number of them, "
             f"said: {said}."
         )
-    found += [_noted(one_line(note, NOTE_LIMIT)) for note in records.environment.get("notes", ())]
+    found += [_note_as_sentence(one_line(note, NOTE_LIMIT)) for note in records.environment.get("notes", ())]
     uneven = largest_class_words(records)
     if uneven:
         found.append(f"{uneven}; an accuracy says something only beside that number.")
@@ -128,7 +128,7 @@ class _Writer:
         if one.mean is None:
             return f"{legend}: no completed run, hence no {name}."
         epoch = "" if self.comparison.epoch == "final" else " at the epoch of the lowest validation loss"
-        value = f"{number(one.mean, places)}{measured}{epoch}{self.beside()}"
+        value = f"{number(one.mean, places)}{measured}{epoch}{self.largest_class()}"
         if one.ci95 is None and one.n > 1:
             return f"{legend}: mean {name} {value} over {one.n} seeds."
         if one.ci95 is None:
@@ -136,7 +136,7 @@ class _Writer:
         around = f"{interval(one.ci95, places)}{measured}"
         return f"{legend}: mean {name} {value} over {one.n} seeds (95 % t interval {around})."
 
-    def beside(self) -> str:
+    def largest_class(self) -> str:
         """What always answering the largest class would give, where classes are uneven and accuracy is the metric."""
         found = majority(self.records)
         if found is None or not found.uneven or self.comparison.metric != "test_accuracy":
@@ -285,11 +285,11 @@ class _Writer:
             return ""
         return (
             f"; {named(self.baseline)} {number(measures.mean(base), places)}, paired difference "
-            f"{number(apart.mean, places, sign=True)}{measured}{_behind(apart, places, what)}"
+            f"{number(apart.mean, places, sign=True)}{measured}{_interval_of(apart, places, what)}"
         )
 
 
-def _behind(apart: Difference, places: int, what: str) -> str:
+def _interval_of(apart: Difference, places: int, what: str) -> str:
     if apart.interval is None:
         return " (one seed)"
     around = interval(apart.interval, places, sign=True)

@@ -1,6 +1,6 @@
 """The pages: one HTML file that needs nothing beside it, and the same as Markdown for GitHub.
 
-Both loop over the sections; the pictures that a section does not place itself follow its text.
+Both loop over the sections; pictures that a section does not place itself follow its text.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from regulab.registry import catalogue
 from regulab.reporting import tiles
 from regulab.reporting.balance import images_words
 from regulab.reporting.data import ReportData
-from regulab.reporting.figure import Figure, Picture
+from regulab.reporting.figure import DrawnPicture, Figure
 from regulab.reporting.interactive import NoChartsError, bundle, script_json
 from regulab.reporting.naming import quoted_legend
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.templating import environment, script_hash, source
 from regulab.wording import quoted
 
-Pictures = Mapping[str, list[Picture]]  # figure -> its pictures
+Pictures = Mapping[str, list[DrawnPicture]]  # figure -> its pictures
 
 
 def sections() -> list[Section]:
@@ -32,7 +32,7 @@ def sections() -> list[Section]:
 
 
 def readme_sections(shown: list[Section]) -> list[tuple[Section, Printed]]:
-    """Those of the sections that stand in the README, in its order."""
+    """The sections that appear in the README, in its order."""
     found = [(one, one.readme) for one in shown if one.readme is not None]
     return sorted(found, key=lambda pair: (pair[1].order, pair[0].name))
 
@@ -62,9 +62,8 @@ class Pages:
         return tiles.sprite(self.data.records.mistakes, views)
 
     def html(self) -> bytes:
-        """The page; where the script of the charts cannot be made, with still pictures in place of charts, and says so.
-
-        Its policy permits the scripts by their hashes and nothing from elsewhere.
+        """The page. If the script of the charts cannot be made, it has still pictures in place of charts, and says so.
+        Its policy permits the scripts by their hashes, and nothing from elsewhere.
         """
         try:
             scripts, failure = [bundle(), str(source("page.js"))], ""
@@ -84,7 +83,7 @@ class Pages:
         return page.encode()
 
     def markdown(self) -> bytes:
-        """The page for a repository. Apostrophes, which escape nothing where no attribute stands, remain readable."""
+        """The page for a repository. Apostrophes remain readable: outside of attributes they need no escape."""
         shared = self._shared("")
         laid_out = self._laid_out(readme_sections(self.sections), shared)
         text = environment().get_template("readme.md").render(shared, **laid_out)
@@ -107,16 +106,16 @@ class Pages:
         """The sections, the text of each, and the pictures that follow it."""
         bodies = {}
         for one, printed in shown:
-            context = {**shared, **self.contents[one.name], "pictures": self._of(one, placed=True)}
+            context = {**shared, **self.contents[one.name], "pictures": self._pictures_of(one, placed=True)}
             try:
                 bodies[one.name] = Markup(environment().from_string(printed.template).render(context))
             except Exception as error:
                 error.add_note(f"in a template of the report's section {one.name!r}")
                 raise
-        following = {one.name: self._of(one, placed=False) for one, _ in shown}
+        following = {one.name: self._pictures_of(one, placed=False) for one, _ in shown}
         return {"sections": [one for one, _ in shown], "bodies": bodies, "following": following}
 
-    def _of(self, section: Section, *, placed: bool) -> list[Picture]:
+    def _pictures_of(self, section: Section, *, placed: bool) -> list[DrawnPicture]:
         """The pictures of a section's figures."""
         chosen = [one for one in self.figures if one.section == section.name and one.placed is placed]
         return [picture for one in chosen for picture in self.pictures[one.name]]

@@ -1,4 +1,4 @@
-"""One look per arm, the same everywhere: told apart by colour, by line and in grey.
+"""One style of line per arm, the same everywhere: told apart by colour, by line and in grey.
 
 Colours are Okabe and Ito's for all kinds of colour vision (2008), without their yellow, which white paper
 swallows. The baseline is neutral and dark. Lines differ as well, so that neither colour-blind readers
@@ -31,7 +31,7 @@ MARKERS = ("", "o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class LineStyle:
     """How one arm is drawn. ``dashes`` None is a solid line; ``marker`` is set once the colours repeat."""
 
     colour: str
@@ -41,19 +41,19 @@ class Look:
     width: float
 
 
-def looks(records: StudyRecords) -> Mapping[str, Look]:
-    """Arm -> look, by the order of the study file; adding an arm at the end changes no other arm's look.
+def line_styles(records: StudyRecords) -> Mapping[str, LineStyle]:
+    """Arm -> style, by the order of the study file; adding an arm at the end changes no other arm's.
 
     The study's own baseline is the neutral one, whichever arm a comparison takes as baseline.
     """
     others = [arm for arm in records.arms if arm != records.study["baseline"]]
     found = {
-        records.study["baseline"]: Look(
+        records.study["baseline"]: LineStyle(
             colour=BASELINE, dark=BASELINE_DARK, dashes=None, marker="", width=2.6
         )
     }
     for index, arm in enumerate(others):
-        found[arm] = Look(
+        found[arm] = LineStyle(
             colour=COLOURS[index % len(COLOURS)],
             dark=COLOURS_DARK[index % len(COLOURS)],
             dashes=DASHES[index % len(DASHES)],

@@ -1,4 +1,4 @@
-"""Figures as bytes that are the same every time, and text that matplotlib prints as it stands."""
+"""Figures as bytes that are the same every time, and text that matplotlib prints literally."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def render(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
 
 
 def with_palette(png: bytes) -> bytes:
-    """The picture with 256 colours, a third of the size; as it is where it has more than lines and letters need.
-
-    A drawing of lines has few colours and their shades towards the ground, which 256 carry; a photograph does not.
+    """The picture with 256 colours, a third of the size; unchanged where it has more colours than lines and letters
+    need. A drawing of lines has few colours and their shades towards the background, for which 256 suffice; a
+    photograph has more.
     """
     with Image.open(io.BytesIO(png)) as image:
         plain = image.convert("RGB")

@@ -9,7 +9,7 @@ from regulab.files import json_bytes
 from regulab.records import StudyRecords
 from regulab.reporting import weights
 from regulab.reporting.data import ReportData
-from regulab.reporting.figure import Drawing, Picture
+from regulab.reporting.figure import Drawing, DrawnPicture
 from regulab.reporting.latex import latex_table
 from regulab.reporting.pages import Pages, figures
 from regulab.reporting.rendering import render
@@ -49,10 +49,10 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
     return written
 
 
-def _draw(drawing: Drawing, put: Callable[[str, bytes], None]) -> Picture:
+def _draw(drawing: Drawing, put: Callable[[str, bytes], None]) -> DrawnPicture:
     """Draws a picture once and puts its files in place."""
     figure, content = drawing.draw(), b""
     for kind in drawing.kinds:
         content = render(figure, kind)
         put(f"{drawing.path}.{kind}", content)
-    return Picture(drawing=drawing, content=content)
+    return DrawnPicture(drawing=drawing, content=content)

@@ -1,8 +1,8 @@
 """Which test images an arm gets wrong in most of its runs, which changed sides, and how many chance alone would give.
 
-A single run gets some images wrong by luck. Here an image counts as wrong for an arm if more than half of the
-arm's runs misclassify it, and as right otherwise; with one run that is the run itself. Arms are compared over the seeds
-that they share. What is counted stands beside its chance level: the same count after swaps of labels within seeds.
+A single run gets some images wrong by luck. Here an image counts as wrong for an arm if more than half of the arm's
+runs misclassify it, and as right otherwise; with one run that is the run itself. Arms are compared over the seeds that
+they share. Each count is shown beside its chance level: the same count after swapping labels within seeds.
 """
 
 from __future__ import annotations

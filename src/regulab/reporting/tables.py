@@ -83,12 +83,12 @@ class Line:
 
 def verdict_columns(comparison: Comparison) -> list[str]:
     """The headings of the table of verdicts."""
-    measured = f"{metric_name(comparison.metric)}{_in(unit(comparison.metric))}"
+    measured = f"{metric_name(comparison.metric)}{_unit_in_brackets(unit(comparison.metric))}"
     return ["arm", "seeds", measured, "95 % t interval", f"difference to {named(comparison.baseline)}",
             "95 % t interval", "p (Holm)", "verdict"]  # fmt: skip
 
 
-def _in(measured: str) -> str:
+def _unit_in_brackets(measured: str) -> str:
     return f" ({measured.strip()})" if measured else ""
 
 

@@ -1,4 +1,4 @@
-"""Templates, and text that Markdown prints as it stands."""
+"""Templates, and text that Markdown prints literally."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def _finalize(value: object) -> object:
 
 
 def source(name: str) -> Markup:
-    """A file of the templates' folder as it stands: a style or a script."""
+    """A file of the templates' folder, unchanged: a style or a script."""
     loader = environment().loader
     assert loader is not None
     return Markup(loader.get_source(environment(), name)[0])
 
 
 def script_hash(script: str) -> str:
-    """What a Content-Security-Policy calls exactly this script, and no other: ``'sha256-…'``."""
+    """The source expression by which a Content-Security-Policy permits exactly this script: ``'sha256-…'``."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -70,7 +70,7 @@ def table_cell(text: object) -> str:
 
 
 def markdown_text(text: object) -> Markup:
-    """Text that GitHub's Markdown prints as it stands, in tables too."""
+    """Text that GitHub's Markdown prints literally, in tables too."""
     line = isolated(one_line(text, isolates=True))
     escaped = _MARKDOWN.sub(r"\\\1", str(escape(line)).replace("&#", "&\0"))
     escaped = _START.sub(r"\1\\\2", escaped)

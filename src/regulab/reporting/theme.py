@@ -1,4 +1,4 @@
-"""Light and dark: everything a figure inherits, so that one drawing serves both grounds."""
+"""Light and dark: everything a figure inherits, so that one drawing serves both backgrounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from regulab.reporting.palette import BASELINE, BASELINE_DARK, COLOURS, COLOURS_
 
 @dataclass(frozen=True, kw_only=True)
 class Theme:
-    """Colours of one ground. ``colours`` tell things apart; ``baseline`` is what they are compared with."""
+    """The colours for one background. ``colours`` tell things apart; ``baseline`` is the colour of what they are
+    compared with."""
 
     name: str
     paper: str

@@ -1,6 +1,6 @@
 """How large the weights of an arm are: shares by order of magnitude, from counts of its runs.
 
-The counts stand in ``weights.json``, so that a run directory that was shared without its weights shows them too.
+The counts are kept in ``weights.json``, so that a run directory that was shared without its weights shows them too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a study came to, for people in Python: tables, figures, frames and text, from the run directory alone.
 
-Needs neither torch nor the dataset. `Results` is the way in; every number is one of the report's.
+Needs neither torch nor the dataset. `Results` is the way in; every number is the report's.
 """
 
 from regulab.results.comparison_table import ComparisonTable

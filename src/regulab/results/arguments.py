@@ -1,4 +1,4 @@
-"""What people pass to the functions of the Python interface, held to what they take: else `UserError`."""
+"""Checks what people pass to the functions of the Python interface; raises `UserError` where it is something else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regulab.errors import UserError, did_you_mean
 
 
 def path(value: str | os.PathLike[str], argument: str) -> Path:
-    """A path that was given as a text or as a path, with ``~`` resolved: no shell has done it."""
+    """A path given as text or as a path, with ``~`` resolved, since no shell has done so."""
     if not isinstance(value, str | os.PathLike) or not isinstance(name := os.fspath(value), str):
         raise UserError("not a path", got=value, expected="a text or a pathlib.Path", where=argument)
     if not name or "\0" in name:
@@ -22,7 +22,7 @@ def path(value: str | os.PathLike[str], argument: str) -> Path:
 
 
 def whole_number(value: int, argument: str, *, least: int, most: int) -> int:
-    """A number in ``least … most``; true and false are none."""
+    """A whole number in ``least … most``; true and false do not count."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         expected = f"a whole number, {least} to {most:,}"
         raise UserError("not a count", got=value, expected=expected, where=argument)
@@ -37,7 +37,7 @@ def switch(value: bool, argument: str) -> bool:
 
 
 def one_of(value: str, options: Iterable[str], argument: str) -> str:
-    """A text that is among ``options``."""
+    """One of ``options``."""
     known = list(options)
     if value not in known:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The table of arms against the baseline: text where it is printed, HTML where a notebook shows it."""
+"""The table of arms against the baseline: text when printed, HTML when a notebook shows it."""
 
 from __future__ import annotations
 

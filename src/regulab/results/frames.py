@@ -1,4 +1,4 @@
-"""Records as data frames, of pandas or of polars: whichever is there."""
+"""Records as data frames, in pandas or polars: whichever is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Columns = dict[str, list[Any]]
 
 
 def frame(records: StudyRecords, kind: str) -> Any:
-    """A frame of the library that `library` finds; missing values are its own."""
+    """A frame in the library that `library` finds, with that library's missing values."""
     columns = KINDS[kind](records)
     name = library()
     narwhals: Any = import_module("narwhals")  # makes the frame of either library
@@ -39,7 +39,8 @@ def frame(records: StudyRecords, kind: str) -> Any:
 
 
 def library() -> str:
-    """The one that this program has imported already, else pandas, else polars; raises `UserError` without either."""
+    """The library that this program has imported already, else pandas, else polars; raises `UserError` without
+    either."""
     imported = [name for name in LIBRARIES if name in sys.modules]
     found = imported or [name for name in LIBRARIES if find_spec(name) is not None]
     if not found:

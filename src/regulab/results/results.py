@@ -1,4 +1,4 @@
-"""`Results`: a run directory as people ask it in Python."""
+"""`Results`: a run directory as people query it in Python."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REPORT = "report.html"
 def load(directory: str | os.PathLike[str]) -> Results:
     """The results in a run directory, such as ``runs/l1-l2``, without torch and without the dataset.
 
-    Of a study that still trains they are those of the runs that are finished. Raises `UserError` where there is no run
+    For a study that is still training they are those of the finished runs. Raises `UserError` where there is no run
     directory, or nothing in it yet, or a damaged file.
     """
     return Results(directory)
@@ -58,7 +58,7 @@ class Results:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """In the order of the study, the baseline among them."""
+        """In the order of the study, including the baseline."""
         return self.records.arms
 
     @property
@@ -68,7 +68,7 @@ class Results:
 
     @property
     def diverged(self) -> tuple[tuple[str, int], ...]:
-        """Runs, as (arm, seed), whose loss or weights were not finite any more."""
+        """Runs, as (arm, seed), whose loss or weights ceased to be finite."""
         return tuple((run.arm, run.seed) for run in self.records.results if run.status == DIVERGED)
 
     @property

@@ -1,1 +1,1 @@
-"""What lies in a run directory: names, files that no link leads out of, readers that believe nothing."""
+"""What lies in a run directory: names, files that no link leads out of, readers that take nothing on trust."""

@@ -1,6 +1,6 @@
-"""Arrays in a run directory: what a file claims is held against what it may be before memory is given to it.
+"""Arrays in a run directory: what a file claims is checked against what it may be before any memory is allocated.
 
-A kilobyte of zip can claim a terabyte of zeros, a header a shape of 10¹², and an object array would run what it likes.
+A kilobyte of zip can claim a terabyte of zeros, a header a shape of 10¹², and an object array can run any code.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_IMAGE = 2**26  # bytes
 
 
 @dataclass(frozen=True)
-class Claim:
+class ArrayForm:
     """What an array should be: its type, and how many dimensions."""
 
     dtype: str
@@ -39,13 +39,13 @@ class Claim:
     optional: bool = False
 
 
-CLAIMS: dict[type, dict[str, Claim]] = {
+ARRAYS: dict[type, dict[str, ArrayForm]] = {
     Predictions: {
-        "labels": Claim("int64", 1),
-        "predicted": Claim("int64", 1),
-        "confidence": Claim("float32", 1),
+        "labels": ArrayForm("int64", 1),
+        "predicted": ArrayForm("int64", 1),
+        "confidence": ArrayForm("float32", 1),
     },
-    Mistakes: {"indices": Claim("int64", 1), "images": Claim("uint8", 4)},
+    Mistakes: {"indices": ArrayForm("int64", 1), "images": ArrayForm("uint8", 4)},
 }
 
 
@@ -63,9 +63,9 @@ def read_npz(path: Path, kind: type[Kind]) -> Kind | None:
             most = max(ALWAYS, EXPANSION * len(content))
             there = archive.namelist()
             arrays = {
-                name: _entry(archive, name, claim, most)
-                for name, claim in CLAIMS[kind].items()
-                if not claim.optional or f"{name}.npy" in there
+                name: _entry(archive, name, form, most)
+                for name, form in ARRAYS[kind].items()
+                if not form.optional or f"{name}.npy" in there
             }
         made = kind(**arrays)
         check_arrays(made)
@@ -77,7 +77,7 @@ def read_npz(path: Path, kind: type[Kind]) -> Kind | None:
     return made
 
 
-def _entry(archive: zipfile.ZipFile, name: str, claim: Claim, most: int) -> Array:
+def _entry(archive: zipfile.ZipFile, name: str, form: ArrayForm, most: int) -> Array:
     """One array, read to its end, so that its checksum was compared."""
     member = f"{name}.npy"
     if archive.namelist().count(member) != 1:
@@ -89,8 +89,8 @@ def _entry(archive: zipfile.ZipFile, name: str, claim: Claim, most: int) -> Arra
         raise ValueError(f"{name} is compressed in a way of its own")
     with archive.open(info) as file:
         shape, fortran, dtype = _header(file)
-        if dtype != np.dtype(claim.dtype) or len(shape) != claim.dimensions or fortran:
-            wanted = f"{claim.dtype} of {claim.dimensions} dimension{'s' if claim.dimensions > 1 else ''}"
+        if dtype != np.dtype(form.dtype) or len(shape) != form.dimensions or fortran:
+            wanted = f"{form.dtype} of {form.dimensions} dimension{'s' if form.dimensions > 1 else ''}"
             raise ValueError(f"{name} is {dtype} of shape {shape}, not {wanted}")
         size = prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or size > most:

@@ -1,6 +1,7 @@
-"""Records held against each other: what can be recomputed is, and what was recorded with a checksum must still have it.
+"""Checks records against each other: what can be recomputed is recomputed, and what was recorded with a checksum must
+still match it.
 
-Everything here warns and names the file; what is shown to be wrong is put right or left out, the rest is used.
+Everything here warns and names the file; what proves wrong is put right or left out, and the rest is used.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TOLERANCE = 1e-6  # relative, of sums in another order
 
 
 def checked(records: StudyRecords, path: Path, checksums: Checksums) -> StudyRecords:
-    """The records without what contradicts the rest of them. Raises `UserError` where test sets differ."""
+    """The records without whatever contradicts the rest. Raises `UserError` where test sets differ."""
     asked = {(result.arm, result.seed) for result in records.results}
     if not entries(path / CHECKPOINTS):  # else a fleet may be about to write its rows
         lost = [run for run in checksums if run not in asked]

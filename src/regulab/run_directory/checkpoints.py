@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors with a checksum over every byte of the file, as training would go on from any number.
+"""Checkpoints: safetensors with a checksum over every byte of the file, since training would go on from any number.
 
-The metadata's one entry begins with the SHA-256 of the file with zeros in its place, then the state as JSON.
-(One entry: safetensors writes several in any order, and the same content is to be the same bytes.)
+The metadata's one entry begins with the SHA-256 of the file with zeros in its place, then the state as JSON. (One
+entry, because safetensors writes several in any order, and the same content should give the same bytes.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def checkpoint_bytes(arrays: Mapping[str, Array], state: Mapping[str, Any]) -> b
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any]] | None:
-    """Arrays and state; None where there is no checkpoint. Raises `UserError` where a single bit is not as written."""
+    """Arrays and state; None where there is no checkpoint. Raises `UserError` if a single bit is not as it was
+    written."""
     content = read_file(path, MOST_FILE * 16)
     if content is None:
         return None

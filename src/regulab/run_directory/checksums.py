@@ -1,7 +1,7 @@
-"""Checksums of what a run left, so that a digit that changed on the disk is told from the one that was recorded.
+"""Checksums of what a run left, so that a digit that changed on the disk is not taken for the one that was recorded.
 
-``checksums.json``: arm -> seed -> SHA-256 of the run's history, row, predictions, orders and weights. Wall-clock times
-are left out, and the hash of shared orders, which changes with the runs beside: the same study has the same checksums.
+``checksums.json``: arm -> seed -> SHA-256 of the run's history, row, predictions, orders and weights. They leave out
+wall-clock times, and the hash of shared orders, which depends on the other runs: the same study has the same checksums.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ SELF = "sha256"  # the key, or the word in a comment, under which a file keeps i
 
 @dataclass(frozen=True, kw_only=True)
 class RunChecksums:
-    """Of one run; None where it left nothing of the kind: predictions and weights of a run that diverged."""
+    """Those of one run; None where it left nothing of the kind, such as the predictions and weights of a run that
+    diverged."""
 
     history: Digest
     result: Digest

@@ -1,4 +1,5 @@
-"""``history.jsonl``: the one file that grows, by a line for each run and epoch. Checkpoints know its valid length."""
+"""``history.jsonl``: the only file that grows, by one line for each run and epoch. Checkpoints know its valid
+length."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from regulab.run_directory.text import MOST_BYTES
 
 
 def append(directory: Path, records: Sequence[EpochRecord]) -> int:
-    """Appends one line a record in a single write, on the disk on return; the file's length in bytes."""
+    """Appends one line per record in a single write, which is on the disk on return; the file's length in bytes."""
     lines = b"".join(json.dumps(asdict(record), allow_nan=False).encode() + b"\n" for record in records)
     with refusing(directory / HISTORY), _opened(directory) as file:
         view = memoryview(lines)
@@ -50,7 +51,7 @@ def truncate(directory: Path, valid: int) -> None:
 
 
 def forget(directory: Path, runs: Iterable[tuple[str, int]]) -> None:
-    """Drops every line of some runs, and a last one that was cut off."""
+    """Drops every line of some runs, and a last line that was cut off."""
     lines, gone = _content(directory).splitlines(keepends=True), set(runs)
     kept = [line for line in lines if line.endswith(b"\n") and run_of(line) not in gone]
     if len(kept) < len(lines):

@@ -1,4 +1,4 @@
-"""The names in a run directory: which are regulab's own, and so may be replaced or removed."""
+"""The names in a run directory: which ones are regulab's own, and so may be replaced or removed."""
 
 from __future__ import annotations
 

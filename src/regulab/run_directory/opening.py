@@ -1,4 +1,4 @@
-"""Whether a folder is a run directory, and whether a study may go on in it: asked before anything is written there."""
+"""Decides whether a folder is a run directory and whether a study may go on in it, before anything is written there."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def merged(path: Path, study: Study) -> Study:
     recorded = read_study(path)
     refuse_unknown_columns(path)
     if recorded.identity() != study.identity():
-        here, asked = (_flat(s.identity_content()) for s in (recorded, study))
+        here, asked = (_flattened(s.identity_content()) for s in (recorded, study))
         keys = [key for key in {**here, **asked} if here.get(key, "absent") != asked.get(key, "absent")]
         differences = ", ".join(
             f"{key} ({here.get(key, 'absent')} here, {asked.get(key, 'absent')} asked for)" for key in keys
@@ -111,9 +111,9 @@ def merged(path: Path, study: Study) -> Study:
     return recorded.model_copy(update={"seeds": seeds, "resolved": recorded.resolved or study.resolved})
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        inner = _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {}
+        inner = _flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {}
         flat.update(inner or {f"{prefix}{key}": value})
     return flat

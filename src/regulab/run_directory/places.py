@@ -1,7 +1,7 @@
-"""Places in a run directory that came from anywhere: no link is followed, and only regulab's own files go.
+"""Paths in a run directory that may come from anywhere: no link is followed, and only regulab's own files are removed.
 
-A run directory may be a stranger's. A link in it could lead what is written, emptied or read anywhere that this process
-may reach, and a pipe would hold it for ever: both are refused by name.
+A run directory may be a stranger's. A link in it could redirect what is written, emptied or read to anywhere that this
+process can reach, and a pipe would block it for ever: both are refused by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ FOLDER = "a folder; a run directory holds its own files, and no link is followed
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """What stands at a path, a link being itself; None where there is nothing, `UserError` where it is hidden."""
+    """What is at a path, without following links; None where there is nothing, `UserError` where that cannot be
+    seen."""
     try:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -30,7 +31,7 @@ def status_of(path: Path) -> os.stat_result | None:
 
 
 def unreadable(path: Path, error: OSError | ValueError) -> UserError:
-    """What to tell a person of a file that cannot be read."""
+    """What to tell a person about a file that cannot be read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     cure = "permission to read it" if isinstance(error, PermissionError) else ""
     return UserError(f"cannot read: {reason}", expected=cure, where=str(path))
@@ -64,7 +65,7 @@ def read_file(path: Path, most: int, first: int | None = None) -> bytes | None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What a folder holds, in order of name; nothing where there is no folder, or a link to one."""
+    """What a folder contains, ordered by name; nothing where there is no folder, or a link to one."""
     found = status_of(folder)
     if found is None or not stat.S_ISDIR(found.st_mode):
         return []
@@ -75,7 +76,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def own_places(path: Path) -> Iterator[Path]:
-    """Every place in a run directory that has a name of regulab's, a folder before what it holds."""
+    """Every path in a run directory that has a name of regulab's, a folder before its contents."""
     yield from (entry for entry in entries(path) if is_own(entry.name) or entry.name in FOLDERS)
     for kind in FOLDERS:
         for entry in entries(path / kind):
@@ -124,7 +125,7 @@ def remove_temporaries(path: Path) -> None:
 
 
 def begin_emptying(path: Path) -> None:
-    """From the one rename in here on, a run directory counts as empty, however much is still there."""
+    """After the single rename in here a run directory counts as empty, however much is still there."""
     with refusing(path):
         if status_of(path / STUDY) is not None:
             os.replace(path / STUDY, path / EMPTYING)
@@ -132,7 +133,8 @@ def begin_emptying(path: Path) -> None:
 
 
 def empty(path: Path) -> None:
-    """Removes every file of regulab's but the lock and the sign that this goes on, and folders that are empty then."""
+    """Removes every file of regulab's except the lock and the marker that emptying goes on, and folders that are then
+    empty."""
     for place in reversed(list(own_places(path))):
         if place in (path / LOCK, path / EMPTYING):
             continue

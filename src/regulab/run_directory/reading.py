@@ -1,7 +1,7 @@
-"""Reading a run directory back: needs neither its lock nor torch, and believes nothing.
+"""Reads a run directory back, without its lock or torch, and takes nothing on trust.
 
 The directory may be a stranger's, and a disk may have changed a digit. Sizes are bounded before anything is read, every
-value has its type and range, and what one file says is held against the others (`regulab.run_directory.checking`).
+value has its type and range, and what one file says is checked against the others (`regulab.run_directory.checking`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ CHANGED = "not as regulab wrote it: its checksum differs"
 
 
 class Resolved(BaseModel):
-    """What regulab found out when it ran a study; hashes beside these."""
+    """What regulab found out when it ran a study, beside hashes."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -101,7 +101,7 @@ class Resolved(BaseModel):
 
 
 class Environment(BaseModel):
-    """What of ``environment.json`` a report relies on; anything may stand beside it."""
+    """The part of ``environment.json`` that a report relies on; there may be anything else beside it."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -164,7 +164,7 @@ def _read_study(where: Path) -> Study:
 
 
 def read_predictions(path: Path, arm: str, seed: int) -> Predictions | None:
-    """What a run said of the test split; None where it left nothing."""
+    """What a run predicted for the test split; None where it left nothing."""
     return read_npz(predictions_path(path, arm, seed), Predictions)
 
 

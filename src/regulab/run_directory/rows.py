@@ -1,7 +1,8 @@
-"""Histories, results, orders, looks and fleets, entry by entry: each is one that the study can have, or is named.
+"""Histories, results, orders, looks and fleets, entry by entry: each one is possible for the study, or is reported.
 
-An entry that is damaged, of an arm or seed that the study has not, or there twice is left out with a warning where a
-report is made of the rest; who goes on with a study gets a `UserError` instead, for its runs would be trained again.
+An entry that is damaged, duplicated, or of an arm or seed that the study does not have is left out with a warning when
+a report is made from the rest. Going on with the study raises a `UserError` instead, since those runs would be trained
+again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ LEFT_OUT = "is damaged and left out"
 
 
 class FleetEntry(BaseModel):
-    """An entry of ``fleets.json``; what else it says is checked where fleets are made of it."""
+    """An entry of ``fleets.json``; the rest of it is checked where fleets are made from it."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -63,11 +64,11 @@ class Asked:
     epochs: int
 
     @classmethod
-    def by(cls, study: Study) -> Asked:
+    def of(cls, study: Study) -> Asked:
         return cls(frozenset(study.arms), frozenset(study.seeds), study.train.epochs)
 
-    def stranger(self, arm: str, seed: int) -> str | None:
-        """What is wrong with a run that the study has not."""
+    def why_unknown(self, arm: str, seed: int) -> str | None:
+        """What is wrong with a run that the study does not have; None where it has it."""
         if arm not in self.arms:
             return f"no arm {cut(arm)!r} in the study"
         return None if seed in self.seeds else f"no seed {seed} in the study"
@@ -83,14 +84,14 @@ def warn_of(problems: Sequence[str]) -> None:
 
 def read_history(path: Path, study: Study) -> tuple[EpochRecord, ...]:
     """The lines that are whole; a warning names any other but a last one that was cut off."""
-    where, asked = path / HISTORY, Asked.by(study)
+    where, asked = path / HISTORY, Asked.of(study)
     records: dict[tuple[str, int, int], EpochRecord] = {}
     problems: list[str] = []
     for number, line in enumerate(read_bytes(where).split(b"\n")[:-1], start=1):
         record = epoch_record(line)
         if isinstance(record, EpochRecord):
             key = (record.arm, record.seed, record.epoch)
-            problem = asked.stranger(record.arm, record.seed)
+            problem = asked.why_unknown(record.arm, record.seed)
             if record.epoch > asked.epochs:
                 problem = f"epoch {record.epoch} of {asked.epochs}"
             elif key in records:
@@ -143,7 +144,7 @@ def result_rows(where: Path, study: Study) -> Iterator[Result | UserError]:
     if content is None:
         return
     table = csv.DictReader(io.StringIO(decoded(content, where), newline=""), restkey="")
-    asked, seen = Asked.by(study), set()
+    asked, seen = Asked.of(study), set()
     try:
         missing = [column for column in RESULT_COLUMNS if column not in (table.fieldnames or ())]
         if missing:
@@ -170,7 +171,7 @@ def _result(row: dict[str, Any], where: str, asked: Asked) -> Result | UserError
         result = RESULT_ADAPTER.validate_python(cells)
     except ValidationError as error:
         return wrong_value(error, where)
-    problem = asked.stranger(result.arm, result.seed)
+    problem = asked.why_unknown(result.arm, result.seed)
     there = [name for name in MEASURES if getattr(result, name) is not None]
     if result.epochs > asked.epochs:
         problem = f"{result.epochs} epochs of {asked.epochs}"
@@ -228,7 +229,7 @@ def read_looks(path: Path, study: Study) -> tuple[Look, ...] | None:
 def read_fleets(path: Path, study: Study) -> list[dict[str, Any]]:
     """Which runs trained together; nothing before the first time. Raises `UserError` for what no study writes."""
     fleets = read_json_as(FLEETS_ADAPTER, path / FLEETS) or []
-    asked, held = Asked.by(study), set[tuple[str, int]]()
+    asked, held = Asked.of(study), set[tuple[str, int]]()
     for number, content in enumerate(fleets):
         where = f"{path / FLEETS}: {number}"
         try:
@@ -254,7 +255,7 @@ def _with_tuples(content: dict[str, Any]) -> dict[str, Any]:
 
 def _wrong_runs(runs: Iterable[tuple[str, int]], asked: Asked, held: set[tuple[str, int]]) -> str | None:
     for arm, seed in runs:
-        problem = asked.stranger(arm, seed)
+        problem = asked.why_unknown(arm, seed)
         if problem or (arm, seed) in held:
             return problem or f"{cut(arm)} seed {seed} once more"
         held.add((arm, seed))

@@ -1,4 +1,4 @@
-"""Text files of a run directory: bounded, UTF-8, and with values of the types that they should have."""
+"""Text files of a run directory: bounded, UTF-8, and with values of the right types."""
 
 from __future__ import annotations
 

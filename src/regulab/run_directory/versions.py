@@ -1,7 +1,8 @@
-"""Which version of regulab wrote a run directory: said where this version cannot read it.
+"""Which version of regulab wrote a run directory, to be named where this version cannot read it.
 
-A directory carries the number of its format in ``environment.json``. It is raised when a version before would misread
-what a newer one writes; keys and columns that are only added leave it. Directories without a number have format 1.
+A directory carries the number of its format in ``environment.json``. The number is raised when an older version would
+misread what a newer one writes; keys and columns that are merely added leave it. Directories without a number have
+format 1.
 """
 
 from __future__ import annotations

@@ -84,9 +84,9 @@ class RunDirectory:
     def open(cls, path: Path, study: Study, *, fresh: bool) -> RunDirectory:
         """Creates the directory, or goes on with one of the same study; ``fresh`` empties it first.
 
-        Stopped at whatever point, it is what it was, or counts as empty and is emptied by the next to open it.
-        Raises `UserError`, with everything left as it was, when the directory belongs to another study, is
-        no run directory and not empty, cannot be written, or is being written by another process.
+        Stopped at any point, it is what it was, or counts as empty and is emptied by the next process that opens it.
+        Raises `UserError`, with everything left as it was, when the directory belongs to another study, is no run
+        directory and not empty, cannot be written, or is being written by another process.
         """
         path = Path(path)
         with refusing(path):
@@ -112,7 +112,7 @@ class RunDirectory:
 
     @classmethod
     def reopen(cls, path: Path) -> RunDirectory:
-        """An existing directory, as it stands, for somebody who writes pages into it.
+        """An existing directory, as it is, for writing pages into it.
 
         Raises `UserError` where there is none, or another process is writing it.
         """

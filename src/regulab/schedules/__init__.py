@@ -1,6 +1,6 @@
 """The schedules, one a file: a schedule's values, its rate as a function of the step, and torch's own beside it.
 
-Nothing here imports torch when it is read, so that a study file is checked without it.
+Importing these modules does not import torch, so a study file can be checked without it.
 """
 
 from regulab.registry import catalogue

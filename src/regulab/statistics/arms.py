@@ -128,7 +128,7 @@ class Comparer:
         else:
             tested = self._tested()
             against = {arm: self._against(arm, tested[arm]) for arm in self.pairs}
-        return {arm: against[arm] if arm in against else self._plain(arm) for arm in self.runs}
+        return {arm: against[arm] if arm in against else self._without_difference(arm) for arm in self.runs}
 
     def _tested(self) -> dict[str, _Tested]:
         """Sign-flip tests of every arm for which p can pass under α, Holm-adjusted over all arms of the study."""
@@ -154,7 +154,7 @@ class Comparer:
         ]
         return {arm: p < ALPHA for arm, p in zip(self.pairs, holm(floors), strict=True)}
 
-    def _plain(self, arm: str) -> ArmComparison:
+    def _without_difference(self, arm: str) -> ArmComparison:
         values = np.array(list(self.values[arm].values()))
         return ArmComparison(
             mean=float(values.mean()) if len(values) else None,
@@ -170,7 +170,7 @@ class Comparer:
         mine, base, pairs = self.values[arm], self.values[self.baseline], self.pairs[arm]
         d = pairs.d
         return replace(
-            self._plain(arm),
+            self._without_difference(arm),
             difference=float(d.mean()) if len(d) else None,
             median=float(np.median(list(pairs.shown().values()))) if len(d) else None,
             differences=pairs.shown(),
@@ -236,7 +236,7 @@ class Comparer:
     def _noise(self, arm: str) -> NoiseSplit | None:
         """Of test accuracy, over the arm's completed runs that have predictions."""
         right = [
-            _right(self.predictions[arm, seed])
+            _correct(self.predictions[arm, seed])
             for seed in self.values[arm]
             if (arm, seed) in self.predictions
         ]
@@ -251,7 +251,7 @@ class Comparer:
             return None
         if len(pair[0].labels) != len(pair[1].labels):
             return None
-        return mcnemar(_right(pair[0]), _right(pair[1]))
+        return mcnemar(_correct(pair[0]), _correct(pair[1]))
 
     def _seeds_needed(self, pairs: Pairs) -> int | None:
         if len(pairs.d) < 2 or self.margin is None:
@@ -304,6 +304,6 @@ def _holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
     return {arm: None if one is None else q for (arm, one), q in zip(p.items(), adjusted, strict=True)}
 
 
-def _right(predictions: Predictions) -> NDArray[np.bool_]:
+def _correct(predictions: Predictions) -> NDArray[np.bool_]:
     right: NDArray[np.bool_] = predictions.labels == predictions.predicted
     return right

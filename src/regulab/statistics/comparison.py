@@ -27,7 +27,7 @@ class FirstLook:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All arms in the order of the study, the baseline among them (with a mean and nothing to compare)."""
+    """All arms in the order of the study, including the baseline (with a mean and nothing to compare)."""
 
     metric: str
     epoch: str

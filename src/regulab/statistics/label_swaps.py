@@ -1,8 +1,9 @@
-"""What chance alone gives: the labels of arm and baseline swapped within seeds, all other things as they were.
+"""What chance alone gives: the labels of arm and baseline are swapped within seeds, everything else stays the same.
 
-If an arm did nothing, its run and the baseline's of one seed could as well have exchanged their names. Whatever is
-picked or counted (the class that changed most, images that changed sides) is picked or counted again after each swap;
-what that gives is the chance level *of these very seeds*. It is the null hypothesis of the sign-flip test of verdicts.
+If an arm did nothing, its run and the baseline's run of the same seed could just as well have exchanged names. Whatever
+is picked or counted (the class that changed most, images that changed sides) is picked or counted again after each
+swap; what that gives is the chance level *of these very seeds*. It is the null hypothesis of the sign-flip test of
+verdicts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT_UP_TO = 12  # seeds; beyond, 2ⁿ swaps are drawn from instead of listed
+EXACT_UP_TO = (
+    12  # seeds; beyond, as many swaps as 2¹² are drawn instead of all listed: each looks at every image
+)
 DRAWS = 4_095
 SHUFFLES = 200
 _CHUNK = 2_000  # images at a time

@@ -1,9 +1,9 @@
 """Which rule judges a study: that of a fixed number of seeds, or the sequential one, after more than one look.
 
-A verdict that somebody read is a look. One look at a number of seeds that was fixed beforehand is what p-values are
-made for. Seeds that are added after it make a second look, and p-values of several looks find a difference sooner or
-later: 7, 10, 14 and 20 seeds of three arms without effect give a false one in 12 % of studies. So from the second look
-on, and from the first where seeds are added until decided, sign e-values judge the study
+A verdict that somebody read is a look. P-values are made for a single look at a number of seeds that was fixed
+beforehand. Seeds that are added afterwards make a second look, and p-values at several looks find a difference sooner
+or later: 7, 10, 14 and 20 seeds of three arms without effect give a false one in 12 % of studies. So from the second
+look on, and from the first where seeds are added until decided, sign e-values judge the study
 (`regulab.statistics.sequential`).
 
 What the fixed look spent is spent: a false difference may have been read there (5 %) or be found later (5 %), together

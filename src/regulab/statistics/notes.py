@@ -1,4 +1,4 @@
-"""What remains to be said of an arm beside its numbers: why there is no verdict, and what may be wrong with it."""
+"""What remains to be said about an arm beside its numbers: why there is no verdict, and what may be wrong with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from regulab.statistics.differences import Pairs
 from regulab.statistics.mcnemar import McNemar
-from regulab.statistics.outliers import apart
+from regulab.statistics.outliers import far_from_the_rest
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.sign_flip import least_pairs, smallest_p
 from regulab.statistics.verdicts import ALPHA, Verdict
@@ -91,7 +91,7 @@ def stands_apart(pairs: Pairs) -> str | None:
     """Seeds that may be lost runs, with the median and the mean that they pull away from it."""
     step = float(pairs.unit) if pairs.unit is not None else 0.0
     seeds, d = list(pairs.by_seed), pairs.d
-    found = apart(d, step)
+    found = far_from_the_rest(d, step)
     if not found:
         return None
     named = ", ".join(f"{seeds[place]} ({_signed(float(d[place]))})" for place in found)

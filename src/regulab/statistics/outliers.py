@@ -1,4 +1,4 @@
-"""Seeds that stand apart: a lost run is what the tests of a mean cannot take."""
+"""Seeds that stand apart: tests of a mean cannot cope with a lost run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FAR = 10.0  # robust standard deviations
 _NORMAL = 1.4826  # standard deviation of a normal variable over its median absolute deviation
 
 
-def apart(d: NDArray[np.float64], step: float) -> list[int]:
+def far_from_the_rest(d: NDArray[np.float64], step: float) -> list[int]:
     """Positions in ``d`` ``(n,)`` farther than ten robust standard deviations from the median; none for n < 5.
 
     The scale is 1.4826 times the median absolute deviation from the median, which up to half of the values may upset

@@ -65,10 +65,10 @@ class PairingGain:
 def pairing_gain(arm: Values, baseline: Values) -> PairingGain | None:
     """Measures pairing on values ``(n,)`` of two arms, entry by entry of the same seed (ddof = 1).
 
-    Var(d) = Var(arm) + Var(baseline) − 2·Cov(arm, baseline): what the arms share drops out of d. All of it are
-    estimates, and rough ones under some ten pairs. None for fewer than two pairs. ``correlation``
-    (Pearson's) is None for two pairs, where it is ±1 whatever the values, and where an arm does not vary;
-    ``independent_seeds`` is None where d does not vary.
+    Var(d) = Var(arm) + Var(baseline) − 2·Cov(arm, baseline): what the arms share drops out of d. All of these are
+    estimates, and rough ones below some ten pairs. None for fewer than two pairs. ``correlation`` (Pearson's) is None
+    for two pairs, where it is ±1 whatever the values, and where an arm does not vary; ``independent_seeds`` is None
+    where d does not vary.
     """
     assert arm.shape == baseline.shape, "paired values come in pairs"
     n = len(arm)

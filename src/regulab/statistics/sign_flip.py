@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from regulab.errors import UserError
 
-EXACT_UP_TO = 16  # pairs of real numbers; beyond, 2ⁿ sign vectors are drawn from instead of listed
+# Pairs of real numbers; beyond, sign vectors are drawn rather than listed: 2¹⁶ are fewer than ``DRAWS``, 2¹⁷ are more.
+EXACT_UP_TO = 16
 DRAWS = 99_999  # p-values of the Monte Carlo test are multiples of 1/100,000
 MOST_ADDITIONS = 5 * 10**9  # some seconds; whole numbers that need more are drawn from as real ones are
 _CHUNK = 10_000

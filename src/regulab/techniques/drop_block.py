@@ -10,7 +10,7 @@ from torch import nn
 
 from regulab.config import DropoutRate
 from regulab.models.layers.drop_block import DropBlock
-from regulab.models.layers.dropout import ChannelDropout, Dropout
+from regulab.models.layers.dropout import ChannelDropout, ElementDropout
 from regulab.techniques.technique import Edit, Hooks, replace_layers
 
 
@@ -43,7 +43,7 @@ class DropBlockTechnique(Edit):
         return f"DropBlock {self.rate:g}, {self.block_size}×{self.block_size}"
 
     def edit(self, module: nn.Module) -> nn.Module | None:
-        dropouts = (Dropout, ChannelDropout)
+        dropouts = (ElementDropout, ChannelDropout)
         return replace_layers(module, dropouts, lambda layer: DropBlock(self.rate, self.block_size))
 
     @classmethod

@@ -9,7 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import Epochs, Fraction
-from regulab.techniques.technique import Hooks, Memory, Moment, PerRun, Technique, Tensors, over_runs, select
+from regulab.techniques.technique import (
+    Hooks,
+    Memory,
+    PerRun,
+    StepCount,
+    Technique,
+    Tensors,
+    over_runs,
+    select,
+)
 
 
 class EMA(Technique):
@@ -44,12 +53,12 @@ class EMA(Technique):
         def init(weights: Tensors) -> dict[str, Tensor]:
             return {name: w for name, w in weights.items() if w.is_floating_point()}
 
-        def update(averages: Tensors, weights: Tensors, moment: Moment) -> dict[str, Tensor]:
+        def update(averages: Tensors, weights: Tensors, count: StepCount) -> dict[str, Tensor]:
             found = {}
             for name, average in averages.items():
                 w = weights[name]
                 followed = average.lerp(w, over_runs(weights_of_now(w), w))
-                begun = epochs_before(w) * moment.steps + 1 < moment.t
+                begun = epochs_before(w) * count.steps + 1 < count.t
                 found[name] = select(begun, followed, w)
             return found
 

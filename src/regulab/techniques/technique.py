@@ -69,7 +69,7 @@ class PerRun:
 
 
 class Present:
-    """Which runs have a technique: ``present(new, old)``, each ``(R, …)``, is new for them, and old for the others."""
+    """Which runs have a technique: ``present(new, old)``, each ``(R, …)``, is new for those and old for the others."""
 
     def __init__(self, runs: Sequence[bool] = ()) -> None:
         self._runs = list(runs)
@@ -99,8 +99,8 @@ Again = Callable[[Tensors], Evaluation]
 
 
 @dataclass(frozen=True)
-class Moment:
-    """When a step is: ``t`` counts the steps of all epochs from 1, ``steps`` are those of one epoch.
+class StepCount:
+    """Which step it is: ``t`` counts the steps of all epochs from 1, and ``steps`` is how many an epoch has.
 
     ``t`` follows from the epoch alone, so that a resumed run counts on; on a device it is a scalar there.
     """
@@ -117,12 +117,12 @@ class Memory:
     whose loss was not finite. ``weights`` are all trained parameters and all buffers as a step left them.
 
     init:       (weights) → state, before the first step
-    update:     (state, weights, moment) → the new state, of the same names, shapes and types, after every step
+    update:     (state, weights, count) → the new state, of the same names, shapes and types, after every step
     evaluated:  (state, weights) → those of the weights that are others in validation and test, and in what is saved
     """
 
     init: Callable[[Tensors], dict[str, Tensor]]
-    update: Callable[[Tensors, Tensors, Moment], dict[str, Tensor]]
+    update: Callable[[Tensors, Tensors, StepCount], dict[str, Tensor]]
     evaluated: Callable[[Tensors, Tensors], dict[str, Tensor]] | None = None
 
 
@@ -136,7 +136,7 @@ class Hooks:
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
     proximal:   (parameter, step ``(R, *shape)``-broadcastable) → what the proximal operator takes away:
-                value − argmin_w step·penalty(w) + ½(w − value)²
+                value − argmin_w penalty(w) + Σ (w − value)²/(2·step), where Adam's steps differ from element to element
     decay:      (parameter, lr) → new value, before the optimizer's step (decoupled from its gradient); lr is a number,
                 or ``(R, 1, …)`` where the schedule follows validation
     rates:      one dropout rate per run, or None per run that keeps the model's own
@@ -258,7 +258,7 @@ def sum_per_run(x: Tensor) -> Tensor:
 
 
 def norm_per_run(tensors: Tensors) -> Tensor:
-    """The Euclidean norm ``(R,)`` of each run's tensors ``(R, *shape)`` taken together: never over the stack."""
+    """The Euclidean norm ``(R,)`` over all of a run's tensors ``(R, *shape)`` together, never across runs."""
     lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
     norms: Tensor = torch.stack(lengths).norm(dim=0)
     return norms

@@ -22,9 +22,8 @@ ASSUMED = (
 
 
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
-    """The mapping of ``compare --json`` for people: an arm a row, what remains to be said below.
-
-    Where the columns do not fit the console, an arm's numbers stand under its name instead: none is cut off.
+    """The mapping of ``compare --json`` for people: one row per arm, with notes below. Where the columns do not fit the
+    console, an arm's numbers are printed under its name instead, so that none is cut off.
     """
     sequential = comparison["rule"] == "sequential"
     numbers = _sequential_columns(comparison) if sequential else _fixed_columns(comparison["baseline"])

@@ -1,4 +1,4 @@
-"""How training is watched: a live table with the time left on a terminal, plain lines elsewhere."""
+"""Shows how training goes: a live table with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def progress_for(*, quiet: bool) -> Progress:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far an arm is: its runs of ``seeds`` after ``epoch``, and the mean of their validation accuracies, in %."""
+    """How far an arm has come: its runs of ``seeds`` after ``epoch``, and the mean of their validation accuracies, in
+    %."""
 
     arm: str
     seeds: tuple[int, ...]
@@ -79,7 +80,7 @@ class PlainProgress:
     def epoch(self, records: Sequence[EpochRecord]) -> None:
         self._done += len(records)
         now, epoch = self._clock(), records[0].epoch
-        left = self._left(now)
+        left = self._seconds_left(now)
         if now - self._written < PLAIN_INTERVAL and epoch < self._epochs:
             return
         self._written = now
@@ -107,7 +108,7 @@ class PlainProgress:
 
     def finished(self, outcome: Outcome | BaseException) -> None: ...
 
-    def _left(self, now: float) -> float | None:
+    def _seconds_left(self, now: float) -> float | None:
         """Seconds left at the rate so far; None after a short first epoch, most of which is warming up."""
         since, before = self._mark
         elapsed, units = now - since, self._done - before

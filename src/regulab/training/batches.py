@@ -39,7 +39,7 @@ class ImageTensors:
 class InputPlan:
     """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``.
 
-    A seed is here whoever shares its streams: with ``pairing: none`` every run is one of its own.
+    A seed stands for all runs that share its streams: with ``pairing: none`` every run is a seed of its own.
     """
 
     seeds: Sequence[Streams]
@@ -99,16 +99,17 @@ class Batches:
 
     def begin(self, orders: np.ndarray, epoch: int) -> None:
         """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
-        self._order = self._put(self._order, orders)
+        self._order = self._to_device(self._order, orders)
         draws = self._augmentation_draws(epoch)
-        self._draws = None if draws is None else self._put(self._draws, draws)
+        self._draws = None if draws is None else self._to_device(self._draws, draws)
 
-    def _put(self, place: Tensor | None, array: np.ndarray) -> Tensor:
+    def _to_device(self, place: Tensor | None, array: np.ndarray) -> Tensor:
         fresh = torch.from_numpy(array)
         return fresh.to(self._images.labels.device, copy=True) if place is None else place.copy_(fresh)
 
     def batch(self, position: int | Tensor) -> tuple[Tensor, Tensor]:
-        """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. A tensor will do."""
+        """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. ``position`` may be a
+        tensor."""
         assert self._order is not None, "an epoch begins first"
         chosen = self._order.index_select(1, self._places + position * self.size)  # (S, B)
         cells = self._inputs(chosen, self._draws)  # (settings·S, B, C, H, W)

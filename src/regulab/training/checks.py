@@ -11,14 +11,14 @@ from torch import nn
 from regulab import models
 from regulab.errors import UserError
 from regulab.models.layers.dropout import Rated, holders
-from regulab.techniques.dropout import Dropout as DropoutTechnique
+from regulab.techniques.dropout import Dropout
 from regulab.training.runs import Run, Setup
 from regulab.training.user_model_checks import check_user_model, fails, scores
 from regulab.training.watching import Drop, bound
 
 
 def check_model(setup: Setup) -> list[str]:
-    """What a person should know of the network of every architecture; nothing, for regulab's own.
+    """What a person should know about the network of every architecture; nothing for regulab's own.
 
     Raises `UserError` where a network cannot take the images, cannot be trained or cannot be repeated, or where an arm
     sets the rate of dropout that the network has not, or has in places that no rate reaches.
@@ -40,7 +40,7 @@ def check_model(setup: Setup) -> list[str]:
 def _check_dropout(setup: Setup, module: nn.Module, arm: str, drops: Sequence[Drop]) -> None:
     """``drops``: dropout that is no layer of ours; it does what an arm wants only if it has the arm's rate already."""
     where = f"model {setup.study.model.name}"
-    rate = next((t.rate for t in setup.arms[arm] if isinstance(t, DropoutTechnique)), None)
+    rate = next((t.rate for t in setup.arms[arm] if isinstance(t, Dropout)), None)
     if rate is None:
         return
     missed = [str(drop) for drop in drops if drop.rate != rate]

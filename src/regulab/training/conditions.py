@@ -1,7 +1,7 @@
 """Under which conditions a fleet trains: what decides its numbers to the last bit, beside the study.
 
-What regulab chose for a fleet (threads, precision, kernels, draws) is held when it goes on, or it does not go on.
-Where it runs (processor, libraries) nobody can hold: that is kept with the fleet, and what changed is said.
+What regulab chose for a fleet (threads, precision, kernels, draws) is kept when it goes on, or else it does not go on.
+Where it runs (processor, libraries) is beyond control: it is recorded with the fleet, and changes are reported.
 """
 
 from __future__ import annotations

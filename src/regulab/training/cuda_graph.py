@@ -29,11 +29,11 @@ class GraphedStep:
             if self._graph is not None:
                 self._graph.replay()
             else:
-                _aside(step)
+                _on_side_stream(step)
         self._taken += 1
 
 
-def _aside(step: Callable[[], None]) -> None:
+def _on_side_stream(step: Callable[[], None]) -> None:
     """On a stream of its own, as capture will be."""
     current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
     aside.wait_stream(current)

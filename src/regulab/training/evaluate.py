@@ -1,4 +1,4 @@
-"""Evaluating R runs together: losses, predictions and confidences, in inference mode and without augmentation."""
+"""Evaluates R runs together: losses, predictions and confidences, in inference mode and without augmentation."""
 
 from __future__ import annotations
 

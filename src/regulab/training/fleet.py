@@ -18,7 +18,7 @@ from regulab.models.stacking import StackedDropout, stack_modules
 from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
-from regulab.techniques.technique import Evaluation, Moment, Parameter, Tensors, select
+from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors, select
 from regulab.training.batches import Batches, order_digest
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
@@ -52,7 +52,8 @@ class EpochSums:
         self.finite.fill_(True)
 
     def add(self, losses: Tensor, right: Tensor) -> None:
-        """A step's losses ``(R,)`` and who was right ``(B, R)``. A run whose loss was ever not finite stays out."""
+        """A step's losses ``(R,)`` and who was right ``(B, R)``. A run whose loss was not finite even once is not
+        ``finite``."""
         self.finite &= losses.isfinite()
         self.loss += losses
         self.correct += right.double().mean(0)
@@ -111,7 +112,9 @@ class Fleet:
 
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
-        together = all_elementwise(self._hooks)
+        together = all_elementwise(
+            self._hooks
+        )  # each for itself: 0.96 of the throughput (benchmarks/ablation.md)
         self._groups = group(self._named(), self._weight_names, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
@@ -179,19 +182,22 @@ class Fleet:
             losses, gradients = transformed(self._transforms, parameters, evaluation, again)
         if changes_objective(self._hooks):
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
+            # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
         sums.add(losses, logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
         self._step(gradients, counter.lr, counter.t, sums.finite)
         if self._memories:
-            moment = Moment(counter.t, self._batches.steps)
-            self._memories.update(self._weights(), moment, sums.finite)
+            count = StepCount(counter.t, self._batches.steps)
+            self._memories.update(self._weights(), count, sums.finite)
         counter.advance()
 
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         logits = self._forward(x.flatten(1, 2))
         losses = objective(self._hooks, logits, targets)
+        # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
+        # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
         gradients = torch.autograd.grad(losses.sum(), list(self._trained))
         by_name = dict(zip(self._trained.values(), gradients, strict=True))
         return Evaluation(losses.detach(), by_name), logits.detach()
@@ -219,6 +225,7 @@ class Fleet:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
+        # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
         x = x.to(self._setup.machine.activations, memory_format=torch.channels_last)
         logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
@@ -241,6 +248,8 @@ class Fleet:
                     if hook.proximal is not None:
                         operator = partial(_on_value, hook.proximal, one)
                         value, state = proximal_step(self._optimizer, value, state, sensitivity, operator)
+                # A run whose loss is not finite keeps its weights and state. Selected rather than multiplied by 0, as
+                # 0·NaN is NaN; and rather than left out here, as a device would have to be asked who it is.
                 for old, new in zip((one.value, *one.state), (value, *state), strict=True):
                     old.copy_(select(finite, new, old))
 

@@ -1,7 +1,7 @@
-"""Grouping: parameters of a stack that are updated in one go, because every update of theirs is element by element.
+"""Grouping: parameters of a stack are updated in one go where all their updates are element by element.
 
-A step over twelve small parameters is a hundred tiny operations, each of which costs more to start than to do. The same
-for buffers, which a run that breaks must get back.
+A step over twelve small parameters is a hundred tiny operations, each of which costs more to launch than to compute.
+The same goes for buffers, which a run whose loss is not finite must get back.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _group(
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """``(R, P)``, or the shape that it has if there is one alone; never a view of them."""
+    """``(R, P)``, or its own shape if there is only one; never a view."""
     return (
         parts[0].clone()
         if len(parts) == 1
@@ -114,7 +114,7 @@ class Buffers:
             value.copy_(copy)
 
     def put_back(self, copies: Sequence[Tensor], fine: Tensor) -> None:
-        """Runs that are not ``fine`` ``(R,)`` get what was copied."""
+        """Runs that are not ``fine`` ``(R,)`` get back what was copied."""
         for value, old, run in zip(self._values, copies, self._runs, strict=True):
             value.copy_(torch.where(fine.index_select(0, run), value, old))
 

@@ -1,4 +1,5 @@
-"""Parameters that take no part: an unused head, a bias left over. They are trained around, and named."""
+"""Parameters that take no part: an unused head, a leftover bias. Training leaves them alone, and the report names
+them."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ MOST_PASSES = 64  # of a network that draws
 
 
 def idle_parameters(module: nn.Module, x: Tensor) -> frozenset[str]:
-    """Names of the parameters that may be trained, and get no gradient in training.
+    """Names of the parameters that could be trained but get no gradient.
 
     Looked for in training mode on a batch ``(B, C, H, W)``. A network that draws may leave out other layers each time:
     it passes until all have taken part, or `MOST_PASSES` times. What torch's optimizers do with idle parameters is

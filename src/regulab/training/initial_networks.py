@@ -13,7 +13,8 @@ MOST_BYTES = 2**28  # of parameters and buffers: all seeds of a network like `cn
 class InitialNetworks:
     """The networks of a study before their first step, and what is known of each architecture.
 
-    Those that were not asked for the longest go where all of them take more than `MOST_BYTES`, and are built again.
+    Where all of them together take more than `MOST_BYTES`, those that have gone unused the longest are dropped, and
+    built again when needed.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Training a fleet from its first epoch, or from its checkpoint, to its last, as a stream of events.
+"""Trains a fleet from its first epoch, or from its checkpoint, to its last, as a stream of events.
 
-Nothing here touches a file: whoever takes the events writes them down (`regulab.launching`). After every epoch there
-is all that the next process needs to go on from there, so that what stops this one costs at most one epoch.
+Nothing here touches a file: whoever takes the events writes them down (`regulab.launching`). Each epoch's event has
+everything that another process needs to go on from there, so that being stopped costs at most one epoch.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class _Training:
                 self.kept.pop(position, None)
                 continue
             if self._returns_to_best(position) and log.best_epoch == self.epoch:
-                self.kept[position] = _row(weights, row)
+                self.kept[position] = _copied_weights(weights, row)
             if rule is not None and rule(log.val_losses):
                 log.active = False
             else:
@@ -213,7 +213,7 @@ class _Training:
         weights = self.trainer.weights()
         for row, position in enumerate(self.active):
             if not self._returns_to_best(position):
-                self.kept[position] = _row(weights, row)
+                self.kept[position] = _copied_weights(weights, row)
         ended = [self.kept.get(position) for position in range(len(self.runs))]
         return Trained(self.plan.index, self.runs, self.logs, ended)
 
@@ -246,5 +246,5 @@ def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool
     return rules
 
 
-def _row(weights: Arrays, row: int) -> dict[str, Tensor]:
+def _copied_weights(weights: Arrays, row: int) -> dict[str, Tensor]:
     return {name: tensor[row].detach().cpu().clone() for name, tensor in weights.items()}

@@ -178,8 +178,8 @@ class _Precisions:
             _place(name) for name in ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul")
         ]
         self._newer = [(place, place.fp32_precision) for place in places if hasattr(place, "fp32_precision")]
-        self._products = _known(torch.get_float32_matmul_precision)
-        self._tf32 = _known(lambda: torch.backends.cudnn.allow_tf32)
+        self._products = _none_if_refused(torch.get_float32_matmul_precision)
+        self._tf32 = _none_if_refused(lambda: torch.backends.cudnn.allow_tf32)
 
     def restore(self) -> None:
         if self._products is not None:
@@ -198,7 +198,7 @@ def _place(name: str) -> Any:
     return place
 
 
-def _known(read: Callable[[], Value]) -> Value | None:
+def _none_if_refused(read: Callable[[], Value]) -> Value | None:
     try:
         return read()
     except RuntimeError:

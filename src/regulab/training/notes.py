@@ -1,4 +1,4 @@
-"""What a person should know of how a study trains: which images an epoch takes, what of the network takes no part."""
+"""What a person should know about how a study trains: which images an epoch takes, which parameters take no part."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The plain loop: one run, trained as anyone would write it in PyTorch. The reference for the fleet.
 
-An ordinary module, torch.optim, penalties differentiated by autograd. It shares with the fleet only what
-both must be given alike: batches, draws, schedules and the techniques themselves.
+An ordinary module, torch.optim, penalties differentiated by autograd. It shares with the fleet only what both must get
+alike: batches, draws, schedules and the techniques themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from regulab.models.layers.dropout import DropoutDraws, set_rate
 from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
-from regulab.techniques.technique import Evaluation, Moment, Parameter, Tensors
+from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
@@ -117,7 +117,7 @@ class PlainTrainer:
                     buffer.copy_(old)
                 break
             if self._memories:
-                self._memories.update(self._stacked(), Moment(first + 1, steps))
+                self._memories.update(self._stacked(), StepCount(first + 1, steps))
         totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
         return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=[order_digest(orders[0])])
 

@@ -1,4 +1,4 @@
-"""Which runs train together: by whole seeds, in an order and in sizes that follow from the study alone."""
+"""Which runs train together: whole seeds, in an order and in sizes that follow from the study alone."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
 
 
 def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
-    """What a person should know of the fleets: why the plain loop trains, why a seed's arms are not together."""
+    """What a person should know about the fleets: why the plain loop trains, why a seed's arms are not together."""
     texts = {"plain": "the plain loop trains, run by run", "fleet": "fleets are split"}
     return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
 
@@ -136,7 +136,7 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
 def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
     """How many runs like ``run`` a fleet holds, of ``arms`` that a seed has of one architecture.
 
-    All arms of a seed, more seeds while a step is small, fewer where memory ends.
+    All arms of a seed; more seeds while a step is small, fewer where memory runs out.
     """
     _, height, width, _ = setup.images.pixels.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)

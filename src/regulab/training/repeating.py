@@ -1,4 +1,4 @@
-"""A plain network's step once more: the same draws of every kind, from the same state, which is then as it was."""
+"""Repeats a plain network's step: the same draws of every kind, from the same state, which is restored afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regulab.training.watching import generator_states
 
 
 @dataclass(frozen=True)
-class _State:
+class _NetworkState:
     generators: dict[str, Any]
     attributes: Attributes
     buffers: list[Tensor]
@@ -30,7 +30,7 @@ class Repeat:
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self._module, self._device = module, device
         self._draws = Repeatable(module)
-        self._start: _State | None = None
+        self._start: _NetworkState | None = None
 
     def begin(self) -> None:
         self._draws.begin()
@@ -41,18 +41,18 @@ class Repeat:
         """Inside, the network is as it was at the step's beginning, and draws what it drew then."""
         assert self._start is not None, "a step begins first"
         left = self._state()
-        self._put(self._start)
+        self._restore(self._start)
         self._draws.repeat()
         try:
             yield
         finally:
-            self._put(left)
+            self._restore(left)
 
-    def _state(self) -> _State:
+    def _state(self) -> _NetworkState:
         buffers = [buffer.clone() for buffer in self._module.buffers()]
-        return _State(generator_states(self._device), Attributes(self._module), buffers)
+        return _NetworkState(generator_states(self._device), Attributes(self._module), buffers)
 
-    def _put(self, state: _State) -> None:
+    def _restore(self, state: _NetworkState) -> None:
         random.setstate(state.generators["random"])
         np.random.set_state(state.generators["numpy"])  # noqa: NPY002  (what people's code draws from)
         host, *devices = state.generators["torch"]

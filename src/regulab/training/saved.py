@@ -1,4 +1,4 @@
-"""What a checkpoint says, held against the fleet that is to go on from it: every name, shape, type and range."""
+"""Checks a checkpoint against the fleet that is to go on from it: every name, shape, type and range."""
 
 from __future__ import annotations
 

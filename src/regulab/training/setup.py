@@ -1,4 +1,4 @@
-"""Setting a study up: its arms parsed, its images on the device, its networks checked. Done once, and handed on."""
+"""Sets a study up: parses its arms, puts its images on the device, checks its networks. Done once, and handed on."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether a stack is what it claims to be: run by run the plain modules, with nothing that passes from run to run.
+"""Checks that a stack is what it claims to be: run by run the plain modules, with nothing passing from run to run.
 
-The mathematics is compared in float64, where rounding cannot hide a difference nor feign one, and with random values in
-every parameter and buffer: a last layer that starts at zero would hide everything before it. What is compiled, or less
-precise, is then held against that.
+The mathematics is compared in float64, where rounding can neither hide a difference nor feign one, and with random
+values in every parameter and buffer, since a last layer that starts at zero would hide everything before it. What is
+compiled or less precise is then compared with that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from regulab.models.stacking import Unstackable, stack_modules
 from regulab.training.grouping import Buffers, group
 from regulab.training.kernels.fusing import fuse
 from regulab.training.stack_step import (
-    Step,
+    StepOutcome,
     bind,
     inputs_of_runs,
     outputs_of_modules,
@@ -66,7 +66,7 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
         _compare(got, want)
         _descend(stack, got.gradients)
         for run, module in enumerate(plain):
-            _descend(module, {name: _row(g, run) for name, g in want.gradients.items()})
+            _descend(module, {name: _of_run(g, run) for name, g in want.gradients.items()})
 
 
 def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool) -> None:
@@ -88,11 +88,11 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
         return
     compiled = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles), dtype)), inputs, dtype)
     for what, got, own, want in _paired(compiled, layers, truth):
-        allowed = max(WORSE * _apart(own, want), FLOOR[dtype])
-        if not _apart(got, want) <= allowed:
+        allowed = max(WORSE * _distance(own, want), FLOOR[dtype])
+        if not _distance(got, want) <= allowed:
             raise Unstackable(
-                f"the compiled kernels' {what} differ from float64 by {_apart(got, want):.2g} of their size, "
-                f"where torch's layers differ by {_apart(own, want):.2g}"
+                f"the compiled kernels' {what} differ from float64 by {_distance(got, want):.2g} of their size, "
+                f"where torch's layers differ by {_distance(own, want):.2g}"
             )
     changed = [inputs[0], *(part.flip(0) * 3 for part in inputs[1:])]
     again = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles), dtype)), changed, dtype)
@@ -110,13 +110,13 @@ def _as_in_a_fleet(stack: nn.Module) -> nn.Module:
     return stack
 
 
-def _in_one_step(stack: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype) -> Step:
+def _in_one_step(stack: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype) -> StepOutcome:
     set_mode(stack, [], training=True)
     bind(stack, [], 0)
     return step_of_stack(stack, [part.to(dtype) for part in inputs], leaks=False)
 
 
-def _row(stacked: Tensor | None, run: int) -> Tensor | None:
+def _of_run(stacked: Tensor | None, run: int) -> Tensor | None:
     return None if stacked is None else stacked[run]
 
 
@@ -135,7 +135,7 @@ def _same_names(stack: nn.Module, module: nn.Module) -> None:
             raise Unstackable(f"its {kind[6:]} are not those of the stack: {', '.join({*ours} ^ {*theirs})}")
 
 
-def _compare(got: Step, want: Step) -> None:
+def _compare(got: StepOutcome, want: StepOutcome) -> None:
     _same(got.outputs, want.outputs, "outputs in training")
     largest = max((float(g.abs().max()) for g in want.gradients.values() if g is not None), default=0.0)
     for name, gradient in want.gradients.items():
@@ -163,17 +163,19 @@ def _same(got: Tensor, want: Tensor, what: str, least: float = 1e-30) -> None:
         )
 
 
-def _apart(got: Tensor, want: Tensor) -> float:
+def _distance(got: Tensor, want: Tensor) -> float:
     """The distance of two tensors, of the size of the second."""
     size = want.double().norm().clamp(min=1e-30)
     return float((got.double() - want.double()).norm() / size)
 
 
-def _paired(compiled: Step, layers: Step, truth: Step) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+def _paired(
+    compiled: StepOutcome, layers: StepOutcome, truth: StepOutcome
+) -> list[tuple[str, Tensor, Tensor, Tensor]]:
     """Outputs, and all gradients as one vector: of the compiled stack, of torch's layers, in float64."""
     names = [name for name, g in truth.gradients.items() if g is not None]
 
-    def joined(step: Step) -> Tensor:
+    def joined(step: StepOutcome) -> Tensor:
         parts = [step.gradients[name] for name in names]
         return torch.cat([part.double().flatten() for part in parts if part is not None])
 

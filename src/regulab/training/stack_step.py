@@ -1,4 +1,4 @@
-"""One step of R modules, and of what stacks them: outputs, gradients and buffers with all inputs and weights random."""
+"""One step of R modules, and of their stack: outputs, gradients and buffers, with all inputs and weights random."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regulab.models.layers.draws import StackedDrawing, bind_draws, bind_layers
-from regulab.models.layers.dropout import LEVELS, Dropout
+from regulab.models.layers.draws import StackedRandomLayer, bind_draws, bind_layers
+from regulab.models.layers.dropout import LEVELS, ElementDropout
 from regulab.models.stacking import Unstackable
 from regulab.training.batches import as_loaded
 
@@ -20,7 +20,7 @@ SPREAD = (0.0, 0.3, 0.6)  # dropout rates, dealt out to the runs
 
 
 @dataclass(frozen=True)
-class Step:
+class StepOutcome:
     """What one step of R modules gave: outputs ``(B, R, K)``, gradients and buffers ``(R, *shape)`` by name."""
 
     outputs: Tensor
@@ -47,7 +47,7 @@ def randomized(module: nn.Module, run: int) -> nn.Module:
             if buffer.is_floating_point():
                 noise = _normal(f"{run} {name}", buffer.shape)
                 buffer.copy_(buffer * noise.abs().add(0.5) if "var" in name else buffer + noise / 2)
-    for place, layer in enumerate(_of(copied, Dropout)):
+    for place, layer in enumerate(_layers_of(copied, ElementDropout)):
         layer.rate = SPREAD[(run + place) % len(SPREAD)]
     return copied
 
@@ -82,7 +82,7 @@ def set_mode(stack: nn.Module, modules: Sequence[nn.Module], training: bool) -> 
 
 def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     """Draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
-    runs = max([len(modules), *(len(layer.seed_of) for layer in _of(stack, StackedDrawing))])
+    runs = max([len(modules), *(len(layer.seed_of) for layer in _layers_of(stack, StackedRandomLayer))])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
     bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
     for run, module in enumerate(modules):
@@ -102,7 +102,7 @@ class _Draws:
         return draws.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else draws
 
 
-def _of(module: nn.Module, kind: type[Any]) -> list[Any]:
+def _layers_of(module: nn.Module, kind: type[Any]) -> list[Any]:
     return [layer for layer in module.modules() if isinstance(layer, kind)]
 
 
@@ -136,7 +136,7 @@ def _called(module: nn.Module, x: Tensor, what: str) -> Any:
         raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
 
 
-def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Step:
+def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> StepOutcome:
     outputs = outputs_of_modules(modules, [_leaf(part).clone() for part in inputs])
     gradients = []
     for run, module in enumerate(modules):
@@ -147,10 +147,10 @@ def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> S
     buffers = {
         name: torch.stack([m.get_buffer(name) for m in modules]) for name, _ in modules[0].named_buffers()
     }
-    return Step(outputs.detach(), together, buffers)
+    return StepOutcome(outputs.detach(), together, buffers)
 
 
-def step_of_stack(stack: nn.Module, inputs: Sequence[Tensor], leaks: bool) -> Step:
+def step_of_stack(stack: nn.Module, inputs: Sequence[Tensor], leaks: bool) -> StepOutcome:
     leaves = [_leaf(part) for part in inputs]
     outputs = outputs_of_stack(stack, leaves)
     named = _trained(stack)
@@ -165,7 +165,7 @@ def step_of_stack(stack: nn.Module, inputs: Sequence[Tensor], leaks: bool) -> St
             _refuse_leaks(objective, run, leaves, named)
     gradients = dict(zip(named, _derivatives(sum(each), list(named.values())), strict=True))
     buffers = {name: buffer.clone() for name, buffer in stack.named_buffers()}
-    return Step(outputs.detach(), gradients, buffers)
+    return StepOutcome(outputs.detach(), gradients, buffers)
 
 
 def _refuse_leaks(objective: Tensor, run: int, leaves: Sequence[Tensor], named: Mapping[str, Tensor]) -> None:

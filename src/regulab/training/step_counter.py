@@ -1,4 +1,4 @@
-"""Where a training epoch stands: which step, at which rate, the how-manieth since training began.
+"""Where a training epoch stands: which step of the epoch, which step since training began, and at which rate.
 
 The rate is one number for all runs, unless the schedule follows validation: then every run has its own, by its own
 losses.

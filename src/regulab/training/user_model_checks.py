@@ -1,4 +1,4 @@
-"""Checks of a person's own network: built twice, asked in inference and in training, watched."""
+"""Checks of a person's own network: it is built twice, run in inference and in training, and watched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from regulab.models.user_model import REPEATABLE, shared_state
 from regulab.streams import Streams
 from regulab.training.batches import images_per_step
 from regulab.training.runs import Run, Setup
-from regulab.training.watching import Watched, bound, same_numbers, watch
+from regulab.training.watching import PassReport, bound, same_numbers, watch
 
 COUNTS = (8, 3, 1)  # images of a batch in inference: a last one of an evaluation may have any number
 CHECKED_IMAGES = COUNTS[0]
@@ -47,8 +47,9 @@ CURES = {  # by what torch says
 }
 
 
-def check_user_model(setup: Setup, run: Run) -> tuple[Watched, list[str]]:
-    """What forward passes did, and what a person should know; raises `UserError` where it could not train rightly."""
+def check_user_model(setup: Setup, run: Run) -> tuple[PassReport, list[str]]:
+    """What forward passes did, and what a person should know; raises `UserError` where the network could not train
+    properly."""
     name = setup.study.model.name
     first = setup.built(run)
     types = {str(p.dtype).removeprefix("torch.") for p in first.parameters()} - {"float32"}
@@ -212,7 +213,7 @@ def _refuse_other_outputs(first: list[Tensor], second: list[Tensor], name: str) 
 
 
 def _refuse_unrepeatable(
-    watched: Watched, before: Mapping[str, str], after: Mapping[str, str], name: str
+    watched: PassReport, before: Mapping[str, str], after: Mapping[str, str], name: str
 ) -> None:
     """What lies outside of the network is another thing after each run, and after an interruption."""
     if watched.unrepeatable:
@@ -294,7 +295,7 @@ def _refuse_growth(before: Mapping[str, Any], after: Mapping[str, Any], name: st
         )
 
 
-def _notes(module: nn.Module, watched: Watched, y: Tensor, types: set[str]) -> list[str]:
+def _notes(module: nn.Module, watched: PassReport, y: Tensor, types: set[str]) -> list[str]:
     """``y``: scores in inference; ``types``: those of its parameters that are not float32."""
     notes = []
     if y.shape[1] > 1 and (y >= 0).all() and same_numbers(y.sum(1), torch.ones_like(y[:, 0])):

@@ -1,4 +1,4 @@
-"""Watching a network's forward pass: what it draws, what it drops, what it keeps."""
+"""Watches a network's forward pass: what it draws, what it drops, what it keeps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from regulab.models.attributes import Attributes
 from regulab.models.generators import keyed_generators
-from regulab.models.layers.draws import Drawing
+from regulab.models.layers.draws import RandomLayer
 from regulab.models.layers.dropout import DropoutDraws, Rated
 from regulab.streams import Streams
 
@@ -29,7 +29,7 @@ ALIKE = 1e-4  # of the largest output: what rounding may make of two equal passe
 
 @dataclass(frozen=True)
 class Drop:
-    """A dropout that is no layer of ours: where it is called, and with which rate."""
+    """Dropout that is not one of our layers: where it is called, and with which rate."""
 
     place: str
     rate: float
@@ -39,7 +39,7 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Watched:
+class PassReport:
     """What forward passes did.
 
     ``draws``: which generators a training pass moved, of ``random``, ``numpy`` and ``torch``; ``drops``: its dropouts
@@ -77,7 +77,7 @@ class _Pass:
     drops: list[Drop] = field(default_factory=list)
 
 
-def watch(module: nn.Module, x: Tensor) -> Watched:
+def watch(module: nn.Module, x: Tensor) -> PassReport:
     """Watches passes of ``x`` ``(B, C, H, W)`` in training and in inference; leaves the module as it was."""
     attributes = Attributes(module)
     stateful: dict[str, None] = {}
@@ -104,7 +104,7 @@ def watch(module: nn.Module, x: Tensor) -> Watched:
     still = _still_training(module)
     for layer, before in training.items():
         layer.training = before
-    return Watched(
+    return PassReport(
         seen[True].draws,
         tuple(dict.fromkeys(seen[True].drops)),
         seen[False].draws,
@@ -144,7 +144,7 @@ def _still_training(module: nn.Module) -> list[Drop]:
 @contextmanager
 def bound(module: nn.Module) -> Iterator[DropoutDraws]:
     """Our drawing layers draw from streams of their own for a while."""
-    layers = [layer for layer in module.modules() if isinstance(layer, Drawing)]
+    layers = [layer for layer in module.modules() if isinstance(layer, RandomLayer)]
     before = [layer.draw for layer in layers]
     draws = DropoutDraws(STREAMS)
     draws.begin(1)

@@ -1,4 +1,4 @@
-"""Choosing a part of a study file by its name: what the parts that can be chosen have, and the field that chooses."""
+"""Parts of a study file that are chosen by name: what such parts have in common, and the field that chooses."""
 
 from __future__ import annotations
 

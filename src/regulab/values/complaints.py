@@ -104,7 +104,7 @@ class _Complaint:
     def takes(self) -> str:
         return _rule_of(self.part, self.name, self.path[-1]) if self.path else ""
 
-    def told(
+    def as_user_error(
         self, problem: str, *, got: object = None, expected: str = "", cure: str = "", below: str = ""
     ) -> UserError:
         where = self.source.at(".".join(filter(None, [self.key, below])))
@@ -112,12 +112,12 @@ class _Complaint:
 
 
 def _complaint(kind: type[BaseModel], error: Any, others: int, source: Source) -> UserError:
-    path, part, name = _walked(kind, error["loc"])
+    path, part, name = _place_of(kind, error["loc"])
     one = _Complaint(error, f" ({others} more)" if others else "", path, part, name, source)
     refused, kind_of_error = error.get("ctx", {}).get("error"), error["type"]
     if isinstance(refused, Refusal):
-        got = _single(one.got) if refused.got is None and not refused.key else refused.got
-        return one.told(
+        got = _none_for_mapping(one.got) if refused.got is None and not refused.key else refused.got
+        return one.as_user_error(
             refused.problem, got=got, expected=refused.expected, cure=refused.cure, below=refused.key
         )
     if kind_of_error == "extra_forbidden":
@@ -125,16 +125,16 @@ def _complaint(kind: type[BaseModel], error: Any, others: int, source: Source) -
     if kind_of_error.startswith("union_tag"):
         return _unknown_name(one)
     if one.got is None:
-        return one.told("empty", expected=one.takes, cure="leave the key out for its default")
+        return one.as_user_error("empty", expected=one.takes, cure="leave the key out for its default")
     if kind_of_error in ("dict_type", "model_type", "model_attributes_type"):
         return _no_mapping(one)
     if kind_of_error in ("value_error", "assertion_error"):
-        return one.told(str(refused), got=_single(one.got))
-    problem, expected, cure = _worded(one)
-    return one.told(problem, got=_single(one.got), expected=expected, cure=cure)
+        return one.as_user_error(str(refused), got=_none_for_mapping(one.got))
+    problem, expected, cure = _problem_rule_and_cure(one)
+    return one.as_user_error(problem, got=_none_for_mapping(one.got), expected=expected, cure=cure)
 
 
-def _worded(one: _Complaint) -> tuple[str, str, str]:
+def _problem_rule_and_cure(one: _Complaint) -> tuple[str, str, str]:
     """Problem, rule and cure of a single value of the wrong type or size."""
     kind, got, context = one.error["type"], one.got, one.error.get("ctx", {})
     problem = next((words for start, words in NOT.items() if kind.startswith(start)), one.error["msg"])
@@ -152,7 +152,9 @@ def _worded(one: _Complaint) -> tuple[str, str, str]:
     return problem, one.takes, ""
 
 
-def _walked(kind: type[BaseModel], loc: Sequence[str | int]) -> tuple[list[str], type[BaseModel] | None, str]:
+def _place_of(
+    kind: type[BaseModel], loc: Sequence[str | int]
+) -> tuple[list[str], type[BaseModel] | None, str]:
     """The keys of pydantic's location, the part that has the last of them, and its name there.
 
     Pydantic puts the name of the chosen optimizer or schedule between two keys, ``[key]`` after a wrong key, and
@@ -195,7 +197,11 @@ def _unknown_key(kind: type[BaseModel], one: _Complaint) -> UserError:
         one.path[-1],
         [key for key in (keys_of(one.part) if one.part else ()) if key != "resolved"],
     )
-    value = "…" if _single(one.got) is None else printable(one.source.as_written(one.key) or str(one.got), 50)
+    value = (
+        "…"
+        if _none_for_mapping(one.got) is None
+        else printable(one.source.as_written(one.key) or str(one.got), 50)
+    )
     cure = CURES.get(name, "").format(value=value) or did_you_mean(name, known)
     if not cure:
         owners = {key: owner for key, owner, _ in keys_below(kind) if key.rpartition(".")[2] == name}
@@ -203,7 +209,9 @@ def _unknown_key(kind: type[BaseModel], one: _Complaint) -> UserError:
             cure = f"{name} belongs to name: {_name(owners[one.key])}"
         elif owners:
             cure = f"did you mean {' or '.join(owners)}?"
-    return one.told("unknown key", got=_single(one.got), expected=f"one of {', '.join(known)}", cure=cure)
+    return one.as_user_error(
+        "unknown key", got=_none_for_mapping(one.got), expected=f"one of {', '.join(known)}", cure=cure
+    )
 
 
 def _unknown_name(one: _Complaint) -> UserError:
@@ -211,7 +219,7 @@ def _unknown_name(one: _Complaint) -> UserError:
     assert one.part is not None
     known = [_name(option) for option in parts_of(one.part.model_fields[one.name])]
     got = one.got.get("name") if isinstance(one.got, Mapping) else one.got
-    return one.told(
+    return one.as_user_error(
         f"unknown {one.name}",
         got=got,
         expected=", ".join(map(repr, known)),
@@ -222,10 +230,10 @@ def _unknown_name(one: _Complaint) -> UserError:
 
 def _no_mapping(one: _Complaint) -> UserError:
     if len(one.path) != 2 or one.path[0] != "arms":
-        return one.told("not a mapping of keys", got=one.got, expected="KEY: VALUE")
+        return one.as_user_error("not a mapping of keys", got=one.got, expected="KEY: VALUE")
     number = _number(one.got) if isinstance(one.got, int | float) else "1e-4"
     technique = one.path[1] if one.path[1] in _technique_files() else "l2"
-    return one.told(
+    return one.as_user_error(
         "not a mapping of techniques",
         got=one.got,
         expected="a mapping of techniques, {} for none",
@@ -240,7 +248,7 @@ def _technique_files() -> set[str]:
     return {module.name for module in iter_modules(package.submodule_search_locations)}
 
 
-def _single(got: Any) -> Any:
+def _none_for_mapping(got: Any) -> Any:
     return None if isinstance(got, Mapping | BaseModel) else got
 
 

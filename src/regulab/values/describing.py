@@ -40,12 +40,12 @@ def rule(schema: Mapping[str, Any]) -> str:
         return f"[{', '.join(rule(item) for item in schema['prefixItems'])}]"
     if schema.get("type") == "array":
         return f"list, of each {rule(schema['items'])}"
-    bounds = [f"{sign} {_plain(schema[bound])}" for bound, sign in BOUNDS.items() if bound in schema]
+    bounds = [f"{sign} {_bound_text(schema[bound])}" for bound, sign in BOUNDS.items() if bound in schema]
     name = str(schema.get("type", "mapping"))
     return " ".join([TYPES.get(name, name), ", ".join(bounds)]).strip()
 
 
-def _plain(bound: float) -> str:
+def _bound_text(bound: float) -> str:
     return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 

@@ -1,6 +1,6 @@
 """Parts of a study file that are chosen by name: ``{name: adam, lr: 0.001}``, each kind in a file of its own.
 
-A kind says its name once, as a class attribute. Here that name becomes a key of the study file, of the resolved file
+A kind gives its name once, as a class attribute. Here that name becomes a key of the study file, of the resolved file
 and of the JSON schema, and `regulab.values.choices.OneOf` lets a field take any of the kinds that a folder registers.
 """
 

@@ -1,4 +1,4 @@
-"""What every piece of the study file is made of: frozen parts, kinds of numbers with their ranges, names."""
+"""What every piece of the study file is made of: frozen parts, numbers with their ranges, names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Place = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_rea
 class NameWithFields(BaseModel):
     """Something that a study file names together with fields of its own: ``{name: ghost_batch, splits: 8}``.
 
-    Who registers the name knows the fields, and checks them.
+    Whoever registers the name knows the fields and checks them.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=False, allow_inf_nan=False)

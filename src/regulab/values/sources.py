@@ -33,20 +33,20 @@ class Source:
 
     def at(self, key: str) -> str:
         """``study.yaml, line 3: train.epochs``; of a key that nobody wrote, the line of what it would stand in."""
-        said = next((self.given[place] for place in _outwards(key) if place in self.given), None)
+        said = next((self.given[place] for place in _key_and_its_parents(key) if place in self.given), None)
         if said is not None:
             return said if said.endswith(f" {key}") else f"{said}: {key}"
-        line = next((self.lines[place] for place in _outwards(key) if place in self.lines), None)
+        line = next((self.lines[place] for place in _key_and_its_parents(key) if place in self.lines), None)
         if line is not None:
             return f"{self.name}, line {line}: {key}"
         return ("." if self.is_key else ": ").join(part for part in (self.name, key) if part)
 
     def rank(self, key: str) -> int:
-        """Whether the file or the command said last what stands at a key."""
-        return COMMAND if any(place in self.given for place in _outwards(key)) else FILE
+        """Whether the file or the command line set a key last."""
+        return COMMAND if any(place in self.given for place in _key_and_its_parents(key)) else FILE
 
     def say(self, key: str, how: str, before: Any) -> None:
-        """Notes that the command line sets a key, and all that stands below it."""
+        """Notes that the command line sets a key and everything below it."""
         self.given = {one: said for one, said in self.given.items() if not f"{one}.".startswith(f"{key}.")}
         self.given[key] = how
         self.before.setdefault(key, before)
@@ -57,12 +57,13 @@ class Source:
 
     @contextmanager
     def locating(self) -> Iterator[None]:
-        """Errors that know a key alone say where it stands: techniques, models and data know no file."""
+        """Adds to errors that only name a key where it was written: techniques, models and data know nothing of
+        files."""
         try:
             yield
         except UserError as error:
             key = error.where
-            known = any(place in self.given or place in self.lines for place in _outwards(key))
+            known = any(place in self.given or place in self.lines for place in _key_and_its_parents(key))
             if "." not in key or not known:  # a bare word may be a folder's name
                 raise
             located = UserError(
@@ -71,7 +72,7 @@ class Source:
             raise located from error
 
 
-def _outwards(key: str) -> Iterator[str]:
+def _key_and_its_parents(key: str) -> Iterator[str]:
     """``a.b.c``, ``a.b``, ``a``."""
     while key:
         yield key

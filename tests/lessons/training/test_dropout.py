@@ -15,7 +15,7 @@ from regulab.lessons.training.dropout.coadaptation import (
 from regulab.lessons.training.dropout.figures import mosaic
 from regulab.lessons.training.dropout.lesson import LESSON
 from regulab.lessons.training.dropout.masks import drop_at, standard_errors_off
-from regulab.models.layers.dropout import Dropout
+from regulab.models.layers.dropout import ElementDropout
 from regulab.models.norms.batch import BatchNorm
 from regulab.streams import Streams
 
@@ -60,7 +60,7 @@ def test_the_numbers_decide(changed, answers):
 @pytest.mark.parametrize(("rate", "seed"), [(0.1, 0), (0.3, 1), (0.7, 2)])
 def test_a_layer_keeps_the_expectation_and_has_the_variance_of_the_formula(rate, seed):
     x = torch.linspace(-3, 5, 7 * 3 * 5).view(1, 7, 3, 5)
-    layer = nn.Sequential(Dropout(0.0))
+    layer = nn.Sequential(ElementDropout(0.0))
     drop_at(layer, rate, Streams("test", seed))
     y = layer(x.expand(6000, -1, -1, -1)).double()
     assert standard_errors_off(y, x[0].double()).abs().max() < 5
@@ -72,7 +72,7 @@ def test_a_layer_keeps_the_expectation_and_has_the_variance_of_the_formula(rate,
 def test_behind_a_bend_the_expectation_is_not_kept():
     """E[max(0, y − 1)] at x = 1: p·0 + (1 − p)·(1/(1 − p) − 1) = p, where inference gives 0."""
     rate = 0.3
-    layer = nn.Sequential(Dropout(0.0))
+    layer = nn.Sequential(ElementDropout(0.0))
     drop_at(layer, rate, Streams("test", 3))
     bent = torch.relu(layer(torch.ones(6000, 4)) - 1).double()
     assert bent.mean().item() == pytest.approx(rate, abs=0.02)
@@ -80,7 +80,7 @@ def test_behind_a_bend_the_expectation_is_not_kept():
 
 
 def test_dropping_leaves_all_else_in_inference_mode():
-    module = nn.Sequential(BatchNorm(4), Dropout(0.0))
+    module = nn.Sequential(BatchNorm(4), ElementDropout(0.0))
     drop_at(module, 0.5, Streams("test", 0))
     assert not module[0].training
     assert module[1].training
@@ -132,7 +132,7 @@ def test_noise_before_a_norm_is_missing_in_inference():
     norm = BatchNorm(3)
     block = nn.Sequential(OrderedDict(norm=norm)).eval()
     x = 2 + torch.randn(500, 3, 4, 4, generator=torch.Generator().manual_seed(2))
-    dropped = nn.Sequential(Dropout(0.0))
+    dropped = nn.Sequential(ElementDropout(0.0))
     drop_at(dropped, rate, Streams("test", 5))
     norm.running_var.copy_(dropped(x).var((0, 2, 3)))
     expected = 1 / (1 + (1 + 4) * rate / (1 - rate))

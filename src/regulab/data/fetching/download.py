@@ -1,4 +1,4 @@
-"""One address to one file, going on where an earlier attempt broke off."""
+"""Downloads one address into one file, going on where an earlier attempt broke off."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Received = Callable[[int, int | None], None]  # bytes so far, bytes in all (None
 
 
 class TransferError(OSError):
-    """The address did not deliver. Errors of the local disk stay what they are."""
+    """The address did not deliver. Errors of the local disk are raised as they are."""
 
 
 class _BrokenOffError(TransferError):
@@ -59,7 +59,7 @@ def download(url: str, part: Path, most: int, received: Received, *, pause: floa
 
 
 def own_part(part: Path) -> None:
-    """Removes what stands in place of a partial file of ours: a link, whose target is not ours, a pipe, a device."""
+    """Removes whatever is in the place of our partial file: a link, whose target is not ours, a pipe, a device."""
     with refusing(part):
         if part.is_symlink() or (part.exists() and not _is_ours(part.lstat())):
             part.unlink()
@@ -89,7 +89,7 @@ class _Transfer:
             if error.code == 416 and offset:
                 return self._out_of_range(error.headers.get("Content-Range"), offset)
             kind = _BrokenOffError if error.code in PASSING else TransferError
-            raise kind(f"HTTP {error.code} {_said(error.reason)}") from error
+            raise kind(f"HTTP {error.code} {_as_one_line(error.reason)}") from error
         with response:
             resumed = response.status == 206
             if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {offset}-"):
@@ -106,10 +106,10 @@ class _Transfer:
         except urllib.error.HTTPError:
             raise
         except (OSError, http.client.RemoteDisconnected) as error:
-            raise _BrokenOffError(_said(getattr(error, "reason", error))) from error
+            raise _BrokenOffError(_as_one_line(getattr(error, "reason", error))) from error
         # A redirect to a bad port or host ends in ValueError, OverflowError, UnicodeError, InvalidURL …
         except Exception as error:
-            raise TransferError(_said(error)) from error
+            raise TransferError(_as_one_line(error)) from error
 
     def _out_of_range(self, content_range: str | None, offset: int) -> None:
         """416: either ``part`` is whole already, or it belongs to another file and is dropped."""
@@ -130,7 +130,7 @@ class _Transfer:
                 if done > self._most:
                     break
                 if done > self.best:
-                    self._patience.news(done - self.best)
+                    self._patience.received(done - self.best)
                     self.best = done
                 self._received(done, total)
         if done > self._most:
@@ -154,10 +154,10 @@ def _chunk(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read1(CHUNK)
     except Exception as error:  # as in `_open`; a connection that is shut down under TLS adds its own
-        raise _BrokenOffError(_said(error)) from error
+        raise _BrokenOffError(_as_one_line(error)) from error
 
 
-def _said(reason: object) -> str:
+def _as_one_line(reason: object) -> str:
     """What a server or the system said, in one line that a terminal can show."""
     return visible(" ".join(str(reason).split())) or type(reason).__name__
 

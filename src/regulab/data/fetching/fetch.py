@@ -28,7 +28,7 @@ class FetchError(OSError):
 
 @dataclass(frozen=True)
 class Check:
-    """What `verify` found of one file."""
+    """What `verify` found out about one file."""
 
     path: Path
     status: Literal["ok", "missing", "corrupt", "unchecked"]
@@ -38,7 +38,7 @@ class Check:
 def fetch(
     dataset: Dataset, root: Path, progress: Progress, *, pause: float = 1.0, tell: Tell = lambda text: None
 ) -> list[Path]:
-    """Downloads the files of ``dataset`` that are not there or not right; returns the paths of all.
+    """Downloads the files of ``dataset`` that are missing or wrong; returns the paths of all of them.
 
     Mirrors are tried in order; one that serves wrong content is left for the next. A file is whole and
     checked before it gets its name; until then its bytes stand in ``NAME.part``, from which an

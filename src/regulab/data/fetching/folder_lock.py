@@ -14,7 +14,7 @@ from regulab.files import refusing
 
 @contextmanager
 def alone(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Waits until no other process is in here for this folder; ``tell`` says so where it has to.
+    """Waits until no other process is in here for this folder, and calls ``tell`` if it has to wait.
 
     The lock is on the folder itself, so it leaves no file, and it dies with its process. Where a system opens no
     folders, or a file system has no such lock, nobody waits.

@@ -13,10 +13,10 @@ LOOKS = 20  # a window
 
 
 class Patience:
-    """Runs out when a window passes in which fewer than ``WINDOW · SLOWEST`` bytes came that are news.
+    """Runs out when a window passes in which fewer than ``WINDOW · SLOWEST`` new bytes came.
 
-    A server that sends a byte now and then keeps every time limit of a socket. So a thread looks on, and shuts down the
-    watched connections, which ends every wait for them. A context manager.
+    A server that sends a byte now and then never runs into a socket's time limit. So a thread looks on, and shuts down
+    the watched connections, which ends every wait for them. A context manager.
     """
 
     def __init__(self) -> None:
@@ -45,8 +45,8 @@ class Patience:
             if self.out:
                 self._shut_down()
 
-    def news(self, count: int) -> None:
-        """``count`` bytes arrived that had not been there."""
+    def received(self, count: int) -> None:
+        """``count`` new bytes arrived."""
         with self._lock:
             self._news += count
             if self._news >= WINDOW * SLOWEST:

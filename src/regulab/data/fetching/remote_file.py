@@ -34,14 +34,14 @@ class RemoteFile:
 
     @property
     def most_bytes(self) -> int:
-        """The largest gzip file that can be right: what deflate cannot shrink grows by 5 bytes in 16,000."""
+        """The largest size that the right gzip file can have: what deflate cannot shrink grows by 5 bytes in 16,000."""
         return self.content_bytes + self.content_bytes // 1000 + WRAPPER
 
     def path(self, root: Path) -> Path:
         return root / self.folder / self.name
 
     def unpacked(self, root: Path) -> Path:
-        """Where the decompressed file lies if someone unpacked it, as torchvision does."""
+        """Where the decompressed file is if someone unpacked it, as torchvision does."""
         return self.path(root).with_suffix("")
 
     def problem(self, path: Path) -> str | None:

@@ -35,21 +35,21 @@ class ImageFiles:
         return len(self.paths)
 
     def take(self, indices: NDArray[np.int64]) -> ImageFiles:
-        """Those with these indices, in this order."""
+        """The files with these indices, in this order."""
         paths = tuple(self.paths[index] for index in indices)
         return ImageFiles(self.class_names, paths, self.labels[indices])
 
 
 @dataclass
 class LeftOut:
-    """What was found and not taken, for the person to judge: file names relative to the dataset's folder."""
+    """What was found but not used, for the person to judge: file names relative to the dataset's folder."""
 
     root: Path
     names: list[str] = field(default_factory=list)
     nested: int = 0  # images that lie in folders below a class folder, and are taken
 
     def add(self, path: Path, folder: bool = False) -> None:
-        """Notes a file, or a folder with all that it holds."""
+        """Notes a file, or a folder with everything in it."""
         self.names.append(str(path.relative_to(self.root)) + ("/" if folder else ""))
 
     def notes(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def is_folder(path: Path) -> bool:
 
 
 def visible_folders(path: Path, left_out: LeftOut | None = None) -> list[Path]:
-    """The folders in ``path`` that are not hidden, by name; what else lies there is noted."""
+    """The folders in ``path`` that are not hidden, by name; anything else there is noted."""
     folders = []
     for entry in _entries(path):
         if entry.name.startswith(".") or entry.name == FOREIGN or not _is_folder(entry):
@@ -90,9 +90,9 @@ def visible_folders(path: Path, left_out: LeftOut | None = None) -> list[Path]:
 def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
     """The image files of every class folder in ``path`` and of the folders below it.
 
-    Whether a file is an image is told by its name's suffix, in any case. Links are followed, to a folder only once.
-    Raises `UserError` for fewer than two classes, a class without images, a folder that cannot be read, names that
-    cannot be shown, and for parts of a dataset (``training`` …) where a class belongs.
+    Whether a file is an image is decided by its suffix, in upper or lower case. Links are followed, to a folder only
+    once. Raises `UserError` for fewer than two classes, a class without images, a folder that cannot be read, names
+    that cannot be shown, and for parts of a dataset (``training`` …) where a class belongs.
     """
     folders = visible_folders(path, left_out)
     if len(folders) < 2:

@@ -1,7 +1,7 @@
-"""The one place where Pillow opens a person's file: our formats only, a bearable size, every failure named.
+"""The one place where Pillow opens a person's file: only our formats, of a bearable size, with every failure named.
 
-Nothing here trusts the file. Left to choose, Pillow would start Ghostscript for an EPS called ``.png``; its decoders
-raise almost any exception for damaged bytes; and a few kilobytes can declare gigabytes of pixels.
+Nothing here trusts the file. Left to its own devices, Pillow would start Ghostscript for an EPS called ``.png``; its
+decoders raise almost any exception for damaged bytes; and a few kilobytes can declare gigabytes of pixels.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ COUNTED = 100  # directories of a TIFF
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow has."""
+    """The `FORMATS` that this Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """The ends of file names, in lower case with their dot, that promise an image of these formats."""
+    """The suffixes, in lower case with their dot, that promise an image in one of these formats."""
     known = formats()
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in known)
 

@@ -22,7 +22,7 @@ HALF = 128  # of 256: colours of 16 bits whose upper halves stay below hold 15 b
 
 @dataclass(frozen=True)
 class Form:
-    """What every image of a dataset has to be like, and the file that set the example."""
+    """The form that every image of a dataset must have, and the file that set the example."""
 
     example: Path
     size: tuple[int, int]  # height, width
@@ -34,10 +34,9 @@ class Form:
 def read_training(
     files: ImageFiles, training: NDArray[np.int64], declared: tuple[float, float] | None, where: str
 ) -> tuple[Images, Form]:
-    """The images of the training split, and the form that they give to the test split.
-
-    Grey where all are, else RGB. ``training`` are those that train by the dataset's own division: the range of deep
-    levels is theirs, unless it is declared.
+    """The images of the training split, and the form that they set for the test split. Grey where all of them are, else
+    RGB. ``training`` are those that train by the dataset's own division: the range of deep levels is theirs, unless it
+    is declared.
     """
     stack = _Stack(files, None)
     if stack.depth == DEEP_COLOUR:
@@ -82,9 +81,9 @@ class _Stack:
         self.channels = form.channels if form else 3 if first.array.ndim == 3 else 1
         self._refuse_large(first.array.itemsize * self.channels)
         self.array: NDArray[Any] = np.empty((len(files), *self.size, self.channels), first.array.dtype)
-        self._put(0, first, form)
+        self._store(0, first, form)
         for index in range(1, len(files)):
-            self._put(index, read_levels(files.paths[index], self.size, self.example), form)
+            self._store(index, read_levels(files.paths[index], self.size, self.example), form)
 
     def notes(self, part: str) -> tuple[str, ...]:
         """What was done to the files, with counts."""
@@ -92,7 +91,7 @@ class _Stack:
             f"{count:,} of {len(self._files):,} {part} images {what}" for what, count in self._seen.items()
         )
 
-    def _put(self, index: int, levels: Levels, form: Form | None) -> None:
+    def _store(self, index: int, levels: Levels, form: Form | None) -> None:
         path = self._files.paths[index]
         if levels.depth != self.depth:
             raise UserError(

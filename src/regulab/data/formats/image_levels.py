@@ -38,8 +38,8 @@ class Levels:
 def read_levels(path: Path, size: tuple[int, int] | None, example: Path | None) -> Levels:
     """The first frame of the image in a file, as its EXIF orientation turns it.
 
-    With a ``size`` (height, width) given, an image of another is refused from its header, before it is decoded;
-    ``example`` is the file that set it. Palettes and CMYK become RGB, a palette of greys grey. Raises `UserError`
+    With a ``size`` (height, width) given, an image of another size is refused by its header, before it is decoded;
+    ``example`` is the file that set the size. Palettes and CMYK become RGB, a palette of greys grey. Raises `UserError`
     naming the file, also for pixels that are not opaque and for floats that are not finite.
     """
     with opened(path) as image:

@@ -16,7 +16,7 @@ CROWDED = 16  # of 256 steps: where 98 % of the levels share fewer, that is said
 
 @dataclass(frozen=True)
 class LevelRange:
-    """The levels that become 0 and 255; what lies outside becomes the nearer of the two."""
+    """The levels that become 0 and 255; levels outside become the nearer of the two."""
 
     low: float
     high: float
@@ -28,7 +28,7 @@ class LevelRange:
         return np.rint(255 * share).astype(np.uint8)
 
     def outside(self, levels: NDArray[Any]) -> int:
-        """How many levels lie outside."""
+        """How many levels lie outside the range."""
         return int(np.count_nonzero((levels < self.low) | (levels > self.high)))
 
 

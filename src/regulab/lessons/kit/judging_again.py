@@ -1,4 +1,4 @@
-"""The numbers that lie in ``<name>.json``, judged again by today's rules."""
+"""The numbers stored in ``<name>.json``, judged again by today's rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lesson is: a sentence to remember, claims, the experiment that tests them, and answers that follow by rule."""
+"""What a lesson is: a sentence to remember, claims, an experiment that tests them, and answers that follow by rule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regulab.reporting.theme import Theme
 
 
 class Answer(StrEnum):
-    """What the numbers say of a claim: here, with this data and this network."""
+    """What the numbers say about a claim: here, with this data and this network."""
 
     HOLDS = "holds"
     IN_PART = "holds in part"
@@ -132,7 +132,7 @@ UNDECIDED = "undecided"  # what a test says that shows neither a difference nor 
 
 
 def graded(holds: bool, in_part: bool = False, *, tests: Iterable[str] = ()) -> Answer:
-    """The commonest judge: ``holds``, else perhaps ``holds in part``, else ``does not hold here``.
+    """The most common judge: ``holds``, else perhaps ``holds in part``, else ``does not hold here``.
 
     ``tests`` are the words of the tests that the answer rests on. If any of them is undecided, the claim that neither
     holds nor holds in part is not refuted but ``not shown here``.

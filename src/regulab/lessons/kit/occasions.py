@@ -27,14 +27,14 @@ OCCASIONS = "measured.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Occasion:
-    """What may differ where the numbers are the same."""
+    """What may differ although the numbers are the same."""
 
     seconds: float | None
     measured: str  # date, versions and machine
 
 
 def here_and_now() -> str:
-    """What numbers depend on beside the lesson: date, versions, machine."""
+    """What numbers may depend on apart from the lesson: date, versions, machine."""
     return (
         f"on {date.today().isoformat()} with regulab {regulab.__version__}, torch {torch.__version__}, numpy"
         f" {np.__version__}, Python {platform.python_version()}, on {processor()}, {torch.get_num_threads()} threads"

@@ -1,4 +1,4 @@
-"""How many images a lesson that trains many networks takes of a large dataset."""
+"""How many images of a large dataset a lesson takes that trains many networks."""
 
 from __future__ import annotations
 

@@ -19,34 +19,36 @@ STYLES = {Answer.HOLDS: "green", Answer.IN_PART: "cyan", Answer.NOT_HERE: "red",
 def print_lesson(result: LessonResult, console: Console) -> None:
     """What a lesson came to: begins with what to remember, ends with how many claims hold."""
     console.print(Text(result.lesson.title, style="bold"))
-    console.print(Text(_plain(result.lesson.takeaway)))
+    console.print(Text(_without_marks(result.lesson.takeaway)))
     for figure in result.figures:
         console.print(Text(f"figure: {figure.files['light']}"), soft_wrap=True)
     console.print()
-    labels = {key: _plain(number.label) for key, number in result.measured.numbers.items()}
+    labels = {key: _without_marks(number.label) for key, number in result.measured.numbers.items()}
     width = max(map(len, labels.values()), default=0)
     for key, number in result.measured.numbers.items():
         console.print(Text(f"{labels[key]:{width}}  {number.text()}"))
     for table in result.measured.tables:
         console.print(_rich_table(table))
-    console.print(Text(_plain(result.measured.findings)))
-    console.print(Text(_plain(result.measured.conditions)))
+    console.print(Text(_without_marks(result.measured.findings)))
+    console.print(Text(_without_marks(result.measured.conditions)))
     console.print()
     for claim, answer in result.claims:
-        console.print(Text(f"claim: {_plain(claim.statement)}"))
-        console.print(Text.assemble("  ", (answer, STYLES[answer]), f" ({_plain(claim.rule)})"))
+        console.print(Text(f"claim: {_without_marks(claim.statement)}"))
+        console.print(Text.assemble("  ", (answer, STYLES[answer]), f" ({_without_marks(claim.rule)})"))
     console.print(Text.assemble("answer: ", (result.tally, "bold")))
 
 
 def _rich_table(table: content.Table) -> Table:
-    rich_table = Table(title=_plain(table.title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    rich_table = Table(
+        title=_without_marks(table.title), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left"
+    )
     for index, column in enumerate(table.columns):
-        rich_table.add_column(_plain(column), justify="right" if index else "left")
+        rich_table.add_column(_without_marks(column), justify="right" if index else "left")
     for row in table.rows:
-        rich_table.add_row(*(Text(_plain(cell)) for cell in row))
+        rich_table.add_row(*(Text(_without_marks(cell)) for cell in row))
     return rich_table
 
 
-def _plain(text: str) -> str:
+def _without_marks(text: str) -> str:
     """Markdown without the marks of emphasis, code and equations."""
     return re.sub(r"\*\*|`|\$", "", text)

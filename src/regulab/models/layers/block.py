@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab.config import Model
-from regulab.models.layers.dropout import Dropout
+from regulab.models.layers.dropout import ElementDropout
 from regulab.models.norm import Norm
 
 
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.conv = convolution(inputs, outputs, 3, padding=1, bias=self.norm_after or not norm.shifts)
         self.pool = nn.MaxPool2d(2) if pooled else nn.Identity()
         self.norm = norm.build(outputs)
-        self.dropout = Dropout(model.dropout or 0.0)
+        self.dropout = ElementDropout(model.dropout or 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to ``(B, outputs, H, W)``, or half the height and width where pooled."""

@@ -1,4 +1,5 @@
-"""Layers that draw: from streams keyed by seed and the layer's own name, so that all arms of a seed share the draws."""
+"""Random layers draw from streams keyed by the seed and the layer's own name, so that all arms of a seed share the
+draws."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ UNBOUND = "a layer that draws trains with the draws of a seed: see bind_layers"
 SeedsDraw = Callable[[torch.Size], Sequence[Tensor] | Tensor]
 
 
-class Drawing(nn.Module):
+class RandomLayer(nn.Module):
     """A layer that draws in training. ``self.draw(shape)`` is bound from outside and gives int16 numbers.
 
     They are uniform over all 65,536 values, and follow from seed, epoch, step and the layer's qualified name; shapes
@@ -24,10 +25,10 @@ class Drawing(nn.Module):
     draw: Draw | None = None
 
 
-class StackedDrawing(nn.Module):
-    """The same layer of R runs, whose run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
+class StackedRandomLayer(nn.Module):
+    """The same layer for R runs, where run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
 
-    ``shape`` is that which the plain layer asks for.
+    ``shape`` is the one that the plain layer asks for.
     """
 
     draw: SeedsDraw | None
@@ -41,7 +42,7 @@ class StackedDrawing(nn.Module):
         self._seeds: Tensor | None = None
 
     def drawn(self, shape: torch.Size) -> list[Tensor]:
-        """For each run the draw of its seed."""
+        """The draw of its seed for each run."""
         assert self.draw is not None
         each = self.draw(shape)
         return [each[seed] for seed in self.seed_of]
@@ -54,9 +55,9 @@ class StackedDrawing(nn.Module):
 
 
 def bind_layers(module: nn.Module, draw: Callable[[str, torch.Size], Tensor]) -> None:
-    """Lets the drawing layers of a plain module draw from a source, under their qualified names."""
+    """Lets the random layers of a plain module draw from a source, under their qualified names."""
     for name, layer in module.named_modules():
-        if isinstance(layer, Drawing):
+        if isinstance(layer, RandomLayer):
             layer.draw = partial(draw, name)
 
 
@@ -65,20 +66,20 @@ def bind_draws(
     seed_of: Sequence[int],
     draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor],
 ) -> None:
-    """Lets the drawing layers of a stack draw from a source for all seeds, under their qualified names."""
+    """Lets the random layers of a stack draw from a source for all seeds, under their qualified names."""
     for name, layer in module.named_modules():
-        if isinstance(layer, StackedDrawing):
+        if isinstance(layer, StackedRandomLayer):
             layer.bind(seed_of, partial(draw, name))
 
 
 class Repeatable:
-    """Lets the drawing layers of a module, plain or stacked, draw the same a second time within a step."""
+    """Lets the random layers of a module, plain or stacked, repeat their draws within a step."""
 
     def __init__(self, module: nn.Module) -> None:
         self._kept: dict[str, list[Any]] = {}
         self._again: dict[str, Iterator[Any]] | None = None
         for name, layer in module.named_modules():
-            if isinstance(layer, Drawing | StackedDrawing) and layer.draw is not None:
+            if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
 
     def begin(self) -> None:
@@ -86,7 +87,7 @@ class Repeatable:
         self._kept, self._again = {}, None
 
     def repeat(self) -> None:
-        """From here on the draws of this step come once more, of each layer in the order of its uses."""
+        """From here on the draws of this step come once more, for each layer in the order of its calls."""
         self._again = {name: iter(kept) for name, kept in self._kept.items()}
 
     def _drawn(self, name: str, draw: Callable[[torch.Size], Any], shape: torch.Size) -> Any:

@@ -1,4 +1,4 @@
-"""DropBlock: squares of a map are dropped together, since neighbours would tell what a single lost place held."""
+"""DropBlock drops whole squares of a map, since neighbours would reveal what a single dropped place held."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.layers.draws import UNBOUND, Drawing, StackedDrawing
+from regulab.models.layers.draws import UNBOUND, RandomLayer, StackedRandomLayer
 from regulab.models.layers.dropout import threshold
 
 
@@ -37,7 +37,7 @@ def drop_blocks(x: Tensor, draws: Tensor, rate: float, size: int, runs: int = 1)
     return (x * (kept * scale)).to(x.dtype)
 
 
-class DropBlock(Drawing):
+class DropBlock(RandomLayer):
     """Drops squares of a map in training; inference: y = x. ``(B, F)`` is a map of one place: ordinary dropout."""
 
     def __init__(self, rate: float, size: int) -> None:
@@ -62,7 +62,7 @@ class DropBlock(Drawing):
         return StackedDropBlock(layers)
 
 
-class StackedDropBlock(StackedDrawing):
+class StackedDropBlock(StackedRandomLayer):
     """DropBlock of R runs, of one rate and size: they are part of what makes an architecture."""
 
     def __init__(self, layers: Sequence[DropBlock]) -> None:

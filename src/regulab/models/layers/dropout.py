@@ -1,4 +1,4 @@
-"""Dropout of every kind that torch has, with draws from outside, so that all arms of a seed can share them."""
+"""Every kind of dropout that torch has, with draws from outside, so that all arms of a seed can share them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.errors import UserError
-from regulab.models.layers.draws import UNBOUND, Draw, Drawing, bind_layers
+from regulab.models.layers.draws import UNBOUND, Draw, RandomLayer, bind_layers
 from regulab.streams import Streams
 
 LARGEST_RATE = 0.999
@@ -28,7 +28,7 @@ def inverse_keep(rate: float) -> float:
     return LEVELS / (LEVELS - round(rate * LEVELS))
 
 
-class Rated(Drawing):
+class Rated(RandomLayer):
     """What the dropout layers have in common; ``inplace`` writes the output into x."""
 
     def __init__(self, rate: float, inplace: bool = False) -> None:
@@ -46,7 +46,7 @@ class Rated(Drawing):
         self.rate = rate
 
 
-class Dropout(Rated):
+class ElementDropout(Rated):
     """Inverted dropout (Srivastava et al. 2014): y = x·m/(1 − p) with m ~ Bernoulli(1 − p), element by element.
 
     Training: E[y] = x. Inference: y = x. ``draw(shape)`` supplies one int16 for each element of the
@@ -146,7 +146,7 @@ class DropoutDraws:
         return draws.view(shape)
 
     def bind(self, module: nn.Module) -> None:
-        """Lets every drawing layer of a module draw from here, under its own qualified name."""
+        """Lets every random layer of a module draw from here, under its own qualified name."""
         bind_layers(module, self.draw)
 
 
@@ -161,12 +161,12 @@ class SeedDraws:
             draws.begin(epoch)
 
     def draw(self, layer: str, shape: torch.Size) -> list[Tensor]:
-        """For each seed the draws of one step of a layer."""
+        """The draws of one step of a layer for each seed."""
         return [draws.draw(layer, shape) for draws in self._each]
 
 
 OURS: dict[type[nn.Module], tuple[type[nn.Module], dict[str, Any]]] = {
-    nn.Dropout: (Dropout, {}),
+    nn.Dropout: (ElementDropout, {}),
     nn.Dropout1d: (ChannelDropout, {"dimensions": 1}),
     nn.Dropout2d: (ChannelDropout, {"dimensions": 2}),
     nn.Dropout3d: (ChannelDropout, {"dimensions": 3}),
@@ -176,14 +176,13 @@ OURS: dict[type[nn.Module], tuple[type[nn.Module], dict[str, Any]]] = {
 
 
 def adopt(module: nn.Module, network: str = "") -> nn.Module:
-    """Makes torch's dropout layers inside ``module`` ours, with their rates.
-
-    They stay the objects that they were, as a layer may be used in two places. A subclass with methods of its own is
-    left alone. ``network`` is what messages call it.
+    """Turns torch's dropout layers inside ``module`` into ours, with their rates. They remain the same objects, as a
+    layer may be used in two places. A subclass with methods of its own is left alone. ``network`` is what messages call
+    it.
     """
     for name, layer in module.named_modules():
         kind = next((base for base in OURS if isinstance(layer, base)), None)
-        if kind is None or any(callable(own) for own in _own(type(layer), kind)):
+        if kind is None or any(callable(own) for own in _added_to(type(layer), kind)):
             continue
         p = vars(layer).pop("p")
         if not 0 <= p <= LARGEST_RATE:
@@ -199,14 +198,15 @@ def adopt(module: nn.Module, network: str = "") -> nn.Module:
     return module
 
 
-def _own(kind: type, base: type) -> list[Any]:
+def _added_to(kind: type, base: type) -> list[Any]:
     """What a class adds to a base of it, but for constructors."""
     classes = kind.__mro__[: kind.__mro__.index(base)]
     return [value for one in classes for name, value in vars(one).items() if name != "__init__"]
 
 
 def set_rate(module: nn.Module, rate: float) -> None:
-    """Gives all dropout inside ``module`` that a rate can be set of this one: layers, and what torch's layers hold."""
+    """Sets the rate of all dropout inside ``module`` that has one: layers of dropout, and torch's layers that drop out
+    themselves."""
     for layer in module.modules():
         if isinstance(layer, Rated):
             layer.rate = rate
@@ -215,7 +215,7 @@ def set_rate(module: nn.Module, rate: float) -> None:
 
 
 def holders(module: nn.Module) -> Iterator[nn.MultiheadAttention | nn.RNNBase]:
-    """Layers of torch's that drop out by a rate of their own, with draws of torch's generator."""
+    """Torch's layers that drop out at a rate of their own, with draws from torch's generator."""
     for layer in module.modules():
         if isinstance(layer, nn.MultiheadAttention | nn.RNNBase) and layer.dropout > 0:
             yield layer

@@ -76,11 +76,11 @@ class _Layer(nn.Module):
         means = _weighted(member / sizes, y.mean((2, 3)))  # (G, R·C)
         centred = y - _weighted(member.T, means)[:, :, None, None]
         variances = _weighted(member / sizes, centred.square().mean((2, 3)))
-        self._follow(means.detach(), variances.detach(), sizes / len(y), values)
+        self._update_running_averages(means.detach(), variances.detach(), sizes / len(y), values)
         scale = _weighted(member.T, gamma * (variances + EPS).rsqrt())
         return torch.addcmul(beta[:, None, None], centred, scale[:, :, None, None]).to(x.dtype)
 
-    def _follow(self, means: Tensor, variances: Tensor, share: Tensor, values: int) -> None:
+    def _update_running_averages(self, means: Tensor, variances: Tensor, share: Tensor, values: int) -> None:
         """Running averages move towards the whole batch's mean and unbiased variance, over ``values`` of a channel."""
         mean = (share * means).sum(0)
         variance = (share * (variances + (means - mean).square())).sum(0)

@@ -1,4 +1,4 @@
-"""A gallery an arm: five by five of its mistakes with actual and predicted class names."""
+"""One gallery for each arm: five by five of its mistakes, with actual and predicted class names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRONG = "#A63A00"
 
 
 def drawings(data: ReportData) -> Iterable[report.Drawing]:
-    """One an arm; an arm without mistakes has a picture that says so."""
+    """One for each arm; an arm without mistakes gets a picture that says so."""
     for arm in data.arms:
         selection = data.selections[arm.name]
         yield report.Drawing(

@@ -77,7 +77,7 @@ def content(data: ReportData) -> Mapping[str, Any]:
     return {
         "arm_numbers": data.picture_names.of_arms,
         "band": BANDS[data.band],
-        "dashes": {arm.name: " ".join(f"{n:g}" for n in dash_lengths(arm.look)) for arm in data.arms},
+        "dashes": {arm.name: " ".join(f"{n:g}" for n in dash_lengths(arm.line_style)) for arm in data.arms},
         "epochs": max((one.values.shape[1] for one in shown), default=0),
         "labels": {one.arm: label(data, one) for one in data.series["val_accuracy"]},
     }

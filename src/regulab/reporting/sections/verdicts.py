@@ -43,7 +43,7 @@ def content(data: ReportData) -> Mapping[str, Any]:
     return {
         "columns": verdict_columns(data.comparison),
         "rows": rows(data.records, data.comparison),
-        "explanation": _explanation(data.comparison) + _beside(data),
+        "explanation": _explanation(data.comparison) + _largest_class_sentence(data),
     }
 
 
@@ -76,7 +76,7 @@ def _explanation(comparison: Comparison) -> str:
     )
 
 
-def _beside(data: ReportData) -> str:
+def _largest_class_sentence(data: ReportData) -> str:
     """What stands beside accuracies where classes are uneven."""
     words = largest_class_words(data.records) if data.comparison.metric == "test_accuracy" else None
     return f" {words}." if words else ""

@@ -1,1 +1,1 @@
-"""Kernels of our own, for what no library does in one pass."""
+"""Our own kernels, for what no library does in one pass."""

@@ -8,7 +8,8 @@
  * Rows are taken by chunks of a fixed length, these by strips that the first cache holds with all that belongs to them, and
  * a strip by blocks of LANES channels, whose constants and sums stay in registers. The sums of chunks are added in their
  * order, so that results do not depend on the number of threads. Every thread adds them up for itself: that takes
- * microseconds, and waiting for another may take a time slice.
+ * microseconds, and waiting for another may take a time slice (on a busy machine a fleet fell from 14,000 to 900
+ * model-images/s at such barriers: docs/log.md).
  */
 #include "rows.h"
 
@@ -21,8 +22,8 @@
 #define TILES 0
 #define BY_TILES(s) 0
 #define GROUP 1
-#define open_desk(...) 0
-#define close_desk(...) (void)0
+#define open_workspace(...) 0
+#define close_workspace(...) (void)0
 #define arrange_all(...) NULL
 #define pack_image(...) (void)0
 #define unpack_image(...) (void)0
@@ -32,118 +33,7 @@ typedef struct {
 } Workspace;
 #endif
 
-#define ROWS 64 /* of a chunk: enough to amortize its sums, few enough for float to hold them */
-#define STRIP 8 /* rows */
-#define PARTS 4096 /* in which the gradient of weights is added up, at most: of large images there are many chunks */
-
-/* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
-#define BLOCKS(K, piece, ...)                                                                                      \
-    do {                                                                                                           \
-        int64_t k = 0;                                                                                             \
-        for (; k + LANES <= (K); k += LANES) piece(__VA_ARGS__, k, LANES);                                         \
-        if (k < (K)) piece(__VA_ARGS__, k, (int)((K)-k));                                                          \
-    } while (0)
-
-/* How the work divides: K channels, C of a run; rows, of one image, of a chunk; chunks. */
-typedef struct {
-    int64_t K, C, rows, image_rows, length, chunks;
-} Plan;
-
-static Plan plan_of(const Shape *s) {
-    int64_t image_rows = (s->height / s->pool) * (s->width / s->pool), rows = s->images * image_rows;
-    int64_t length = BY_TILES(s) ? image_rows : ROWS;
-    return (Plan){s->runs * s->channels, s->channels, rows, image_rows, length, (rows + length - 1) / length};
-}
-
-/* For every strip of chunk c: its first row and how many rows it has. */
-#define STRIPS(c)                                                                                                  \
-    for (int64_t from = (c)*plan->length, end = least(plan->rows, from + plan->length), count;                     \
-         count = least(end - from, STRIP), from < end; from += count)
-
-/* A piece of a convolution of images for every block of C channels, with inputs known to the compiler. */
-#define OF_IMAGES(piece, ...)                                                                                      \
-    do {                                                                                                           \
-        if (s->inputs == 1)                                                                                        \
-            BLOCKS(C, piece, __VA_ARGS__, 1);                                                                      \
-        else                                                                                                       \
-            BLOCKS(C, piece, __VA_ARGS__, 3);                                                                      \
-    } while (0)
-
-/* Pooled or convolved and pooled rows of chunk c, and their sums. */
-static void take_chunk(const Shape *s, const Plan *plan, const Convolution *conv, const T *x, int64_t c, T *pooled,
-                       uint8_t *won, float *sum) {
-    int64_t C = plan->C, K = plan->K, right = s->runs * s->inputs, places[STRIP];
-    STRIPS(c) {
-        if (s->inputs) {
-            find_patches(s, from, from + count, places);
-            for (int64_t run = 0; run < s->runs; run++) {
-                int64_t at = from * K + run * C;
-                const float *image = (const float *)conv->image + run * s->inputs;
-                const float *weight = conv->weight + run * TAPS * s->inputs * C;
-                OF_IMAGES(convolve_and_pool, image, places, count, right, (s->width + 2) * right, weight, C, K,
-                          pooled + at, won + at, sum + run * C);
-            }
-        } else if (s->pool == 2) {
-            find_windows(s, from, from + count, places);
-            BLOCKS(K, pool, x, places, count, K, s->width * K, pooled + from * K, won + from * K, sum);
-        } else {
-            BLOCKS(K, add_up, x + from * K, count, K, sum);
-        }
-    }
-}
-
-/* The sums of chunk c's squares about its own mean, while the cache has its rows. */
-static void square_chunk(const Plan *plan, const T *p, int64_t c, const float *sum, float *square) {
-    float mean[plan->K], n = (float)least(plan->length, plan->rows - c * plan->length);
-    for (int64_t k = 0; k < plan->K; k++) mean[k] = sum[k] / n;
-    STRIPS(c) BLOCKS(plan->K, add_up_squares, p + from * plan->K, count, plan->K, mean, square);
-}
-
-static void normalize_chunk(const Shape *s, const Plan *plan, const T *p, int64_t c, const float *a, const float *b,
-                            const int16_t *const *draws, const int16_t *low, const float *scale, T *y) {
-    int64_t C = plan->C, K = plan->K;
-    STRIPS(c)
-        for (int64_t run = 0; run < s->runs; run++) {
-            const int16_t *draw = draws ? draws[run] + from * C : NULL;
-            int64_t at = from * K + run * C;
-            BLOCKS(C, normalize, p + at, count, K, a + run * C, b + run * C, draw, C, draws ? low[run] : 0,
-                   scale + run * C, y + at);
-        }
-}
-
-/* Sums (2 K): of chunk c's gradients, and of their products. */
-static void add_up_chunk(const Shape *s, const Plan *plan, const Way *way, const T *grad, const T *p, int64_t c,
-                         float *sum) {
-    int64_t C = plan->C, K = plan->K;
-    STRIPS(c)
-        for (int64_t run = 0; run < s->runs; run++) {
-            int64_t one = run * C, at = from * K + one;
-            Gate gate = gate_of(way, C, run, from);
-            BLOCKS(C, add_up_gradients, grad + at, p + at, count, K, &gate, sum + one, sum + K + one);
-        }
-}
-
-/* Chunk c's gradients to where they came from: the map before pooling, or the weights of a convolution of images. */
-static void spread_chunk(const Shape *s, const Plan *plan, const Way *way, const Convolution *conv, const T *grad,
-                         const T *p, const uint8_t *won, int64_t c, T *dx, float *dweight) {
-    int64_t C = plan->C, K = plan->K, right = s->runs * s->inputs, places[STRIP];
-    STRIPS(c) {
-        if (s->inputs) find_patches(s, from, from + count, places);
-        else find_windows(s, from, from + count, places);
-        for (int64_t run = 0; run < s->runs; run++) {
-            int64_t one = run * C, at = from * K + one;
-            Gate gate = gate_of(way, C, run, from);
-            if (s->inputs)
-                OF_IMAGES(add_up_weights, grad + at, p + at, won + at, (const float *)conv->image + run * s->inputs,
-                          places, count, right, (s->width + 2) * right, C, K, &gate, dweight + one * TAPS * s->inputs);
-            else if (s->pool == 2)
-                BLOCKS(C, spread_gradients, grad + at, p + at, won + at, places, count, K, K, s->width * K, &gate,
-                       dx + one);
-            else
-                BLOCKS(C, spread_gradients, grad + at, p + at, NULL, places, count, K, 0, 0, &gate, dx + one);
-        }
-    }
-}
+#include "chunks.h"
 
 #if TILES
 /* As pool() or narrowing alone, of one run of an image, from the sums of its convolution. */
@@ -173,19 +63,19 @@ INLINE void take_sums(const Shape *s, const float *sums, T *p, uint8_t *won, flo
 }
 
 /* As take_chunk(), for one image. */
-static void pack_image(const Shape *s, const Plan *plan, const Workspace *desk, const T *tiles, const T *x, int64_t image,
+static void pack_image(const Shape *s, const Plan *plan, const Workspace *work, const T *tiles, const T *x, int64_t image,
                        T *p, uint8_t *won, float *sum) {
     for (int64_t run = 0; run < s->runs; run++) {
         int64_t one = run * WIDTH, at = image * plan->image_rows * plan->K + one;
-        lay_out(s, x, image, run, desk->pairs);
-        multiply_all(s, desk->pairs, tiles + run * PAIRS * TILE, desk->sums);
-        if (s->pool == 2) take_sums(s, desk->sums, p + at, won + at, sum + one, 2);
-        else take_sums(s, desk->sums, p + at, NULL, sum + one, 1);
+        lay_out(s, x, image, run, work->pairs);
+        multiply_all(s, work->pairs, tiles + run * PAIRS * TILE, work->sums);
+        if (s->pool == 2) take_sums(s, work->sums, p + at, won + at, sum + one, 2);
+        else take_sums(s, work->sums, p + at, NULL, sum + one, 1);
     }
 }
 
 /* As spread_chunk(), for one image: through the convolution to its input, and to its weights (runs, TAPS, 16 out, 16 in). */
-static void unpack_image(const Shape *s, const Plan *plan, const Way *way, const Workspace *desk, const T *tiles,
+static void unpack_image(const Shape *s, const Plan *plan, const Way *way, const Workspace *work, const T *tiles,
                          const T *x, const T *grad, const T *p, const uint8_t *won, int64_t image, T *dx,
                          float *dweight) {
     int64_t K = plan->K, row = pitch(s) * WIDTH, places[STRIP];
@@ -195,17 +85,17 @@ static void unpack_image(const Shape *s, const Plan *plan, const Way *way, const
             int64_t at = from * K + one;
             Gate gate = gate_of(way, WIDTH, run, from);
             find(s, from, from + count, s->pool * WIDTH, s->pool * row, 0, places);
-            T *inside = desk->grads + row + WIDTH;
+            T *inside = work->grads + row + WIDTH;
             if (s->pool == 2)
                 spread_gradients(grad + at, p + at, won + at, places, count, K, WIDTH, row, &gate, inside, 0, WIDTH);
             else
                 spread_gradients(grad + at, p + at, NULL, places, count, K, 0, 0, &gate, inside, 0, WIDTH);
         }
-        go_back(s, desk, x, image, run, tiles + run * PAIRS * TILE, dweight + one * TAPS * WIDTH);
+        go_back(s, work, x, image, run, tiles + run * PAIRS * TILE, dweight + one * TAPS * WIDTH);
         T *to = dx + image * s->height * s->width * K + one;
         for (int64_t y = 0; y < s->height; y++)
             for (int64_t x = 0; x < s->width; x++, to += K) {
-                N narrowed = narrow(floats(desk->sums + (y * pitch(s) + x) * WIDTH, WIDTH));
+                N narrowed = narrow(floats(work->sums + (y * pitch(s) + x) * WIDTH, WIDTH));
                 memcpy(to, &narrowed, sizeof(N));
             }
     }
@@ -246,6 +136,33 @@ static void find_line(int64_t K, const float *gamma, const float *beta, const fl
     }
 }
 
+/* From the sums of the gradients and of their products (total): what Gate makes of a gradient that of its place, and, for the
+ * one thread that asks for them, the gradients of gamma and beta. */
+static void find_slopes(const Plan *plan, const float *gamma, const float *variance, float eps, const double *total,
+                        float *outer, float *slope, float *shift, float *dgamma, float *dbeta) {
+    int64_t K = plan->K;
+    for (int64_t k = 0; k < K; k++) {
+        float inverse = 1 / sqrtf(variance[k] + eps), product = (float)(total[K + k] * inverse);
+        outer[k] = gamma[k] * inverse;
+        slope[k] = product * inverse / plan->rows;
+        shift[k] = (float)total[k] / plan->rows;
+        if (dgamma) {
+            dbeta[k] = (float)total[k];
+            dgamma[k] = product;
+        }
+    }
+}
+
+/* The gradient of the weights from its parts, in their order; divided among the threads of the region that calls it. */
+static void add_parts(const Shape *s, const float *parts, int64_t count, int64_t weights, float *dweight) {
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < weights; i++) {
+        double sum = 0;
+        for (int64_t part = 0; part < count; part++) sum += parts[part * weights + i];
+        dweight[BY_TILES(s) ? transposed(i) : i] = (float)sum;
+    }
+}
+
 /* Returns 0, or 1 where memory ends. In training fills pooled (but where p is x: neither pooling nor convolution), won
  * (pool 2), mean and variance (biased); in inference reads mean and variance, and pooled may be y. draws: a pointer for each
  * run, or NULL without dropout; low: a threshold for each run; scale: a factor for each of the K channels. */
@@ -267,20 +184,20 @@ int forward(const Shape *s, const Convolution *conv, int training, const T *x, T
             float *center = vectors + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
             memcpy(center, mean, sizeof(float) * K);
             memcpy(spread, variance, sizeof(float) * K);
-            Workspace desk __attribute__((unused)) = {0};
-            if (BY_TILES(s)) failed |= open_desk(s, &desk);
+            Workspace work __attribute__((unused)) = {0};
+            if (BY_TILES(s)) failed |= open_workspace(s, &work);
             if (training || taken) {
 #pragma omp for schedule(static)
                 for (int64_t c = 0; c < plan->chunks; c++) {
                     float *sum = partial + 2 * c * K;
                     memset(sum, 0, sizeof(float) * 2 * K);
                     if (failed) continue;
-                    if (BY_TILES(s)) pack_image(s, plan, &desk, tiles, x, c, pooled, won, sum);
+                    if (BY_TILES(s)) pack_image(s, plan, &work, tiles, x, c, pooled, won, sum);
                     else take_chunk(s, plan, conv, x, c, pooled, won, sum);
                     if (training) square_chunk(plan, p, c, sum, sum + K);
                 }
             }
-            if (BY_TILES(s) && !failed) close_desk(&desk);
+            if (BY_TILES(s) && !failed) close_workspace(&work);
             if (training) merge(plan, partial, total, center, spread);
             find_line(K, gamma, beta, center, spread, eps, a, b);
 #pragma omp for schedule(static)
@@ -324,34 +241,20 @@ int backward(const Shape *s, const Convolution *conv, const T *grad, const T *po
                 add_up_chunk(s, plan, &way, grad, pooled, c, partial + 2 * c * K);
             }
             add_chunks(partial, plan->chunks, 2 * K, total);
-            for (int64_t k = 0; k < K; k++) {
-                float inverse = 1 / sqrtf(variance[k] + eps), product = (float)(total[K + k] * inverse);
-                outer[k] = gamma[k] * inverse;
-                slope[k] = product * inverse / plan->rows;
-                shift[k] = (float)total[k] / plan->rows;
-                if (me == 0) {
-                    dbeta[k] = (float)total[k];
-                    dgamma[k] = product;
-                }
-            }
-            Workspace desk __attribute__((unused)) = {0};
-            if (BY_TILES(s)) failed |= open_desk(s, &desk);
+            find_slopes(plan, gamma, variance, eps, total, outer, slope, shift, me ? NULL : dgamma, dbeta);
+            Workspace work __attribute__((unused)) = {0};
+            if (BY_TILES(s)) failed |= open_workspace(s, &work);
 #pragma omp for schedule(static)
             for (int64_t part = 0; part < parts; part++)
                 for (int64_t c = part * group; c < least(plan->chunks, (part + 1) * group) && !failed; c++) {
                     float *dweight = dweights + part * weights;
                     if (BY_TILES(s))
-                        unpack_image(s, plan, &way, &desk, tiles, conv->image, grad, pooled, won, c, dx, dweight);
+                        unpack_image(s, plan, &way, &work, tiles, conv->image, grad, pooled, won, c, dx, dweight);
                     else
                         spread_chunk(s, plan, &way, conv, grad, pooled, won, c, dx, dweight);
                 }
-            if (BY_TILES(s) && !failed) close_desk(&desk);
-#pragma omp for schedule(static)
-            for (int64_t i = 0; i < weights; i++) {
-                double sum = 0;
-                for (int64_t part = 0; part < parts; part++) sum += dweights[part * weights + i];
-                conv->dweight[BY_TILES(s) ? transposed(i) : i] = (float)sum;
-            }
+            if (BY_TILES(s) && !failed) close_workspace(&work);
+            add_parts(s, dweights, parts, weights, conv->dweight);
         }
     }
     free(partial), free(vectors), free(totals), free(dweights), free(tiles);

@@ -1,7 +1,7 @@
 """What stands between two convolutions of a fleet, as one operation: max pooling, batch norm, ReLU, dropout.
 
-torch does it in eight passes over memory forward and nine backward, this in two and two; on two cores that was
-more than half of a training step. The kernel is `between.c`; the plain layers are the reference that it must equal.
+torch needs eight passes over memory forward and nine backward, this kernel two and two; on two cores those were more
+than half of a training step. The kernel is `between.c`; the plain layers are the reference that it must equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regulab.models.layers.dropout import inverse_keep, threshold
-from regulab.training.kernels.build import has_tiles
 
 IMAGE_CHANNELS = (1, 3)  # of images that the kernel convolves
 TILE_CHANNELS = 16  # in and out, of what it convolves by tiles
@@ -90,16 +89,6 @@ class Between(torch.autograd.Function):
             dx.zero_()
         dgamma, dbeta = ctx.call.backward(grad, gamma, beta, saved, ctx.drops, dx)
         return dx, dgamma, dbeta, None, None, None, None, None
-
-
-def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
-    """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
-    channels, inputs = weight.shape[1:3]
-    if min(x.shape[2:]) < pool:
-        return False
-    if inputs in IMAGE_CHANNELS:
-        return pool == 2 and not x.requires_grad
-    return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
 
 
 class Convolved(torch.autograd.Function):

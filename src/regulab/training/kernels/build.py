@@ -1,7 +1,7 @@
-"""C kernels compiled at first use, with the compiler that is there, for the processor that is there.
+"""C kernels compiled at first use, with whatever compiler there is, for the processor at hand.
 
-A kernel is C without torch's headers, so it compiles in a second or two. It shares torch's OpenMP
-threads: torch carries its own ``libgomp.so.1``, and the system loads a library of that name once.
+A kernel is C without torch's headers, so it compiles in a second or two. It shares torch's OpenMP threads: torch
+carries its own ``libgomp.so.1``, and the system loads a library of that name once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import platformdirs
 import torch
 
 from regulab.training.kernels.cache import keep, kept
+from regulab.training.kernels.check import difference
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, version
 
+# Not -ffast-math: it takes NaN and infinity for impossible, and a run that diverges must be seen to.
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 WIDE = "-mprefer-vector-width=512"  # gcc would use half of an AVX-512 register
 SOURCE = Path(__file__).with_name("between.c")
@@ -37,7 +39,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
     In every process they are compared with torch's layers before their first use, which takes ten milliseconds.
     """
     try:
-        return _found(dtype)
+        return _kept_or_compiled(dtype)
     except NoKernels as problem:
         _reasons[dtype] = str(problem)
         return None
@@ -76,7 +78,7 @@ def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str, Path]:
     return found, flags, _key(found, flags), Path(platformdirs.user_cache_dir("regulab")) / "kernels"
 
 
-def _found(dtype: torch.dtype) -> ctypes.CDLL:
+def _kept_or_compiled(dtype: torch.dtype) -> ctypes.CDLL:
     program, flags, key, folder = _recipe(dtype)
     content = kept(folder, key)
     if content is not None:
@@ -90,8 +92,6 @@ def _found(dtype: torch.dtype) -> ctypes.CDLL:
 
 def _equal(kernel: ctypes.CDLL, dtype: torch.dtype) -> ctypes.CDLL:
     """The kernel, if it computes what torch's layers do. Raises `NoKernels`."""
-    from regulab.training.kernels.check import difference  # which needs `has_tiles`
-
     problem = difference(kernel, dtype)
     if problem is not None:
         raise NoKernels(f"what was compiled differs from torch's layers: {problem}")

@@ -1,4 +1,4 @@
-"""The C compiler, whatever answers to its name: absent, broken, without end, or no compiler at all."""
+"""The C compiler, or whatever answers to its name: it may be absent, broken, never end, or be no compiler at all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def compiler() -> str | None:
 
 
 def version(program: str) -> bytes:
-    """What the compiler says of itself. Raises `NoKernels`."""
+    """What the compiler says about itself. Raises `NoKernels`."""
     return _call([program, "--version"], ANSWER_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Fusing: layers in a row of a stacked network, a convolution to ReLU or dropout, become one operation.
+"""Fusing: consecutive layers of a stacked network, from a convolution to ReLU or dropout, become one operation.
 
 They are found in regulab's own blocks, and in any `nn.Sequential` of a person's network. A stack is fused after it
 is made, so names, parameters and buffers stay as they were; without kernels nothing changes.
@@ -16,8 +16,25 @@ from torch import Tensor, nn
 
 from regulab.models.layers.block import Block
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
-from regulab.training.kernels.between import Between, Convolved, Drops, convolves, infer
-from regulab.training.kernels.build import library
+from regulab.training.kernels.between import (
+    IMAGE_CHANNELS,
+    TILE_CHANNELS,
+    Between,
+    Convolved,
+    Drops,
+    infer,
+)
+from regulab.training.kernels.build import has_tiles, library
+
+
+def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
+    """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
+    channels, inputs = weight.shape[1:3]
+    if min(x.shape[2:]) < pool:
+        return False
+    if inputs in IMAGE_CHANNELS:
+        return pool == 2 and not x.requires_grad
+    return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class FusedLayers:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to what ``layers`` make of it, ``(B, R·O, H', W')``, channels-last."""
-        norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._joins(x)
+        norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._includes_convolution(x)
         assert norm.weight is not None
         assert norm.bias is not None
         if not joins:
@@ -72,7 +89,7 @@ class FusedLayers:
         fixed = not self.norm.training
         return None if fixed and (torch.is_grad_enabled() or self._dropping()) else library(dtype)
 
-    def _joins(self, x: Tensor) -> bool:
+    def _includes_convolution(self, x: Tensor) -> bool:
         """Whether the kernel does the convolution too."""
         like = self.conv.like[0]
         settings = (like.kernel_size, like.padding, like.stride, like.dilation, like.groups)
@@ -118,7 +135,7 @@ class FusedSequential(nn.Sequential):
 
 
 def parts(sequential: nn.Sequential) -> Iterator[Callable[[Any], Any]]:
-    """What a stacked `nn.Sequential` calls in turn: its layers, those in a row that can be fused as one."""
+    """What a stacked `nn.Sequential` calls in turn: its layers, with consecutive ones fused where possible."""
     layers = list(sequential)
     while layers:
         fused = leading(layers)
@@ -133,7 +150,7 @@ def _one_by_one(calls: Iterable[Callable[[Any], Any]], x: Any) -> Any:
 
 
 def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
-    """The layers at the head of ``layers`` that there is a kernel for; None where it starts with others."""
+    """The first of ``layers`` for which there is a kernel, as one; None where it starts with others."""
     match layers:
         case [StackedConv2d() as conv, StackedBatchNorm() as norm, nn.ReLU(), *rest]:
             pool = 1
@@ -149,7 +166,7 @@ def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
             return None
     dropout = rest[0] if rest and isinstance(rest[0], StackedDropout) else None
     row = layers[: len(layers) - len(rest) + (dropout is not None)]
-    if norm.weight is None or norm.bias is None or any(_hooked(layer) for layer in row):
+    if norm.weight is None or norm.bias is None or any(_has_hooks(layer) for layer in row):
         return None
     return FusedLayers(row, conv, pool, norm, dropout)
 
@@ -161,7 +178,7 @@ def _halves(pooling: nn.MaxPool2d) -> bool:
     return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not (pooling.ceil_mode or pooling.return_indices)
 
 
-def _hooked(layer: nn.Module) -> bool:
+def _has_hooks(layer: nn.Module) -> bool:
     """Whether somebody looks in when the layer is called, who would miss its call."""
     return bool(
         layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
@@ -170,7 +187,7 @@ def _hooked(layer: nn.Module) -> bool:
 
 def _of_block(block: Block) -> FusedLayers | None:
     """All the layers of a stacked block, if its norm is batch norm and stands before ReLU."""
-    if block.norm_after or _hooked(block):
+    if block.norm_after or _has_hooks(block):
         return None
     pooling = [] if isinstance(block.pool, nn.Identity) else [block.pool]
     layers = [block.conv, *pooling, block.norm, nn.ReLU(), block.dropout]

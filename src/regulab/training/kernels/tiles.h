@@ -4,7 +4,9 @@
  * border of the next. Then an output place q = y (W + 1) + x sees the places q + dy (W + 1) + dx, and 16 places after one
  * another fill the rows of a tile whatever row of the image they are in; what comes out for x = W is left. A row holds a
  * place and its right neighbour, channel by channel: (a, b, a', b', ...). That is two taps in one product of 32, and it is
- * also how tiles want the second factor where places are summed over. Products are bfloat16, sums float.
+ * also how tiles want the second factor where places are summed over. And such a row is one cache line, where rows that
+ * begin every 32 bytes would cross lines. Products are bfloat16, sums float. Fetching the next image ahead brought nothing
+ * (1.58 and 1.60 ms: docs/log.md).
  */
 #include <immintrin.h>
 #include <sys/syscall.h>
@@ -35,12 +37,12 @@ static int64_t places_of(const Shape *s) { return (s->height * pitch(s) + PLACES
 static int64_t room(const Shape *s) { return (places_of(s) + 2 * pitch(s) + 4 + 31) / 32 * 32; }
 
 /* Returns 0, or 1 where memory ends. */
-static int open_desk(const Shape *s, Workspace *desk) {
+static int open_workspace(const Shape *s, Workspace *work) {
     size_t values = room(s) * WIDTH;
     T *all = aligned_alloc(64, sizeof(T) * 4 * values + sizeof(float) * places_of(s) * WIDTH);
     if (!all) return 1;
     memset(all, 0, sizeof(T) * 4 * values);
-    *desk = (Workspace){all, all + 2 * values, all + 3 * values, (float *)(all + 4 * values), {0}};
+    *work = (Workspace){all, all + 2 * values, all + 3 * values, (float *)(all + 4 * values), {0}};
     struct {
         uint8_t palette, start, zero[14];
         uint16_t bytes[16];
@@ -48,18 +50,18 @@ static int open_desk(const Shape *s, Workspace *desk) {
     } tiles = {.palette = 1};
     for (int i = 0; i < 8; i++) tiles.bytes[i] = 64, tiles.rows[i] = WIDTH;
     FENCE;
-    _tile_storeconfig(desk->before);
+    _tile_storeconfig(work->before);
     _tile_loadconfig(&tiles);
     return 0;
 }
 
-static void close_desk(Workspace *desk) {
+static void close_workspace(Workspace *work) {
     FENCE;
-    if (desk->before[0])
-        _tile_loadconfig(desk->before); /* other libraries may think that theirs is still there */
+    if (work->before[0])
+        _tile_loadconfig(work->before); /* other libraries may think that theirs is still there */
     else
         _tile_release();
-    free(desk->pairs);
+    free(work->pairs);
 }
 
 /* Two places of 16 channels, (a, a', a'', ...) and (b, b', ...), as (a, b, a', b', ...). */
@@ -200,18 +202,18 @@ INLINE void multiply_taps(const T *turned, int64_t apart, const T *pairs, int64_
     FENCE;
 }
 
-/* The gradient on the desk, on its way back through the convolution of one image of one run: adds the weights' share to
- * sums (TAPS, 16 out, 16 in), and leaves in desk->sums that of the input x. */
-static void go_back(const Shape *s, const Workspace *desk, const T *x, int64_t image, int64_t run, const T *tiles,
+/* Takes the gradient in work->grads back through the convolution of one image of one run: adds the weights' share to
+ * sums (TAPS, 16 out, 16 in), and leaves the gradient of the input x in work->sums. */
+static void go_back(const Shape *s, const Workspace *work, const T *x, int64_t image, int64_t run, const T *tiles,
                     float *sums) {
     int64_t P = pitch(s), R = room(s), steps = (s->height * P + 31) / 32;
-    for (int64_t q = 0; q < 32 * steps; q += 32) turn(desk->grads + (P + 1 + q) * WIDTH, desk->turned + q, R);
-    lay_out(s, x, image, run, desk->pairs);
-    multiply_taps(desk->turned, R, desk->pairs, P, steps, sums, 0);
-    multiply_taps(desk->turned, R, desk->pairs, P, steps, sums, 5);
+    for (int64_t q = 0; q < 32 * steps; q += 32) turn(work->grads + (P + 1 + q) * WIDTH, work->turned + q, R);
+    lay_out(s, x, image, run, work->pairs);
+    multiply_taps(work->turned, R, work->pairs, P, steps, sums, 0);
+    multiply_taps(work->turned, R, work->pairs, P, steps, sums, 5);
     for (int64_t q = P; q < (s->height + 1) * P; q++)
-        _mm512_store_si512(desk->pairs + q * 2 * WIDTH, paired(_mm512_loadu_si512(desk->grads + q * WIDTH)));
-    multiply_all(s, desk->pairs, tiles, desk->sums);
+        _mm512_store_si512(work->pairs + q * 2 * WIDTH, paired(_mm512_loadu_si512(work->grads + q * WIDTH)));
+    multiply_all(s, work->pairs, tiles, work->sums);
 }
 
 /* Where element i of (..., 16 out, 16 in) lies in (..., 16 in, 16 out). */

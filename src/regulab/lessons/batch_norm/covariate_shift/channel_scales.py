@@ -103,8 +103,10 @@ def measure_scales() -> Scales:
     for place in PLACES:
         weights = train(place, x, y, initial, torch.tensor([rate for rate, _ in runs]))
         with torch.no_grad():
-            on_training = _right(forward(weights, x, place, x), y).view(len(RATES), NETWORKS)
-            on_fresh = _right(forward(weights, x_fresh, place, x), y_fresh).view(len(RATES), NETWORKS)
+            on_training = _percent_correct(forward(weights, x, place, x), y).view(len(RATES), NETWORKS)
+            on_fresh = _percent_correct(forward(weights, x_fresh, place, x), y_fresh).view(
+                len(RATES), NETWORKS
+            )
             best = int(on_training.mean(1).argmax())
             logits = forward(weights, grid.expand(len(runs), -1, -1), place, x)[best * NETWORKS]
         accuracy[place], rate[place] = on_fresh[best].numpy(), RATES[best]
@@ -112,5 +114,5 @@ def measure_scales() -> Scales:
     return Scales(accuracy, rate, maps, samples[0][0].double().numpy(), samples[0][1].long().numpy())
 
 
-def _right(logits: Tensor, y: Tensor) -> Tensor:
+def _percent_correct(logits: Tensor, y: Tensor) -> Tensor:
     return 100 * ((logits > 0) == (y > 0.5)).double().mean(1)

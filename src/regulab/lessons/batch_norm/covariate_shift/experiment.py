@@ -33,7 +33,7 @@ TARGETS = (1.0, 0.2)  # nats of training loss, the mean of an epoch: one early, 
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedNet:
     """A net at one learning rate: ``loss`` ``(S, epochs)``, ``quantiles`` ``(S, probes, C, 5)``, ``deviation``
 
     ``(S, probes, C)``, ``steps`` ``(targets, S)`` (one epoch more than there were where a target was not reached).
@@ -49,8 +49,8 @@ class Watched:
 class WatchedNets:
     """Nets by norm: at the first rate, and at each one's best; ``per_epoch`` steps an epoch."""
 
-    same: Mapping[str, Watched]
-    best: Mapping[str, Watched]
+    same: Mapping[str, WatchedNet]
+    best: Mapping[str, WatchedNet]
     rate: Mapping[str, float]
     per_epoch: int
     scales: Scales
@@ -96,7 +96,7 @@ def _seeds(laboratory: Laboratory) -> int:
     return 3 if laboratory.embedded else 2
 
 
-def _watch(laboratory: Laboratory, norm: str, rate: float) -> tuple[Watched, int]:
+def _watch(laboratory: Laboratory, norm: str, rate: float) -> tuple[WatchedNet, int]:
     """A net at one rate, all seeds; and the steps of an epoch."""
     seeds = range(_seeds(laboratory))
     laboratory.progress.message(f"{NETS[norm]}: rate {rate:g} × seeds {len(seeds)} × epochs {EPOCHS}")
@@ -106,7 +106,7 @@ def _watch(laboratory: Laboratory, norm: str, rate: float) -> tuple[Watched, int
     loss, quantiles, deviation = (np.concatenate([part[k] for part in parts]) for k in range(3))
     per_epoch = parts[0][3]
     epochs = reached_for_good(loss <= np.array(TARGETS)[:, None, None])
-    return Watched(loss, quantiles, deviation, epochs * per_epoch), per_epoch
+    return WatchedNet(loss, quantiles, deviation, epochs * per_epoch), per_epoch
 
 
 def _fleet(laboratory: Laboratory, norm: str, rate: float, seeds: list[int]) -> SteeredFleet:
@@ -237,7 +237,7 @@ def steps_text(values: Values, norm: str, target: float) -> str:
     return f"{steps:.0f} steps" if steps <= values["limit"] else f"more than {values['limit']:.0f} steps"
 
 
-def _rates_table(watched: Mapping[tuple[str, float], tuple[Watched, int]]) -> Table:
+def _rates_table(watched: Mapping[tuple[str, float], tuple[WatchedNet, int]]) -> Table:
     rows = [
         [
             f"{NETS[norm]}, rate {rate:g}",

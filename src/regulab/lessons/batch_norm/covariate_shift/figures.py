@@ -11,7 +11,7 @@ from regulab.lessons.batch_norm.covariate_shift.experiment import (
     NETS,
     RATES,
     TARGETS,
-    Watched,
+    WatchedNet,
     WatchedNets,
     shift,
     steps_text,
@@ -65,7 +65,7 @@ def _draw_bands(evidence: WatchedNets, theme: Theme) -> LessonFigure:
     )
 
 
-def _channels(net: Watched) -> tuple[int, int]:
+def _channels(net: WatchedNet) -> tuple[int, int]:
     """The channels of the first seed that move most and least from probe to probe, in deviations."""
     quantiles, deviation = net.quantiles[0], net.deviation[0]
     moved = [

@@ -95,7 +95,7 @@ def measure(laboratory: Laboratory) -> Measured:
     }
     splits = trials[CHANNEL].splits
     by_arm = {arm: trial.setup.preprocessing for arm, trial in trials.items()}
-    lost = {arm: _lost(trial, arm) for arm, trial in trials.items()}
+    lost = {arm: _points_lost(trial, arm) for arm, trial in trials.items()}
     accuracy = {arm: trial.results(arm, "test_accuracy") for arm, trial in trials.items()}
     maps = Maps.of(splits.train, by_arm[CHANNEL], by_arm[PIXEL])
     verdict = judged_together([trial.records for trial in trials.values()]).arms[PIXEL].verdict
@@ -149,7 +149,7 @@ def judged_together(records: Sequence[StudyRecords]) -> Comparison:
     )
 
 
-def _lost(trial: Trial, arm: str) -> Array:
+def _points_lost(trial: Trial, arm: str) -> Array:
     """Points of validation accuracy that one stray pixel an image costs, seed by seed; the same pixels for all."""
     images = trial.splits.validation
     stray = with_stray_pixels(images.pixels, np.random.default_rng(0))

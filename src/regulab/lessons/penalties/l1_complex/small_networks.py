@@ -1,4 +1,4 @@
-"""Many small regression networks at once, each with techniques of its own, for lessons about penalties."""
+"""Trains many small regression networks at once, each with its own techniques, for lessons about penalties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation: few images made many; what it does to the gap and to accuracy, and which turns harm."""
+"""Augmentation: a few images made into many; what that does to the gap and to accuracy, and which rotations harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lesson ``dropout`` says of its evidence: numbers, tables, sentences."""
+"""What the lesson ``dropout`` says about its evidence: numbers, tables, sentences."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regulab.lessons.kit.laboratory import Trial
-from regulab.models.layers.dropout import Dropout, DropoutDraws
+from regulab.models.layers.dropout import DropoutDraws, ElementDropout
 from regulab.streams import Streams
 
 DRAWS_SHOWN = 3
@@ -52,7 +52,7 @@ def drop_at(module: nn.Module, rate: float, streams: Streams) -> None:
     draws.bind(module)
     draws.begin(1)
     for layer in module.modules():
-        if isinstance(layer, Dropout):
+        if isinstance(layer, ElementDropout):
             layer.rate = rate
             layer.train()
 

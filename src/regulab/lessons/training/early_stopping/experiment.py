@@ -1,4 +1,4 @@
-"""Early stopping: where the validation loss turns, what goes back to, and what going on would have cost."""
+"""Early stopping: where the validation loss turns, what a run goes back to, and what going on would have cost."""
 
 from __future__ import annotations
 
