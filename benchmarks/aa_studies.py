@@ -25,6 +25,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
 from regulab.config import Study, build_study
@@ -84,7 +85,7 @@ def train(setup: Setup, test: ImageTensors, seeds: Sequence[int]) -> dict[tuple[
 
 def judged(study: Study, measured: Mapping[tuple[str, int], Measured]) -> dict[str, Any]:
     """One study: the verdict, difference and p of each of its arms, and the baseline's mean and spread."""
-    unmeasured = dict.fromkeys(field.name for field in fields(Result))
+    unmeasured: dict[str, Any] = dict.fromkeys(field.name for field in fields(Result))
     rest = unmeasured | {"status": COMPLETED, "epochs": study.train.epochs, "parameters": 0, "seconds": 0.0}
     results = [
         Result(**rest | {"arm": arm, "seed": seed, "test_accuracy": one.accuracy, "test_loss": one.loss})
@@ -167,7 +168,7 @@ def begun(path: Path, study: Study, environment: dict[str, Any]) -> dict[str, An
 def run(count: int, path: Path) -> dict[str, Any]:
     study = build_study(STUDY)
     full = load(study.data, study.protocol, data_root())
-    few = full.train.take(range(IMAGES))
+    few = full.train.take(np.arange(IMAGES))
     splits = Splits(**{**vars(full), "train": few})
     setup = set_up(study, splits)
     test = ImageTensors.of(full.open_test(), setup.machine.device)

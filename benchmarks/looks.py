@@ -158,10 +158,11 @@ def differences(
     """``(studies, arms, seeds)`` in images: what arms of these true mean differences give, paired with one baseline."""
     rng, (of_arm, of_baseline) = np.random.default_rng(seed), NOISE[noise]
     arms = of_arm(rng, (studies, len(effects), seeds))
-    return arms - of_baseline(rng, (studies, 1, seeds)) + np.asarray(effects)[:, None]
+    found: Array = arms - of_baseline(rng, (studies, 1, seeds)) + np.asarray(effects)[:, None]
+    return found
 
 
-Wrong = Callable[[Shown], Array]
+Wrong = Callable[[Shown], Any]  # (studies,)
 NOTHING, AT_MARGIN, BOTH = (0.0,) * ARMS, (-MARGIN,) * ARMS, (0.0, -MARGIN, -MARGIN)
 QUESTIONS: dict[str, tuple[Sequence[float], Wrong]] = {
     "a false difference: no arm has an effect": (NOTHING, lambda shown: shown.difference.any(-1)),

@@ -76,7 +76,7 @@ def joined(reference: StudyRecords, fast: StudyRecords) -> StudyRecords:
 def seeds_for_equivalence(spread: float) -> int:
     """n = (z(1−α) + z((1+power)/2))²·(spread/margin)²: two one-sided tests, both of which a true 0 must pass."""
     quantiles = stats.norm.isf(ALPHA) + stats.norm.ppf((1 + POWER) / 2)
-    return max(7, math.ceil((quantiles * spread / MARGIN) ** 2))
+    return max(7, math.ceil((float(quantiles) * spread / MARGIN) ** 2))
 
 
 def page(content: dict[str, Any]) -> str:

@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import regulab.study
 from regulab.config import build_study, parse_yaml
-from regulab.evaluation.testing import Tested
-from regulab.launchers import events
+from regulab.evaluation.testing import Tested, test
+from regulab.reporting import write_report
 from regulab.training import planning
 from regulab.training.fleet import Fleet
 from regulab.training.trainer import EpochTotals
@@ -26,7 +27,7 @@ def tell(stage: str, **more: object) -> None:
         file.write(json.dumps({"stage": stage, "time": time.time(), **more}) + "\n")
 
 
-train, test, write_report = Fleet.train_epoch, events.test, regulab.study.write_report
+train = Fleet.train_epoch
 
 
 def train_and_tell(fleet: Fleet, epoch: int, *rest: Any) -> EpochTotals:
@@ -39,13 +40,15 @@ def test_and_tell(*arguments: Any) -> list[Tested]:
     return test(*arguments)
 
 
-def write_report_and_tell(*arguments: Any) -> None:
+def write_report_and_tell(*arguments: Any) -> list[Path]:
     tell("report")
-    write_report(*arguments)
+    return write_report(*arguments)
 
 
 planning.PIXELS_PER_STEP = 1  # a fleet for every seed
-Fleet.train_epoch = train_and_tell  # type: ignore[method-assign]
-events.test = test_and_tell  # type: ignore[assignment]
-regulab.study.write_report = write_report_and_tell
-regulab.study.run(build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory)
+with (
+    patch.object(Fleet, "train_epoch", train_and_tell),
+    patch("regulab.launchers.events.test", test_and_tell),
+    patch("regulab.study.write_report", write_report_and_tell),
+):
+    regulab.study.run(build_study(parse_yaml(study_file.read_text(), "")), directory, data_root=directory)

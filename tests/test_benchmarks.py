@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -36,7 +37,13 @@ needs_mnist = pytest.mark.skipif(
 
 
 def measurement(contender: str, seconds: float, **changes) -> throughput.Measurement:
-    content = {"contender": contender, "precision": "fp32", "runs": 1, "images": 1000, "seconds": seconds}
+    content: dict[str, Any] = {
+        "contender": contender,
+        "precision": "fp32",
+        "runs": 1,
+        "images": 1000,
+        "seconds": seconds,
+    }
     content |= {
         "gflops": 0.01,
         "matrix_gflops": 200.0,
@@ -79,8 +86,8 @@ def test_both_nets_train_alike_without_dropout():
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(other.grad, mine.grad, rtol=1e-3, atol=1e-4)
     buffers = [b for b in theirs.buffers() if b.is_floating_point()]
-    for mine, other in zip(ours.buffers(), buffers, strict=True):
-        torch.testing.assert_close(other, mine, rtol=1e-4, atol=1e-5)
+    for counted, buffer in zip(ours.buffers(), buffers, strict=True):
+        torch.testing.assert_close(buffer, counted, rtol=1e-4, atol=1e-5)
 
 
 def test_both_nets_drop_at_the_same_places_and_rate():
@@ -254,7 +261,7 @@ def test_studies_of_identical_arms_go_on_where_they_stopped(tmp_path, monkeypatc
     monkeypatch.setattr(aa_studies, "STUDIES_PER_FLEET", 1)
     monkeypatch.setattr(aa_studies, "SEEDS", 2)
     monkeypatch.setattr(aa_studies, "IMAGES", 100)
-    arms = {"none": {}, "twin": {}}
+    arms: dict[str, Any] = {"none": {}, "twin": {}}
     monkeypatch.setattr(aa_studies, "STUDY", aa_studies.STUDY | {"arms": arms, "train": {"epochs": 1}})
     first = aa_studies.run(1, tmp_path / "aa")["studies"]
     both = aa_studies.run(2, tmp_path / "aa")["studies"]

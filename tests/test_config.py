@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -19,10 +20,9 @@ from regulab.config import (
 )
 from regulab.errors import UserError
 
-unseen = ("Cc", "Cs", "Cf", "Zl", "Zp")
-names = st.text(st.characters(codec="utf-8", exclude_categories=unseen), min_size=1, max_size=20).filter(
-    str.strip
-)
+names = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp")), min_size=1, max_size=20
+).filter(str.strip)
 strengths = st.floats(0, 1e6, allow_nan=False)
 
 
@@ -67,7 +67,7 @@ def test_identity_ignores_seeds_and_findings_and_nothing_else():
         base.model_copy(update={"seeds": (77,), "resolved": {"class_names": ["a"]}}).identity()
         == base.identity()
     )
-    others = [
+    others: list[dict[str, Any]] = [
         {"name": "x"},
         {"data": "mnist"},
         {"protocol": "course"},

@@ -122,7 +122,10 @@ def test_a_file_in_the_way_of_a_folder_is_a_user_error(tmp_path):
 
 
 def test_npz_reads_back_and_its_bytes_follow_from_the_arrays_alone(monkeypatch):
-    arrays = {"a": np.arange(6, dtype=np.int64).reshape(2, 3).T, "b": np.float32([0.1, np.nan])}
+    arrays: dict[str, np.ndarray] = {
+        "a": np.arange(6, dtype=np.int64).reshape(2, 3).T,
+        "b": np.array([0.1, np.nan], np.float32),
+    }
     first = npz_bytes(arrays)
     monkeypatch.setattr(time, "time", lambda: 2e9)
     assert npz_bytes({name: array.copy() for name, array in arrays.items()}) == first

@@ -51,7 +51,8 @@ def tree_of_readme() -> str:
 
 def test_the_tree_names_every_module():
     assert len(modules()) > 250, "the modules are not where this test looks for them"
-    assert sorted(modules() - named_in(tree_of_readme())) == []
+    missing = sorted(modules() - named_in(tree_of_readme()))
+    assert not missing, f"name them in README.md, under “Where things are”: {', '.join(missing)}"
 
 
 def test_the_tree_names_nothing_that_is_gone():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regulab.config import Study
+from regulab.config import Study, Train
 from regulab.errors import UserError
 from regulab.records import RESULT_COLUMNS, Mistakes
 from regulab.run_directory.writing import RunDirectory, file_name, read_records
@@ -118,7 +118,7 @@ def test_the_same_content_is_the_same_bytes(tmp_path):
 
 
 def test_a_checkpoint_holds_arrays_state_and_the_history_it_agrees_with(directory):
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
         "scalar": np.array(3, np.int64),
         "flags": np.array([True, False]),
@@ -175,7 +175,7 @@ def test_more_seeds_extend_and_fewer_take_nothing_away(tmp_path):
 def test_another_study_is_refused_with_what_differs_and_loses_nothing(tmp_path):
     finished_run(tmp_path / "run")
     before = contents(tmp_path / "run")
-    other = Study(name="small", seeds=(9,), train={"epochs": 7}, arms={"none": {}, "l1": {"l1": 0.5}})
+    other = Study(name="small", seeds=(9,), train=Train(epochs=7), arms={"none": {}, "l1": {"l1": 0.5}})
     with pytest.raises(UserError) as refusal:
         RunDirectory.open(tmp_path / "run", other, fresh=False)
     message = str(refusal.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file
 from regulab import dry_run
 from regulab import study as main_path
 from regulab.config import build_study
+from regulab.data import load
 from regulab.errors import UserError
 from regulab.records import COMPLETED, DIVERGED
 from regulab.run_directory.reading import read_json
@@ -129,10 +131,8 @@ def test_recorded_weights_give_the_recorded_measures(finished):
 
 def test_best_val_endpoint_tests_the_best_epoch(tmp_path):
     """With a rate that ruins the last epochs, the tested weights are those of the lowest validation loss."""
-    arms, train = (
-        {"none": {}},
-        {"epochs": 6, "schedule": {"name": "constant"}, "optimizer": {"name": "sgd", "lr": 0.2}},
-    )
+    arms: dict[str, Any] = {"none": {}}
+    train = {"epochs": 6, "schedule": {"name": "constant"}, "optimizer": {"name": "sgd", "lr": 0.2}}
     outcomes = {}
     for epoch in ("final", "best_val"):
         study = small(arms=arms, seeds=[0], train=train, endpoint={"epoch": epoch})
@@ -178,7 +178,6 @@ def test_course_protocol_validates_on_the_test_split(tmp_path):
 
 def test_the_test_split_is_opened_only_after_training(tmp_path, monkeypatch):
     events = []
-    load = setup.load
 
     def watched(*arguments):
         splits = load(*arguments)

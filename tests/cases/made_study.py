@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from regulab.config import Study
+from regulab.config import Study, Train
 from regulab.data.dataset import Images
 from regulab.evaluation.recording import record
 from regulab.evaluation.testing import Tested
@@ -27,7 +27,7 @@ def made_study(seeds: tuple[int, ...] = (0, 1), name: str = "made") -> Study:
     return Study(
         name=name,
         seeds=seeds,
-        train={"epochs": EPOCHS},
+        train=Train(epochs=EPOCHS),
         arms={"none": {}, "l1": {"l1": 1e-4}},
         resolved=found,
     )

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ def noise(height: int = 8, width: int = 8) -> np.ndarray:
     return RANDOM.integers(0, 256, (height, width), dtype=np.uint8)
 
 
-def save(path: Path, array: np.ndarray, **options: object) -> Path:
+def save(path: Path, array: np.ndarray, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **options)
     return path

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,10 @@ def norm(channels: int, choose: random.Random) -> nn.Module:
     )()
 
 
+MODES: list[Literal["zeros", "reflect"]] = ["zeros"] * 12
+MODES.append("reflect")
+
+
 def activation(choose: random.Random) -> nn.Module:
     kinds = (nn.ReLU, nn.GELU, nn.LeakyReLU, nn.Tanh, nn.SiLU, lambda: nn.ReLU(inplace=True), nn.PReLU)
     return choose.choices(kinds, [4, 2, 2, 2, 2, 2, 1])[0]()
@@ -94,7 +98,7 @@ def activation(choose: random.Random) -> nn.Module:
 
 def conv_norm(channels: int, size: int, choose: random.Random) -> tuple[list[nn.Module], int, int]:
     outputs = choose.choice([4, 6, 8])
-    mode = choose.choice(["zeros"] * 12 + ["reflect"])
+    mode = choose.choice(MODES)
     conv = nn.Conv2d(channels, outputs, 3, padding=1, bias=choose.random() < 0.5, padding_mode=mode)
     return [nn.Sequential(conv, norm(outputs, choose), activation(choose))], outputs, size
 

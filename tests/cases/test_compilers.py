@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 
+import platformdirs
 import pytest
 import torch
 
 from regulab.training.kernels import build as building
 from regulab.training.kernels import compiling
-from regulab.training.kernels.build import compiler, library, missing
+from regulab.training.kernels.build import library, missing
+from regulab.training.kernels.compiling import compiler
 from regulab.training.machine import choose_machine
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler that shares torch's threads")
@@ -22,7 +24,7 @@ GCC = compiler()
 @pytest.fixture
 def answers(tmp_path, monkeypatch):
     """Puts a file in the compiler's place, with an empty cache."""
-    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
 
     def put(content: str | bytes, mode: int = 0o755):
         program = tmp_path / "gcc"

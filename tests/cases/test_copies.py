@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ from regulab.terminal.comparison_table import print_training_notes
 from .making_images import with_splits
 
 
-def notes_of(folder: Path, **protocol: object) -> tuple[str, ...]:
+def notes_of(folder: Path, **protocol: Any) -> tuple[str, ...]:
     return load(Data(name=f"folder:{folder}"), Protocol(**protocol), folder).notes
 
 
@@ -60,8 +60,8 @@ def test_each_pair_of_parts_is_counted(tmp_path):
 def test_content_counts_not_files(tmp_path):
     """Another name, another format: the same pixels."""
     with_splits(tmp_path, val=3)
-    image = Image.open(tmp_path / "train" / "cat" / "03.png")
-    image.save(tmp_path / "test" / "cat" / "05.bmp")
+    with Image.open(tmp_path / "train" / "cat" / "03.png") as image:
+        image.save(tmp_path / "test" / "cat" / "05.bmp")
     assert notes_of(tmp_path) == (
         "data: 1 of 14 test images is in the training part too, pixel for pixel".replace("14", "13"),
     )

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ class Server:
 
     def __init__(self, answer: Answer) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))
-        self.answer, self.requests, self.closed = answer, [], threading.Event()
+        self.answer, self.closed = answer, threading.Event()
+        self.requests: list[Any] = []
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from regulab.training.fleet import Fleet
 from regulab.training.notes import notes
 from regulab.training.plain import PlainTrainer
 from regulab.training.planning import choose_engine
+from regulab.training.trainer import Trainer
 from tests.cases.made import made
 from tests.training.setups import FLOAT64, runs_of, study_of
 
@@ -78,9 +80,7 @@ def test_parts_that_are_never_used_stay_as_they_were_and_change_nothing(optimize
             ).train
         }
     )
-    with_them, without = (
-        made(lambda idle=idle: WithIdleParts(idle), study, FLOAT64) for idle in (True, False)
-    )
+    with_them, without = (made(partial(WithIdleParts, idle), study, FLOAT64) for idle in (True, False))
     assert any("unused.bias, unused.weight" in note for note in notes(with_them))
     assert not any("unused" in note for note in notes(without))
     assert choose_engine(with_them, [with_them.module(replace(RUNS[0], seed=s)) for s in range(3)]) == (
@@ -90,7 +90,8 @@ def test_parts_that_are_never_used_stay_as_they_were_and_change_nothing(optimize
     fleets = [Fleet(setup, RUNS) for setup in (with_them, without)]
     before = {name: value.clone() for name, value in fleets[0].weights().items()}
     plains = [PlainTrainer(with_them, [run]) for run in RUNS]
-    for trainer in (*fleets, *plains):
+    trainers: list[Trainer] = [*fleets, *plains]
+    for trainer in trainers:
         trainer.train_epoch(1)
         trainer.train_epoch(2)
     for name in ("unused.weight", "unused.bias"):

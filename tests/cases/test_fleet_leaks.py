@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def engine(make: Callable[[], nn.Module], machine: Machine = FLOAT32) -> tuple[s
     return choose_engine(setup, [setup.module(replace(RUNS[0], seed=s)) for s in range(CHECKED_SEEDS)])
 
 
-def conv(inputs: int, outputs: int, **more: int) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, **more: Any) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, **more)
 
 

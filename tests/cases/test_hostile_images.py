@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from regulab.cli import app
 from regulab.config import Data, Protocol
 from regulab.data import find_dataset, load, regular_file
-from regulab.data.formats import class_folders, decoding, idx
+from regulab.data.formats import decoding, idx
 from regulab.data.formats.decoding import formats, suffixes
 from regulab.data.formats.image_levels import read_levels
 from regulab.data.picture import load_picture
@@ -70,7 +70,7 @@ def test_a_file_exchanged_for_a_pipe_does_not_hang(tmp_path, monkeypatch):
     path, real = save(tmp_path / "a.png", noise()), os.stat(tmp_path / "a.png")
     path.unlink()
     os.mkfifo(path)
-    monkeypatch.setattr(regular_file.os, "stat", lambda _path: real)
+    monkeypatch.setattr(os, "stat", lambda _path: real)
     with pytest.raises(UserError, match="not a file; got 'a pipe'"):
         regular_file.open_regular(path)
 
@@ -388,7 +388,7 @@ def test_a_class_folder_without_permission(tmp_path, monkeypatch):
             raise denied(path)
         return whole(path)
 
-    monkeypatch.setattr(class_folders.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     answer = CliRunner().invoke(app, ["run", "--data", f"folder:{tmp_path}", "--out", str(tmp_path / "run")])
     assert answer.exit_code == 2
     assert "train/dog: cannot read the folder (Permission denied)" in answer.stderr
@@ -404,7 +404,7 @@ def test_an_image_without_permission(tmp_path, monkeypatch, part):
             raise denied(path)
         return whole(path, *arguments, **options)
 
-    monkeypatch.setattr(regular_file.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     answer = CliRunner().invoke(app, ["run", "--data", f"folder:{tmp_path}", "--out", str(tmp_path / "run")])
     assert answer.exit_code == 2
     assert f"{part}/dog/03.png: unreadable image (Permission denied)" in answer.stderr
@@ -510,7 +510,7 @@ def test_each_idx_file_is_looked_at_before_training(tmp_path, monkeypatch, name,
                 raise denied(opened)
             return whole(opened, *arguments, **options)
 
-        monkeypatch.setattr(regular_file.os, "open", refuse)
+        monkeypatch.setattr(os, "open", refuse)
     else:
         path.unlink()
         path.mkdir() if what == "folder" else os.mkfifo(path)

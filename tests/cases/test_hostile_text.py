@@ -67,8 +67,8 @@ def hostile():
         base=80,
         classes=(*HOSTILE, "surrogate \udcff"),
     )
-    records.study["name"] = HOSTILE[0]
-    return replace(records, environment={**records.environment, "notes": list(HOSTILE)})
+    study = {**records.study, "name": HOSTILE[0]}
+    return replace(records, study=study, environment={**records.environment, "notes": list(HOSTILE)})
 
 
 def test_pages_show_it_and_stay_short(hostile):
@@ -86,16 +86,16 @@ def test_latex_and_terminal_show_it(hostile):
     comparison = compare(hostile)
     assert not FORBIDDEN.search(latex_table(rows(hostile, comparison), comparison, ["arm"]).decode())
     for width in (40, 200):
-        console = Console(file=io.StringIO(), width=width)
+        console = Console(file=(written := io.StringIO()), width=width)
         print_comparison(comparison.to_json(), console)
-        assert not FORBIDDEN.search(console.file.getvalue())
-        assert "U+202E" in console.file.getvalue()
+        assert not FORBIDDEN.search(written.getvalue())
+        assert "U+202E" in written.getvalue()
 
 
 def test_progress_shows_it():
     lines: list[str] = []
     plain = PlainProgress(lines.append)
-    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    console = Console(file=(written := io.StringIO()), force_terminal=True, width=120, color_system=None)
     live = LiveProgress(console)
     for progress in (plain, live):
         progress.started(beginning(HOSTILE, epochs=1, total=2))
@@ -104,7 +104,7 @@ def test_progress_shows_it():
         progress.finished(KeyboardInterrupt())
     assert not FORBIDDEN.search("\n".join(lines))
     assert "over [U+202E]evil" in lines[-1]
-    assert not re.search("[\u202a-\u202e\u2066-\u2069]", console.file.getvalue())
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", written.getvalue())
 
 
 @pytest.mark.parametrize(

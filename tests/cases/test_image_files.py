@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def read(path: Path, levels: tuple[float, float] | None = None) -> tuple[Images,
     return content.train, test, (*content.notes, *content.train.notes, *test.notes)
 
 
-def pixels_of(path: Path, image: Image.Image, suffix: str, **options: object) -> np.ndarray:
+def pixels_of(path: Path, image: Image.Image, suffix: str, **options: Any) -> np.ndarray:
     """What becomes of an image that is all of a dataset."""
     for part in ("train", "test"):
         for name in ("cat", "dog"):
@@ -294,8 +295,8 @@ def test_a_dead_pixel_is_told_of(tmp_path):
 def test_depths_are_not_mixed(tmp_path, other):
     deep = [RANDOM.integers(0, 4096, (6, 5)).astype(np.uint16) for _ in range(3)]
     folder_of(tmp_path, deep, deep, "tif")
-    odd = {"8 bits": GREY, "colour": COLOUR, "float": GREY.astype(np.float32)}[other]
-    path = save(tmp_path / "train" / "dog" / "zz.tif", odd)
+    depths: dict[str, np.ndarray] = {"8 bits": GREY, "colour": COLOUR, "float": GREY.astype(np.float32)}
+    path = save(tmp_path / "train" / "dog" / "zz.tif", depths[other])
     with pytest.raises(UserError, match="images of different depths") as caught:
         read(tmp_path)
     assert str(path) in str(caught.value)

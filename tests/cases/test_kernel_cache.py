@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 import torch
 
 from regulab.training.kernels import build as building
-from regulab.training.kernels.build import compiler, library
+from regulab.training.kernels.build import library
+from regulab.training.kernels.compiling import compiled, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler that shares torch's threads")
 FLOAT32 = torch.float32
@@ -21,7 +23,7 @@ FLOAT32 = torch.float32
 @pytest.fixture(scope="module")
 def built():
     """The bytes of the float32 kernels."""
-    return building.compiled(compiler(), [*building.FLAGS, "-O1"], building.SOURCE)
+    return compiled(compiler(), [*building.FLAGS, "-O1"], building.SOURCE)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def place(tmp_path, monkeypatch, built):
         compiled.append(1)
         return built
 
-    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
     monkeypatch.setattr(building, "compiled", compile_once)
     library.cache_clear()
     yield tmp_path / "cache" / "kernels", compiled
@@ -151,7 +153,7 @@ def test_a_folder_that_is_a_link_is_not_used(place, tmp_path):
 def test_a_relative_cache_folder_is_not_used(place, tmp_path, monkeypatch):
     """As where there is no home, and ``~/.cache`` stays as it is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: "~/.cache/regulab")
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: "~/.cache/regulab")
     assert in_a_new_process() is not None
     assert list(tmp_path.iterdir()) == []
 

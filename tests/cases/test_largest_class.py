@@ -107,8 +107,8 @@ def test_all_notes_of_the_training_are_on_both_pages_and_in_the_terminal():
         assert "Training: the plain loop trains: RuntimeError" in text
         assert "Training: arm “l1” trains alone." in text
         assert "\x1b" not in text
-    console = Console(file=io.StringIO(), width=40)
+    console = Console(file=(written := io.StringIO()), width=40)
     print_training_notes(records.environment, console)
-    assert console.file.getvalue().splitlines() == [
+    assert written.getvalue().splitlines() == [
         "training: the plain loop trains: RuntimeError[U+001B][31m in a layer", "training: arm “l1” trains alone"
     ]  # fmt: skip

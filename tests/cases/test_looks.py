@@ -126,15 +126,15 @@ def test_extended_after_its_verdict_a_study_is_judged_by_e_values_over_all_pairs
 def test_the_table_says_that_it_went_on_after_a_look(tmp_path):
     command(tmp_path, 7)
     command(tmp_path, 10)
-    console = Console(file=io.StringIO(), width=400)
+    console = Console(file=(written := io.StringIO()), width=400)
     print_comparison(seen(tmp_path), console)
-    text = console.file.getvalue()
+    text = written.getvalue()
     assert "a verdict at 7 seeds, by the rule for a fixed number, was given before the study went on" in text
     assert "the look at seeds 0–6 said: “l1” better" in text
     assert "looks so far: 2" in text
     command(tmp_path / "once", 10)
     print_comparison(seen(tmp_path / "once"), console)
-    assert "each by itself" in console.file.getvalue()
+    assert "each by itself" in written.getvalue()
 
 
 def test_an_extension_before_any_verdict_is_no_look(tmp_path):
@@ -308,7 +308,9 @@ def test_ended_at_any_moment_it_goes_on_with_the_same_looks(story, every, tmp_pa
 
 def test_the_notes_of_the_pages_say_it_too():
     records = make_records(arms={"none": 0, "l1": 0.3}, seeds=10, epochs=2, images=300)
-    looks = tuple(Look(seeds=tuple(range(n)), arms={}, rule=r) for n, r in ((7, "fixed"), (10, "sequential")))
+    looks = tuple(
+        Look(seeds=tuple(range(n)), arms={}, rule="fixed" if n == 7 else "sequential") for n in (7, 10)
+    )
     records = replace(records, looks=looks)
     text = " ".join(notes(records, compare(records)))
     assert "verdict at 7 seeds, by the rule for a fixed number, was given before" in text
@@ -327,8 +329,10 @@ def shown_by_regulab(d, looks):
             Look(seeds=tuple(range(k)), arms={}, rule="sequential" if place else "fixed")
             for place, k in enumerate(looks[: number + 1])
         )
-        records.study["seeds"] = first(n)
-        now = replace(records, results=tuple(r for r in results if r.seed < n), predictions={}, looks=seen)
+        study = {**records.study, "seeds": first(n)}
+        now = replace(
+            records, study=study, results=tuple(r for r in results if r.seed < n), predictions={}, looks=seen
+        )
         found.append([arm.verdict for name, arm in compare(now).arms.items() if name != "none"])
     return found
 

@@ -21,12 +21,12 @@ def compared(arms) -> Comparison:
 @pytest.mark.parametrize("width", [20, 40, 50, 60, 80, 200])
 @pytest.mark.parametrize("arms", [("none", "l1", "l1+l2"), ("none", "l1 " + "long" * 20)])
 def test_nothing_is_cut_off(width, arms):
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console = Console(file=(written := io.StringIO()), width=width, force_terminal=True, color_system=None)
     comparison = compared(arms)
     print_comparison(comparison.to_json(), console)
-    lines = console.file.getvalue().splitlines()
+    lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    text = " ".join(console.file.getvalue().split())
+    text = " ".join(written.getvalue().split())
     assert "…" not in text.replace(" … ", " ")
     for arm, one in comparison.arms.items():
         assert f"{one.mean:.2f}" in text
@@ -36,10 +36,10 @@ def test_nothing_is_cut_off(width, arms):
 
 
 def test_at_forty_columns_every_number_has_its_name():
-    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system=None)
+    console = Console(file=(written := io.StringIO()), width=40, force_terminal=True, color_system=None)
     one = compared(("none", "l1"))
     print_comparison(one.to_json(), console)
-    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    lines = [line.rstrip() for line in written.getvalue().splitlines()]
     place = lines.index(f"arm “l1”: {one.arms['l1'].verdict}")
     assert lines[place + 1] == f"  mean: {one.arms['l1'].mean:.2f}"
     assert f"  − “none”: {one.arms['l1'].difference:+.2f}" in lines[place : place + 6]

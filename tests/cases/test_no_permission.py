@@ -42,7 +42,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
 
     def guarded(call):
         def guard(path, *arguments, **options):
-            given = Path(os.fspath(path)) if isinstance(path, str | bytes | os.PathLike) else Path()
+            given = Path(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else Path()
             if given == place or (hidden and place in given.parents):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
             return call(path, *arguments, **options)

@@ -16,6 +16,7 @@ from regulab.progress import Silent
 from regulab.run_directory.reading import read_records
 from regulab.training import conditions, planning, setup
 from regulab.training.conditions import condition_remarks, settled, with_earlier
+from regulab.training.environment import describe
 from regulab.training.machine import choose_machine
 from regulab.training.planning import FleetPlan
 from tests.test_resume import Interrupt, load_few, make_study, run, same, trace
@@ -138,8 +139,7 @@ def test_a_fleet_that_goes_on_elsewhere_says_so_on_the_way_and_in_the_report(tmp
 def test_more_seeds_on_another_machine_are_said_and_the_first_environment_stays(finished, monkeypatch):
     first = read_records(finished).environment
     elsewhere(monkeypatch, torch="9.9")
-    described = regulab.study.describe
-    monkeypatch.setattr(regulab.study, "describe", lambda *a: {**described(*a), "processor": "another"})
+    monkeypatch.setattr(regulab.study, "describe", lambda *a: {**describe(*a), "processor": "another"})
     run(STUDY.model_copy(update={"seeds": (0, 1, 2)}), finished)
     environment = read_records(finished).environment
     assert environment["processor"] == "another"

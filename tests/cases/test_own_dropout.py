@@ -97,7 +97,7 @@ def test_in_place_is_in_place(kind):
 def test_a_layer_used_in_two_places_stays_one_and_is_ours_in_both():
     drop = nn.Dropout(0.5)
     net = adopt(nn.Sequential(drop, nn.Linear(4, 4), drop, nn.Sequential(drop)))
-    assert type(drop) is ElementDropout
+    assert isinstance(drop, ElementDropout)
     assert all(place is drop for place in (net[0], net[2], net[3][0]))
     drop.p = 0.25
     assert drop.rate == 0.25

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -275,7 +276,7 @@ def test_norms_and_zeros_are_of_trained_weights_only(trains, tmp_path):
     trained(study, tmp_path / "run")
     weights = load_file(tmp_path / "run" / "weights" / "l1" / "seed-0.safetensors")
     setup = prepared(study)
-    start = setup.module(Run("l1", 0, ()))
+    start: Any = setup.module(Run("l1", 0, ()))
     assert np.array_equal(weights["left.weight"], start.left.weight.detach().numpy()), "no penalty shrinks it"
     rows = (tmp_path / "run" / "results.csv").read_text().splitlines()
     row = dict(zip(rows[0].split(","), rows[1].split(","), strict=True))
@@ -296,6 +297,8 @@ def test_layers_that_chance_leaves_out_take_part(trains):
 def test_constructors_that_draw_from_three_generators_start_a_seeds_arms_alike(trains):
     setup = prepared(study_of(f"{trains}:Draws", seeds=2))
     np.random.seed(7)  # noqa: NPY002
+    one: Any
+    other: Any
     one, same, other = (setup.module(Run("none", seed, ())) for seed in (0, 0, 1))
     assert np.random.get_state()[1][0] == 7, "what the constructor draws is nobody else's draw"  # noqa: NPY002
     for name, p in one.named_parameters():

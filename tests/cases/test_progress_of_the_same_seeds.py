@@ -20,14 +20,16 @@ def line_of(*epochs) -> str:
 
 
 def table_of(*epochs) -> dict[str, list[str]]:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30, color_system=None)
+    console = Console(
+        file=(written := io.StringIO()), force_terminal=True, width=100, height=30, color_system=None
+    )
     progress = LiveProgress(console)
     progress.started(beginning(("none", "l1", "l2"), epochs=2, total=100))
     for records in epochs:
         progress.epoch(records)
     console.print(progress._render())
     progress.finished(KeyboardInterrupt())
-    text = console.file.getvalue()
+    text = written.getvalue()
     rows = [row.split() for row in text[text.rindex("validation accuracy") :].splitlines()]
     return {row[0]: row[1:] for row in rows if row and row[0] in ("none", "l1", "l2")}
 

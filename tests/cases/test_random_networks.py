@@ -37,8 +37,8 @@ def check(seed: int) -> str:
     engine = engine_of(setup)
     if engine == "plain":
         first, again = (PlainTrainer(setup, [RUNS[1]]) for _ in range(2))
-        losses = [torch.stack([run.train_epoch(epoch).loss for epoch in (1, 2)]) for run in (first, again)]
-        assert torch.equal(*losses)
+        sums = [torch.stack([run.train_epoch(epoch).loss for epoch in (1, 2)]) for run in (first, again)]
+        assert torch.equal(*sums)
         assert same(first.weights(), again.weights())
         return engine
     fleet, plains = Fleet(setup, RUNS), [PlainTrainer(setup, [run]) for run in RUNS]

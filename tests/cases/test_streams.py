@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -104,17 +105,18 @@ class Failing(io.RawIOBase):
 
 
 def test_what_fails_once_is_remembered_and_never_raised():
-    steady = Steady(Failing())
+    raw = Failing()
+    steady = Steady(raw)
     stream = io.TextIOWrapper(io.BufferedWriter(steady), encoding="utf-8")
     for _ in range(3):
         print("lines", file=stream, flush=True)
-    assert steady.raw.taken == b"line"
+    assert raw.taken == b"line"
     assert steady.lost.errno == errno.ENOSPC
 
 
 def test_a_stream_that_somebody_closes_stays_open():
     raw = io.BytesIO()
-    steady = Steady(raw)
+    steady = Steady(cast(io.RawIOBase, raw))
     stream = Open(io.BufferedWriter(steady), encoding="utf-8")
     stream.close()
     print("after all", file=stream, flush=True)

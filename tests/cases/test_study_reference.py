@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -53,7 +54,7 @@ def test_its_defaults_are_those_that_a_study_gets():
     for key in study_keys():
         if key.of or key.takes == "mapping" or key.name in ("seeds", "train.optimizer", "train.schedule"):
             continue
-        value = study
+        value: Any = study
         for part in key.name.split("."):
             value = value.get(part, "absent") if isinstance(value, dict) else "absent"
         if value != "absent":
@@ -64,7 +65,7 @@ def test_its_defaults_are_those_that_a_study_gets():
 def test_optimizers_and_schedules_are_listed_and_shown(kind):
     listed = shown(kind).splitlines()
     names = [line.split()[0] for line in listed]
-    assert names == list({"optimizers": OPTIMIZERS, "schedules": SCHEDULES}[kind])
+    assert names == (list(OPTIMIZERS) if kind == "optimizers" else list(SCHEDULES))
     assert set(names) >= {"sgd", "adam", "adamw"} or set(names) >= {
         "constant",
         "multi_step",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -302,4 +303,4 @@ def test_any_dataset_is_held_to_it(tmp_path):
         (test.take(np.arange(0)), "no test images"),
     ):
         with pytest.raises(UserError, match=said):
-            sealed(replace(bare, open_test=lambda wrong=wrong: wrong))
+            sealed(replace(bare, open_test=partial(replace, wrong)))

@@ -64,10 +64,10 @@ def test_headings_say_arm(readme):
 
 
 def test_the_terminal_says_arm_too():
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=(written := io.StringIO()), width=200)
     records = make_records(arms=dict.fromkeys(NAMES, 0.0), seeds=2, epochs=1)
     print_comparison(compare(records).to_json(), console)
-    text = console.file.getvalue()
+    text = written.getvalue()
     assert "− “none”" in text
     noted = [line.partition(": ")[0] for line in text.splitlines() if line.startswith("arm") and ": " in line]
     assert set(re.findall("“(.*?)”", " ".join(noted))) == set(NAMES) - {"none"}
@@ -82,7 +82,7 @@ def test_the_terminal_says_arm_too():
 def test_a_first_look_names_its_arms_on_the_page_and_in_the_terminal():
     records = make_records(arms={"none": 0, "all": -2.0}, seeds=8, images=10_000, epochs=1)
     looks = tuple(
-        Look(seeds=tuple(range(n)), arms={}, rule=rule) for n, rule in ((6, "fixed"), (8, "sequential"))
+        Look(seeds=tuple(range(n)), arms={}, rule="fixed" if n == 6 else "sequential") for n in (6, 8)
     )
     comparison = compare(replace(records, looks=looks))
     assert comparison.first_look.verdicts == {"all": "worse"}
@@ -90,9 +90,9 @@ def test_a_first_look_names_its_arms_on_the_page_and_in_the_terminal():
     assert said == [
         "The look at the first 6 seeds, by the rule for a fixed number of them, said: “all” worse."
     ]
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=(written := io.StringIO()), width=200)
     print_comparison(comparison.to_json(), console)
-    assert "the look at seeds 0–5 said: “all” worse" in console.file.getvalue()
+    assert "the look at seeds 0–5 said: “all” worse" in written.getvalue()
 
 
 def test_other_baselines_and_pairs_of_models_are_arms_too():

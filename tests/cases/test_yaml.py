@@ -203,18 +203,18 @@ BILLION_MERGED = "a0: &a0 {x: 1}\n" + "".join(
     ids=["flow", "open", "block", "laughs", "merged laughs", "chain", "long", "seeds", "arms"],
 )
 def test_what_would_take_forever_is_refused_at_once(text, message):
-    started = time.perf_counter()
+    started = time.process_time()
     assert message in refusal(text)
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 8
 
 
 def test_keys_given_twice_are_found_in_linear_time():
     def seconds(count: int) -> float:
         text = "arms:\n" + "".join(f"  a{i}: 1\n" for i in range(count)) + "  a0: 2\n"
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(UserError, match=f"line {count + 2}: not valid YAML: 'a0' is given twice"):
             parse_yaml(text, "f")
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert min(seconds(2000) for _ in range(3)) < 8 * min(seconds(500) for _ in range(3))
 

@@ -17,6 +17,7 @@ from regulab.cli.arguments import assembled_study
 from regulab.config import Data, Study, builtin_studies
 from regulab.errors import UserError
 from regulab.run_directory.writing import RunDirectory
+from regulab.techniques import TECHNIQUES
 from tests.samples import STUDY, epochs, finished_run, result
 
 REGULAB = Path(sys.executable).with_name("regulab")
@@ -188,7 +189,7 @@ class TestRun:
             (["nope"], "expected a YAML file or one of l1-l2"),
             (["--data", "nope"], "expected one of digits"),
             (["--arms", "none,l9"], "expected some of none, l1, l2, l1+l2"),
-            (["arms.l1.l9=1"], "expected one of augmentation"),
+            (["arms.l1.l9=1"], f"expected one of {', '.join(TECHNIQUES)}"),
             (["arms.l1.l1=-1"], "arms.l1.l1"),
             (["arms.l1.l1=.inf"], "not a finite number"),
             (["train.epoch=1"], "train.epoch: unknown key"),

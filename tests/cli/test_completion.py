@@ -56,7 +56,7 @@ def offered(line: str, folder: Path) -> list[str]:
         ("regulab run --protocol ", ["holdout", "course"]),
         ("regulab run --device c", ["cpu", "cuda"]),
         ("regulab show tech", ["techniques"]),
-        ("regulab show techniques l", ["l1", "l2"]),
+        ("regulab show techniques l", [name for name in TECHNIQUES if name.startswith("l")]),
         ("regulab show arms l1-l2-", ["l1-l2-mnist"]),
         ("regulab show schedules o", ["one_cycle"]),
         ("regulab show keys train.b", ["train.batch_size"]),

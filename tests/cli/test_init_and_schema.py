@@ -214,4 +214,5 @@ def arms_of_whole(content: dict[str, Any]) -> None:
     study = build_study(parse_study(json.dumps(content), "f")[0], "f")
     arms_of(study)
     find_dataset(study.data.name)
+    assert isinstance(study.model.norm, str)
     lookup(NORMS, study.model.norm, "norm")

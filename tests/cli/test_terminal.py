@@ -57,9 +57,11 @@ def arm_row(**changes):
 
 
 def printed(comparison, width=200, terminal=False) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
+    console = Console(
+        file=(written := io.StringIO()), width=width, force_terminal=terminal, color_system=None
+    )
     print_comparison(comparison, console)
-    return console.file.getvalue().splitlines()
+    return written.getvalue().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_plain_progress_shows_no_accuracy_of_a_diverged_arm():
 
 
 def test_live_progress_draws_every_arm_and_stops_twice_without_harm():
-    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=30)
+    console = Console(file=(written := io.StringIO()), force_terminal=True, width=120, height=30)
     progress = LiveProgress(console)
     progress.started(beginning(("none", "[bold]l1[/bold]"), 2, total=8))
     progress.epoch([record("none", 0, accuracy=97.5), record("[bold]l1[/bold]", 0, accuracy=None)])
@@ -154,7 +156,7 @@ def test_live_progress_draws_every_arm_and_stops_twice_without_harm():
     progress.epoch([record("none", 3, 2, 98.25, fleet=1), record("[bold]l1[/bold]", 3, 2, 96.0, fleet=1)])
     progress.finished(KeyboardInterrupt())
     progress.finished(KeyboardInterrupt())
-    text = console.file.getvalue()
+    text = written.getvalue()
     assert "resumed [at] epoch 1" in text
     last = text[text.rindex("validation accuracy") :]
     assert "98.25 %" in last
@@ -240,10 +242,10 @@ def test_under_the_sequential_rule_e_stands_against_its_threshold():
 
 
 def test_live_progress_goes_on_with_more_seeds():
-    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=30)
+    console = Console(file=(written := io.StringIO()), force_terminal=True, width=120, height=30)
     progress = LiveProgress(console)
     for total in (2, 4):
         progress.started(beginning(("none",), 1, total=total, done=total - 2))
         progress.epoch([record("none", total)])
     progress.finished(KeyboardInterrupt())
-    assert "3/4" in console.file.getvalue()
+    assert "3/4" in written.getvalue()

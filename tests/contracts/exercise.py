@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,9 +47,6 @@ class Made:
             self, parameters=each(self.parameters), gradients=each(self.gradients), logits=spoil(self.logits)
         )
 
-    def tensors(self) -> list[Tensor]:
-        return [*self.parameters.values(), *self.gradients.values(), self.logits, self.images]
-
 
 def made(runs: int) -> Made:
     """Off the origin, of odd sizes, other numbers for every run."""
@@ -62,6 +59,37 @@ def made(runs: int) -> Made:
     parameters = {name: normal(*shape) for name, shape in shapes.items()}
     gradients = {name: normal(*shape) for name, shape in shapes.items()}
     return Made(parameters, gradients, 3 * normal(6, 5), normal(6, 2, 4, 3), torch.arange(runs))
+
+
+def asked(what: str, hook: Callable[..., Any], *given: Any) -> Any:
+    """What a hook gives; one that changes what it is given, or raises, is named."""
+    before = _tensors(given)
+    kept = [tensor.clone() for tensor in before]
+    try:
+        found = hook(*given)
+    except (RuntimeError, IndexError, ValueError) as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in before)
+        raise AssertionError(
+            f"{what}: raised {error!r} for tensors of shape {shapes}. The runs stand first in a parameter, then its "
+            "own axes, of which there may be none"
+        ) from error
+    for tensor, old in zip(before, kept, strict=True):
+        assert torch.equal(tensor.nan_to_num(7), old.nan_to_num(7)), f"{what}: {IN_PLACE}"
+    return found
+
+
+IN_PLACE = "changes its input in place. Return a new tensor: value * 2, not value.mul_(2)"
+
+
+def _tensors(given: Any) -> list[Tensor]:
+    """All tensors among a hook's arguments."""
+    if isinstance(given, Tensor):
+        return [given]
+    if isinstance(given, Parameter):
+        return [given.value]
+    if isinstance(given, Mapping):
+        return _tensors([*given.values()])
+    return [tensor for one in given for tensor in _tensors(one)] if isinstance(given, list | tuple) else []
 
 
 LABELS = torch.tensor([0, 4, 2, 2, 1, 3])
@@ -84,20 +112,22 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
         p = Parameter(name, value, value.ndim > 2)
         zeros = torch.zeros_like(value)
         if hooks.penalty:
-            note(f"penalty of {name}", hooks.penalty(p), torch.zeros(len(value), dtype=value.dtype))
+            penalty = asked(f"penalty of {name}", hooks.penalty, p)
+            note(f"penalty of {name}", penalty, torch.zeros(len(value), dtype=value.dtype))
         if hooks.gradient:
-            note(f"gradient of {name}", hooks.gradient(p), zeros)
+            note(f"gradient of {name}", asked(f"gradient of {name}", hooks.gradient, p), zeros)
         if hooks.proximal:
             for how, step in (("number", torch.tensor(LR).double()), ("tensor", LR + value.square() / 9)):
-                note(f"proximal of {name} at a step that is a {how}", hooks.proximal(p, step), zeros)
+                what = f"proximal of {name} at a step that is a {how}"
+                note(what, asked(what, hooks.proximal, p, step), zeros)
         if hooks.decay:
-            note(f"decay of {name}", hooks.decay(p, LR), value)
+            note(f"decay of {name}", asked(f"decay of {name}", hooks.decay, p, LR), value)
     if hooks.loss:
         _loss(hooks, given, note)
     if hooks.batch:
         _batch(hooks, given, note)
     if hooks.transform:
-        changed = hooks.transform(given.parameters, given.gradients, slope)
+        changed = asked("transform", hooks.transform, given.parameters, given.gradients, slope)
         _same_names("transform", changed, given.gradients)
         for name, old in given.gradients.items():
             note(f"transform of the gradient of {name}", hooks.present(changed[name], old), old)
@@ -113,7 +143,7 @@ def _loss(hooks: Hooks, given: Made, note: Any) -> None:
     spread = 0.7 * F.one_hot(labels, 5).double() + 0.3 / 5
     for how, targets in (("labels", labels), ("probabilities", spread)):
         losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none").view(6, runs)
-        changed = hooks.loss(losses, logits, targets)
+        changed = asked("loss", hooks.loss, losses, logits, targets)
         assert changed.shape == losses.shape, (
             f"loss: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
         )
@@ -125,7 +155,7 @@ def _batch(hooks: Hooks, given: Made, note: Any) -> None:
     targets = F.one_hot(LABELS, 5).double()[:, None].repeat(1, len(given.keys), 1)
     generators = [np.random.default_rng(int(key)) for key in given.keys]
     x = given.images.transpose(0, 1)
-    changed, labels = hooks.batch(x, targets, generators)
+    changed, labels = asked("batch", hooks.batch, x, targets, generators)
     note("images of the batch", changed.transpose(0, 1), given.images)
     note("targets of the batch", labels.transpose(0, 1), targets.transpose(0, 1))
 
@@ -135,14 +165,14 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
     memory = hooks.memory
     assert memory is not None
     weights: dict[str, Tensor] = dict(given.parameters)
-    state = {key: value.clone() for key, value in memory.init(weights).items()}
+    state = {key: value.clone() for key, value in asked("memory.init", memory.init, weights).items()}
     for key, value in state.items():
         assert len(value) == len(given.keys), (
             f"memory.init: {key} is {tuple(value.shape)}, and should be (R, …)"
         )
     for t in (1, 2, 3):
         weights = {name: w - LR * given.gradients[name] for name, w in weights.items()}
-        new = memory.update(state, weights, StepCount(t, 2))
+        new = asked("memory.update", memory.update, state, weights, StepCount(t, 2))
         _same_names("memory.update", new, state)
         state = {key: value.clone() for key, value in new.items()}
         for key, value in state.items():
@@ -152,7 +182,7 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
                 torch.zeros_like(value),
             )
     if memory.evaluated:
-        for name, value in memory.evaluated(state, weights).items():
+        for name, value in asked("memory.evaluated", memory.evaluated, state, weights).items():
             assert name in weights, f"memory.evaluated: {name!r} is no weight of the network"
             note(f"evaluated {name}", hooks.present(value, weights[name]), weights[name])
 

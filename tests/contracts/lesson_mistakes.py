@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from regulab.lessons.kit.lesson import Answer, Lesson, Values
 from regulab.lessons.kit.result import FigureFile
+from regulab.reporting.rendering import DOTS_PER_INCH
 
 TESTS = Path(__file__).parents[1] / "lessons"
+WIDTH = 1200  # dots of a figure, at least: two a pixel at the width of a README
 LONGEST = 200  # characters of a sentence that is to be remembered
 
 
@@ -58,8 +62,8 @@ def in_judges(lesson: Lesson, values: Values) -> list[str]:
     return _of(lesson, mistakes)
 
 
-def in_figures(lesson: Lesson, figures: Sequence[FigureFile]) -> list[str]:
-    """Mistakes of the figures as they were written."""
+def in_figures(lesson: Lesson, figures: Sequence[FigureFile], folder: Path) -> list[str]:
+    """Mistakes of the figures as they were written, into ``folder``."""
     mistakes = [] if figures else ["no figure: `draw` is to give at least one"]
     for figure in figures:
         file = next(iter(figure.files.values()))
@@ -69,6 +73,13 @@ def in_figures(lesson: Lesson, figures: Sequence[FigureFile]) -> list[str]:
             )
         if not figure.caption.strip():
             mistakes.append(f"the figure {file} has no caption: say in `caption=` how to read it")
+        for name in figure.files.values():
+            with Image.open(folder / name) as image:
+                if image.width < WIDTH:
+                    mistakes.append(
+                        f"the figure {name} is {image.width} dots wide, and is to be {WIDTH} at least, two a pixel at"
+                        f" the width of a README: give it `figsize=({WIDTH / DOTS_PER_INCH:g}, …)` or more"
+                    )
     return _of(lesson, mistakes)
 
 

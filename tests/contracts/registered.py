@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from typing import Any
 
 
 def unregistered(package: str, kind: type, found: dict[str, type]) -> list[str]:
@@ -21,6 +22,6 @@ def unregistered(package: str, kind: type, found: dict[str, type]) -> list[str]:
     return problems
 
 
-def lacking(kind: type) -> str:
+def lacking(kind: type[Any]) -> str:
     """Which methods a class must still define."""
     return f"{kind.__module__}.{kind.__name__} lacks {', '.join(sorted(kind.__abstractmethods__))}"

@@ -108,7 +108,7 @@ class Markup(HTMLParser):
             self.faults.append(f"</{tag}> closes nothing")
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += f" {data}"  # a cell's text is no part of the next one's
 
     def _faults_of(self, tag: str, given: dict[str, str]) -> Iterator[str]:
         if tag in ("script", "style", "link", "iframe"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -48,34 +48,36 @@ class GroupLasso(Penalty):
 
         def penalty(p: Parameter):
             strength = strengths(p)
-            return None if strength is None else sum_per_run(strength.flatten(1) * cls.lengths(p))
+            return None if strength is None else sum_per_run(strength.view(-1, 1) * cls.lengths(p))
 
         def proximal(p: Parameter, step):
             strength = strengths(p)
             if strength is None:
                 return None
-            lengths = (
-                over_runs(cls.lengths(p), p.value) if p.value.ndim < 2 else _rows(cls.lengths(p), p.value)
-            )
-            tau = strength * (
-                step if step.ndim == 0 else step.flatten(2).mean(2)[..., *[None] * (p.value.ndim - 2)]
-            )
-            return p.value * cls.share(tau, lengths)
+            z, tau = rows(p.value), rows((strength * step).expand_as(p.value))
+            return cls.removed(p, z, tau).view_as(p.value)
 
         return Hooks(penalty=penalty, proximal=proximal)
 
     @classmethod
-    def lengths(cls, p):
-        """``(R, rows)``."""
-        return p.value.reshape(len(p.value), p.value.shape[1] if p.value.ndim > 1 else 1, -1).norm(dim=2)
+    def removed(cls, p, z, tau):
+        """w = z·n/(n + τ), whose norm n is found by halving: Adam's steps, and so τ, differ from element to element."""
+        low, high = torch.zeros_like(z[..., :1]), cls.lengths(p)[..., None]
+        for _ in range(60):
+            n = (low + high) / 2
+            longer = (z / (n + tau)).norm(dim=2, keepdim=True) > 1
+            low, high = torch.where(longer, n, low), torch.where(longer, high, n)
+        return torch.where((z / tau).norm(dim=2, keepdim=True) > 1, z * tau / (high + tau), z)
 
     @classmethod
-    def share(cls, tau, lengths):
-        return (tau / lengths).clamp(max=1)
+    def lengths(cls, p):
+        """``(R, rows)``."""
+        return rows(p.value).norm(dim=2)
 
 
-def _rows(lengths, value):
-    return lengths.view(*lengths.shape, *[1] * (value.ndim - 2))
+def rows(value):
+    """``(R, rows, n)``."""
+    return value.reshape(len(value), value.shape[1] if value.ndim > 1 else 1, -1)
 
 
 def test_a_right_one_passes():
@@ -86,8 +88,19 @@ class TwiceTheStep(GroupLasso):
     __doc__ = GroupLasso.__doc__
 
     @classmethod
-    def share(cls, tau, lengths):
-        return (2 * tau / lengths).clamp(max=1)
+    def removed(cls, p, z, tau):
+        return GroupLasso.removed(p, z, 2 * tau)
+
+
+class OneStepForAll(GroupLasso):
+    """The soft threshold of a row's length, which is right for SGD, whose step is one number, and not for Adam.
+
+    Source: none.
+    """
+
+    @classmethod
+    def removed(cls, p, z, tau):
+        return z * (tau.mean(2, keepdim=True) / cls.lengths(p)[..., None]).clamp(max=1)
 
 
 class MixesRuns(GroupLasso):
@@ -127,6 +140,21 @@ class OneNumberForAll(GroupLasso):
         )
 
 
+class RowsOfEverything(GroupLasso):
+    """Group lasso that knows weights alone, and no single number.
+
+    Source: none.
+    """
+
+    @classmethod
+    def examples(cls):
+        return (cls(strength=0.3, include="all"),)
+
+    @classmethod
+    def lengths(cls, p):
+        return p.value.flatten(2).norm(dim=2)
+
+
 class TransformOf(Technique):
     """Transforms a gradient in some wrong way, for tests of the contracts.
 
@@ -135,6 +163,7 @@ class TransformOf(Technique):
 
     name: ClassVar[str] = "transform_of"
     scalar: ClassVar[str] = "scale"
+    transform: ClassVar[Any] = None
 
     @classmethod
     def examples(cls):
@@ -154,6 +183,25 @@ class InPlace(TransformOf):
     @staticmethod
     def transform(parameters, gradients, again):
         return {name: gradient.mul_(0.5) for name, gradient in gradients.items()}
+
+
+class LossInPlace(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        return Hooks(loss=lambda losses, logits, targets: losses.mul_(0.5))
+
+
+class MemoryInPlace(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        def update(state, weights, moment):
+            return {name: value.lerp_(weights[name], 0.5) for name, value in state.items()}
+
+        return Hooks(memory=Memory(init=dict, update=update))
 
 
 class HiddenState(TransformOf):
@@ -207,7 +255,7 @@ class OneMemory(TransformOf):
         def init(weights):
             return {"mean": torch.zeros(7)}
 
-        return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: state))
+        return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: dict(state)))
 
 
 class NoDocstring(TransformOf):
@@ -238,12 +286,19 @@ class WrongDerivative(GroupLasso):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (TwiceTheStep, "does not reach the minimum of step·penalty"),
+        (TwiceTheStep, "does not reach the minimum of penalty"),
+        (OneStepForAll, "does not reach the minimum of penalty"),
         (MixesRuns, "depends on the runs beside it"),
         (NoExample, "give one value at least"),
         (Unfinished, "is not registered: it does not say examples, legend, stack"),
         (OneNumberForAll, r"penalty of .*: gives \(1,\), and should give \(3,\)"),
-        (InPlace, "changes its input in place"),
+        (
+            RowsOfEverything,
+            r"penalty of conv.bias: raised .* for tensors of shape \(3, 4\)\. The runs stand first",
+        ),
+        (InPlace, "transform: changes its input in place"),
+        (LossInPlace, "loss: changes its input in place"),
+        (MemoryInPlace, "memory.update: changes its input in place"),
         (HiddenState, "another output at the second call"),
         (NormOfTheStack, "depends on the runs beside it"),
         (ForgetsNames, "returns other names than it is given"),

@@ -14,9 +14,12 @@ import regulab.study
 from regulab.errors import UserError
 from regulab.launchers import LAUNCHERS, Launcher, launcher_of
 from regulab.launchers.events import Event, Finished, carried_out
+from regulab.progress import Outcome
 from regulab.registry import catalogue
+from regulab.techniques import arms_of
 from regulab.training import planning, setup
 from regulab.training.loop import EpochDone, Job
+from regulab.training.machine import choose_machine
 from tests.test_resume import EPOCHS, Counted, Interrupt, epochs_once, load_few, make_study, same, trace
 
 STUDY = make_study(endpoint={"epoch": "best_val"})
@@ -73,7 +76,7 @@ def few(patch: pytest.MonkeyPatch) -> None:
         patch.setitem(LAUNCHERS, launcher.name, launcher)
 
 
-def run(directory: Path, launcher: str, **options: Any) -> regulab.study.Outcome:
+def run(directory: Path, launcher: str, **options: Any) -> Outcome:
     return regulab.study.run(STUDY, directory, data_root=directory.parent, launcher=launcher, **options)
 
 
@@ -202,7 +205,7 @@ class Mine(Launcher):
 def test_finished_tells_of_every_run(tmp_path):
     """Also of a fleet whose runs stopped early."""
     splits = load_few(STUDY.data, STUDY.protocol, tmp_path)
-    made = setup.Setup.of(STUDY, splits, planning.choose_machine("cpu", "fp32"), setup.arms_of(STUDY))
+    made = setup.Setup.of(STUDY, splits, choose_machine("cpu", "fp32"), arms_of(STUDY))
     (plan, *_) = planning.plan_fleets(made, STUDY.seeds)
     *_, last = carried_out(Job(plan, made))
     assert isinstance(last, Finished)

@@ -11,18 +11,25 @@ import torch
 from torch import nn
 
 import regulab.models
+import regulab.techniques
 from regulab.models.hashed_draws import HashedDraws
 from regulab.models.layers.draws import RandomLayer, Repeatable, bind_draws
 from regulab.models.layers.dropout import DropoutDraws
-from regulab.models.stacking import stack_modules
+from regulab.models.stacking import Unstackable, stack_modules
 from regulab.streams import Streams
 from regulab.training.stack_check import check_stack
 
 
+def modules():
+    """Every module in which a layer may stand: with the models, or in the file of the technique that uses it."""
+    for package in (regulab.models, regulab.techniques):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            yield importlib.import_module(info.name)
+
+
 def layers():
-    """Every `nn.Module` of `regulab.models` with a function ``stacked`` of its own."""
-    for info in pkgutil.walk_packages(regulab.models.__path__, "regulab.models."):
-        module = importlib.import_module(info.name)
+    """Every `nn.Module` in them with a function ``stacked`` of its own."""
+    for module in modules():
         for value in vars(module).values():
             ours = (
                 isinstance(value, type)
@@ -37,6 +44,9 @@ def layers():
 
 LAYERS = {kind.__name__: kind for kind in layers()}
 SHAPE = (5, 4, 6, 7)
+DRAWS = (
+    "; if it draws: from `self.draw(shape)`, its stack from `self.drawn(shape)`, never from torch's generator"
+)
 
 
 def sizes(layer):
@@ -56,7 +66,11 @@ def test_it_has_examples(name):
 def test_a_stack_does_what_the_layers_do(name):
     for k in range(len(LAYERS[name].examples())):
         modules = [nn.Sequential(LAYERS[name].examples()[k], nn.Flatten()) for _ in range(3)]
-        check_stack(modules, torch.rand(sizes(modules[0][0]), generator=torch.Generator().manual_seed(k)))
+        try:
+            check_stack(modules, torch.rand(sizes(modules[0][0]), generator=torch.Generator().manual_seed(k)))
+        except Unstackable as problem:
+            problem.add_note(f"{LAYERS[name].__module__}.{name}, example {k}{DRAWS}")
+            raise
 
 
 @pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, RandomLayer)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from regulab.lessons import lessons
 from regulab.lessons.kit.lesson import Answer
@@ -56,11 +57,20 @@ def test_a_judge_that_raises_or_gives_no_answer():
     assert "gave True; it is to give an `Answer`" in mistake
 
 
-def test_a_figure_without_text_and_no_figure():
-    assert lesson_mistakes.in_figures(RIGHT, [FIGURE]) == []
-    (mistake,) = lesson_mistakes.in_figures(RIGHT, [replace(FIGURE, alternative=" ")])
+def test_a_figure_without_text_one_that_is_too_small_and_no_figure(tmp_path):
+    def mistakes(*figures):
+        return lesson_mistakes.in_figures(RIGHT, figures, tmp_path)
+
+    (tmp_path / "figures").mkdir()
+    Image.new("L", (1200, 4)).save(tmp_path / "figures" / "x-light.png")
+    assert mistakes(FIGURE) == []
+    (mistake,) = mistakes(replace(FIGURE, alternative=" "))
     assert "figures/x-light.png has no text for those who cannot see it: say in `alternative=`" in mistake
-    (mistake,) = lesson_mistakes.in_figures(RIGHT, [replace(FIGURE, caption="")])
+    (mistake,) = mistakes(replace(FIGURE, caption=""))
     assert "no caption" in mistake
-    (mistake,) = lesson_mistakes.in_figures(RIGHT, [])
+    (mistake,) = mistakes()
     assert "no figure" in mistake
+    Image.new("L", (1199, 4)).save(tmp_path / "figures" / "x-light.png")
+    (mistake,) = mistakes(FIGURE)
+    assert "x-light.png is 1199 dots wide" in mistake
+    assert "figsize=(7.5, …)" in mistake

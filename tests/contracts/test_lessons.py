@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from regulab.lessons import lessons
 from regulab.lessons.kit.judging_again import stored_result
@@ -54,7 +53,7 @@ def test_the_page_in_the_repository_has_it_with_answers_and_figures_for_all(less
         )
     numbers = json.loads((PAGE / f"{lesson.name}.json").read_text("utf-8"))["numbers"]
     refuse(lesson_mistakes.in_judges(lesson, {key: number["value"] for key, number in numbers.items()}))
-    refuse(lesson_mistakes.in_figures(lesson, stored_result(lesson, PAGE).figures))
+    refuse(lesson_mistakes.in_figures(lesson, stored_result(lesson, PAGE).figures, PAGE))
 
 
 def run_and_name_mistakes(lesson: Lesson, laboratory: Laboratory, out: Path) -> LessonResult:
@@ -97,11 +96,8 @@ def test_it_runs_on_the_embedded_data(lesson, tmp_path):
     assert answers == lesson.answers(values), "an answer follows from the numbers that are printed"
     assert set(answers) <= set(Answer)
     assert content["findings"]
-    refuse(lesson_mistakes.in_figures(lesson, result.figures))
-    for figure in result.figures:
-        for theme in THEMES:
-            with Image.open(tmp_path / figure.files[theme.name]) as image:
-                assert image.width >= 1200, "two dots a pixel at the width of a README"
+    refuse(lesson_mistakes.in_figures(lesson, result.figures, tmp_path))
+    assert all(figure.files.keys() == {theme.name for theme in THEMES} for figure in result.figures)
     page = html([result], "").decode()
     assert "<math" in page
     assert "$" not in page.split("</style>")[1], "an equation that was not set"

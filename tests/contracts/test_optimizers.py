@@ -8,7 +8,7 @@ import torch
 from regulab.config import build_study
 from regulab.optimizers import OPTIMIZERS
 from regulab.optimizers.adam import Adam
-from regulab.optimizers.optimizer import Optimizer
+from regulab.optimizers.optimizer import Optimizer, State
 from regulab.optimizers.sgd import SGD
 from regulab.registry import catalogue
 from tests.contracts.optimizer_checks import (
@@ -46,7 +46,7 @@ def test_it_documents_itself_and_has_examples(name):
     assert all(field.description for field in kind.model_fields.values()), (
         f"{kind.__module__}: a field says nothing"
     )
-    assert kind().lr > 0, f"{kind.__module__}: every field has a default"
+    assert kind.model_validate({}).lr > 0, f"{kind.__module__}: every field has a default"
     examples = kind.examples()
     assert len(set(examples)) == len(examples) > 0, f"{kind.__module__}: examples() of itself, each another"
     assert all(type(example) is kind for example in examples), f"{kind.__module__}: examples() of itself"
@@ -189,7 +189,8 @@ def test_adamw_is_adam_with_the_technique_weight_decay_for_torchs_argument():
         assert Adam(lr=0.02) == example or name == "adamw"
         p = torch.nn.Parameter(torch.full((1,), 0.8, dtype=torch.float64))
         theirs = kind([p], lr=0.02, weight_decay=0.3)
-        w, state = torch.full((1, 1), 0.8, dtype=torch.float64), (torch.zeros(1, 1, dtype=torch.float64),) * 2
+        w = torch.full((1, 1), 0.8, dtype=torch.float64)
+        state: State = (torch.zeros(1, 1, dtype=torch.float64),) * 2
         for t in range(1, 20):
             p.grad = (gradient := torch.full((1,), 1.0 / t, dtype=torch.float64)).clone()
             theirs.step()

@@ -129,6 +129,12 @@ WRONG = {
         replace(page_of("<p>{{ x }}</p>"), content=lambda data: {"lines": data.arms, "x": math.nan}),
         "no number",
     ),
+    "nan beside a number": (
+        replace(
+            page_of("<p><b>3</b><b>{{ x }}</b></p>"), content=lambda data: {"lines": data.arms, "x": math.nan}
+        ),
+        "it prints 'nan'",
+    ),
     "markdown": (
         replace(GOOD, readme=Printed(order=55, template="{{ lines[1].name }}")),
         "with the filter md",

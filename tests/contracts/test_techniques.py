@@ -86,4 +86,6 @@ def test_a_step_with_it_needs_nothing_of_the_host(name, example):
 
 @pytest.mark.parametrize("name", [name for name, kind in TECHNIQUES.items() if issubclass(kind, Edit)])
 def test_an_edit_says_what_it_looks_for(name):
-    assert len(TECHNIQUES[name].looks_for) > 5
+    kind = TECHNIQUES[name]
+    assert issubclass(kind, Edit)
+    assert len(kind.looks_for) > 5

@@ -23,12 +23,12 @@ OPTIMIZERS: list[dict[str, Any]] = [
 ]
 ON_A_DEVICE = len(OPTIMIZERS) - 1  # the one that trains with the draws of a device
 IMAGES, BATCH = 24, 11
-EXAMPLES = {
+EXAMPLES: dict[str, dict[str, Any]] = {
     f"{name} {k}": {name: example.model_dump(mode="json")}
     for name, kind in TECHNIQUES.items()
     for k, example in enumerate(kind.examples())
 }
-BESIDE = {
+BESIDE: dict[str, dict[str, Any]] = {
     "none": {},
     "l1": {"l1": 3e-3},
     "l2": {"l2": 1e-2, "dropout": 0.3},

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def leave_part(root: Path, content: bytes) -> Path:
 
 
 def test_a_file_arrives_whole_with_progress(tmp_path, mirror):
-    seen = []
+    seen: list[Any] = []
     path = get(tmp_path, dataset(mirror.address), seen)
     assert path == tmp_path / "SET" / "raw" / NAME
     assert path.read_bytes() == ARCHIVE
@@ -162,7 +163,7 @@ def test_a_corrupt_file_is_replaced(tmp_path, mirror):
 
 def test_an_interrupted_download_goes_on(tmp_path, mirror):
     leave_part(tmp_path, ARCHIVE[:123_457])
-    seen = []
+    seen: list[Any] = []
     assert get(tmp_path, dataset(mirror.address), seen).read_bytes() == ARCHIVE
     assert mirror.ranges == ["bytes=123457-"]
     assert seen[0][1] > 123_457
@@ -197,7 +198,7 @@ def test_a_mirror_that_brings_nothing_is_left_after_some_attempts(tmp_path, mirr
 def test_a_cut_that_no_length_betrays_is_found_by_the_content(tmp_path, mirror, second):
     mirror.says_length = False
     mirror.cuts = [9999]
-    seen = []
+    seen: list[Any] = []
     assert get(tmp_path, dataset(mirror.address, second.address), seen).read_bytes() == ARCHIVE
     assert seen[0][2] is None
     assert second.ranges == [None]

@@ -1,6 +1,7 @@
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def colour() -> np.ndarray:
     return RANDOM.integers(0, 256, (6, 5, 3), dtype=np.uint8)
 
 
-def save(path: Path, array: np.ndarray, **options: object) -> Path:
+def save(path: Path, array: np.ndarray, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **options)
     return path

@@ -25,7 +25,7 @@ def network(seed=0, channels=1, **choices):
             module.train()(1 + 2 * torch.randn(16, channels, 9, 11, generator=generator))
         for name, parameter in module.named_parameters():
             if ".norm." in name:
-                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
     return module.eval()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from regulab.streams import Streams
 from regulab.techniques import legends
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
+from regulab.training.trainer import Trainer
 from tests.training.setups import FLOAT64, runs_of, setup_of
 
 NETS = '''
@@ -183,6 +185,9 @@ def own(tmp_path):
 
 
 def test_the_constructors_initialization_is_kept_and_keyed(own):
+    net: Any
+    same: Any
+    other: Any
     net, same, other = (
         build(Model(name=f"{own}:Prepared"), 1, 4, Streams("own", seed)) for seed in (0, 0, 1)
     )
@@ -199,7 +204,8 @@ def test_frozen_parameters_stay_frozen_in_both_engines(own):
     setup, runs = setup_of(study, machine=FLOAT64), runs_of(study)
     fleet, plains = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
     before = fleet.weights()["conv.weight"].clone()
-    for trainer in (fleet, *plains):
+    trainers: list[Trainer] = [fleet, *plains]
+    for trainer in trainers:
         trainer.train_epoch(1)
     assert torch.equal(fleet.weights()["conv.weight"], before)
     for position, plain in enumerate(plains):

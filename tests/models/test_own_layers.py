@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from regulab.training.planning import plan_fleets
+from regulab.training.trainer import Trainer
 from tests.cases import own
 from tests.training.setups import FLOAT64, runs_of
 
@@ -127,10 +129,11 @@ def test_a_fleet_trains_them_as_the_plain_loop_does(tmp_path, name):
     setup = own.prepared(study)
     (plan,) = plan_fleets(setup, study.seeds)
     assert (plan.engine, plan.reason) == ("fleet", "")
-    exact = type(setup)(study, setup.images, setup.preprocessing, setup.classes, FLOAT64)
+    exact = replace(setup, machine=FLOAT64)
     runs = runs_of(study)
     fleet, plains = Fleet(exact, runs), [PlainTrainer(exact, [run]) for run in runs]
-    for trainer in (fleet, *plains):
+    trainers: list[Trainer] = [fleet, *plains]
+    for trainer in trainers:
         trainer.train_epoch(1)
     for row, plain in enumerate(plains):
         for key, value in plain.weights().items():

@@ -28,7 +28,7 @@ ONCE = {
 def calls_of(function):
     """How often each of the functions above was called while ``function`` ran, by what it was called for."""
     codes = {one.__code__: (one.__name__, names) for one, names in ONCE.items()}
-    seen = Counter()
+    seen: Counter[tuple[str, ...]] = Counter()
 
     def watch(frame, event, _):
         if event == "call" and frame.f_code in codes:

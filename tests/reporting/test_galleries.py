@@ -24,7 +24,7 @@ def records_with(wrong_by_seed, *, images=40):
     pictures = (
         np.stack([np.full((5, 4, 1), i, np.uint8) for i in indices])
         if len(indices)
-        else np.zeros((0, 5, 4, 1))
+        else np.zeros((0, 5, 4, 1), np.uint8)
     )
     records = make_records(arms={"none": 0}, seeds=1, epochs=1)
     return replace(records, predictions=predictions, mistakes=Mistakes(indices=indices, images=pictures))

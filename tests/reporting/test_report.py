@@ -4,6 +4,7 @@ import time
 from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -142,11 +143,12 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 def test_figures_are_readable_at_the_width_of_a_readme(nasty):
     _, directory, _ = nasty
     for path in directory.rglob("*.png"):
-        assert 1200 <= Image.open(path).width <= 2000
+        with Image.open(path) as image:
+            assert 1200 <= image.width <= 2000
 
 
 def test_files_go_through_the_writer_that_is_given(tmp_path):
-    contents = {}
+    contents: dict[Path, bytes] = {}
     write_report(make_records(seeds=1, epochs=2), tmp_path, write=contents.__setitem__)
     assert list(tmp_path.iterdir()) == []
     assert Image.open(BytesIO(contents[tmp_path / "misclassified" / "l1.png"])).width == 1280
@@ -171,10 +173,11 @@ def test_odd_studies_have_a_report(records, tmp_path):
 
 
 def test_four_arms_ten_seeds_forty_epochs_take_seconds(tmp_path):
+    """In seconds of the processor, which a busy machine leaves as they are."""
     records = make_records(seeds=10, epochs=40, images=10_000, base=99.3)
-    start = time.perf_counter()
+    start = time.process_time()
     write_report(records, tmp_path)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert (tmp_path / "report.html").stat().st_size < 3e6
 
 

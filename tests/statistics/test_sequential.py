@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
 from math import comb, factorial, log
@@ -172,7 +173,7 @@ def test_exact_chance_of_a_false_verdict_under_continuous_peeking(tests):
     assert chance_to_cross(LOG_E_ABOVE, threshold, q=0.45) < chance_to_cross(LOG_E_ABOVE, threshold)
 
 
-NULLS = {
+NULLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "normal": lambda z: z,
     "skewed": np.expm1,  # log-normal less its median: the mean is 0.65, the median 0
     "heavy": lambda z: z**3,

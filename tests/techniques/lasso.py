@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from regulab.techniques import stack
 from regulab.techniques.technique import Parameter
@@ -33,9 +37,11 @@ def descend(x, y, optimizer, arms, steps=4000, feedback=True):
         w, state, sensitivity = optimizer.step(w, gradient, state, rate, t)
         for hook in hooks:
             if hook.proximal:
-                operator = hook.proximal
-                shrunk, remembered = proximal_step(
-                    optimizer, w, state, sensitivity, lambda z, s, o=operator: o(Parameter("w", z, True), s)
-                )
+                operator = partial(_shrunk, hook.proximal)
+                shrunk, remembered = proximal_step(optimizer, w, state, sensitivity, operator)
                 w, state = shrunk, (remembered if feedback else state)
     return w[:, 0].numpy()
+
+
+def _shrunk(proximal: Callable[[Parameter, Tensor], Tensor], z: Tensor, step: Tensor) -> Tensor:
+    return proximal(Parameter("w", z, True), step)

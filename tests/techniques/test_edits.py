@@ -59,7 +59,7 @@ def test_a_persons_network_is_edited_too(tmp_path):
     setup = own.prepared(own.study_of(f"{file}:Dropped", {"none": {}, "block": {"drop_block": 0.2}}))
     none, block = map(setup.module, setup.examples())
     assert isinstance(block.drop, DropBlock)
-    assert torch.equal(none.conv.weight, block.conv.weight)
+    assert torch.equal(none.get_parameter("conv.weight"), block.get_parameter("conv.weight"))
     with pytest.raises(
         UserError, match=r"arms\.block\.drop_block: drop_block finds nothing to change.*a dropout layer"
     ):

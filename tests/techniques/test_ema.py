@@ -17,7 +17,8 @@ STEPS = 3  # of an epoch
 @pytest.mark.parametrize("start", [1, 2])
 def test_it_is_torchs_averaged_model_with_its_buffers(start):
     setup, run = setup_with({"ema": {"decay": 0.7, "start": start}})
-    averaged, steps = [], [0]
+    averaged: list[AveragedModel] = []
+    steps = [0]
 
     def step(module, optimizer, x, labels):
         ordinary(module, optimizer, x, labels)

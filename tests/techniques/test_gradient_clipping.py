@@ -24,7 +24,8 @@ def clipped(limit, seen):
 
 
 def test_it_is_torchs_beside_torchs_weight_decay():
-    limit, seen = 2.7, []
+    limit = 2.7
+    seen: list[float] = []
     setup, run = setup_with({"gradient_clipping": limit, "l2": {"strength": 0.05, "include": "all"}})
     want = by_hand(setup, run, clipped(limit, seen), weight_decay=0.05)
     assert min(seen) < limit < max(seen), "some gradients are cut, some are not"

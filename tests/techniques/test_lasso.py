@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import ElasticNet, Lasso
 
 from regulab.optimizers import OPTIMIZERS
+from regulab.optimizers.optimizer import State
 from regulab.optimizers.sgd import SGD
 from regulab.techniques import TECHNIQUES, stack
 from regulab.techniques.l1 import L1
@@ -81,7 +82,8 @@ def test_small_steps_keep_their_penalty_in_float32(strength, lr):
     optimizer, operator = SGD(momentum=0.9), stack([(L1(strength=strength),)])["l1"].proximal
     moved = {}
     for dtype in (torch.float32, torch.float64):
-        w, state = torch.full((1, 1), 0.9, dtype=dtype), (torch.zeros(1, 1, dtype=dtype),)
+        w = torch.full((1, 1), 0.9, dtype=dtype)
+        state: State = (torch.zeros(1, 1, dtype=dtype),)
         for t in range(1, 3001):
             w, state, sensitivity = optimizer.step(w, torch.zeros_like(w), state, lr, t)
             w, state = proximal_step(

@@ -45,7 +45,7 @@ def test_a_study_of_three_architectures(tmp_path):
     assert ended.exit_code == 0, ended.output
     records = read_records(directory)
     assert {(r.arm, r.seed) for r in records.results} == {(arm, seed) for arm in ARMS for seed in (0, 1)}
-    fleets = {record.fleet: set() for record in records.history}
+    fleets: dict[int, set[str]] = {record.fleet: set() for record in records.history}
     for record in records.history:
         fleets[record.fleet].add(record.arm)
     assert sorted(map(sorted, fleets.values())) == [["after"], ["bare"], ["none"]]
@@ -141,7 +141,7 @@ def test_the_command_line_reaches_its_fields():
         "arms.none.norm.splits=3",
         "arms.none.norm.name=ghost_batch",
     )
-    assert study.model.norm == NameWithFields(name="ghost_batch", splits=2)
+    assert study.model.norm == NameWithFields.model_validate({"name": "ghost_batch", "splits": 2})
     assert study.arms["none"] == {"norm": {"name": "ghost_batch", "splits": 3}}
     shown = CliRunner().invoke(app, ["show", "keys", "model.norm"]).stdout
     assert "model.norm.splits  (ghost_batch) whole number ≥ 1, ≤ 10,000; default 4" in shown

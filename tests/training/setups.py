@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from regulab import techniques
@@ -33,7 +34,7 @@ def study_of(arms: Mapping[str, Any], **more: Any) -> Study:
 
 def setup_of(study: Study, images: int = 150, machine: Machine = FLOAT32) -> Setup:
     splits = load(study.data, study.protocol, Path("nowhere"))
-    few = replace(splits, train=splits.train.take(range(images)))
+    few = replace(splits, train=splits.train.take(np.arange(images)))
     return Setup.of(study, few, machine, techniques.arms_of(study))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ from tests.training.setups import (
     validation_of,
 )
 
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "l1": {"l1": 3e-3},
     "l1 subgradient, everywhere": {"l1": {"strength": 2e-3, "method": "subgradient", "include": "all"}},

@@ -163,7 +163,9 @@ def test_all_blocks_of_a_notebooks_net_are_fused_and_keep_their_names():
     model = Model(name=NOTEBOOK_NET, dropout=0.1)
     nets = [models.build(model, 1, 10, Streams("notebook", seed)) for seed in range(R)]
     fused = fuse(stack_modules(nets), torch.float32)
-    kinds = [type(part).__name__ for part in parts(fused.features)]
+    features = fused.get_submodule("features")
+    assert isinstance(features, nn.Sequential)
+    kinds = [type(part).__name__ for part in parts(features)]
     assert kinds == [*["FusedLayers"] * 5, "AdaptiveAvgPool2d", "Flatten"]
     x = torch.randn(6, 1, 17, 14, generator=torch.Generator().manual_seed(1)) + 1
     check_stack(nets, x)
@@ -214,10 +216,10 @@ def watched(layers, place):
 )
 def test_what_is_of_another_kind_stays_as_it_is(make):
     stack = stack_modules([make() for _ in range(R)])
-    kind, children = type(stack), list(stack)
+    kind, children = type(stack), list(stack.children())
     assert fuse(stack, torch.float32) is stack
     assert type(stack) is kind
-    assert all(one is other for one, other in zip(children, stack, strict=True))
+    assert all(one is other for one, other in zip(children, stack.children(), strict=True))
 
 
 def test_a_sequential_that_uses_a_layer_twice_is_left_to_the_plain_loop():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+import platformdirs
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,8 @@ from regulab.streams import Streams
 from regulab.training.fleet import Fleet
 from regulab.training.kernels import build as building
 from regulab.training.kernels.between import Between, Convolved, Drops, infer
-from regulab.training.kernels.build import compiler, has_tiles, library
+from regulab.training.kernels.build import has_tiles, library
+from regulab.training.kernels.compiling import compiler
 from regulab.training.kernels.fusing import FusedBlock, fuse
 from regulab.training.machine import choose_machine
 from regulab.training.stack_check import check_rounding, check_stack
@@ -81,7 +83,7 @@ def test_values_gradients_and_statistics_are_those_of_the_layers(dtype, toleranc
     upstream = torch.randn(y.shape, generator=generator).to(dtype)
     y.backward(upstream)  # not channels-last: the kernel's caller must see to it
     exact = [t.double().requires_grad_() for t in (x, gamma, beta)]
-    want = reference(*exact, pool, kept(drops) if dropped else 1.0)
+    want = reference(exact[0], exact[1], exact[2], pool, kept(drops) if dropped else 1.0)
     want.backward(upstream.double())
     pooled = F.max_pool2d(x.double(), 2) if pool == 2 else x.double()
     torch.testing.assert_close(mean.double(), pooled.mean((0, 2, 3)), rtol=1e-6, atol=1e-6)
@@ -154,7 +156,7 @@ def test_a_convolved_block_is_convolution_and_layers(dtype, tolerance, inputs, p
     convolved = F.conv2d(exact[0], exact[1].flatten(0, 1), None, 1, 1, 1, shape[3])
     pooled = F.max_pool2d(convolved, 2) if pool == 2 else convolved
     pooled = pooled + (pooled.detach().to(dtype).double() - pooled.detach())  # kept in the type of maps
-    want = reference(pooled, *exact[2:], 1, kept(drops) if dropped else 1.0)
+    want = reference(pooled, exact[2], exact[3], 1, kept(drops) if dropped else 1.0)
     want.backward(upstream.double())
     torch.testing.assert_close(mean.double(), pooled.mean((0, 2, 3)), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(variance.double(), pooled.var((0, 2, 3), unbiased=False), rtol=1e-3, atol=1e-3)
@@ -177,7 +179,9 @@ def test_inference_of_a_convolved_block(dtype, tolerance, inputs, pool, shape):
     got = infer(x, weight, gamma, beta, (mean, variance), library(dtype), shape[3], pool, EPS)
     p = F.conv2d(x.double(), weight.flatten(0, 1).double(), None, 1, 1, 1, shape[3])
     p = F.max_pool2d(p, 2) if pool == 2 else p
-    want = F.relu(F.batch_norm(p, *(t.double() for t in (mean, variance, gamma, beta)), False, eps=EPS))
+    want = F.relu(
+        F.batch_norm(p, mean.double(), variance.double(), gamma.double(), beta.double(), False, eps=EPS)
+    )
     assert (got.double() - want).abs().max() <= tolerance * want.abs().max()
 
 
@@ -270,9 +274,9 @@ def test_the_number_of_threads_changes_no_bit(dtype):
             y, *statistics = Between.apply(*inputs, library(dtype), 1, 2, EPS, drops)
             y.float().square().sum().backward()
             found.append([y, *statistics, *(t.grad for t in inputs)])
-            for inputs, shape in ((1, SHAPES[2]), *([(16, (21, 6, 5, 2, 16))] if has_tiles(dtype) else [])):
-                *leaves, other = convolved_material(shape, inputs, dtype, seed=7)
-                leaves = [t.requires_grad_(place > 0 or inputs == 16) for place, t in enumerate(leaves)]
+            for channels, shape in ((1, SHAPES[2]), *([(16, (21, 6, 5, 2, 16))] if has_tiles(dtype) else [])):
+                *leaves, other = convolved_material(shape, channels, dtype, seed=7)
+                leaves = [t.requires_grad_(place > 0 or channels == 16) for place, t in enumerate(leaves)]
                 own = drops_for(shape, 2, other)
                 y, *statistics = Convolved.apply(*leaves, library(dtype), 2, EPS, own)
                 y.float().square().sum().backward()
@@ -336,7 +340,7 @@ def test_a_compiler_that_fails_is_no_error(monkeypatch, tmp_path):
 
 def test_kernels_are_compiled_once(monkeypatch, tmp_path):
     assert compiler() is not None
-    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path))
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
     library.cache_clear()
     try:
         assert library(torch.bfloat16) is not None
@@ -351,7 +355,7 @@ def test_kernels_are_compiled_once(monkeypatch, tmp_path):
 
 def test_without_a_place_to_keep_them_they_are_compiled_all_the_same(monkeypatch, tmp_path):
     (tmp_path / "taken").write_text("a file, not a folder")
-    monkeypatch.setattr(building.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "taken"))
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "taken"))
     library.cache_clear()
     try:
         kernel = library(torch.float32)

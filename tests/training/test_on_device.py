@@ -93,9 +93,9 @@ def test_the_watch_notices_what_it_must():
     ):
         with pytest.raises(AssertionError), only_on(x.device):
             wrong()
-    for wrong in (lambda: bool(x.sum() > 0), lambda: x.cpu(), lambda: x[x > 0], lambda: places.copy_(x[:2])):
+    for leaves in (lambda: bool(x.sum() > 0), lambda: x.cpu(), lambda: x[x > 0], lambda: places.copy_(x[:2])):
         with pytest.raises((RuntimeError, NotImplementedError)):
-            wrong()
+            leaves()
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)

@@ -68,7 +68,7 @@ def test_every_run_equals_the_plain_loop_at_its_own_rates(optimizer, machine):
             staying = [row for row, position in enumerate(active) if runs[position].arm != "leaver"]
             fleet.select(staying)
             active = [active[row] for row in staying]
-    assert together.lr == [pytest.approx(optimizer.lr * 0.25 ** FALLS[position]) for position in active]
+    assert list(together.lr) == [pytest.approx(optimizer.lr * 0.25 ** FALLS[position]) for position in active]
     for row, position in enumerate(active):
         for name, value in plains[position].weights().items():
             torch.testing.assert_close(fleet.weights()[name][row], value[0], rtol=1e-9, atol=1e-9)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -48,9 +47,10 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[Any, int]]:
 
 
 @pytest.fixture
-def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The techniques of arms that were parsed."""
-    names, parse = [], techniques.parse
+    names: list[str] = []
+    parse = techniques.parse
 
     def counting(name: str, value: Any, where: str) -> Any:
         names.append(where + "." + name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from unittest import mock
 
 import torch
@@ -41,7 +42,7 @@ def only_on(device: torch.device) -> Iterator[OnlyOn]:
         assert isinstance(value, torch.Tensor), "a tensor made from numbers of the host"
         return make(value, *args, **kwargs)
 
-    makers = {
+    makers: dict[str, Any] = {
         name: partial(refuse, make=getattr(torch, name)) for name in ("tensor", "as_tensor", "from_numpy")
     }
     with mock.patch.multiple(torch, **makers), OnlyOn(device) as watch:

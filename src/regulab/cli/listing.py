@@ -131,7 +131,8 @@ def _datasets() -> Entries:
 
 
 def _dataset(dataset: Dataset) -> str:
-    lines = [dataset.summary, f"source: {dataset.source}", f"licence: {dataset.licence}"]
+    lines = [dataset.summary, f"source: {dataset.source}"]
+    lines += [f"licence: {dataset.licence}"] if dataset.licence else []
     lines += [f"file: REGULAB_DATA/{file.folder}/{file.name}" for file in dataset.files]
     return "\n".join(lines)
 

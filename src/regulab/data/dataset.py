@@ -22,10 +22,13 @@ class Images:
     notes: tuple[str, ...] = ()  # what was done to the files that a person should know
 
     def __post_init__(self) -> None:
-        assert self.pixels.dtype == np.uint8
-        assert self.pixels.ndim == 4
-        assert self.labels.dtype == np.int64
-        assert self.labels.shape == self.pixels.shape[:1]
+        pixels, labels = self.pixels, self.labels
+        wanted = "pixels are uint8 (N, H, W, C), labels int64 (N,)"
+        words = f"{wanted}; got {pixels.dtype} {pixels.shape} and {labels.dtype} {labels.shape}"
+        assert pixels.dtype == np.uint8, words
+        assert pixels.ndim == 4, words
+        assert labels.dtype == np.int64, words
+        assert labels.shape == pixels.shape[:1], words
 
     def __len__(self) -> int:
         return len(self.labels)

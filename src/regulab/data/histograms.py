@@ -33,7 +33,8 @@ def with_luminance(picture: Levels, target: Levels) -> Levels:
     above, below = (np.maximum(side, 0) for side in (colour.max(-1), -colour.min(-1)))
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.fmin(np.fmin((1 - target) / above, target / below), 1)
-    return target[..., None] + room[..., None] * colour
+    moved: Levels = target[..., None] + room[..., None] * colour
+    return moved
 
 
 def normalize(x: Levels) -> Levels:
@@ -42,7 +43,8 @@ def normalize(x: Levels) -> Levels:
     A constant picture has no contrast to stretch and comes back as it is.
     """
     low, high = x.min(), x.max()
-    return x.copy() if low == high else (x - low) / (high - low)
+    stretched: Levels = x.copy() if low == high else (x - low) / (high - low)
+    return stretched
 
 
 def equalize(x: Levels) -> Levels:
@@ -56,7 +58,7 @@ def equalize(x: Levels) -> Levels:
     if len(levels) == 1:
         return x.copy()
     share = counts.cumsum() / x.size
-    mapped = (share - share[0]) / (1 - share[0])
+    mapped: Levels = (share - share[0]) / (1 - share[0])
     return mapped[places].reshape(x.shape)
 
 

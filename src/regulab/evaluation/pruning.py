@@ -74,7 +74,7 @@ def _alive(block: Block, read: Tensor) -> Tensor:
         nothing = torch.zeros(1, weight.shape[1], 4, 4, dtype=weight.dtype)
         constant = block(nothing)[0].flatten(1).abs().sum(1)
     unread = read.transpose(0, 1).flatten(1).abs().sum(1) == 0
-    alive = ~((silent & (constant == 0)) | unread)
+    alive: Tensor = ~((silent & (constant == 0)) | unread)
     if not alive.any():
         alive[0] = True
     return alive

@@ -14,9 +14,9 @@ class Norm(Part, ABC):
     """A normalization layer with its parameters. Subclasses are final: one a file, found by name.
 
     A study file names it, ``norm: batch``, or gives its fields too: ``norm: {name: ghost_batch, splits: 8}``. All
-    fields have defaults. ``shifts`` says whether the layer adds a learned shift of its own, so that the convolution
-    before it needs no bias; ``stacks``, whether a fleet can take it: one that draws from torch's generator has to train
-    run by run.
+    fields have defaults. ``shifts`` says whether the layer takes out what is added to a whole channel, and adds a
+    learned shift of its own, so that the convolution before it needs no bias; ``stacks``, whether a fleet can take it:
+    one that draws from torch's generator has to train run by run.
     """
 
     name: ClassVar[str]

@@ -195,11 +195,12 @@ class StackedDropout(StackedRandomLayer):
         if draws.shape[-2] > 1:
             draws = draws.index_select(-2, seed_of)
         if len(set(self.rates)) == 1:
-            y = _Masked.apply(split, (draws >= lows[0]).to(x.dtype), inverse_keep(self.rates[0]))
+            mask = (draws >= lows[0]).to(x.dtype)
+            y = _Masked.apply(split, mask, inverse_keep(self.rates[0]))  # type: ignore[no-untyped-call]  # torch types no apply
         else:
             y = (split * (draws >= lows[:, None]).to(x.dtype) * scales[:, None]).to(x.dtype)
-        y = y.flatten(-2)
-        return y.permute(0, 3, 1, 2) if x.ndim == 4 else y
+        joined: Tensor = y.flatten(-2)
+        return joined.permute(0, 3, 1, 2) if x.ndim == 4 else joined
 
     def _thresholds_and_scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """For each run the draw below which it drops, and its scale: made once for a device."""

@@ -32,12 +32,12 @@ class Section:
     """A section, which a file of ``reporting/sections`` defines.
 
     ``name`` is its anchor on the page, ``title`` its heading, ``menu`` what the page's menu calls it (the title where
-    it is empty). ``content(data)`` returns what the templates print; it computes from `ReportData` and reads no file.
-    Templates are Jinja's. They also see ``arms``, ``class_names``, ``legends``, ``pictures`` (of the figures that name
-    this section and leave the placing to it), ``no_charts`` (why the page has no interactive charts, or empty) and
-    ``sprite``; ``html.lines``, ``html.tiles`` and ``markdown.lines`` are macros. What they print is escaped; in
-    the README it takes the filter ``md`` as well. ``tiles(content)`` are the views of images that the page shows, whose
-    images all sections keep in one picture.
+    it is empty). ``content(data)`` returns what the templates print, by names that this section alone sees; it computes
+    from `ReportData` and reads no file. Templates are Jinja's. They also see ``arms``, ``class_names``, ``legends``,
+    ``pictures`` (of the figures that name this section and leave the placing to it), ``no_charts`` (why the page has no
+    interactive charts, or empty) and ``sprite``; ``html.lines``, ``html.tiles`` and ``markdown.lines`` are macros. What
+    they print is escaped; in the README it takes the filter ``md`` as well. ``tiles(content)`` are the views of images
+    that the page shows, whose images all sections keep in one picture.
     """
 
     name: str

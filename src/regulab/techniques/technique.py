@@ -136,7 +136,7 @@ class Hooks:
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
     proximal:   (parameter, step ``(R, *shape)``-broadcastable) → what the proximal operator takes away:
-                value − argmin_w step·penalty(w) + ½(w − value)²
+                value − argmin_w penalty(w) + Σ (w − value)²/(2·step), where Adam's steps differ from element to element
     decay:      (parameter, lr) → new value, before the optimizer's step (decoupled from its gradient); lr is a number,
                 or ``(R, 1, …)`` where the schedule follows validation
     rates:      one dropout rate per run, or None per run that keeps the model's own
@@ -260,7 +260,8 @@ def sum_per_run(x: Tensor) -> Tensor:
 def norm_per_run(tensors: Tensors) -> Tensor:
     """The Euclidean norm ``(R,)`` over all of a run's tensors ``(R, *shape)`` together, never across runs."""
     lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
-    return torch.stack(lengths).norm(dim=0)
+    norms: Tensor = torch.stack(lengths).norm(dim=0)
+    return norms
 
 
 def replace_layers(

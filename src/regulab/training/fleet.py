@@ -215,7 +215,7 @@ class Fleet:
         self._buffers.set(buffers)
         return evaluation
 
-    def _batch_generators(self, epoch: int) -> dict[str, list]:
+    def _batch_generators(self, epoch: int) -> dict[str, list[np.random.Generator]]:
         """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
         return {
             name: [self._plan.seeds[s].generator("batch", name, epoch) for s in self._plan.seed_of]
@@ -227,7 +227,8 @@ class Fleet:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
         x = x.to(self._setup.machine.activations, memory_format=torch.channels_last)
-        return self._stack(x).to(self._setup.machine.parameters).view(x.shape[0], len(self.runs), -1)
+        logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
+        return logits.view(x.shape[0], len(self.runs), -1)
 
     def _step(self, gradients: Tensors, lr: Number, t: Number, finite: Tensor) -> None:
         """Penalties' gradients, decoupled decay, the optimizer, proximal operators: for every parameter."""

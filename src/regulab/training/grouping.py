@@ -42,7 +42,7 @@ class Group:
         }
 
     def _parts(self, flat: Tensor) -> Sequence[Tensor]:
-        return flat.view(flat.shape[0], -1).split([p[0].numel() for p in self.parameters], 1)
+        return torch.split(flat.view(flat.shape[0], -1), [p[0].numel() for p in self.parameters], 1)
 
 
 def group(

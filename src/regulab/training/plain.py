@@ -132,7 +132,8 @@ class PlainTrainer:
         machine = self._setup.machine
         x = as_loaded(x.to(machine.parameters))
         with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
-            return self._module(x).to(machine.parameters)
+            logits: Tensor = self._module(x)
+            return logits.to(machine.parameters)
 
     def _step(self, loss: Tensor, lr: float, again: Callable[[Tensors], Evaluation]) -> bool:
         """Whether it was taken: not where a technique's second evaluation of the loss is not finite."""

@@ -116,7 +116,8 @@ def _seen_by_run(y: Any, runs: int) -> Tensor:
     if not isinstance(y, Tensor) or y.ndim != 2 or y.shape[1] % runs:
         found = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
         raise Unstackable(f"the stack gives {found}, not (B, R·classes)")
-    return y.unflatten(1, (runs, -1))
+    scores: Tensor = y.unflatten(1, (runs, -1))
+    return scores
 
 
 def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Tensor:

@@ -10,8 +10,7 @@ from abc import ABC
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import GetJsonSchemaHandler, model_serializer, model_validator
-from pydantic.functional_serializers import SerializerFunctionWrapHandler
+from pydantic import GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 

@@ -14,6 +14,7 @@ from regulab.lessons.penalties.l1_complex.small_networks import initial_networks
 from regulab.lessons.penalties.l1_complex.targets import COMPLEX, explained, friedman, sample
 from regulab.techniques.l1 import L1
 from regulab.techniques.l2 import L2
+from regulab.techniques.technique import Technique
 
 HOLDS, IN_PART, NOT_HERE = Answer.HOLDS, Answer.IN_PART, Answer.NOT_HERE
 FEW, ALL = COMPLEX
@@ -79,7 +80,7 @@ def test_training_without_penalties_is_torchs_adam():
 def test_each_network_has_its_own_penalty():
     x = torch.randn(3, 19, 3, generator=torch.Generator().manual_seed(0))
     start = initial_networks([4, 4, 4], 3, 6)
-    arms = [[], [L1(strength=10.0)], [L2(strength=10.0)]]
+    arms: list[list[Technique]] = [[], [L1(strength=10.0)], [L2(strength=10.0)]]
     trained = train(start, x, x[..., 0], arms, 300, 0.05)
     zeros = [int((trained["w1"][i] == 0).sum()) for i in range(3)]
     assert zeros == [0, 18, 0]

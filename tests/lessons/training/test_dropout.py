@@ -129,11 +129,12 @@ def test_correlation_of_channels():
 def test_noise_before_a_norm_is_missing_in_inference():
     """Running averages over dropped inputs, as training leaves them: variance without noise over variance with it."""
     rate = 0.5
-    block = nn.Sequential(OrderedDict(norm=BatchNorm(3))).eval()
+    norm = BatchNorm(3)
+    block = nn.Sequential(OrderedDict(norm=norm)).eval()
     x = 2 + torch.randn(500, 3, 4, 4, generator=torch.Generator().manual_seed(2))
     dropped = nn.Sequential(ElementDropout(0.0))
     drop_at(dropped, rate, Streams("test", 5))
-    block.norm.running_var.copy_(dropped(x).var((0, 2, 3)))
+    norm.running_var.copy_(dropped(x).var((0, 2, 3)))
     expected = 1 / (1 + (1 + 4) * rate / (1 - rate))
     assert variance_in_inference([block], x) == pytest.approx(expected, rel=0.05)
 

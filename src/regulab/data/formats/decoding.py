@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from regulab.data.names import visible
 from regulab.data.regular_file import open_regular, reason
@@ -58,7 +58,7 @@ def opened(path: Path, noun: str = "image") -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large("several times as many", path, noun) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         article = "an" if noun[0] in "aeiou" else "a"
         raise UserError(
             f"unreadable {noun} (not {article} {noun} of a kind that is read)",

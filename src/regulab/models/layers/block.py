@@ -38,7 +38,8 @@ class Block(nn.Module):
         """``(B, C, H, W)`` to ``(B, outputs, H, W)``, or half the height and width where pooled."""
         x = self.pool(self.conv(x))
         x = self.norm(F.relu(x)) if self.norm_after else F.relu(self.norm(x))
-        return self.dropout(x)
+        y: Tensor = self.dropout(x)
+        return y
 
 
 class HeConv2d(nn.Conv2d):

@@ -30,7 +30,9 @@ def drop_blocks(x: Tensor, draws: Tensor, rate: float, size: int, runs: int = 1)
     gamma = rate / size**2 * height * width / (draws.shape[2] * draws.shape[3])
     begins = (draws < threshold(min(gamma, 1.0))).to(torch.float32)
     kept = 1 - F.max_pool2d(F.pad(begins, (size - 1,) * 4), size, stride=1)
-    shares = kept.unflatten(1, (runs, -1)).mean((0, 2, 3, 4)).clamp(min=1e-6)  # (R,); 0 where nothing is left
+    shares: Tensor = (
+        kept.unflatten(1, (runs, -1)).mean((0, 2, 3, 4)).clamp(min=1e-6)
+    )  # (R,); 0 where nothing is left
     scale = shares.reciprocal().repeat_interleave(x.shape[1] // runs)[:, None, None]
     return (x * (kept * scale)).to(x.dtype)
 

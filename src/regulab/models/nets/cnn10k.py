@@ -25,7 +25,8 @@ class CNN10k(nn.Module):
         self.classify = nn.Linear(WIDTH, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.blocks(x).mean((2, 3)))
+        logits: Tensor = self.classify(self.blocks(x).mean((2, 3)))
+        return logits
 
 
 CNN10K = Net(

@@ -29,7 +29,8 @@ class Deep(nn.Module):
         self.classify = nn.Linear(WIDTH, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.blocks(x).mean((2, 3)))
+        logits: Tensor = self.classify(self.blocks(x).mean((2, 3)))
+        return logits
 
 
 DEEP = Net(

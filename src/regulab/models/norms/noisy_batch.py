@@ -34,7 +34,8 @@ class NoisyBatchNorm(nn.Module):
             return y
         place, size = torch.rand(2, y.shape[1], 1, 1, device=y.device).to(y.dtype)
         factor = SMALLEST_FACTOR + (LARGEST_FACTOR - SMALLEST_FACTOR) * size
-        return factor * y + LARGEST_SHIFT * (2 * place - 1)
+        noisy: Tensor = factor * y + LARGEST_SHIFT * (2 * place - 1)
+        return noisy
 
 
 class NoisyBatch(Norm):

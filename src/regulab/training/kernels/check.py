@@ -70,9 +70,11 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
     ours[0].requires_grad_(case.inputs not in IMAGE_CHANNELS)
     theirs = [t.detach().double().requires_grad_() for t in (x, weight, gamma, beta)]
     if case.inputs:
-        y, mean, variance = Convolved.apply(*ours, kernel, case.pool, EPS, drops)
+        given = (*ours, kernel, case.pool, EPS, drops)
+        y, mean, variance = Convolved.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
     else:
-        y, mean, variance = Between.apply(ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops)
+        without_weight = (ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops)
+        y, mean, variance = Between.apply(*without_weight)  # type: ignore[no-untyped-call]  # torch types no apply
     y.backward(upstream)
     p = _before_norm(theirs[0], theirs[1], case, dtype)
     want = F.relu(F.batch_norm(p, None, None, theirs[2], theirs[3], True, eps=EPS)) * _kept(drops)

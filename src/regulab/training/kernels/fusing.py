@@ -59,7 +59,8 @@ class FusedLayers:
             x = self.conv(x)
         kernel = self._kernel(x.dtype)
         if kernel is None:
-            return _one_by_one(self.layers[1:], x)
+            y: Tensor = _one_by_one(self.layers[1:], x)
+            return y
         x = x.contiguous(memory_format=torch.channels_last)
         weight = self.conv.weight if joins else None
         gamma, beta = of_all_runs(norm.weight), of_all_runs(norm.bias)
@@ -68,9 +69,12 @@ class FusedLayers:
             return infer(x, weight, gamma, beta, (mean, variance), kernel, runs, self.pool, norm.eps)
         drops = self._drops(x)
         if weight is None:
-            y, center, spread = Between.apply(x, gamma, beta, kernel, runs, self.pool, norm.eps, drops)
+            given = (x, gamma, beta, kernel, runs, self.pool, norm.eps, drops)
+            outputs = Between.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
         else:
-            y, center, spread = Convolved.apply(x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
+            with_weight = (x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
+            outputs = Convolved.apply(*with_weight)  # type: ignore[no-untyped-call]  # torch types no apply
+        y, center, spread = outputs
         values = y.numel() // y.shape[1]
         # Behind autograd's back, as torch's own layer does it: all buffers of a stack are views of one vector, and a
         # batch norm before this one, which saved its part for its backward pass, would be told that it changed.

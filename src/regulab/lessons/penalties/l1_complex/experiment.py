@@ -26,9 +26,9 @@ from regulab.lessons.penalties.l1_complex.targets import (
 from regulab.lessons.penalties.linear import Array, lasso_path, ridge_path
 from regulab.statistics.paired import paired_verdicts
 from regulab.streams import Streams
-from regulab.techniques import Technique
 from regulab.techniques.l1 import L1
 from regulab.techniques.l2 import L2
+from regulab.techniques.technique import Technique
 
 
 @dataclass(frozen=True)

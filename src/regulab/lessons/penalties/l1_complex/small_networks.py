@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from regulab.optimizers.adam import Adam
-from regulab.techniques import Technique, stack
-from regulab.techniques.technique import Parameter
+from regulab.techniques import stack
+from regulab.techniques.technique import Parameter, Technique
 from regulab.training.proximal import proximal_step
 
 Networks = dict[str, Tensor]  # w1 (R, n, H), b1 (R, 1, H), w2 (R, H, 1), b2 (R, 1, 1)
