@@ -299,7 +299,7 @@ class Fleet:
             buffer.copy_(weights[name])
 
     def state(self) -> Arrays:
-        remembered = {
+        remembered = {  # under the name that the checkpoints of older versions have, too
             f"slot{k}.{name}": part
             for one in self._groups
             for k, held in enumerate(one.state)
