@@ -104,7 +104,7 @@ class Measurement:
     seconds: float
     gflops: float  # of the arithmetic of one image in one run, forward and backward
     matrix_gflops: float  # per second, the largest that a product of two matrices reached in this process
-    peak_mib: float  # on_device memory of the process, its highest
+    peak_mib: float  # resident memory of the process, its highest
     worker_mib: float  # the same of its largest loader worker, with pages that it shares; 0 without workers
     device_mib: float = 0.0  # of a GPU, the most that was allocated
     environment: dict[str, Any]
