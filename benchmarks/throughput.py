@@ -353,7 +353,7 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         "",
         "model-images/s = images × runs ÷ wall-clock of the training steps; the ratio is to the first row. The",
         "share is of the fastest product of two square matrices of that precision in the same process.",
-        "Memory is the highest on_device size; the second figure is a loader worker's, in which pages that it",
+        "Memory is the highest resident size; the second figure is a loader worker's, in which pages that it",
         "shares with its parent count again. PIL rotates to the nearest pixel, the others bilinearly.",
     ]
     return "\n".join(lines) + "\n"
