@@ -13,7 +13,15 @@ from tests.contracts.trainings import EXAMPLES, OPTIMIZERS, fleets, plain, setup
 ARMS = [arm for runs in fleets(0) for run in runs for arm in (run.arm,)]
 
 
-@pytest.mark.parametrize("optimizer", range(len(OPTIMIZERS)), ids=lambda k: f"{OPTIMIZERS[k]['name']} {k}")
+def every_optimizer():
+    """One example of each in the default suite; with all of them it would take a minute longer."""
+    names = [content["name"] for content in OPTIMIZERS]
+    for k, name in enumerate(names):
+        marks = [pytest.mark.slow] if name in names[k + 1 :] else []
+        yield pytest.param(k, id=f"{name} {k}", marks=marks)
+
+
+@pytest.mark.parametrize("optimizer", list(every_optimizer()))
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_run_in_a_fleet_is_what_it_is_alone(arm, optimizer):
     """In float64, dropout on; one beside it diverges in the first epoch and one stops after it."""
