@@ -146,3 +146,10 @@ def test_no_norm_has_no_position():
     study = build_study({"arms": {"none": {}, "bare": {"norm": {"kind": "none", "position": "after"}}}})
     with pytest.raises(UserError, match=r"arms\.bare\.norm\.position: has no effect where there is no norm"):
         arms_of(study)
+
+
+@pytest.mark.parametrize("epochs", [".nan", ".inf", "-.inf", "2.5", "many", "true", "null", "[3]"])
+@pytest.mark.parametrize("schedule", ["step", "cosine", "multi_step", "reduce_on_plateau"])
+def test_what_is_no_number_of_epochs_is_refused_as_such(epochs, schedule, file):
+    with pytest.raises(UserError, match=r"train\.epochs"):
+        assembled_study([file(f"train: {{epochs: {epochs}, schedule: {schedule}}}")])

@@ -85,7 +85,10 @@ def _is_default(optimizer: Any, lr: Any) -> bool:
 def _schedule_takes_effect(train: dict[str, Any], source: Source) -> None:
     """A change of the rate that comes after the last epoch, or a warm-up that never ends."""
     schedule, epochs = _valid_schedule(train), train.get("epochs", Train.model_fields["epochs"].default)
-    if schedule is None or not isinstance(epochs, int | float):
+    whole = type(epochs) is int or (
+        isinstance(epochs, float) and epochs.is_integer()
+    )  # a switch is no number
+    if schedule is None or not whole:  # what is no number of epochs is refused in words of its own
         return
     idle = schedule.without_effect(int(epochs))
     if idle is None:
