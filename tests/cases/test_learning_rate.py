@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from regulab.cli.arguments import assembled_study
-from regulab.config import Study, Train, build_study, load_mapping, load_study
+from regulab.config import Study, Train, build_study, load_mapping, load_study, parse_study
 from regulab.errors import UserError
 from regulab.optimizers.adam import Adam
 from regulab.optimizers.sgd import SGD
@@ -188,3 +188,13 @@ def test_a_study_made_in_python_has_one_rate_too():
     assert Train().optimizer.lr == 0.1
     with pytest.raises(UserError, match="has no effect"):
         Train(optimizer=SGD(lr=0.2), schedule=OneCycle(max_lr=0.7))
+
+
+def test_a_rate_in_quotes_is_the_one_rate_too():
+    quoted = build_study({"train": {"optimizer": {"name": "sgd", "lr": "0.5"}, "schedule": "one_cycle"}})
+    assert quoted == build_study({"train": {"optimizer": {"lr": 0.5}, "schedule": "one_cycle"}})
+    assert build_study(*parse_study(quoted.to_yaml(), "again")) == quoted
+    with pytest.raises(UserError, match=r"has no effect beside train\.schedule\.max_lr"):
+        build_study(
+            {"train": {"optimizer": {"lr": "0.5"}, "schedule": {"name": "one_cycle", "max_lr": "0.25"}}}
+        )

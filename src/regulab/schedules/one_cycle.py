@@ -73,7 +73,7 @@ def share_one_rate(
     But for a rate that is only the default written out, such as SGD's 0.01, which one-cycle always replaced; and but
     for a run directory's own file (``recorded``), which older versions wrote with two rates.
     """
-    lr, top = optimizer.get("lr"), schedule.get("max_lr")
+    lr, top = _read(optimizer.get("lr")), _read(schedule.get("max_lr"))
     if top is None:
         top = kind.one_cycle_lr or kind.model_fields["lr"].default if lr is None else lr
     elif isinstance(lr, int | float) and lr != top and not recorded and not only_the_default(kind, lr):
@@ -89,6 +89,14 @@ def share_one_rate(
         isinstance(top, int | float) and not isinstance(top, bool) and 0 < top < 1e308
     ):  # else it is refused, once
         schedule["max_lr"] = top
+
+
+def _read(rate: Any) -> Any:
+    """A rate in quotes as the number that it is taken for when it is checked; anything else as it is."""
+    try:
+        return float(rate) if isinstance(rate, str) else rate
+    except ValueError:
+        return rate
 
 
 def only_the_default(kind: type[Optimizer], lr: Any) -> bool:
