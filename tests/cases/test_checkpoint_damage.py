@@ -94,22 +94,22 @@ def test_unchanged_it_goes_on_to_the_same_bytes(stopped, tmp_path, monkeypatch):
     same(trace(resumed(stopped, tmp_path / "run", lambda *_: None, monkeypatch)), trace(stopped[1] / "whole"))
 
 
-def first_crew(arrays: dict[str, Any]) -> str:
+def first_of_the_trainer(arrays: dict[str, Any]) -> str:
     return next(
         name for name, array in sorted(arrays.items()) if name.startswith("trainer/") and array.ndim > 2
     )
 
 
 def drop(arrays: dict[str, Any], state: dict[str, Any]) -> None:
-    del arrays[first_crew(arrays)]
+    del arrays[first_of_the_trainer(arrays)]
 
 
 def narrow(arrays: dict[str, Any], state: dict[str, Any]) -> None:
-    arrays[first_crew(arrays)] = arrays[first_crew(arrays)][..., :1]
+    arrays[first_of_the_trainer(arrays)] = arrays[first_of_the_trainer(arrays)][..., :1]
 
 
 def widen(arrays: dict[str, Any], state: dict[str, Any]) -> None:
-    arrays[first_crew(arrays)] = arrays[first_crew(arrays)].astype(np.float64)
+    arrays[first_of_the_trainer(arrays)] = arrays[first_of_the_trainer(arrays)].astype(np.float64)
 
 
 def add(arrays: dict[str, Any], state: dict[str, Any]) -> None:
