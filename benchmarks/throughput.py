@@ -160,7 +160,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
     with exact_arithmetic():  # fp32 means the same for all, on a GPU too
         if contender.engine in OURS:
             with process_settings():
-                seconds = _time_crew(study, splits, contender, steps, device)
+                seconds = _time_trainer(study, splits, contender, steps, device)
         else:
             seconds = _time_peer(contender.engine, splits.train, steps, l1, device)
         matrix_gflops = matrix_peak(machine.precision, device)
@@ -181,7 +181,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
     )
 
 
-def _time_crew(study: Study, splits: Splits, contender: Contender, steps: int, device: str) -> float:
+def _time_trainer(study: Study, splits: Splits, contender: Contender, steps: int, device: str) -> float:
     from regulab.training.batches import ImageTensors
     from regulab.training.loop import Job, make_trainer
     from regulab.training.planning import plan_fleets
