@@ -5,6 +5,7 @@ study is, `effects` finds what is written without effect, and `regulab.values` s
 """
 
 from regulab.config.documents import parse_yaml
+from regulab.config.images import Data, Protocol
 from regulab.config.loading import (
     build_study,
     builtin_studies,
@@ -13,7 +14,8 @@ from regulab.config.loading import (
     override,
     parse_study,
 )
-from regulab.config.schema import ASSIGNMENT_ARMS, NAMED_BY, Data, Endpoint, Model, Protocol, Study
+from regulab.config.network import Model
+from regulab.config.schema import ASSIGNMENT_ARMS, NAMED_BY, Endpoint, Study
 from regulab.config.training import Train
 from regulab.values import (
     MOST_SEEDS,

@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from regulab.config.schema import NAMED_BY, Endpoint, Protocol
+from regulab.config.images import Protocol
+from regulab.config.schema import NAMED_BY, Endpoint
 from regulab.config.training import DEFAULT_NAMES, Train
 from regulab.errors import UserError
 from regulab.optimizers import OPTIMIZERS

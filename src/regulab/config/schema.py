@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from regulab.config.documents import dump_yaml
-from regulab.config.training import RECORDED, Train
+from regulab.config.images import Data, Protocol
+from regulab.config.network import Model
+from regulab.config.training import Train
 from regulab.errors import did_you_mean
 from regulab.values import (
     MOST_SEEDS,
-    Count,
-    DropoutRate,
-    Finite,
-    NameOrMapping,
     Part,
-    Place,
     Positive,
     Seed,
     Text,
@@ -40,118 +36,6 @@ NAMED_BY = {
     "norm": "name",
 }
 MOST_ARMS = 1_000
-
-
-class Data(Part):
-    """Which images, and what happens to every one of them in every arm."""
-
-    name: Place = Field(
-        default="digits",
-        description="One of `regulab show datasets`, or `folder:PATH`, a folder of class folders.",
-    )
-    train_images: Count | None = Field(
-        default=None,
-        description="So many of the training part, stratified by class, the same for every seed; null takes all.",
-    )
-    normalize: Literal["dataset", "pixel", "none"] = Field(
-        default="dataset",
-        description="To mean 0 and deviation 1 over the training part, per channel (`dataset`) or per pixel and "
-        "channel (`pixel`), or not at all.",
-    )
-    augment: dict[str, Any] = Field(
-        default={},
-        description="How training images change at random in every arm that says nothing of its own.",
-    )
-    range: tuple[Finite, Finite] | None = Field(
-        default=None,
-        description="For a folder of grey images of 16 or 32 bits, the levels that become 0 and 255; null takes the "
-        "least and the greatest level of the training part.",
-    )
-
-    @field_validator("range")
-    @classmethod
-    def _from_low_to_high(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] >= value[1]:
-            raise Refusal(
-                "from a higher level to a lower one",
-                got=list(value),
-                expected="a lower and a higher one: [0, 4095]",
-            )
-        if value is not None and not math.isfinite(value[1] - value[0]):
-            raise Refusal("too wide", got=list(value), expected="levels of images, such as [0, 4095]")
-        return value
-
-
-class Protocol(Part):
-    """Which images train, validate and test."""
-
-    kind: Literal["holdout", "course"] = Field(
-        default="holdout",
-        description="`holdout` cuts validation from the training split; `course` validates on the test split, as the "
-        "assignment does, and the report says so.",
-    )
-    validation: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
-        default=None,
-        description="Under `holdout` a count of images (1, 2, …) or a fraction between 0 and 1; null: the dataset's "
-        "own validation part, or a sixth.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _the_course_cuts_nothing(cls, values: Any, info: ValidationInfo) -> Any:
-        if not isinstance(values, Mapping) or values.get("kind") != "course":
-            return values
-        if values.get("validation") is None or (info.context or {}).get(RECORDED):
-            return {key: value for key, value in values.items() if key != "validation"}
-        raise Refusal(
-            "has no effect under protocol course, which validates on the test split",
-            key="validation",
-            got=values["validation"],
-            cure="leave it out, or write kind: holdout",
-        )
-
-    @field_validator("validation")
-    @classmethod
-    def _count_or_fraction(cls, value: float | None) -> float | None:
-        if value is not None and value >= 1 and value != int(value):
-            raise ValueError("a count of images (1, 2, …) or a fraction between 0 and 1")
-        return value
-
-
-class Model(Part):
-    """The network."""
-
-    name: Place = Field(
-        default="cnn10k",
-        description="One of `regulab show models`, or your own as `FILE.py:NAME`, a `torch.nn.Module`.",
-    )
-    norm: NameOrMapping = Field(
-        default="batch",
-        description="The normalization of every block: one of `regulab show norms`, or `{name: …}` with its fields.",
-    )
-    norm_position: Literal["before", "after"] = Field(
-        default="before", description="Whether the norm stands before or after each ReLU."
-    )
-    depth: Annotated[int, Field(ge=1, le=200)] | None = Field(
-        default=None, description="The number of blocks, of a network that leaves a choice of it."
-    )
-    dropout: DropoutRate | None = Field(
-        default=0.05,
-        description="The rate of all dropout layers, in every arm that says nothing of its own. null: the rates that "
-        "the layers of your own network have, and its default there.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_networks_keep_their_rates(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping):
-            return values
-        own = ".py:" in str(values.get("name"))
-        if "dropout" not in values and own:
-            return {**values, "dropout": None}
-        if values.get("dropout", 0) is None and not own:
-            return {**values, "dropout": 0.0}
-        return values
 
 
 class Endpoint(Part):
