@@ -90,6 +90,10 @@ class Repeatable:
         """From here on the draws of this step come once more, for each layer in the order of its calls."""
         self._again = {name: iter(kept) for name, kept in self._kept.items()}
 
+    def named(self, draw: Callable[[str, torch.Size], Any]) -> Callable[[str, torch.Size], Any]:
+        """The same for draws that are asked for by name."""
+        return lambda name, shape: self._drawn(name, partial(draw, name), shape)
+
     def _drawn(self, name: str, draw: Callable[[torch.Size], Any], shape: torch.Size) -> Any:
         if self._again is not None:
             return next(self._again[name])
