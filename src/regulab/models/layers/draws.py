@@ -55,9 +55,9 @@ class StackedRandomLayer(nn.Module):
 
 
 class DrawsInCalls(nn.Module):
-    """A stack whose forward pass calls dropout as a function: ``call_draw(name, shape)`` gives one tensor for each seed.
+    """A stack whose forward pass calls dropout as a function.
 
-    Run r has seed ``call_seed_of[r]``.
+    ``call_draw(name, shape)`` gives one tensor for each seed; run r has seed ``call_seed_of[r]``.
     """
 
     call_draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor] | None = None

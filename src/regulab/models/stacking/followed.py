@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import contextmanager
-from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +10,14 @@ from torch import Tensor, nn
 
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.layers.draws import DrawsInCalls
-from regulab.models.stacking.run_tensor import ForwardPass, RunTensor, runs_first, side_by_side, through
+from regulab.models.stacking.run_tensor import (
+    ForwardPass,
+    RunTensor,
+    place_in_code,
+    runs_first,
+    side_by_side,
+    through,
+)
 from regulab.models.stacking.unstackable import Unstackable
 
 PASS = "pass_of_runs"
@@ -45,8 +49,13 @@ class FollowedLayer(FollowedModule):
     """Made of a layer that a rule stacks: called with a `RunTensor`, it gets what it knows."""
 
     def __call__(self, x: Any, *more: Any, **named: Any) -> Any:
-        if not isinstance(x, RunTensor) or more or named:
-            raise Unstackable(f"{type(self).__name__} is called with other than one tensor of the network")
+        if more or named:
+            raise Unstackable(f"{place_in_code()}{type(self).__name__} is called with more than one tensor")
+        if not isinstance(x, RunTensor):
+            of: ForwardPass = vars(self)[PASS]
+            if of.active:  # what does not depend on the images, as the places of an embedding
+                return self(RunTensor(x.expand(of.runs, *x.shape), 0, of))
+            return super().__call__(x)  # within a layer that was fused
         on_runs = getattr(type(self), "on_runs", None)
         if on_runs is None:
             return through(super().__call__, x)
@@ -97,10 +106,11 @@ class FollowedNetwork(FollowedModule, DrawsInCalls):
 def follow(module: nn.Module, kind: type[FollowedModule], of: ForwardPass) -> nn.Module:
     """The module with a class made of ``kind`` and its own."""
     vars(module)[PASS] = of
-    module.__class__ = _made(kind, type(module))
+    key = (kind, type(module))
+    if key not in MADE:
+        MADE[key] = type(type(module).__name__, key, {"__module__": type(module).__module__})
+    module.__class__ = MADE[key]
     return module
 
 
-@cache
-def _made(kind: type[FollowedModule], own: type[nn.Module]) -> type[nn.Module]:
-    return type(own.__name__, (kind, own), {"__module__": own.__module__})
+MADE: dict[tuple[type[FollowedModule], type[nn.Module]], type[nn.Module]] = {}

@@ -52,7 +52,8 @@ def _of_every_dimension(names: str) -> list[type[nn.Module]]:
 AS_THEY_ARE = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
     nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Softplus, nn.LogSigmoid, nn.Softsign, nn.Softshrink,
-    nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.Flatten, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d,
+    nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.Flatten, nn.Upsample, nn.UpsamplingNearest2d,
+    nn.UpsamplingBilinear2d,
     *_of_every_dimension("MaxPool AvgPool AdaptiveAvgPool AdaptiveMaxPool LPPool"),
     *_of_every_dimension("ZeroPad ConstantPad ReflectionPad ReplicationPad CircularPad"),
 )

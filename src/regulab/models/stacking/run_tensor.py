@@ -29,7 +29,7 @@ CALLS: dict[Any, CallRule] = {}  # by torch's function; filled by the modules of
 
 @dataclass
 class ForwardPass:
-    """What the tensors of one stack share: how many runs there are, the draws of its dropout calls, what vmap refused."""
+    """What the tensors of one stack share: the number of runs, the draws of dropout calls, what vmap refused."""
 
     runs: int = 0
     active: bool = False
@@ -47,7 +47,7 @@ class RunTensor(Tensor):
     @staticmethod
     def __new__(cls, runs: Tensor, place: int, of: ForwardPass) -> RunTensor:
         shape = runs.shape[:place] + runs.shape[place + 1 :]
-        tensor: RunTensor = Tensor._make_wrapper_subclass(cls, shape, dtype=runs.dtype, device=runs.device)  # type: ignore[attr-defined]
+        tensor: RunTensor = Tensor._make_wrapper_subclass(cls, shape, dtype=runs.dtype, device=runs.device)
         tensor.runs, tensor.place, tensor.of = runs, place, of
         return tensor
 
@@ -57,7 +57,7 @@ class RunTensor(Tensor):
         return in_general(func, args, kwargs or {}) if rule is None else rule(func, args, kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         raise Unstackable(f"{place_in_code()}{func} is called past torch's functions")
 
 
@@ -74,6 +74,11 @@ def rule_for(*functions: Any) -> Callable[[CallRule], CallRule]:
 def named(names: str, *homes: Any) -> list[Any]:
     """The functions of these names wherever they are among ``homes``."""
     return [getattr(home, name) for name in names.split() for home in homes if hasattr(home, name)]
+
+
+def getters(names: str) -> list[Any]:
+    """What torch calls where a property of a tensor is read."""
+    return [getattr(Tensor, name).__get__ for name in names.split()]
 
 
 def runs_first(x: RunTensor) -> Tensor:
@@ -139,12 +144,23 @@ def first_run_tensor(args: Any, kwargs: Any) -> RunTensor:
 VALUES_READ = (
     "its value decides what the code does, or leaves the tensor: work on the whole tensor (torch.where)"
 )
-READS = frozenset(
-    "item tolist numpy __bool__ __float__ __int__ __index__ __complex__ __array__ __repr__ __format__ __contains__ "
-    "backward register_hook retain_grad nonzero unique masked_select".split()
+READS = (
+    *("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__"),
+    *(
+        "__repr__",
+        "__format__",
+        "__contains__",
+        "backward",
+        "register_hook",
+        "retain_grad",
+        "nonzero",
+        "unique",
+    ),
+    "masked_select",
 )
-RESHAPED_IN_PLACE = frozenset(
-    "t_ transpose_ squeeze_ unsqueeze_ swapaxes_ swapdims_ resize_ resize_as_ set_ as_strided_".split()
+RESHAPED_IN_PLACE = (
+    *("t_", "transpose_", "squeeze_", "unsqueeze_", "swapaxes_", "swapdims_"),
+    *("resize_", "resize_as_", "set_", "as_strided_"),
 )
 
 
@@ -184,11 +200,25 @@ def in_general(func: Any, args: Any, kwargs: Any) -> Any:
             return _given_back(func, name, args, found, of)
         except Exception:  # which of torch's functions vmap has no rule for, it says in many ways
             of.by_hand.add(func)
-    each = [
-        on_one_run(*(value.select(place, run) for value, place in zip(inputs, places, strict=True)))
-        for run in range(of.runs)
-    ]
+    try:
+        each = [
+            on_one_run(*(value.select(place, run) for value, place in zip(inputs, places, strict=True)))
+            for run in range(of.runs)
+        ]
+    except RuntimeError:
+        if not any(value.dtype == torch.bfloat16 for value in inputs):
+            raise
+        return _in_float32(func, args, kwargs)
     return _given_back(func, name, args, _joined(each, name), of)
+
+
+def _in_float32(func: Any, args: Any, kwargs: Any) -> Any:
+    """What torch has for float32 alone, rounded to bfloat16 again, as autocast does it in the plain loop."""
+    widened = pytree.tree_map_only(
+        RunTensor, lambda x: x.float() if x.dtype == torch.bfloat16 else x, (args, kwargs)
+    )
+    y = in_general(func, *widened)
+    return pytree.tree_map_only(RunTensor, lambda x: x.bfloat16() if x.dtype == torch.float32 else x, y)
 
 
 def _given_back(func: Any, name: str, args: Any, found: Any, of: ForwardPass) -> Any:

@@ -10,26 +10,27 @@ from torch import Tensor
 
 from regulab.models.stacking.run_tensor import (
     RunTensor,
-    Unstackable,
     aligned,
     first_run_tensor,
+    getters,
     named,
     place_in_code,
     rule_for,
 )
+from regulab.models.stacking.unstackable import Unstackable
 
 BINARY = (
     "add sub subtract mul multiply div divide true_divide floor_divide remainder fmod pow float_power atan2 "
-    "maximum minimum fmax fmin where lerp addcmul addcdiv masked_fill clamp clamp_min clamp_max copysign hypot "
-    "eq ne lt le gt ge equal_ logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor rsub "
-    "xlogy nextafter logaddexp heaviside prelu_"
+    "maximum minimum fmax fmin where lerp addcmul addcdiv masked_fill clamp clamp_min clamp_max copysign hypot rsub "
+    "eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor xlogy "
+    "nextafter logaddexp heaviside"
 )
 UNARY = (
-    "abs absolute neg negative exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sigmoid tanh sin cos tan "
-    "asin acos atan sinh cosh asinh acosh atanh erf erfc relu sign sgn floor ceil round trunc frac isnan isinf isfinite "
-    "nan_to_num logit detach positive threshold relu6 elu selu celu gelu silu mish leaky_relu hardtanh hardswish "
-    "hardsigmoid softplus softsign tanhshrink logsigmoid softshrink hardshrink hardtanh_ float double half bfloat16 int "
-    "long bool type_as to clone contiguous cuda cpu copy_ fill_ zero_ rrelu_ mul_ zeros_like ones_like"
+    "abs absolute neg negative exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square reciprocal sigmoid tanh sin cos "
+    "tan asin acos atan sinh cosh asinh acosh atanh erf erfc relu sign sgn floor ceil round trunc frac isnan isinf "
+    "isfinite nan_to_num logit detach positive threshold relu6 elu selu celu gelu silu mish leaky_relu hardtanh "
+    "hardswish hardsigmoid softplus softsign tanhshrink logsigmoid softshrink hardshrink float double half bfloat16 "
+    "int long bool type_as to clone contiguous cuda cpu copy_ fill_ zero_ zeros_like ones_like"
 )
 OPERATORS = (
     "__add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ __mul__ __rmul__ __imul__ __truediv__ __rtruediv__ "
@@ -47,11 +48,11 @@ def element_by_element(func: Any, args: Any, kwargs: Any) -> Any:
     """All runs at once; axes are aligned as in one run, from the last one on."""
     x = args[0] if args else None
     kwargs.pop("memory_format", None)  # speaks of the axes of one run
-    alone = isinstance(x, RunTensor) and not any(
+    alone = not any(
         isinstance(a, Tensor) and (a.ndim > 0 or isinstance(a, RunTensor))
         for a in (*args[1:], *kwargs.values())
     )
-    if alone:
+    if isinstance(x, RunTensor) and alone:
         y = func(x.runs, *args[1:], **kwargs)
         place = x.place
     else:
@@ -82,12 +83,14 @@ ASKED = (
     "size dim numel nelement is_floating_point is_complex is_contiguous stride __len__ ndimension element_size "
     "get_device is_signed __hash__ is_same_size"
 )
-PROPERTIES = "shape ndim dtype device layout is_cuda is_cpu is_meta is_sparse is_quantized is_nested is_mkldnn itemsize nbytes"
+PROPERTIES = (
+    "shape ndim dtype device layout is_cuda is_cpu is_meta is_sparse is_quantized is_nested itemsize nbytes"
+)
 
 
 @rule_for(
     *named(ASKED, Tensor, torch),
-    *(getattr(Tensor, name).__get__ for name in PROPERTIES.split()),
+    *getters(PROPERTIES),
 )
 def asked(func: Any, args: Any, kwargs: Any) -> Any:
     """What one run's tensor has: shape, type, device."""
@@ -95,12 +98,12 @@ def asked(func: Any, args: Any, kwargs: Any) -> Any:
         return func(*args, **kwargs)
 
 
-@rule_for(Tensor.requires_grad.__get__, Tensor.is_leaf.__get__, Tensor.grad_fn.__get__)  # type: ignore[attr-defined]
+@rule_for(*getters("requires_grad is_leaf grad_fn"))
 def asked_of_all(func: Any, args: Any, kwargs: Any) -> Any:
     return func(args[0].runs)
 
 
-@rule_for(Tensor.data.__get__)  # type: ignore[attr-defined]
+@rule_for(*getters("data"))
 def data(func: Any, args: Any, kwargs: Any) -> RunTensor:
     return RunTensor(args[0].runs.data, args[0].place, args[0].of)
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from regulab.models.drawn_calls import DROPOUTS, without_dispatch
 from regulab.models.stacking.run_tensor import (
     RunTensor,
-    Unstackable,
     aligned,
     by_run,
     first_run_tensor,
@@ -24,15 +23,15 @@ from regulab.models.stacking.run_tensor import (
     side_by_side,
     with_runs_at,
 )
+from regulab.models.stacking.unstackable import Unstackable
 
-
-# The functions that F's wrappers call are other objects than F's own names.
-CHANNELWISE = {
-    3: "max_pool1d max_pool1d_with_indices adaptive_max_pool1d_with_indices avg_pool1d adaptive_max_pool1d adaptive_avg_pool1d lp_pool1d",
-    4: "max_pool2d max_pool2d_with_indices adaptive_max_pool2d_with_indices avg_pool2d adaptive_max_pool2d adaptive_avg_pool2d lp_pool2d",
-    5: "max_pool3d max_pool3d_with_indices adaptive_max_pool3d_with_indices avg_pool3d adaptive_max_pool3d adaptive_avg_pool3d lp_pool3d",
+POOLS = "max_pool avg_pool adaptive_max_pool adaptive_avg_pool lp_pool"
+AXES = {
+    function: n + 2
+    for n in (1, 2, 3)
+    for name in POOLS.split()
+    for function in named(f"{name}{n}d {name}{n}d_with_indices", F, torch, torch._C._nn)
 }
-AXES = {function: n for n, names in CHANNELWISE.items() for function in named(names, F, torch, torch._C._nn)}
 
 
 @rule_for(*AXES, F.interpolate, *named("upsample", F))
@@ -123,7 +122,9 @@ def layer_norm(func: Any, args: Any, kwargs: Any) -> Any:
         return in_general(func, args, kwargs)
     moved = with_runs_at(x, x.place if x.place <= x.ndim - len(shape) else 0)
     exact = moved.to(torch.promote_types(x.dtype, torch.float32))  # rounded once, at the end
-    y = RunTensor(F.layer_norm(exact, shape, eps=given["eps"]), 0 if moved is not x.runs else x.place, x.of)
+    y: Tensor = RunTensor(
+        F.layer_norm(exact, shape, eps=given["eps"]), 0 if moved is not x.runs else x.place, x.of
+    )
     for parameter, combine in ((given["weight"], torch.mul), (given["bias"], torch.add)):
         y = y if parameter is None else combine(y, parameter)
     return y.to(x.dtype)

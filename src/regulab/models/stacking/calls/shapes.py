@@ -13,6 +13,7 @@ from regulab.models.stacking.run_tensor import (
     RunTensor,
     aligned,
     first_run_tensor,
+    getters,
     in_general,
     named,
     rule_for,
@@ -98,7 +99,7 @@ def transpose(func: Any, args: Any, kwargs: Any) -> Any:
     return RunTensor(x.runs.transpose(a, b), x.place, x.of)
 
 
-@rule_for(Tensor.mT.__get__, Tensor.T.__get__, *named("t", Tensor, torch))  # type: ignore[attr-defined]
+@rule_for(*getters("mT T"), *named("t", Tensor, torch))
 def transposed(func: Any, args: Any, kwargs: Any) -> Any:
     x = args[0]
     return in_general(func, args, kwargs) if x.ndim != 2 else turned(x, (1, 0))
@@ -177,7 +178,7 @@ def _basic(index: Any) -> bool:
     """Whether an index is made of numbers, slices, None and … alone."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(
-        part is None or part is ... or isinstance(part, slice | int) and not isinstance(part, bool)
+        part is None or part is ... or (isinstance(part, slice | int) and not isinstance(part, bool))
         for part in parts
     )
 
