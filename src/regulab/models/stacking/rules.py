@@ -82,17 +82,18 @@ def stack_modules(modules: Sequence[nn.Module], followed: bool = False) -> nn.Mo
 
     ``followed``: what is not a layer with a rule is code that runs with `RunTensor`.
     """
-    if not followed:
-        return _Stacking(None).stacked(modules)
-    of = ForwardPass()
+    of = ForwardPass() if followed else None
     stack = _Stacking(of).stacked(modules)
+    _tie(stack, modules[0])
+    if of is None:
+        return stack
     if isinstance(stack, FollowedLayer):
         raise Unstackable("a layer alone, of whose code there is nothing to follow")
     return follow(stack, FollowedNetwork, of)
 
 
 class _Stacking:
-    """One network's walk. ``of`` where its code is followed. A layer that stands in two places is stacked once."""
+    """The walk through one network. ``of`` where its code is followed. A layer that stands in two places is stacked once."""
 
     def __init__(self, of: ForwardPass | None) -> None:
         self._of = of
@@ -126,7 +127,6 @@ class _Stacking:
     def _container(self, modules: Sequence[nn.Module]) -> nn.Module:
         """The first module's own code, with its layers stacked and, if followed, its parameters."""
         first = modules[0]
-        _refuse_shared_parameters(first)
         own = any(True for _ in first.parameters(recurse=False)) or any(
             True for _ in first.buffers(recurse=False)
         )
@@ -189,8 +189,11 @@ def _refuse_changed(module: nn.Module) -> None:
         raise Unstackable(f"{name} whose forward pass was replaced")
 
 
-def _refuse_shared_parameters(module: nn.Module) -> None:
-    """A layer may stand in two places; a parameter that two layers hold may not."""
-    held = [id(p) for layer in module.modules() for p in layer._parameters.values() if p is not None]
-    if len(set(held)) < len(held):
-        raise Unstackable(f"{type(module).__name__} uses a parameter in two layers")
+def _tie(stack: nn.Module, module: nn.Module) -> None:
+    """What is one parameter under several names in a network is one in its stack."""
+    first: dict[int, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        own = first.setdefault(id(parameter), name)
+        if own != name:
+            holder, _, last = name.rpartition(".")
+            stack.get_submodule(holder)._parameters[last] = stack.get_parameter(own)

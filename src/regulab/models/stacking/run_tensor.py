@@ -182,8 +182,8 @@ def in_general(func: Any, args: Any, kwargs: Any) -> Any:
         return into
     leaves, spec = pytree.tree_flatten((args, kwargs))
     where = [k for k, leaf in enumerate(leaves) if isinstance(leaf, RunTensor)]
-    of, inputs = leaves[where[0]].of, [leaves[k].runs for k in where]
-    places = tuple(leaves[k].place for k in where)
+    # The runs first: vmap's grid_sample takes other places wrongly (2.13.0).
+    of, inputs = leaves[where[0]].of, [runs_first(leaves[k]) for k in where]
 
     def on_one_run(*values: Tensor) -> Any:
         filled = list(leaves)
@@ -196,15 +196,12 @@ def in_general(func: Any, args: Any, kwargs: Any) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vmap tells where it loops itself
-                found = torch.func.vmap(on_one_run, in_dims=places)(*inputs)
+                found = torch.func.vmap(on_one_run)(*inputs)
             return _given_back(func, name, args, found, of)
         except Exception:  # which of torch's functions vmap has no rule for, it says in many ways
             of.by_hand.add(func)
     try:
-        each = [
-            on_one_run(*(value.select(place, run) for value, place in zip(inputs, places, strict=True)))
-            for run in range(of.runs)
-        ]
+        each = [on_one_run(*(value[run] for value in inputs)) for run in range(of.runs)]
     except RuntimeError:
         if not any(value.dtype == torch.bfloat16 for value in inputs):
             raise

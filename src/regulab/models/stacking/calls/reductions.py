@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from regulab.models.stacking.calls.elementwise import element_by_element
 from regulab.models.stacking.calls.shapes import axis_of_all
 from regulab.models.stacking.run_tensor import RunTensor, in_general, named, rule_for
 
@@ -23,6 +24,8 @@ def along_axes(func: Any, args: Any, kwargs: Any) -> Any:
     x, *rest = args
     key = next((k for k in ("dim", "axis", "dims") if k in kwargs), None)
     axes = kwargs[key] if key else rest[0] if rest else None
+    if isinstance(axes, Tensor) or "other" in kwargs:  # the larger of two tensors
+        return element_by_element(func, args, kwargs)
     if axes is None or axes in ((), []):
         if rest or key or func.__name__ not in OVER_ALL.split() or x.ndim == 0:
             return in_general(func, args, kwargs)
