@@ -3,8 +3,8 @@
 Two networks for MNIST as courses write them, unchanged, in float32 and in bfloat16, and a ResNet-18 for 32×32 pixels in
 bfloat16. The loop is PyTorch's own: images in memory, batches of 128, SGD with momentum, autocast where it is bfloat16.
 Loop and fleet take turns in one process, round by round, so that noise of the machine hits both; an epoch of each
-before the clock starts is left out. Both have the memory settings that regulab trains with. Given are medians over rounds, and the ratio's median: the time of the loop for one
-run, over the time of the fleet for four divided by four.
+before the clock starts is left out. Both have the memory settings that regulab trains with. Given are medians over
+rounds, and the ratio's median: the loop's time for one run, over a quarter of the fleet's for four.
 
     python benchmarks/own_networks.py --out benchmarks/own_networks.md
 """
@@ -124,7 +124,11 @@ def fleet_of(setup: Setup) -> tuple[Callable[[], None], str]:
     assert engine != "plain", reason
     fleet = make_trainer(engine, setup, setup.runs())
     epochs = iter(range(1, 10**6))
-    return (lambda: fleet.train_epoch(next(epochs)) and None), engine
+
+    def epoch() -> None:
+        fleet.train_epoch(next(epochs))
+
+    return epoch, engine
 
 
 def seconds(epoch: Callable[[], None]) -> float:
@@ -142,11 +146,15 @@ def measured(case: Case, rounds: int) -> str:
     each = [1000 / case.steps * statistics.median(column) for column in zip(*pairs, strict=True)]
     ratio = statistics.median(one / other for one, other in pairs)
     size = "×".join(map(str, case.shape))
-    return f"| {case.name}, {size} | {case.precision} | {engine} | {each[0]:.1f} | {each[1]:.1f} | {ratio:.2f} |"
+    return (
+        f"| {case.name}, {size} | {case.precision} | {engine} | {each[0]:.1f} | {each[1]:.1f} | {ratio:.2f} |"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="the table, Markdown")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", default="", help="networks whose name has this")

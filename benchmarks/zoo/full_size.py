@@ -74,7 +74,9 @@ class ResNet18(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64)
         sizes = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
-        self.layers = nn.Sequential(*(nn.Sequential(Residual(i, o, s), Residual(o, o, 1)) for i, o, s in sizes))
+        self.layers = nn.Sequential(
+            *(nn.Sequential(Residual(i, o, s), Residual(o, o, 1)) for i, o, s in sizes)
+        )
         self.linear = nn.Linear(512, 10)
 
     def forward(self, x: Tensor) -> Tensor:
