@@ -130,6 +130,5 @@ def _check_names(study: config.Study) -> None:
     """Raises `UserError` for techniques, networks and datasets that are not there, and for techniques' values."""
     if ".py:" not in study.model.name:
         lookup(NETS, study.model.name, "model", "model.name")
-    if not study.data.name.startswith("folder:"):
-        find_dataset(study.data.name, study.data.range)
+    find_dataset(study.data)
     arms_of(study)

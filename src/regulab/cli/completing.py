@@ -77,8 +77,9 @@ def metrics(incomplete: str) -> Iterable[str]:
 @offering
 def datasets(incomplete: str) -> Iterable[str]:
     from regulab.data import datasets as known
+    from regulab.data import known_formats
 
-    return starting([*known(), "folder:"], incomplete)
+    return starting([*known(), *(f"{name}:" for name in known_formats())], incomplete)
 
 
 @offering

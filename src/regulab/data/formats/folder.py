@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,19 @@ from regulab.data.formats.class_folders import (
     list_images,
     visible_folders,
 )
+from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
 from regulab.data.names import visible_list
-from regulab.data.roots import expanded
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
+
+if TYPE_CHECKING:
+    from regulab.config import Data
 
 SHOWN = 20  # names of classes in a message
 
 
-def folder_dataset(name: str, levels: tuple[float, float] | None = None) -> Dataset:
+def folder_dataset(data: Data, path: Path) -> Dataset:
     """The dataset that ``folder:PATH`` names.
 
     Class names are the names of the folders, sorted; images may lie in folders below them. With folders ``train`` and
@@ -41,15 +45,20 @@ def folder_dataset(name: str, levels: tuple[float, float] | None = None) -> Data
     decides what the net sees. Loading raises `UserError` for all else that is wrong.
     Nothing but the names of test images is read before ``open_test`` is called.
     """
-    path = name.removeprefix("folder:")
-    if not path:
-        raise UserError("no path after folder:", got=name, expected="folder:PATH", where="data.name")
     return Dataset(
-        name=name,
+        name=data.name,
         summary=f"the images in {path}",
-        source=path,
-        load=partial(_load, name, expanded(path, "data.name"), levels),
+        source=str(path),
+        load=partial(_load, data.name, path, data.range),
     )
+
+
+FOLDER = Format(
+    name="folder",
+    summary="a folder of class folders",
+    dataset=folder_dataset,
+    takes=frozenset({"range"}),
+)
 
 
 def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path) -> DatasetContent:
