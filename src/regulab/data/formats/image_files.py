@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from regulab.data.formats.image_levels import DEEP, DEEP_COLOUR, FLOATING, Level
 from regulab.data.formats.level_range import LevelRange, crowding, find_range
 from regulab.data.regular_file import most_bytes
 from regulab.errors import UserError
+
+if TYPE_CHECKING:
+    from regulab.config import Data
 
 HALF = 128  # of 256: colours of 16 bits whose upper halves stay below hold 15 bits or fewer
 
@@ -31,13 +34,12 @@ class Form:
     range: LevelRange | None  # where levels are deep
 
 
-def read_training(
-    files: ImageFiles, training: NDArray[np.int64], declared: tuple[float, float] | None, where: str
-) -> tuple[Images, Form]:
+def read_training(data: Data, files: ImageFiles, training: NDArray[np.int64]) -> tuple[Images, Form]:
     """The images of the training split, and the form that they set for the test split. Grey where all of them are, else
     RGB. ``training`` are those that train by the dataset's own division: the range of deep levels is theirs, unless it
     is declared.
     """
+    declared = data.range
     stack = _Stack(files, None)
     if stack.depth == DEEP_COLOUR:
         _refuse_dark(stack)
@@ -50,24 +52,24 @@ def read_training(
         )
     if stack.depth not in (DEEP, FLOATING):
         form = Form(stack.example, stack.size, stack.channels, stack.depth, None)
-        return Images(stack.array, files.labels, stack.notes("training")), form
-    found = find_range(stack.array, training, declared, where)
+        return Images(stack.array, files.labels, stack.notes("training"), files.names), form
+    found = find_range(stack.array, training, declared, str(files.root))
     form = Form(stack.example, stack.size, 1, stack.depth, found)
     source = "as declared" if found.declared else "those of the training part"
     notes = [
         f"levels from {found.low:g} to {found.high:g}, {source}, became 0 to 255 in every image",
         crowding(stack.array, found),
     ]
-    images = _scaled(stack, files.labels, found, "training")
-    return Images(images.pixels, images.labels, (*(note for note in notes if note), *images.notes)), form
+    images = _scaled(stack, files, found, "training")
+    return replace(images, notes=(*(note for note in notes if note), *images.notes)), form
 
 
 def read_test(files: ImageFiles, form: Form) -> Images:
     """The images of the test split, all of ``form``."""
     stack = _Stack(files, form)
     if form.range is None:
-        return Images(stack.array, files.labels, stack.notes("test"))
-    return _scaled(stack, files.labels, form.range, "test")
+        return Images(stack.array, files.labels, stack.notes("test"), files.names)
+    return _scaled(stack, files, form.range, "test")
 
 
 class _Stack:
@@ -129,7 +131,7 @@ class _Stack:
             )
 
 
-def _scaled(stack: _Stack, labels: NDArray[np.int64], found: LevelRange, part: str) -> Images:
+def _scaled(stack: _Stack, files: ImageFiles, found: LevelRange, part: str) -> Images:
     pixels = np.empty(stack.array.shape, np.uint8)
     cut = 0
     for index, levels in enumerate(stack.array):
@@ -140,7 +142,7 @@ def _scaled(stack: _Stack, labels: NDArray[np.int64], found: LevelRange, part: s
         notes += (
             f"{cut:,} of {len(pixels):,} {part} images hold levels beyond that range; they were cut to it",
         )
-    return Images(pixels, labels, notes)
+    return Images(pixels, files.labels, notes, files.names)
 
 
 def _refuse_dark(stack: _Stack) -> None:
