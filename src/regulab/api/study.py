@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from regulab import config
-from regulab.api.values import plain, plain_arms, refuse_objects
+from regulab.api.objects import with_names
+from regulab.api.values import plain, plain_arms
 from regulab.config.effects import settle
 from regulab.config.loading import put_key
 from regulab.data import find_dataset
@@ -87,7 +88,6 @@ def load_study(study: str | os.PathLike[str] | config.Study = "l1-l2", **changes
     for keyword, value in changes.items():
         for key, inner in _settings(keyword, value):
             put_key(content, key, inner, source, f"keyword {keyword}")
-    refuse_objects(content)
     loaded = config.validate(Study, settle(content, source), source)
     with source.locating():
         _check_names(loaded)
@@ -109,7 +109,7 @@ def _read(study: str | os.PathLike[str] | config.Study) -> tuple[dict[str, Any],
 
 def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:
     """The dotted keys that a keyword sets, with their values as a study file has them."""
-    refuse_objects({keyword: value})
+    value = with_names({keyword: value})[keyword]
     written = plain_arms(value) if keyword == "arms" else plain(value)
     if keyword in PARTS and isinstance(written, dict) and all(isinstance(key, str) for key in written):
         return [(f"{keyword}.{key}", inner) for key, inner in written.items()]
@@ -118,10 +118,9 @@ def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:
 
 def _file_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords as the mapping of a study file."""
-    refuse_objects(content)
     return {
         key: plain_arms(value) if key == "arms" else plain(value)
-        for key, value in content.items()
+        for key, value in with_names(content).items()
         if key != "resolved"
     }
 
