@@ -134,6 +134,8 @@ def _is_pair(value: Any) -> bool:
     images, labels = value
     if isinstance(labels, str | bytes) or isinstance(images, str | bytes | Mapping):
         return False
+    if isinstance(labels, tuple | list) and labels and is_array(labels[0]) and len(labels[0].shape) > 1:
+        return False  # images where labels would stand: a pair of pairs
     if not is_array(images):  # a list of images, of which no two are (image, label)
         return isinstance(images, Sequence) and not is_samples(images) and _length(labels) == len(images)
     return len(images.shape) > 1 and _length(labels) > 0 and not is_samples(labels)

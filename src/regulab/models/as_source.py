@@ -104,11 +104,9 @@ class _Writer:
         """Imports a class, a function or another thing with a name from its module, if it is found there."""
         module = sys.modules.get(str(getattr(value, "__module__", "")))
         own = getattr(value, "__qualname__", getattr(value, "__name__", ""))
-        if (
-            module is None
-            or module.__name__ in ("__main__", self.module)
-            or getattr(module, own, None) is not value
-        ):
+        if module is None or getattr(module, own, None) is not value:
+            return False
+        if module.__name__ == "__main__" or (module.__name__ == self.module and not _installed(module)):
             return False
         self.imports.add(f"from {module.__name__} import {own}" + (f" as {name}" if own != name else ""))
         self._note_local(module)
