@@ -204,8 +204,10 @@ def _same_code(node: ast.Lambda, code: CodeType) -> bool:
     inner = next((one for one in compiled.co_consts if isinstance(one, CodeType)), None)
     if inner is None:
         return False
+    consts = [[one for one in each.co_consts if not isinstance(one, CodeType)] for each in (inner, code)]
     names = {*inner.co_names}, {*code.co_names, *code.co_freevars}
-    return names[0] == names[1] and inner.co_varnames == code.co_varnames
+    same = consts[0] == consts[1] and names[0] == names[1] and inner.co_varnames == code.co_varnames
+    return same and (bool(code.co_freevars) or inner.co_code == code.co_code)
 
 
 def _namespace(value: type | FunctionType) -> dict[str, Any]:

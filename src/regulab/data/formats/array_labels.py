@@ -73,7 +73,7 @@ def _array_of(raw: Any, where: str) -> NDArray[Any]:
     except TypeError:
         raise UserError("no labels", got=type(raw).__name__, expected=ONE_EACH, where=where) from None
     kinds = {type(item) for item in items}
-    if all(issubclass(kind, str) for kind in kinds) or kinds <= NUMBERS:
+    if kinds <= {str, np.str_} or kinds <= NUMBERS:
         return np.array(items) if items else np.array([], np.int64)
     if any(np.ndim(item) > 0 for item in items if not isinstance(item, str | tuple | frozenset)):
         try:
