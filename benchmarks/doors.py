@@ -141,7 +141,9 @@ def _without_seconds(results: str) -> bytes:
 
 def compare(parts: Parts, folder: Path, *, with_folder: bool, **content: Any) -> list[str]:
     """A row of the table for each door."""
-    rows, first_images, first_records = [], (), {}
+    rows: list[str] = []
+    first_images: tuple[str, ...] = ()
+    first_records: Mapping[str, str] = {}
     for number, (name, data) in enumerate(doors(parts, folder, with_folder=with_folder).items()):
         start = time.perf_counter()
         images = content_hashes(data(), folder)
@@ -150,7 +152,7 @@ def compare(parts: Parts, folder: Path, *, with_folder: bool, **content: Any) ->
         if name == PLAIN:
             first_images, first_records = images, records
         same = "yes" if images == first_images else "NO"
-        differ = [one for one in records | first_records if records.get(one) != first_records.get(one)]
+        differ = [one for one in {**records, **first_records} if records.get(one) != first_records.get(one)]
         said = f"all {len(records)} the same" if not differ else f"DIFFERENT: {', '.join(differ)}"
         rows.append(f"| {name} | {seconds:.1f} | {same} | {said} |")
         print(rows[-1], flush=True)

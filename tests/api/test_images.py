@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import torch
 from PIL import Image
@@ -25,7 +26,7 @@ PAIR = (PIXELS, LABELS)
 
 
 def load(data: Any) -> DatasetContent:
-    return find_dataset(rl.Study(data=data).data).load(None)  # type: ignore[arg-type]
+    return find_dataset(rl.Study(data=data).data).load(None)
 
 
 def whole(content: DatasetContent) -> Images:
@@ -71,7 +72,7 @@ class Rows:
         return {"image": Image.fromarray(PIXELS[index]), "label": int(LABELS[index])}
 
 
-SAME = {
+SAME: dict[str, Any] = {
     "bytes": PAIR,
     "lists": ([*PIXELS], LABELS.tolist()),
     "a list of two": [PIXELS, LABELS],
@@ -99,7 +100,7 @@ def test_many_ways_to_give_the_same_images(name):
     assert rl.Study(data=SAME[name]).identity() == rl.Study(data=PAIR).identity()
 
 
-SPLIT = {
+SPLIT: dict[str, Any] = {
     "four arrays": (*PAIR, TEST, [0, 1, 1, 0]),
     "pairs": (PAIR, (TEST, [0, 1, 1, 0])),
     "a mapping": {"Train": PAIR, "TEST": (TEST, [0, 1, 1, 0])},
@@ -175,7 +176,7 @@ def test_a_study_does_not_see_what_becomes_of_the_arrays():
     images = PIXELS.copy()
     study = rl.Study(data=(images, LABELS))
     images[:] = 0
-    assert find_dataset(study.data).load(None).content_hash == load(PAIR).content_hash  # type: ignore[arg-type]
+    assert find_dataset(study.data).load(None).content_hash == load(PAIR).content_hash
 
 
 def test_notes_say_what_was_done():
@@ -213,7 +214,7 @@ class Endless(IterableDataset):
 
 
 VARIOUS = [*PIXELS[:3], np.zeros((7, 5), np.uint8), *PIXELS[4:8], np.zeros((7, 5), np.uint8), *PIXELS[9:]]
-BAD = {
+BAD: dict[str, Any] = {
     "a loader": (DataLoader(Shapes(PIXELS, LABELS)), ["loader of batches", "loader.dataset"]),
     "various sizes": (
         Shapes(VARIOUS, LABELS),
@@ -267,3 +268,9 @@ def test_equal_arrays_are_held_once():
     names = {rl.Study(data=(PIXELS + np.uint8(turn * 0), LABELS)).data.name for turn in range(3)}
     assert len(names) == 1
     assert len(given._held) <= before + 1
+
+
+def test_a_path_is_never_the_name_of_a_dataset():
+    assert rl.Study(data=Path("mnist")).data.name == "folder:mnist"
+    assert rl.Study(data=Path("here") / "set.npz").data.name == "npz:here/set.npz"
+    assert rl.Study(data=Path("photos.csv")).data.name == "csv:photos.csv"

@@ -11,9 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import doors  # noqa: E402
+import doors
 
-from regulab.data.dataset import Images  # noqa: E402
+from regulab.data.dataset import Images
 
 STUDY: dict[str, Any] = {
     "name": "doors",

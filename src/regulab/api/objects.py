@@ -9,6 +9,7 @@ from typing import Any
 from regulab import config
 from regulab.api.given_images import images_name
 from regulab.api.given_network import network_name
+from regulab.config.paths import with_format
 from regulab.data.formats.array_keys import PART_WORDS
 
 NAMING = {"model": network_name, "data": images_name}
@@ -23,12 +24,20 @@ def with_names(content: Mapping[str, Any]) -> dict[str, Any]:
     named = dict(content)
     for key, naming in NAMING.items():
         value = content.get(key)
-        if isinstance(value, Mapping) and not _has_parts(key, value):
+        if key == "data" and isinstance(value, PurePath):
+            named[key] = _named_path(value)
+        elif isinstance(value, Mapping) and not _has_parts(key, value):
             if not _is_plain(value.get("name")):
                 named[key] = {**value, "name": naming(value["name"])}
         elif not _is_plain(value):
             named[key] = naming(value)
     return named
+
+
+def _named_path(path: PurePath) -> str:
+    """A path is never the name of a dataset."""
+    named = with_format(str(path))
+    return named if ":" in named else f"folder:{named}"
 
 
 def _has_parts(key: str, value: Mapping[Any, Any]) -> bool:

@@ -22,9 +22,21 @@ from regulab.techniques import arms_of
 from regulab.values.complaints import explaining, refuse_non_finite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from torch import nn
+
     from regulab.techniques.technique import Technique
 
+    class Samples(Protocol):
+        """A dataset, such as torch's: ``dataset[index]`` is an (image, label)."""
+
+        def __getitem__(self, index: Any, /) -> Any: ...
+
     Arm = Mapping[str, Any] | Technique | Sequence[Technique] | None
+    ImagesOrName = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any] | Samples
+    NetworkOrName = str | Mapping[str, Any] | Callable[..., nn.Module]
 
 PARTS = ("data", "protocol", "model", "train", "endpoint")  # whose keys an override changes one by one
 
@@ -36,9 +48,18 @@ class Study(config.Study):
     (``docs/study-file.md``) as keywords, each with the default that it has there. An arm maps the names of techniques
     to strengths or to mappings of their parameters; it may also be a technique, ``L1(strength=1e-4)``, or a list of
     them.
-    ``model`` and ``data`` are names or mappings, ``seeds`` a count or the seeds themselves.
+    ``seeds`` is a count or the seeds themselves.
 
-    A study is frozen. ``to_yaml()`` is its study file, defaults written out. Raises `UserError`, in the words that a
+    ``model`` is a name, a class, or a function that returns a new network; ``data`` a name, a path, arrays ``(x, y)``
+    or ``(x_train, y_train, x_test, y_test)``, a dataset of (image, label) that is read once, or a mapping of parts,
+    ``{"train": (x, y), "test": (x, y)}``; either may be a mapping of its keys, with one of these as its ``name``.
+    Images are bytes ``(N, H, W[, C])`` or ``(N, C, H, W)`` or floats from 0 to 1, labels anything that can be told
+    apart.
+
+    A study is frozen. ``to_yaml()`` is its study file, defaults written out. Objects stand in it as paths into the run
+    directory, ``given/HASH/…``: this process holds them, and the run directory keeps the images, and the source of the
+    network with what that needs of the program around it. Given the same again, or that directory's own ``study.yaml``,
+    the study goes on; other images or another network are refused. Raises `UserError`, in the words that a
     study file gets, for a key, value, technique, dataset or network that does not exist or is out of range, and for
     what would have no effect.
     """
@@ -50,9 +71,9 @@ class Study(config.Study):
             *,
             name: str = ...,
             key: str | None = ...,
-            data: str | Mapping[str, Any] = ...,
+            data: ImagesOrName = ...,
             protocol: str | Mapping[str, Any] = ...,
-            model: str | Mapping[str, Any] = ...,
+            model: NetworkOrName = ...,
             train: Mapping[str, Any] = ...,
             endpoint: Mapping[str, Any] = ...,
             seeds: int | Sequence[int] = ...,
