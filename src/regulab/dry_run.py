@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regulab.config import Study
-from regulab.training.batches import ImageTensors, images_per_step, steps_per_epoch
+from regulab.data.stored_pixels import StoredPixels
+from regulab.training.batches import images_per_step, steps_per_epoch
 from regulab.training.checks import bytes_per_image
 from regulab.training.loop import Job, make_trainer
 from regulab.training.machine import process_settings
@@ -22,7 +23,7 @@ class Plan:
 
     runs: int
     fleets: list[FleetPlan]
-    memory_bytes: int  # activations of the largest fleet's step, and the images
+    memory_bytes: int  # activations of the largest fleet's step, and images that are in memory
     seconds: float  # all training, from a few measured steps
     notes: list[str]
 
@@ -35,11 +36,13 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
         largest = max(fleets, key=lambda fleet: len(fleet.runs))
         batch = images_per_step(len(setup.images), study.train.batch_size)
         bytes_each = max(bytes_per_image(setup, run) for run in setup.examples())
-        memory = len(largest.runs) * batch * bytes_each + setup.splits.train.pixels.nbytes
+        pixels = setup.splits.train.pixels
+        held = 0 if isinstance(pixels, StoredPixels) else pixels.nbytes
+        memory = len(largest.runs) * batch * bytes_each + held
         said = [*setup.splits.notes, *setup.machine.notes, *remarks(fleets), *notes(setup)]
         steps = steps_per_epoch(len(setup.images), study.train.batch_size) * study.train.epochs
         runs = sum(len(fleet.runs) for fleet in fleets)
-        few = replace(setup, images=_first(setup.images, 4 * batch))
+        few = replace(setup, images=setup.images.first(4 * batch))
         seconds = _seconds_per_step(Job(largest, few)) * steps * runs / len(largest.runs)
     return Plan(runs, fleets, memory, seconds, said)
 
@@ -51,7 +54,3 @@ def _seconds_per_step(job: Job) -> float:
     trainer.train_epoch(2, [[loss] for loss in first.loss.tolist()])
     batch_size = job.setup.study.train.batch_size
     return (time.perf_counter() - start) / steps_per_epoch(len(job.setup.images), batch_size)
-
-
-def _first(images: ImageTensors, count: int) -> ImageTensors:
-    return ImageTensors(images.pixels[:count], images.labels[:count])
