@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from regulab.data import Images
-from regulab.data.augmentation import AugmentSettings, augment, draw
+from regulab.data.augmentation import AugmentSettings, augment, columns_of, draw_epoch
 from regulab.data.preprocessing import fit
 from regulab.streams import Streams
 from regulab.training.batches import Batches, ImageTensors, InputPlan, steps_per_epoch
@@ -60,9 +60,12 @@ def test_augmented_and_plain_runs_of_a_seed_share_images_and_draws(images):
     preprocessing = fit(images, "dataset")
     for run, seed in ((1, 0), (2, 1)):
         chosen = orders[seed, :7]
-        draws = torch.from_numpy(draw(SEEDS[seed].generator("augmentation", epoch=1), 23))[chosen]
+        drawn = draw_epoch(SEEDS[seed], 1, 23, columns_of([TURN]))
+        draws = {stream: torch.from_numpy(table)[chosen] for stream, table in drawn.items()}
         unit = preprocessing.to_unit(torch.from_numpy(images.pixels[chosen]))
-        torch.testing.assert_close(x[:, run], preprocessing.normalize(augment(unit, draws, TURN)))
+        torch.testing.assert_close(
+            x[:, run], preprocessing.normalize(augment(unit, draws, TURN.operations(), torch.zeros(())))
+        )
     assert not torch.equal(x[:, 0], x[:, 1])
 
 

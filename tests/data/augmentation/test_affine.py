@@ -7,21 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from regulab.config import validate
-from regulab.data.augmentation import (
+from regulab.data import augmentation
+from regulab.data.augmentation import AugmentSettings
+from regulab.data.augmentation.drawing import OLDEST, draw
+from regulab.data.augmentation.operations.affine import (
     DRAWS,
     FLIP,
     ROTATE,
     SCALE,
+    SHEAR,
     SHIFT_X,
     SHIFT_Y,
-    AugmentSettings,
-    augment,
-    draw,
+    UPSIDE_DOWN,
 )
-from regulab.errors import UserError
 
 EVERYTHING = AugmentSettings(rotate=30, translate=2.5, scale=0.2, flip=True)
+
+
+BLACK = torch.zeros(3, 1, 1)
+
+
+def augment(
+    x: torch.Tensor, table: torch.Tensor, chosen: AugmentSettings, **more: torch.Tensor
+) -> torch.Tensor:
+    return augmentation.augment(x, {OLDEST: table, **more}, chosen.operations(), BLACK)
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -39,6 +48,7 @@ def draws(count: int, **columns: float) -> torch.Tensor:
 
 def test_nothing_active_is_the_very_same_tensor():
     x = images(2, 1, 5, 4)
+    assert AugmentSettings().operations() == []
     assert augment(x, draws(2, rotate=0.1), AugmentSettings()) is x
 
 
@@ -126,7 +136,7 @@ def assert_equals_scipy(found, image, inverse, shift):
 
 def test_each_image_has_its_own_draw():
     x = images(6, 3, 7, 5)
-    table = torch.from_numpy(draw(np.random.Generator(np.random.SFC64(4)), 6))
+    table = torch.from_numpy(draw(np.random.Generator(np.random.SFC64(4)), 6, DRAWS))
     together = augment(x, table, EVERYTHING)
     alone = torch.cat([augment(x[i : i + 1], table[i : i + 1], EVERYTHING) for i in range(6)])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
@@ -136,7 +146,7 @@ def test_each_image_has_its_own_draw():
 
 def test_channels_last_gives_the_same_and_values_stay_in_range():
     x = images(4, 3, 9, 9)
-    table = torch.from_numpy(draw(np.random.Generator(np.random.SFC64(4)), 4))
+    table = torch.from_numpy(draw(np.random.Generator(np.random.SFC64(4)), 4, DRAWS))
     changed = augment(x, table, EVERYTHING)
     other = augment(x.contiguous(memory_format=torch.channels_last), table, EVERYTHING)
     torch.testing.assert_close(changed, other)
@@ -145,7 +155,7 @@ def test_channels_last_gives_the_same_and_values_stay_in_range():
 
 
 def test_draws_are_uniform_exact_and_repeat():
-    table = draw(np.random.Generator(np.random.SFC64(11)), 20_000)
+    table = draw(np.random.Generator(np.random.SFC64(11)), 20_000, DRAWS)
     assert table.shape == (20_000, DRAWS)
     assert table.dtype == np.float32
     assert table.min() >= 0
@@ -153,39 +163,79 @@ def test_draws_are_uniform_exact_and_repeat():
     # five standard errors of a uniform mean: 5·√(1/12/20000) = 0.0102
     assert np.abs(table.mean(0) - 0.5).max() < 0.0102
     assert np.abs(np.corrcoef(table.T) - np.eye(DRAWS)).max() < 0.036  # five times 1/√20000
-    assert np.array_equal(table, draw(np.random.Generator(np.random.SFC64(11)), 20_000))
+    assert np.array_equal(table, draw(np.random.Generator(np.random.SFC64(11)), 20_000, DRAWS))
 
 
 def test_fewer_images_share_the_first_draws():
-    few, many = (draw(np.random.Generator(np.random.SFC64(1)), n) for n in (3, 10))
+    few, many = (draw(np.random.Generator(np.random.SFC64(1)), n, DRAWS) for n in (3, 10))
     assert np.array_equal(few, many[:3])
 
 
-@pytest.mark.parametrize(
-    ("given", "label"),
-    [
-        ({}, "no augmentation"),
-        ({"rotate": 7, "translate": 2}, "rotate ±7°, shift ±2 px"),
-        ({"scale": 0.1, "flip": True}, "scale ±10 %, flip"),
-    ],
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(3, 9),
+    st.integers(3, 9),
+    st.lists(st.floats(0, 1, width=32, exclude_max=True), min_size=DRAWS + 3, max_size=DRAWS + 3),
 )
-def test_labels(given, label):
-    chosen = AugmentSettings(**given)
-    assert chosen.label() == label
-    assert chosen.active == bool(given)
+def test_lopsided_ranges_shear_and_both_flips_equal_scipys_affine_transform(height, width, row):
+    chosen = AugmentSettings(
+        rotate=(-5, 15),
+        translate_x=(1, 2),
+        translate=(-1, 0),
+        scale=(0.8, 1.1),
+        shear_x=20,
+        shear_y=(0, 10),
+        flip="both",
+    )
+    x = images(1, 1, height, width)
+    table = torch.tensor([row])
+    more = {SHEAR: table[:, DRAWS : DRAWS + 2], UPSIDE_DOWN: table[:, DRAWS + 2 :]}
+    changed = augment(x, table[:, :DRAWS], chosen, **more)
+    u = np.array(row, np.float64)
+    angle, factor = math.radians(-5 + 20 * u[ROTATE]), 0.8 + 0.3 * u[SCALE]
+    shear_x, shear_y = math.tan(math.radians(40 * u[DRAWS] - 20)), math.tan(math.radians(10 * u[DRAWS + 1]))
+    # rows (y) first, as scipy has them
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    shear = np.array([[1, 0], [shear_x, 1]]) @ np.array([[1, shear_y], [0, 1]])
+    flip = np.diag([-1 if u[DRAWS + 2] >= 0.5 else 1, -1 if u[FLIP] >= 0.5 else 1])
+    forward = factor * turn @ shear @ flip
+    shift = np.array([u[SHIFT_Y] - 1, 1 + u[SHIFT_X]])
+    assert_equals_scipy(changed[0, 0], x[0, 0], np.linalg.inv(forward), shift)
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"rotate": -1},
-        {"rotate": 181},
-        {"translate": -0.5},
-        {"scale": 1},
-        {"scale": float("nan")},
-        {"shear": 1},
-    ],
-)
-def test_settings_out_of_range(given):
-    with pytest.raises(UserError, match=f"data.augment: {next(iter(given))}"):
-        validate(AugmentSettings, given, "data.augment")
+def test_a_range_of_both_sides_is_the_number():
+    x, table = images(4, 1, 7, 6), torch.rand(4, DRAWS, generator=torch.Generator().manual_seed(1))
+    for key, number, pair in (
+        ("rotate", 30, [-30, 30]),
+        ("scale", 0.2, [0.8, 1.2]),
+        ("translate", 2, [-2, 2]),
+    ):
+        one, other = (augment(x, table, AugmentSettings(**{key: value})) for value in (number, pair))
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fill", ["reflect", "edge", "mean", 255, [51, 102, 204]], ids=str)
+def test_what_comes_from_outside_equals_the_image_with_a_border(fill):
+    x, table = images(3, 3, 7, 6), torch.rand(3, DRAWS, generator=torch.Generator().manual_seed(2))
+    chosen = AugmentSettings(rotate=40, translate=2, scale=0.2, fill=fill)
+    mean = torch.tensor([0.1, 0.6, 0.3])[:, None, None]
+    found = augmentation.augment(x, {OLDEST: table}, chosen.operations(), mean)
+    modes = {"reflect": "reflect", "edge": "edge"}
+    border = [(0, 0), (6, 6), (6, 6)]
+    for one, (image, row) in enumerate(zip(x.double().numpy(), table.double().numpy(), strict=True)):
+        if isinstance(fill, str) and fill in modes:
+            padded = np.pad(image, border, mode=modes[fill])
+        else:
+            level = (
+                mean.numpy() if fill == "mean" else np.broadcast_to(np.array(fill) / 255.0, 3)[:, None, None]
+            )
+            padded = np.pad(image - level, border) + level
+        angle, factor = math.radians(40) * (2 * row[ROTATE] - 1), 1 + 0.2 * (2 * row[SCALE] - 1)
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        inverse, shift = np.linalg.inv(factor * turn), 2 * (2 * row[[SHIFT_Y, SHIFT_X]] - 1)
+        centre = (np.array(padded.shape[1:]) - 1) / 2
+        for channel in range(3):
+            want = ndimage.affine_transform(
+                padded[channel], inverse, centre - inverse @ (centre + shift), order=1, mode="nearest"
+            )[6:-6, 6:-6]
+            np.testing.assert_allclose(found[one, channel], want, atol=3e-5)
