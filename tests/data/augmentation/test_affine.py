@@ -1,4 +1,5 @@
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from regulab.data.augmentation.operations.affine import (
     SHIFT_Y,
     UPSIDE_DOWN,
 )
+from tests.data.augmentation.settings import settings_of
 
-EVERYTHING = AugmentSettings(rotate=30, translate=2.5, scale=0.2, flip=True)
+ROTATED, SHIFTED, SCALED = 30.0, 2.5, 0.2
+EVERYTHING = settings_of(rotate=ROTATED, translate=SHIFTED, scale=SCALED, flip=True)
 
 
 BLACK = torch.zeros(3, 1, 1)
@@ -55,29 +58,29 @@ def test_nothing_active_is_the_very_same_tensor():
 @pytest.mark.parametrize("size", [4, 5, 8])
 def test_quarter_turns_equal_rot90(size):
     x = images(3, 2, size, size)
-    turned = augment(x, draws(3, rotate=1.0), AugmentSettings(rotate=90))
+    turned = augment(x, draws(3, rotate=1.0), settings_of(rotate=90))
     torch.testing.assert_close(turned, torch.rot90(x, 1, (2, 3)), atol=1e-5, rtol=0)
-    turned = augment(x, draws(3, rotate=0.0), AugmentSettings(rotate=90))
+    turned = augment(x, draws(3, rotate=0.0), settings_of(rotate=90))
     torch.testing.assert_close(turned, torch.rot90(x, -1, (2, 3)), atol=1e-5, rtol=0)
 
 
 def test_half_turn_of_a_non_square_image_equals_two_flips():
     x = images(2, 1, 5, 8)
-    turned = augment(x, draws(2, rotate=1.0), AugmentSettings(rotate=180))
+    turned = augment(x, draws(2, rotate=1.0), settings_of(rotate=180))
     torch.testing.assert_close(turned, x.flip(2, 3), atol=1e-5, rtol=0)
 
 
 def test_a_quarter_turn_of_a_non_square_image_turns_in_pixels():
     """The centre square of a 5 × 9 image turns as if it stood alone: nothing is stretched."""
     x = images(1, 1, 5, 9)
-    turned = augment(x, draws(1, rotate=1.0), AugmentSettings(rotate=90))
+    turned = augment(x, draws(1, rotate=1.0), settings_of(rotate=90))
     torch.testing.assert_close(turned[..., 2:7], torch.rot90(x[..., 2:7], 1, (2, 3)), atol=1e-5, rtol=0)
     assert turned[..., :2].abs().max() == turned[..., 7:].abs().max() == 0
 
 
 def test_whole_pixel_shifts_equal_slicing_with_black_fill():
     x = images(1, 3, 6, 7)
-    shifted = augment(x, draws(1, x=1.0, y=0.0), AugmentSettings(translate=2))  # 2 right, 2 up
+    shifted = augment(x, draws(1, x=1.0, y=0.0), settings_of(translate=2))  # 2 right, 2 up
     expected = torch.zeros_like(x)
     expected[..., :-2, 2:] = x[..., 2:, :-2]
     torch.testing.assert_close(shifted, expected, atol=1e-5, rtol=0)
@@ -85,7 +88,7 @@ def test_whole_pixel_shifts_equal_slicing_with_black_fill():
 
 def test_half_a_pixel_is_the_mean_of_neighbours():
     x = images(1, 1, 4, 9)
-    shifted = augment(x, draws(1, x=1.0), AugmentSettings(translate=0.5))
+    shifted = augment(x, draws(1, x=1.0), settings_of(translate=0.5))
     torch.testing.assert_close(shifted[..., 1:], (x[..., 1:] + x[..., :-1]) / 2, atol=1e-5, rtol=0)
     torch.testing.assert_close(shifted[..., 0], x[..., 0] / 2, atol=1e-5, rtol=0)
 
@@ -94,14 +97,14 @@ def test_flip_by_the_draw():
     x = images(3, 1, 5, 6)
     table = draws(3)
     table[:, FLIP] = torch.tensor([0.2, 0.5, 0.9])
-    flipped = augment(x, table, AugmentSettings(flip=True))
+    flipped = augment(x, table, settings_of(flip=True))
     torch.testing.assert_close(flipped, torch.stack((x[0], x[1].flip(2), x[2].flip(2))), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("u", "factor"), [(0.0, 0.5), (1.0, 1.5)])
 def test_scale_about_the_centre_equals_scipy(u, factor):
     x = images(1, 1, 7, 10)
-    scaled = augment(x, draws(1, scale=u), AugmentSettings(scale=0.5))
+    scaled = augment(x, draws(1, scale=u), settings_of(scale=0.5))
     assert_equals_scipy(scaled[0, 0], x[0, 0], np.eye(2) / factor, np.zeros(2))
 
 
@@ -115,13 +118,13 @@ def test_all_together_equals_scipys_affine_transform(height, width, row):
     x = images(1, 1, height, width)
     changed = augment(x, torch.tensor([row]), EVERYTHING)
     centred = 2 * np.array(row, np.float64) - 1
-    angle = math.radians(EVERYTHING.rotate) * centred[ROTATE]
-    factor = 1 + EVERYTHING.scale * centred[SCALE]
+    angle = math.radians(ROTATED) * centred[ROTATE]
+    factor = 1 + SCALED * centred[SCALE]
     flip = np.diag([1, -1 if row[FLIP] >= 0.5 else 1])
     # rows grow downwards: a counter-clockwise turn takes (row, column) to (−sin·column + cos·row, …)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     forward = factor * turn @ flip
-    shift = EVERYTHING.translate * centred[[SHIFT_Y, SHIFT_X]]
+    shift = SHIFTED * centred[[SHIFT_Y, SHIFT_X]]
     assert_equals_scipy(changed[0, 0], x[0, 0], np.linalg.inv(forward), shift)
 
 
@@ -178,7 +181,7 @@ def test_fewer_images_share_the_first_draws():
     st.lists(st.floats(0, 1, width=32, exclude_max=True), min_size=DRAWS + 3, max_size=DRAWS + 3),
 )
 def test_lopsided_ranges_shear_and_both_flips_equal_scipys_affine_transform(height, width, row):
-    chosen = AugmentSettings(
+    chosen = settings_of(
         rotate=(-5, 15),
         translate_x=(1, 2),
         translate=(-1, 0),
@@ -210,17 +213,17 @@ def test_a_range_of_both_sides_is_the_number():
         ("scale", 0.2, [0.8, 1.2]),
         ("translate", 2, [-2, 2]),
     ):
-        one, other = (augment(x, table, AugmentSettings(**{key: value})) for value in (number, pair))
+        one, other = (augment(x, table, settings_of(**{key: value})) for value in (number, pair))
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("fill", ["reflect", "edge", "mean", 255, [51, 102, 204]], ids=str)
 def test_what_comes_from_outside_equals_the_image_with_a_border(fill):
     x, table = images(3, 3, 7, 6), torch.rand(3, DRAWS, generator=torch.Generator().manual_seed(2))
-    chosen = AugmentSettings(rotate=40, translate=2, scale=0.2, fill=fill)
+    chosen = settings_of(rotate=40, translate=2, scale=0.2, fill=fill)
     mean = torch.tensor([0.1, 0.6, 0.3])[:, None, None]
     found = augmentation.augment(x, {OLDEST: table}, chosen.operations(), mean)
-    modes = {"reflect": "reflect", "edge": "edge"}
+    modes: dict[str, Literal["reflect", "edge"]] = {"reflect": "reflect", "edge": "edge"}
     border = [(0, 0), (6, 6), (6, 6)]
     for one, (image, row) in enumerate(zip(x.double().numpy(), table.double().numpy(), strict=True)):
         if isinstance(fill, str) and fill in modes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
-from regulab.data.augmentation import AugmentSettings, augment
+from regulab.data.augmentation import augment
+from tests.data.augmentation.settings import settings_of
 
 SIZE = (23, 17)
 KINDS = pytest.mark.parametrize("channels", [1, 3], ids=["grey", "colour"])
@@ -44,7 +48,7 @@ def levels(images: list[Image.Image]) -> Tensor:
 
 def changed(pixels: np.ndarray, u: list[float] | None = None, columns: int = 1, **said: object) -> Tensor:
     """The levels, whole or not, that some settings make of images, all by the draws ``u`` or each by its own."""
-    chosen = AugmentSettings(**said)
+    chosen = settings_of(**said)
     (operation,) = chosen.operations()
     table = torch.tensor([u or [0.3] * columns] * len(pixels))
     return 255 * augment(
@@ -70,7 +74,7 @@ def test_factors_are_pillows_to_a_level_and_what_it_rounds_of_the_ground(key, fa
         return
     kind = ENHANCED[key]
     want = levels([kind(image).enhance(factor) for image in as_pillow(pixels)])
-    (operation,) = AugmentSettings(**{key: 0.5}).operations()
+    (operation,) = settings_of(**{key: 0.5}).operations()
     found = 255 * operation.changed(unit(pixels), torch.full((len(pixels), 1, 1, 1), factor))  # type: ignore[attr-defined]
     assert (found - want).abs().max() <= 1 + abs(1 - factor) / 2 + 1e-3
     if factor == 1:
@@ -110,18 +114,18 @@ def test_grayscale_is_pillows_to_half_a_level():
     torch.testing.assert_close(changed(pixels, [0.7], grayscale=0.5), unit(pixels) * 255)
 
 
-TO_THE_LEVEL = {
+TO_THE_LEVEL: dict[str, tuple[dict[str, Any], Callable[[Image.Image], Image.Image]]] = {
     "invert": ({"invert": 1}, ImageOps.invert),
     "autocontrast": ({"autocontrast": 1}, ImageOps.autocontrast),
     "equalize": ({"equalize": 1}, ImageOps.equalize),
     "solarize": (
         {"solarize": {"threshold": 100, "probability": 1}},
-        lambda image: ImageOps.solarize(image, 100),
+        partial(ImageOps.solarize, threshold=100),
     ),
     **{
         f"posterize {bits}": (
             {"posterize": {"bits": bits, "probability": 1}},
-            lambda image, bits=bits: ImageOps.posterize(image, bits),
+            partial(ImageOps.posterize, bits=bits),
         )
         for bits in (1, 4, 7)
     },
@@ -143,7 +147,7 @@ def test_tables_of_levels_are_pillows_to_the_level(name, channels):
 def test_who_is_changed_follows_from_the_draw(name):
     pixels = photographs(1)
     said = {name: 0.3} if name not in ("solarize", "posterize") else {name: {"probability": 0.3}}
-    (operation,) = AugmentSettings(**said).operations()
+    (operation,) = settings_of(**said).operations()
     u = torch.tensor([[0.0], [0.29], [0.3], [0.9], [0.1], [0.5]])
     x = unit(pixels)
     found = augment(x, {name: u}, [operation], torch.zeros(()))
@@ -156,7 +160,7 @@ def test_who_is_changed_follows_from_the_draw(name):
 def test_blur_is_scipys_gaussian(channels):
     pixels = photographs(channels)
     x = unit(pixels)
-    (operation,) = AugmentSettings(blur=[0.2, 1.7]).operations()
+    (operation,) = settings_of(blur=[0.2, 1.7]).operations()
     u = torch.tensor([[0.0], [0.1], [0.35], [0.5], [0.8], [0.999]])
     found = augment(x, {"blur": u}, [operation], torch.zeros(()))
     radius = int(4 * 1.7 + 0.5)
@@ -168,5 +172,5 @@ def test_blur_is_scipys_gaussian(channels):
 
 def test_hardly_any_blur_is_none():
     x = unit(photographs(1))
-    (operation,) = AugmentSettings(blur=1e-6).operations()
+    (operation,) = settings_of(blur=1e-6).operations()
     assert torch.equal(augment(x, {"blur": torch.zeros(6, 1)}, [operation], torch.zeros(())), x)

@@ -10,10 +10,11 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from regulab.data.augmentation import AugmentSettings, augment
+from regulab.data.augmentation import augment
 from regulab.data.augmentation.operations.rand_augment import SPACE
 from regulab.data.augmentation.operations.trivial_augment import WIDE
 from regulab.data.augmentation.policies import OPERATIONS, Drawn, Space, by_policy
+from tests.data.augmentation.settings import settings_of
 from tests.data.augmentation.test_pillow import SIZE, as_pillow, levels, photographs, unit
 
 BLACK = torch.zeros(3, 1, 1)
@@ -80,7 +81,7 @@ def test_every_operation_is_pillows(name, space, channels):
 
 
 def policy(u: Tensor, **said: object) -> Tensor:
-    chosen = AugmentSettings(**said)
+    chosen = settings_of(**said)
     pixels = np.repeat(photographs(3)[:1], len(u), 0)
     streams = [stream for one in chosen.operations() for stream in one.streams()]
     return augment(unit(pixels), dict.fromkeys(streams, u), chosen.operations(), BLACK)
@@ -102,13 +103,13 @@ def test_rand_augment_does_n_operations_at_one_magnitude():
     image = as_pillow(photographs(3)[:1])[0]
     assert torch.equal((255 * one[0]).round(), levels([ImageOps.posterize(image, 6)])[0])
     u = torch.tensor([[11.5 / 14, 0.9]])  # solarize twice
-    want = ImageOps.solarize(ImageOps.solarize(image, 127.5), 127.5)
+    want = ImageOps.solarize(ImageOps.solarize(image, 128), 128)
     assert torch.equal((255 * policy(u, rand_augment={"m": 15})[0]).round(), levels([want])[0])
 
 
 @pytest.mark.parametrize("fill", [200.0, [10.0, 20.0, 30.0], "mean", "edge", "reflect"], ids=str)
 def test_what_comes_from_outside_is_the_fill(fill):
-    chosen = AugmentSettings(trivial_augment=True, fill=fill)
+    chosen = settings_of(trivial_augment=True, fill=fill)
     u = torch.tensor([[3.5 / 14, 0.25, 0.9]])  # bin 7: to the right by 7 pixels
     x = unit(photographs(3)[:1])
     mean = torch.tensor([0.2, 0.4, 0.6])[:, None, None]

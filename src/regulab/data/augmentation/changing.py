@@ -22,7 +22,7 @@ def augment(x: Tensor, draws: Draws, operations: Sequence[Operation], mean: Tens
     This stands before normalization. ``mean`` ``(C, 1, 1)`` is that of the training images, of which `fill` may ask.
     Returns ``x`` itself where there is no operation.
     """
-    whole = list(takewhile(lambda one: not one.in_parts, operations))
+    whole = list(takewhile(lambda one: not one.in_parts(), operations))
     for operation in whole:
         x = operation.apply(x, draws, mean)
     rest = operations[len(whole) :]

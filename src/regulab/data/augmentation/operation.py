@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,7 +30,6 @@ class Operation(ABC):
     keys: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str]  # whose definition it is, in a few words
     draws: ClassVar[int] = 1  # columns of its stream
-    in_parts: bool = True  # of a batch, which is faster: see `regulab.data.augmentation.changing`
 
     @classmethod
     def of(cls, settings: AugmentSettings) -> Operation | None:
@@ -41,7 +40,12 @@ class Operation(ABC):
     @classmethod
     @abstractmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:
-        """Settings as in a study file, which the contract tests and the sheet of samples take."""
+        """Settings as in a study file, which the contract tests take."""
+
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        """Settings that show what it does to a picture whose shorter side has so many pixels."""
+        return cls.examples()[:1]
 
     @abstractmethod
     def label(self) -> str:
@@ -62,6 +66,14 @@ class Operation(ABC):
     def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
         """What is wrong with it for images of this kind."""
         return None
+
+    def in_parts(self) -> bool:
+        """Whether a batch may be changed part by part, which is faster on a processor."""
+        return True
+
+    def notes(self, height: int, width: int) -> tuple[str, ...]:
+        """What a person should know of what it does to images of this size."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ COMPARED: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranging:
     """Marks a key that takes a number within ``number``, or [low, high] with both ends within ``ends``.
 
@@ -102,6 +102,7 @@ Exponents = Annotated[
     Range, Ranging({"minimum": 0, "exclusiveMaximum": 1}, {"exclusiveMinimum": 0}, neutral=1)
 ]
 Turn = Annotated[Range, Ranging({"minimum": 0, "maximum": 0.5}, {"minimum": -0.5, "maximum": 0.5}, neutral=0)]
+Noise = Annotated[Range, Ranging({"minimum": 0, "maximum": 1}, {"minimum": 0, "maximum": 1}, neutral=0)]
 Deviation = Annotated[Range, Ranging({"minimum": 0, "maximum": 20}, {"minimum": 0, "maximum": 20}, neutral=0)]
 
 

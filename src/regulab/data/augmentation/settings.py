@@ -32,6 +32,7 @@ from regulab.data.augmentation.ranges import (
     Deviation,
     Exponents,
     Factors,
+    Noise,
     Scale,
     Shear,
     Shift,
@@ -170,7 +171,7 @@ class AugmentSettings(Part):
         default=0.0,
         description="The deviation of a Gaussian in pixels, or a range to draw it from: [0.1, 2].",
     )
-    noise: Deviation = Field(
+    noise: Noise = Field(
         default=0.0,
         description="The deviation of Gaussian noise, as a part of the range from black to white, or a range to draw "
         "it from: [0, 0.1].",

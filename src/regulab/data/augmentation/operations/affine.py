@@ -99,8 +99,20 @@ class Affine(Operation):
             },
         )
 
-    @property
-    def in_parts(self) -> bool:  # type: ignore[override]
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        moved = {"translate": max(1, side // 8)}
+        return (
+            {"rotate": 15.0},
+            moved,
+            {"scale": 0.3},
+            {"shear_x": 20.0},
+            {"flip": "both"},
+            {"rotate": 30.0, **moved, "fill": "mean"},
+            {"rotate": 30.0, **moved, "fill": "reflect"},
+        )
+
+    def in_parts(self) -> bool:
         """Not where existing studies do it: a matrix product may round otherwise in batches of another size."""
         return self.fill != 0
 

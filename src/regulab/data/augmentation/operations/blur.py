@@ -41,6 +41,10 @@ class Blur(Operation):
     def examples(cls) -> tuple[dict[str, Any], ...]:
         return ({"blur": 0.8}, {"blur": [0.1, 2]})
 
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        return ({"blur": [0.1, max(0.5, side / 40)]},)
+
     @property
     def limits(self) -> tuple[float, float]:
         return self.deviation if isinstance(self.deviation, tuple) else (self.deviation, self.deviation)

@@ -61,6 +61,10 @@ class PaddedCrop(Part, Operation):
             *({"crop": {"padding": 3, "fill": f}} for f in (MEAN, REFLECT, EDGE)),
         )
 
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        return ({"crop": max(1, side // 8)}, {"crop": {"padding": max(1, side // 8), "fill": REFLECT}})
+
     def label(self) -> str:
         own = f", {as_text(self.fill)}" if self.fill else ""
         return f"crop (padding {self.padding}{own})"

@@ -36,6 +36,10 @@ class Cutout(Part, Operation):
     def examples(cls) -> tuple[dict[str, Any], ...]:
         return ({"cutout": {"size": 3}}, {"cutout": {"size": 4, "fill": 255.0}})
 
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        return ({"cutout": max(1, side // 3)},)
+
     def label(self) -> str:
         own = "" if self.fill == MEAN else f" ({as_text(self.fill)})"
         return f"cutout {self.size} px{own}"

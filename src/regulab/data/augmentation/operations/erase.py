@@ -60,6 +60,10 @@ class RandomErasing(Part, Operation):
     def examples(cls) -> tuple[dict[str, Any], ...]:
         return ({"erase": {}}, {"erase": {"probability": 1.0, "value": "random"}})
 
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        return ({"erase": {"probability": 1.0}}, {"erase": {"probability": 1.0, "value": RANDOM}})
+
     def label(self) -> str:
         own = "" if self.value == MEAN else f", {as_text(self.value)}"
         return f"erase ({100 * self.probability:g} %{own})"

@@ -55,6 +55,10 @@ class RandAugment(Part, Operation):
     def examples(cls) -> tuple[dict[str, Any], ...]:
         return ({"rand_augment": {}}, {"rand_augment": {"n": 3, "m": 20}, "fill": "mean"})
 
+    @classmethod
+    def samples(cls, side: int) -> tuple[dict[str, Any], ...]:
+        return ({"rand_augment": True}, {"rand_augment": {"n": 2, "m": 20}, "fill": "mean"})
+
     def label(self) -> str:
         own = f", fill {as_text(self.fill)}" if self.fill else ""
         return f"RandAugment (n={self.n}, m={self.m}{own})"

@@ -55,6 +55,14 @@ class TrivialAugment(Operation):
     def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
         return colour_refusal("fill", self.fill, channels)
 
+    def notes(self, height: int, width: int) -> tuple[str, ...]:
+        if min(height, width) >= WIDE.shift:
+            return ()
+        return (
+            f"TrivialAugment shifts by up to {WIDE.shift:g} pixels whatever the size: of images of {height} × {width} "
+            "some are shifted out of sight, and train as nothing but fill",
+        )
+
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         return by_policy(x, [self.drawn(draws[self.name])], self.fill, mean)
 
