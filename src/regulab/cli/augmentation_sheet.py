@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regulab.config import Study, validate
-from regulab.data.augmentation import AugmentSettings, augment, columns_of, draw_epoch, operations
+from regulab.data.augmentation import AugmentSettings, all_operations, augment, columns_of, draw_epoch
 from regulab.data.picture import load_picture
 from regulab.errors import UserError
 from regulab.reporting.rendering import DOTS_PER_INCH, INK, render, verbatim
@@ -81,7 +81,7 @@ def _examples(channels: int, height: int, width: int) -> tuple[dict[str, Augment
     """A row for every operation that goes with such a picture, and the names of the others."""
     rows: dict[str, AugmentSettings] = {}
     left_out: list[str] = []
-    for name, kind in operations().items():
+    for name, kind in all_operations().items():
         for place, said in enumerate(kind.samples(min(height, width))):
             settings = validate(AugmentSettings, said, name)
             if any(one.refusal(channels, height, width) for one in settings.operations()):

@@ -23,21 +23,21 @@ SHEET = "--image FILE draws a sheet of samples; with a study or data.augment.KEY
 
 def overview() -> str:
     """All operations in the order in which they are done."""
-    from regulab.data.augmentation import operations
+    from regulab.data.augmentation import all_operations
 
     keys = _keys()
-    told = [f"{_summary(kind)} [{kind.source}]\n{_told(keys, kind)}" for kind in operations().values()]
+    told = [f"{_summary(kind)} [{kind.source}]\n{_told(keys, kind)}" for kind in all_operations().values()]
     fill = "\n".join(_indented([keys["fill"]]))
     return "\n\n".join([HEAD, *told, f"What comes from outside, for all of these.\n{fill}", SHEET])
 
 
 def entries() -> Entries:
     """Every operation, and every key, with all about it."""
-    from regulab.data.augmentation import operations
+    from regulab.data.augmentation import all_operations
 
     keys = _keys()
     found = {}
-    for name, kind in operations().items():
+    for name, kind in all_operations().items():
         for entry in dict.fromkeys([name, *kind.keys]):
             found[entry] = (_summary(kind), partial(_whole, keys, kind))
     return found

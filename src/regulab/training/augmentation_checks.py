@@ -38,7 +38,7 @@ def augmentation_notes(setup: Setup) -> list[str]:
 
 def augmentations(setup: Setup) -> dict[str, AugmentSettings]:
     """The augmentation of every arm that has any, the study's or its own."""
-    found = {}
+    found: dict[str, AugmentSettings] = {}
     for arm, techniques in setup.arms.items():
         for technique in techniques:
             if isinstance(technique, Augmentation):

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from regulab.data.augmentation.changing import augment, channel_means, columns_of
 from regulab.data.augmentation.drawing import Draws, draw, draw_epoch
-from regulab.data.augmentation.settings import AugmentSettings, operations
+from regulab.data.augmentation.settings import AugmentSettings, all_operations
 
 __all__ = [
     "AugmentSettings",
     "Draws",
+    "all_operations",
     "augment",
     "channel_means",
     "columns_of",
     "draw",
     "draw_epoch",
-    "operations",
 ]

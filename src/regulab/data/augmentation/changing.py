@@ -26,7 +26,7 @@ def augment(x: Tensor, draws: Draws, operations: Sequence[Operation], mean: Tens
     for operation in whole:
         x = operation.apply(x, draws, mean)
     rest = operations[len(whole) :]
-    images = len(x) if x.device.type != "cpu" else max(1, VALUES // x[0].numel())
+    images = max(1, VALUES // x[0].numel()) if x.device.type == "cpu" else len(x)
     if not rest:
         return x
     parts = [

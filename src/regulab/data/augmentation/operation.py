@@ -134,7 +134,7 @@ def for_some(
     A processor computes only what is asked for; other devices compute all and select, since who is asked for would
     have to be read back.
     """
-    if x.device.type != "cpu":
+    if not can_read_back(x):
         return torch.where(some[:, None, None, None], change(x, *more), x)
     places = some.nonzero()[:, 0]
     if len(places) == 0:
@@ -148,3 +148,8 @@ def needs_colour(key: str, channels: int) -> Refusal | None:
     if channels != 1:
         return None
     return Refusal("has no effect on grey images", key=key, expected="images in colour", cure="leave it out")
+
+
+def can_read_back(x: Tensor) -> bool:
+    """Whether its values can be looked at without waiting, and in a step that is replayed at all."""
+    return x.device.type == "cpu"

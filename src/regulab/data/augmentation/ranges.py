@@ -53,6 +53,8 @@ class Ranging:
     def taken(self, value: Any) -> Range:
         """The range, checked."""
         takes = rule(self.schema)
+        if value is None:
+            raise Refusal("empty", expected=takes, cure="leave the key out for its default")
         if isinstance(value, list | tuple):
             return _pair(value, self.ends, self.neutral, takes)
         return _within(_number(value, takes), value, self.number, takes)

@@ -185,7 +185,7 @@ class AugmentSettings(Part):
 
     @model_validator(mode="after")
     def _fill_takes_effect(self) -> Self:
-        if self.fill and self.operations() == self.model_copy(update={"fill": 0.0}).operations():
+        if self.fill and self._asked() == self.model_copy(update={"fill": 0.0})._asked():
             raise Refusal(
                 "has no effect: nothing comes from outside",
                 key="fill",
@@ -206,9 +206,10 @@ class AugmentSettings(Part):
 
     def operations(self) -> Sequence[Operation]:
         """In the order in which they are done, which is that of the keys."""
-        if not self.active:
-            return []
-        asked = [kind.of(self) for kind in operations().values()]
+        return self._asked() if self.active else []
+
+    def _asked(self) -> list[Operation]:
+        asked = [kind.of(self) for kind in all_operations().values()]
         found = [one for one in asked if one is not None]
         first, *others = found
         # A map that moves nothing is left out only beside others: what asks for nothing has always been resampled.
@@ -220,7 +221,7 @@ class AugmentSettings(Part):
 
 
 @cache
-def operations() -> Mapping[str, type[Operation]]:
+def all_operations() -> Mapping[str, type[Operation]]:
     """Every operation by name, in the order of the keys of `AugmentSettings`."""
     found: dict[str, type[Operation]] = catalogue("regulab.data.augmentation.operations", Operation)
     order = list(AugmentSettings.model_fields)
