@@ -41,7 +41,7 @@ def sheet(picture: Path, study: Study | None) -> tuple[bytes, tuple[str, ...]]:
     else:
         rows, left_out = of_study(study), []
         for where, settings in rows.items():
-            _refuse_what_does_not_go(where, settings, channels, height, width)
+            settings.require(where, channels, height, width)
     notes = [f"the picture: {height} × {width} pixels", *found.notes]
     if left_out:
         kind = "a grey picture" if channels == 1 else "a picture of this size"
@@ -84,26 +84,11 @@ def _examples(channels: int, height: int, width: int) -> tuple[dict[str, Augment
     for name, kind in all_operations().items():
         for place, said in enumerate(kind.samples(min(height, width))):
             settings = validate(AugmentSettings, said, name)
-            if any(one.refusal(channels, height, width) for one in settings.operations()):
+            if settings.refusal(channels, height, width):
                 left_out.append(name)
                 break
             rows[f"{name} {place}"] = settings
     return rows, left_out
-
-
-def _refuse_what_does_not_go(
-    where: str, settings: AugmentSettings, channels: int, height: int, width: int
-) -> None:
-    for one in settings.operations():
-        refused = one.refusal(channels, height, width)
-        if refused is not None:
-            raise UserError(
-                f"{refused.problem} (the picture's kind)",
-                got=refused.got,
-                expected=refused.expected,
-                where=f"{where}.{refused.key}",
-                cure=refused.cure,
-            )
 
 
 def _drawn(original: Tensor, rows: Mapping[str, Tensor]) -> bytes:

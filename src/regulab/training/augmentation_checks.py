@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from regulab.data.augmentation import AugmentSettings
-from regulab.errors import UserError
 from regulab.techniques.augmentation import Augmentation
 from regulab.training.runs import Setup
 
@@ -17,16 +16,7 @@ def check_augmentation(setup: Setup) -> None:
         own = Augmentation.name in setup.study.arms[arm]
         place = f"arms.{arm}.{Augmentation.name}" if own else "data.augment"
         height, width, channels = setup.images.pixels.shape[1:]
-        for operation in settings.operations():
-            refused = operation.refusal(channels, height, width)
-            if refused is not None:
-                raise UserError(
-                    refused.problem,
-                    got=refused.got,
-                    expected=refused.expected,
-                    where=f"{place}.{refused.key}",
-                    cure=refused.cure,
-                )
+        settings.require(place, channels, height, width)
 
 
 def augmentation_notes(setup: Setup) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from regulab.data.augmentation.fill import MEAN, Outside
+from regulab.data.augmentation.fill import MEAN, Outside, colour_refusal
 from regulab.data.augmentation.operation import Operation
 from regulab.data.augmentation.operations.crop import PaddedCrop
 from regulab.data.augmentation.operations.cutout import Cutout
@@ -38,7 +38,7 @@ from regulab.data.augmentation.ranges import (
     Shift,
     Turn,
 )
-from regulab.errors import did_you_mean
+from regulab.errors import UserError, did_you_mean
 from regulab.registry import catalogue
 from regulab.values import Part
 from regulab.values.complaints import Refusal
@@ -214,6 +214,24 @@ class AugmentSettings(Part):
         first, *others = found
         # A map that moves nothing is left out only beside others: what asks for nothing has always been resampled.
         return others if others and first == type(first).of(AugmentSettings()) else found
+
+    def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
+        """What is wrong with it for images of this kind, and under which key."""
+        asked = [colour_refusal("fill", self.fill, channels)]
+        asked += [one.refusal(channels, height, width) for one in self.operations()]
+        return next(filter(None, asked), None)
+
+    def require(self, where: str, channels: int, height: int, width: int) -> None:
+        """Raises `UserError` for that, ``where`` being the key of the settings."""
+        refused = self.refusal(channels, height, width)
+        if refused is not None:
+            raise UserError(
+                refused.problem,
+                got=refused.got,
+                expected=refused.expected,
+                where=f"{where}.{refused.key}",
+                cure=refused.cure,
+            )
 
     def label(self) -> str:
         """For legends: ``rotate ±7°, shift ±2 px``."""

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from regulab.data.augmentation.drawing import OLDEST, Draws
-from regulab.data.augmentation.fill import Fill, as_text, colour_refusal, sample
+from regulab.data.augmentation.fill import Fill, as_text, sample
 from regulab.data.augmentation.operation import Operation
 from regulab.data.augmentation.ranges import Range, as_factor, either_way, limits, uniform
-from regulab.values.complaints import Refusal
 
 if TYPE_CHECKING:
     from regulab.data.augmentation.settings import AugmentSettings
@@ -143,9 +142,6 @@ class Affine(Operation):
 
     def fills(self) -> tuple[object, ...]:
         return (self.fill,)
-
-    def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
-        return colour_refusal("fill", self.fill, channels)
 
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         height, width = x.shape[-2:]

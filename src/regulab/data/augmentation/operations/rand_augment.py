@@ -71,7 +71,7 @@ class RandAugment(Part, Operation):
         return (self.fill,)
 
     def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
-        return colour_refusal("fill", self.fill or 0.0, channels)
+        return colour_refusal("rand_augment.fill", self.fill or 0.0, channels)
 
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         return by_policy(x, [self.drawn(draws[stream]) for stream in self.streams()], self.fill or 0.0, mean)

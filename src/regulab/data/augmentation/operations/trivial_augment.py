@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from regulab.data.augmentation.drawing import Draws
-from regulab.data.augmentation.fill import Fill, as_text, colour_refusal
+from regulab.data.augmentation.fill import Fill, as_text
 from regulab.data.augmentation.operation import Operation
 from regulab.data.augmentation.policies import BINS, OPERATIONS, Drawn, Space, by_policy
-from regulab.values.complaints import Refusal
 
 if TYPE_CHECKING:
     from regulab.data.augmentation.settings import AugmentSettings
@@ -51,9 +50,6 @@ class TrivialAugment(Operation):
 
     def fills(self) -> tuple[object, ...]:
         return (self.fill,)
-
-    def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
-        return colour_refusal("fill", self.fill, channels)
 
     def notes(self, height: int, width: int) -> tuple[str, ...]:
         if min(height, width) >= WIDE.shift:
