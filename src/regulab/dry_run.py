@@ -9,7 +9,8 @@ from pathlib import Path
 
 from regulab.config import Study
 from regulab.data.splits import Splits
-from regulab.training.batches import ImageTensors, images_per_epoch, images_per_step
+from regulab.data.stored_pixels import StoredPixels
+from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.checks import bytes_per_image
 from regulab.training.evaluate import evaluate
 from regulab.training.loop import Job, make_trainer
@@ -27,11 +28,12 @@ REPORT_SECONDS, RUN_SECONDS = 6.0, 0.05
 
 @dataclass(frozen=True)
 class Amounts:
-    """How many images of each part a study has."""
+    """How many images of each part a study has, and how many bytes of those that train are held in memory."""
 
     train: int
     validation: int
     test: int
+    bytes_held: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Plan:
 
     runs: int
     fleets: list[FleetPlan]
-    memory_bytes: int  # activations of the largest fleet's step, and the images
+    memory_bytes: int  # activations of the largest fleet's step, and images that are in memory
     seconds: float  # from the command to the report, by a few measured steps
     training_seconds: float  # of these what grows with epochs and runs
     notes: list[str]
@@ -52,7 +54,10 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
     with process_settings():
         setup = set_up(study, data_root, device)
         assert setup.splits.seal is not None, "`load` seals the test split"
-        amounts = Amounts(len(setup.images), len(setup.splits.validation), len(setup.splits.seal.labels))
+        pixels = setup.splits.train.pixels
+        held = 0 if isinstance(pixels, StoredPixels) else pixels.nbytes
+        test = len(setup.splits.seal.labels)
+        amounts = Amounts(len(setup.images), len(setup.splits.validation), test, held)
         planned = _plan(setup, amounts, time.perf_counter() - start, setup.splits.notes)
         return replace(planned, notes=[*planned.notes, *notes(setup)])
 
@@ -67,13 +72,13 @@ def plan_without_images(study: Study, stand_ins: Splits, amounts: Amounts, devic
 def _plan(setup: Setup, amounts: Amounts, seconds: float, said: Sequence[str]) -> Plan:
     """``seconds`` have gone by since the study was begun; ``said`` are notes on its images."""
     start = time.perf_counter()
-    study, pixels = setup.study, setup.splits.train.pixels
+    study = setup.study
     fleets = plan_fleets(setup, study.seeds)
     seconds += time.perf_counter() - start
     largest = max(fleets, key=lambda fleet: len(fleet.runs))
     batch = images_per_step(amounts.train, study.train.batch_size)
     bytes_each = max(bytes_per_image(setup, run) for run in setup.examples())
-    memory = len(largest.runs) * batch * bytes_each + pixels[0].nbytes * amounts.train
+    memory = len(largest.runs) * batch * bytes_each + amounts.bytes_held
     runs = sum(len(fleet.runs) for fleet in fleets)
     training = _training_seconds(setup, fleets, amounts) + RUN_SECONDS * runs
     return Plan(
@@ -129,5 +134,4 @@ def _least_seconds(work: Callable[[], object]) -> float:
 def _small(setup: Setup, amounts: Amounts) -> Setup:
     """The setup with as many images as a few steps take, in batches of the size that the study's have."""
     batch = images_per_step(amounts.train, setup.study.train.batch_size)
-    count = min(len(setup.images), MEASURED_STEPS * batch)
-    return replace(setup, images=ImageTensors(setup.images.pixels[:count], setup.images.labels[:count]))
+    return replace(setup, images=setup.images.first(MEASURED_STEPS * batch))

@@ -7,9 +7,10 @@ from pathlib import Path
 from regulab import identity, until_decided
 from regulab.config import Study
 from regulab.config.paths import PATHS_FROM, start_of_paths
+from regulab.data.reading_shown import reading_shown
 from regulab.launchers import Launcher, launcher_of
 from regulab.launching import launch
-from regulab.progress import Beginning, Outcome, Progress, Silent
+from regulab.progress import Beginning, Outcome, Progress, Silent, reading_of
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import Work, epochs_done, work
@@ -44,7 +45,8 @@ def run(
     if max_seeds is not None:
         until_decided.check_limit(study, max_seeds)
     with process_settings():
-        setup = set_up(study, data_root, device)
+        with reading_shown(reading_of(progress), progress.message):
+            setup = set_up(study, data_root, device)
         for note in setup.splits.notes:
             progress.message(note)
         with begun(setup, directory, fresh=fresh) as store:

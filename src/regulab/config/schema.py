@@ -37,6 +37,10 @@ NAMED_BY = {
     "norm": "name",
 }
 MOST_ARMS = 1_000
+LATER_KEYS = (
+    "size",
+    "fit",
+)  # of ``data``: studies that were begun before have the identity of a study without
 
 
 class Endpoint(Part):
@@ -180,6 +184,9 @@ class Study(Part):
         counts: the findings have hashes of the contents, and the same files make the same study wherever they are.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
+        for key in LATER_KEYS:
+            if content["data"][key] is None:
+                del content["data"][key]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
         return content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,11 @@ PARTS = frozenset(
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files with their labels, ordered by class and by path within the class."""
+    """Image files with their labels, ordered by class and by path within the class; ``root`` is what a person calls
+    the dataset: its folder, or that of its manifest.
+    """
 
+    root: Path
     class_names: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
@@ -38,7 +41,15 @@ class ImageFiles:
     def take(self, indices: NDArray[np.int64]) -> ImageFiles:
         """The files with these indices, in this order."""
         paths = tuple(self.paths[index] for index in indices)
-        return ImageFiles(self.class_names, paths, self.labels[indices])
+        return replace(self, paths=paths, labels=self.labels[indices])
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """The files' names ``(N,)``, from ``root`` where they lie below it; bytes that are no UTF-8 as escapes."""
+        names = [os.path.relpath(path, self.root) for path in self.paths]
+        return np.array(
+            [name.replace(os.sep, "/").encode(errors="backslashreplace").decode() for name in names]
+        )
 
 
 @dataclass
@@ -110,7 +121,7 @@ def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
         paths += images
         labels += [label] * len(images)
     names = tuple(folder.name for folder in folders)
-    return ImageFiles(names, tuple(paths), np.array(labels, np.int64))
+    return ImageFiles(left_out.root, names, tuple(paths), np.array(labels, np.int64))
 
 
 def _images_below(folder: Path, left_out: LeftOut) -> list[Path]:

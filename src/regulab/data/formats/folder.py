@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def folder_dataset(data: Data, path: Path) -> Dataset:
         name=data.name,
         summary=f"the images in {path}",
         source=str(path),
-        load=partial(_load, data.name, path, data.range),
+        load=partial(_load, data, path),
     )
 
 
@@ -57,11 +58,11 @@ FOLDER = Format(
     name="folder",
     summary="a folder of class folders",
     dataset=folder_dataset,
-    takes=frozenset({"range"}),
+    takes=frozenset({"range", "size", "fit"}),
 )
 
 
-def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path) -> DatasetContent:
+def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     if not is_folder(path):
         raise UserError("no such folder", got=str(path), expected=LAYOUT, where="data.name")
     left_out = LeftOut(path)
@@ -69,9 +70,9 @@ def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path)
     files, validation, test = (_given_splits if has_splits else _cut_splits)(path, left_out)
     everything = np.arange(len(files))
     training = everything if validation is None else np.setdiff1d(everything, validation)
-    train, form = read_training(files, training, levels, str(path))
+    train, form = read_training(data, files, training)
     return DatasetContent(
-        name=name,
+        name=data.name,
         class_names=files.class_names,
         train=train,
         validation_indices=validation,
@@ -98,7 +99,8 @@ def _given_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np
         return train, None, test
     val = list_images(path / "val", left_out)
     _require_same_classes(train, path / "train", val, path / "val")
-    both = ImageFiles(train.class_names, train.paths + val.paths, np.concatenate((train.labels, val.labels)))
+    labels = np.concatenate((train.labels, val.labels))
+    both = replace(train, paths=train.paths + val.paths, labels=labels)
     return both, np.arange(len(train), len(both)), test
 
 
