@@ -26,7 +26,8 @@ def init(
         Path | None,
         typer.Argument(
             metavar="[PATH]",
-            help="Images: a folder of class folders. Without them, the study file to write, with every key.",
+            help="Images: a folder of class folders, a .csv of files and labels, or an .npz. "
+            "Without them, the study file to write, with every key.",
             autocompletion=completing.images,
         ),
     ] = None,
@@ -49,15 +50,15 @@ def init(
 
 def _holds_images(path: Path) -> bool:
     """Whether an argument alone names images that are there; else it names a study file, which ends as one."""
-    from regulab.data.survey import is_source
+    from regulab.data.survey import format_at
 
-    if is_source(path):
+    if format_at(path) is not None:
         return True
     if path.suffix.lower() not in ENDINGS:
         raise UserError(
             "neither images that are there nor the name of a study file",
             got=str(path),
-            expected="a folder of class folders, or a file to write that ends in .yaml",
+            expected="a folder of class folders, a .csv or .npz that is there, or a file to write that ends in .yaml",
         )
     return False
 
@@ -100,16 +101,19 @@ def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     """Looks at the images, writes the study, and says what was found and what a run will take."""
     from regulab.cli.survey_text import advice, survey_lines
     from regulab.config import load_study
+    from regulab.data.reading_shown import reading_shown
     from regulab.data.survey import look
+    from regulab.progress import reading_of
     from regulab.suggesting.choices import choose
     from regulab.suggesting.division import divide
     from regulab.suggesting.estimate import estimate
     from regulab.suggesting.study_text import study_text
-    from regulab.terminal.looking import looking
+    from regulab.terminal.progress_display import progress_for
 
     _refuse_to_replace(file, force)
-    with signals.unwinding(), looking() as progress:
-        survey = look(path, progress)
+    progress = progress_for(quiet=False)
+    with signals.unwinding(), reading_shown(reading_of(progress), progress.message):
+        survey = look(path)
     division = divide(survey)
     choices = choose(survey, division)
     print("\n".join(survey_lines(survey, division, choices)))

@@ -153,7 +153,7 @@ def _copies(survey: Survey) -> Iterator[str]:
 
 
 def _places(groups: Sequence[Sequence[object]]) -> str:
-    shown = ["=".join(visible(getattr(facts, "place")) for facts in group[:3]) for group in groups]
+    shown = ["=".join(visible(facts.place) for facts in group[:3]) for group in groups]
     return visible_list(shown, 2)
 
 

@@ -74,7 +74,7 @@ def _size(survey: Survey) -> tuple[tuple[int, int], Choice | None, Choice | None
     """What images are brought to: nothing where all are small and of one size, else what a processor can train on."""
     if len(survey.sizes) == 1:
         ((width, height),) = survey.sizes
-        if LEAST_SIDE <= min(width, height) and max(width, height) <= PHOTO_SIDE:
+        if min(width, height) >= LEAST_SIDE and max(width, height) <= PHOTO_SIDE:
             return (height, width), None, None
         if max(width, height) <= 2 * min(width, height) and max(width, height) > PHOTO_SIDE:
             return _reduced(width, height, survey.channels)

@@ -11,6 +11,13 @@ from regulab.data.stratify import apportion, largest_part
 from regulab.data.survey.survey import WHOLE, Survey
 from regulab.errors import UserError
 
+NO_PARTS = {
+    "folder": "No train and test folders",
+    "csv": "No column says which images train or test",
+    "npz": "No array is called train or test",
+}
+PARTS = {"folder": "The folders say", "csv": "The table says", "npz": "The arrays' names say"}
+
 
 @dataclass(frozen=True, eq=False)
 class Division:
@@ -35,13 +42,15 @@ def divide(survey: Survey) -> Division:
         part = round(int(everything.sum()) / 5)
         test = _cut(everything, part, survey)
         validation = _cut(everything - test, part, survey)
-        origin = "No train and test folders, so fixed fifths of every class test and validate."
+        origin = f"{NO_PARTS[survey.format]}, so fixed fifths of every class test and validate."
         return Division(everything - test - validation, validation, test, origin)
     train, test = counts["train"], counts["test"]
     if "val" in counts:
-        return Division(train, counts["val"], test, "The folders say what trains, validates and tests.")
+        return Division(
+            train, counts["val"], test, f"{PARTS[survey.format]} what trains, validates and tests."
+        )
     validation = _cut(train, round(int(train.sum()) / 6), survey)
-    origin = "The test folder tests; a fixed sixth of the training images validates."
+    origin = f"{PARTS[survey.format]} what tests; a fixed sixth of the others validates."
     return Division(train - validation, validation, test, origin)
 
 

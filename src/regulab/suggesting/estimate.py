@@ -28,7 +28,10 @@ def estimate(
         content_hash="",
         dataset=study.data.name,
     )
-    return plan_without_images(study, splits, Amounts(train, validation, test), device)
+    held = (
+        0 if survey.format in ("folder", "csv") else few.pixels[0].nbytes * train
+    )  # files are kept in a mapped one
+    return plan_without_images(study, splits, Amounts(train, validation, test, held), device)
 
 
 def _noise(survey: Survey, shape: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
