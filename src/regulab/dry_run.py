@@ -19,8 +19,8 @@ from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from regulab.training.setup import Setup, set_up
 
-MEASURED_STEPS = 4  # of an epoch
-MEASURED_SECONDS, MOST_MEASURED = 1.5, 7  # of a kind of fleet, in training and in inference; epochs
+MEASURED_STEPS = 2  # of an epoch
+MEASURED_SECONDS, MOST_MEASURED = 1.5, 12  # of a kind of fleet, in training and in inference; epochs
 # Beside training: the program starts, figures and pages are drawn; each run is tested and recorded. On two cores of a
 # Xeon 16 runs on the digits take 7 s more than their training does, 4 runs on MNIST 8 s.
 REPORT_SECONDS, RUN_SECONDS = 6.0, 0.05

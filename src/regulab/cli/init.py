@@ -101,6 +101,7 @@ def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     """Looks at the images, writes the study, and says what was found and what a run will take."""
     from regulab.cli.survey_text import advice, survey_lines
     from regulab.config import load_study
+    from regulab.data import known_formats
     from regulab.data.reading_shown import reading_shown
     from regulab.data.survey import look
     from regulab.progress import reading_of
@@ -109,13 +110,16 @@ def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     from regulab.suggesting.estimate import estimate
     from regulab.suggesting.study_text import study_text
     from regulab.terminal.progress_display import progress_for
+    from regulab.training.machine import choose_machine
 
     _refuse_to_replace(file, force)
     progress = progress_for(quiet=False)
     with signals.unwinding(), reading_shown(reading_of(progress), progress.message):
         survey = look(path)
     division = divide(survey)
-    choices = choose(survey, division)
+    resizable = "size" in known_formats()[survey.format].takes
+    gpu = choose_machine(device, "auto", kernels=False).device.type != "cpu"
+    choices = choose(survey, division, resizable=resizable, gpu=gpu)
     print("\n".join(survey_lines(survey, division, choices)))
     data = f"{survey.format}:{_from_file(path, file)}"
     _write(file, study_text(survey, division, choices, file=str(file), name=file.stem, data=data))

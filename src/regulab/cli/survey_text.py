@@ -29,7 +29,8 @@ TRIAL_EPOCHS = 2
 def survey_lines(survey: Survey, division: Division, choices: Choices) -> Iterator[str]:
     """Line by line, what a person should know of their images before they train on them."""
     total = len(survey.images)
-    yield f"{visible(survey.path.name or str(survey.path))}: {_number(total, 'image')} in {len(survey.class_names):,} classes"
+    name = visible(survey.path.name or str(survey.path))
+    yield f"{name}: {_number(total, 'image')} in {len(survey.class_names):,} classes"
     yield from _classes(survey)
     yield from _line("sizes", _sizes(survey))
     yield from _line("colours", _colours(survey))
@@ -61,8 +62,8 @@ def advice(plan: Plan, study: Study, file: str, survey: Survey) -> Iterator[str]
     yield f"regulab run {file}"
     yield from _indented(
         f"{arms} arms × {seeds} seeds: {plan.runs} runs in {fleets}, about {about(plan.seconds)} here, with "
-        f"{size(plan.memory_bytes)} of memory. An estimate, from a few steps on noise of these sizes; reading the files "
-        "comes on top, once."
+        f"{size(plan.memory_bytes)} of memory. An estimate, from a few steps on noise of these sizes; reading the "
+        "files comes on top, once."
     )
     for note in plan.notes:
         yield from _indented(note)

@@ -24,7 +24,14 @@ STEPS = 3000  # of training: a study of MNIST has 15,000, small networks learn m
 EPOCHS = (10, 60)
 BATCHES = ((2500, 128), (1000, 64), (300, 32), (0, 16))  # from so many training images on
 UNBALANCED = 3  # times as many images in the largest class as in the smallest
+ARMS = 4
 SEEDS = 7  # the fewest with which a difference between arms can be told, where three are compared
+# A step of a residual network costs about so much for each pixel, run and image: six times its 40,000 multiply-adds.
+OPERATIONS = 240_000
+BUDGET, GPU_BUDGET = (
+    5e13,
+    1e16,
+)  # operations of a whole study: a quarter of an hour or so on two cores, or on one GPU
 DEVIATION = 30.0  # points: √(0.9·0.1), of whether an image is right where nine in ten are
 SHARE = 3  # a margin of a third of the test set's own standard error; one tenth of a point at 10,000 images
 
@@ -51,20 +58,20 @@ class Choices:
     margin: Choice
 
 
-def choose(survey: Survey, division: Division) -> Choices:
-    """The choices for these images."""
-    shape, size, fit = _size(survey)
+def choose(survey: Survey, division: Division, *, resizable: bool, gpu: bool) -> Choices:
+    """The choices for these images. ``resizable``: a study can bring them to another size; ``gpu``: one will train."""
+    shape, size, fit = _size(survey) if resizable else (next(iter(survey.sizes))[::-1], None, None)
     train, _, _ = division.sizes
-    batch = next(size for least, size in BATCHES if train >= least)
-    batch = min(batch, train)
+    batch = min(train, next(size for least, size in BATCHES if train >= least))
+    epochs = _epochs(train, batch)
     metric, margin = _endpoint(division)
     return Choices(
         shape=shape,
         size=size,
         fit=fit,
-        model=_model(survey, shape),
+        model=_model(survey, shape, train * epochs.value * SEEDS * ARMS, gpu),
         batch_size=Choice(batch, _batch_reason(train, batch)),
-        epochs=_epochs(train, batch),
+        epochs=epochs,
         metric=metric,
         margin=margin,
     )
@@ -120,16 +127,20 @@ def _larger(side: int) -> str:
     return f"Twice as many show more and take four times as long, half as many a quarter ({2 * side} or {side // 2})."
 
 
-def _model(survey: Survey, shape: tuple[int, int]) -> Choice:
+def _model(survey: Survey, shape: tuple[int, int], images: int, gpu: bool) -> Choice:
+    """``images`` go through a network in all runs of the study together. A residual one where the machine can bear it."""
     colours = "colour" if survey.channels == 3 else "grey"
-    what = f"{colours} images of {shape[1]} × {shape[0]} pixels"
+    what = f"for {colours} images of {shape[1]} × {shape[0]} pixels"
+    large = "resnet20" if max(shape) <= SMALL_SIDE else "resnet18"
+    others = f"`{large}` has 20 times as many operations or more, `regulab show models` what else there is"
+    if max(shape) > PHOTO_SIDE:
+        return Choice("resnet18", f"{what.capitalize()}; `cnn10k`, the fastest, takes up to {PHOTO_SIDE}.")
     if survey.channels == 1:
-        return Choice("cnn10k", f"For {what} a small network will do, which trains fast.")
-    if max(shape) <= SMALL_SIDE:
-        return Choice("resnet20", f"For {what}; `cnn10k` is smaller and faster.")
-    return Choice(
-        "resnet18", f"For {what}; `resnet20` and `cnn10k` are smaller, `cnn10k` by far the fastest."
-    )
+        return Choice("cnn10k", f"Small and fast, {what}; {others}.")
+    operations = OPERATIONS * shape[0] * shape[1] * images
+    if operations <= (GPU_BUDGET if gpu else BUDGET):
+        return Choice(large, f"A residual network, {what}; `cnn10k` is 20 times as fast or more.")
+    return Choice("cnn10k", f"Small and fast, {what}; {others}, on a GPU or overnight perhaps worth it.")
 
 
 def _batch_reason(train: int, batch: int) -> str:
