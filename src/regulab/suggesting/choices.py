@@ -128,19 +128,22 @@ def _larger(side: int) -> str:
 
 
 def _model(survey: Survey, shape: tuple[int, int], images: int, gpu: bool) -> Choice:
-    """``images`` go through a network in all runs of the study together. A residual one where the machine can bear it."""
+    """A residual network where the machine can bear ``images``, of all runs and epochs, going through it."""
     colours = "colour" if survey.channels == 3 else "grey"
-    what = f"for {colours} images of {shape[1]} × {shape[0]} pixels"
+    what = f"{colours} images of {shape[1]} × {shape[0]} pixels"
     large = "resnet20" if max(shape) <= SMALL_SIDE else "resnet18"
-    others = f"`{large}` has 20 times as many operations or more, `regulab show models` what else there is"
     if max(shape) > PHOTO_SIDE:
-        return Choice("resnet18", f"{what.capitalize()}; `cnn10k`, the fastest, takes up to {PHOTO_SIDE}.")
-    if survey.channels == 1:
-        return Choice("cnn10k", f"Small and fast, {what}; {others}.")
+        return Choice(
+            "resnet18", f"For {what}; `cnn10k`, by far the fastest, is made for up to {PHOTO_SIDE}."
+        )
     operations = OPERATIONS * shape[0] * shape[1] * images
-    if operations <= (GPU_BUDGET if gpu else BUDGET):
-        return Choice(large, f"A residual network, {what}; `cnn10k` is 20 times as fast or more.")
-    return Choice("cnn10k", f"Small and fast, {what}; {others}, on a GPU or overnight perhaps worth it.")
+    if survey.channels == 3 and operations <= (GPU_BUDGET if gpu else BUDGET):
+        return Choice(large, f"A residual network for {what}; `cnn10k` is 20 times as fast or more.")
+    return Choice(
+        "cnn10k",
+        f"Small and fast, for {what}. `{large}` has 20 times as many operations or more: perhaps for a GPU or a night. "
+        "`regulab show models` lists all; your own is FILE.py:NAME.",
+    )
 
 
 def _batch_reason(train: int, batch: int) -> str:
