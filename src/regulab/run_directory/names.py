@@ -17,7 +17,8 @@ EMPTYING = ".regulab-emptying"  # what was study.yaml: everything else of regula
 MARK = "# A run directory of regulab: this study, as resolved.\n"
 
 RECORDS = (STUDY, ENVIRONMENT, FLEETS, HISTORY, RESULTS, ORDERS, LOOKS, MISTAKES, WEIGHT_COUNTS, CHECKSUMS)
-PAGES = ("statistics.json", "table.tex", "report.html", "README.md")
+MISTAKES_TABLE = "mistakes.csv"
+PAGES = ("statistics.json", "table.tex", MISTAKES_TABLE, "report.html", "README.md")
 FILES = (*RECORDS, *PAGES)
 # What regulab writes into its folders. Anything else there is somebody's own, and stays.
 FOLDERS = {

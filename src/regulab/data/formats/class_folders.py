@@ -20,7 +20,20 @@ LAYOUT = (
 )
 FOREIGN = "__MACOSX"  # what macOS adds to an archive: a shadow of every file, with the names of images
 PARTS = frozenset(
-    ("train", "training", "trn", "test", "testing", "tst", "val", "valid", "validation", "dev", "eval")
+    (
+        "train",
+        "training",
+        "trn",
+        "test",
+        "testing",
+        "tst",
+        "val",
+        "valid",
+        "validation",
+        "dev",
+        "eval",
+        "evaluation",
+    )
 )
 
 
@@ -97,6 +110,17 @@ def visible_folders(path: Path, left_out: LeftOut | None = None) -> list[Path]:
         else:
             folders.append(path / entry.name)
     return sorted(folders)
+
+
+def has_images(path: Path) -> bool:
+    """Whether a folder itself holds a file that is an image by its name."""
+    endings = suffixes()
+    return any(
+        Path(entry.name).suffix.lower() in endings
+        and not entry.name.startswith(".")
+        and not _is_folder(entry)
+        for entry in _entries(path)
+    )
 
 
 def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
