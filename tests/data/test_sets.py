@@ -8,6 +8,7 @@ import io
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_what_is_no_file_of_matlab_is_refused(tmp_path):
 def medical(root: Path, name: str, *, classes: int, channels: int) -> DatasetContent:
     """A made file of a dataset of MedMNIST, loaded."""
     shape = (classes, 28, 28) if channels == 1 else (classes, 28, 28, 3)
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{part}_images": np.full(shape, number, np.uint8)
         for number, part in enumerate(("train", "val", "test"))
     }

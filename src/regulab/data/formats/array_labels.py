@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.errors import UserError
 
+NUMBERS = {int, float, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.float32, np.float64}
 ONE_EACH = "one label for each image: (N,) or (N, 1)"
 
 
@@ -72,9 +73,7 @@ def _array_of(raw: Any, where: str) -> NDArray[Any]:
     except TypeError:
         raise UserError("no labels", got=type(raw).__name__, expected=ONE_EACH, where=where) from None
     kinds = {type(item) for item in items}
-    if all(issubclass(kind, str) for kind in kinds) or all(
-        issubclass(kind, int | np.integer) and kind is not bool for kind in kinds
-    ):
+    if kinds <= {str, np.str_} or kinds <= NUMBERS:
         return np.array(items) if items else np.array([], np.int64)
     if any(np.ndim(item) > 0 for item in items if not isinstance(item, str | tuple | frozenset)):
         try:
