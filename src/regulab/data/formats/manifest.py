@@ -59,8 +59,8 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     if path.is_dir():
         raise UserError("a folder, no table", got=str(path), expected=f"folder:{path}", where="data.name")
     rows = read_rows(path, None)
-    parts, notes = _parts(rows, path)
-    files = _image_files(rows, path)
+    parts, notes = manifest_parts(rows, path)
+    files = manifest_files(rows, path)
     if parts is None:
         parts = fifths(files.labels, len(files.class_names), str(path), f"a column split with {SPLIT_WORDS}")
     else:
@@ -84,7 +84,7 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
 Parts = tuple[NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64]]
 
 
-def _parts(rows: Rows, path: Path) -> tuple[Parts | None, tuple[str, ...]]:
+def manifest_parts(rows: Rows, path: Path) -> tuple[Parts | None, tuple[str, ...]]:
     """Rows that train (those that validate behind them), which of these validate, and rows that test; None where no
     column says it."""
     if rows.splits is None:
@@ -117,7 +117,7 @@ def _parts(rows: Rows, path: Path) -> tuple[Parts | None, tuple[str, ...]]:
     return (both, np.arange(len(train), len(both)), test), ()
 
 
-def _image_files(rows: Rows, path: Path) -> ImageFiles:
+def manifest_files(rows: Rows, path: Path) -> ImageFiles:
     """Every row's file and class, in the order of the rows."""
     names, labels = np.unique(np.array(rows.labels), return_inverse=True)
     class_names = tuple(names.tolist())
