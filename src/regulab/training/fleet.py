@@ -122,7 +122,7 @@ class Fleet:
     def _graphable(self) -> bool:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
         hooks, machine = self._hooks.values(), self._setup.machine
-        on_device = machine.on_device and machine.device.type == "cuda"
+        on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
         return on_device and not any(h.batch for h in hooks)
 
     def _advance(self) -> None:

@@ -162,7 +162,7 @@ def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
 
     All arms of a seed; more seeds while a step is small, fewer where memory runs out.
     """
-    _, height, width, _ = setup.images.pixels.shape
+    height, width, _ = setup.images.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)
     pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
     seeds = max(1, pixels // (arms * batch * height * width))
