@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regulab import identity, until_decided
+from regulab import identity, keeping, until_decided
 from regulab.config import Study
 from regulab.config.paths import PATHS_FROM, start_of_paths
 from regulab.data.reading_shown import reading_shown
@@ -71,10 +71,13 @@ def begun(setup: Setup, directory: Path, *, fresh: bool) -> RunDirectory:
         found[PATHS_FROM] = start
     if not fresh:
         identity.refuse_changes(directory, setup, found)  # before anything is written there
-    store = RunDirectory.open(directory, study.model_copy(update={"resolved": found}), fresh=fresh)
+    files = keeping.to_keep(study, directory, fresh=fresh)
+    recorded = keeping.as_kept(study).model_copy(update={"resolved": found})
+    store = RunDirectory.open(directory, recorded, fresh=fresh)
     try:
         identity.refuse_changes(directory, setup, found)  # what another process may have begun since
         identity.complete(store, found)
+        keeping.keep(store, files)
     except BaseException:
         store.close()
         raise

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from regulab.config.paths import with_format
 from regulab.config.training import RECORDED
 from regulab.values import Count, Finite, Part, Place
 from regulab.values.complaints import Refusal
@@ -21,7 +22,9 @@ class Data(Part):
 
     name: Place = Field(
         default="digits",
-        description="One of `regulab show datasets`, or `folder:PATH`, a folder of class folders.",
+        description="One of `regulab show datasets`, or your own images: `folder:PATH`, a folder of class folders, "
+        "`csv:PATH`, a table of file names and labels, or `npz:PATH`, a file of arrays. What ends in `/`, `.csv` or "
+        "`.npz` needs no word before it.",
     )
     train_images: Count | None = Field(
         default=None,
@@ -34,7 +37,8 @@ class Data(Part):
     )
     augment: dict[str, Any] = Field(
         default={},
-        description="How training images change at random in every arm that says nothing of its own.",
+        description="How training images change at random in every arm that says nothing of its own: `regulab show "
+        "augmentation` tells the operations and draws them.",
     )
     range: tuple[Finite, Finite] | None = Field(
         default=None,
@@ -51,6 +55,11 @@ class Data(Part):
         description="With a `size`, what happens to images of another shape: `crop` (null, too) cuts the middle out, "
         "`pad` adds black bars, `squash` ignores the shape.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _a_bare_path_will_do(cls, value: str) -> str:
+        return with_format(value)
 
     @field_validator("range")
     @classmethod
