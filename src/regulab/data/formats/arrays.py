@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.cutting import fifths
+from regulab.data.cutting import fifth, fifths
 from regulab.data.dataset import DatasetContent, Images
 from regulab.data.formats.array_keys import (
     ALL,
     CLASS_NAMES,
     IMAGES,
     LABELS,
+    NO_TEST,
     NOTES,
     TEST,
     TRAIN,
@@ -60,7 +61,7 @@ def content_of(source: Source) -> DatasetContent:
 
     Images stand in the order in which they are given, those of a validation part behind those that train. Class names
     are those of the source, of an array ``class_names``, or the labels themselves. The values of the test part are not
-    read before ``open_test`` is called, unless it has to be cut out of the rest.
+    read before ``open_test`` is called, unless it has to be cut out of the images that train.
     """
     parts, others = arrays_by_part(source.arrays.shapes, source.where)
     notes = _kept_notes(source)
@@ -70,17 +71,17 @@ def content_of(source: Source) -> DatasetContent:
         )
     source = replace(source, class_names=source.class_names or _declared_names(source))
     if TEST not in parts and VAL not in parts:
-        return _cut(source, parts[ALL] if ALL in parts else parts[TRAIN], notes)
-    validates = parts.get(VAL)
-    if TEST not in parts:
-        notes += (
-            "there is no test part: what is called validation is tested on, and validation is cut from training",
-        )
-        validates, parts = None, {**parts, TEST: parts[VAL]}
+        return _cut(source, parts.get(ALL) or parts[TRAIN], notes if ALL in parts else (*notes, NO_TEST))
     train, class_names = _training(source, parts[TRAIN])
+    if TEST in parts:
+        open_test = partial(_other, source, parts[TEST], class_names, train)
+    else:
+        rest, tests = fifth(train.labels, len(class_names), source.where, SPLITS)
+        open_test = partial(train.take, tests)
+        train, notes = replace(train.take(rest), notes=train.notes), (*notes, NO_TEST)
     indices = None
-    if validates is not None:
-        val = _other(source, validates, class_names, train)
+    if VAL in parts:
+        val = _other(source, parts[VAL], class_names, train)
         indices = np.arange(len(train), len(train) + len(val))
         train = _joined(train, val)
     return DatasetContent(
@@ -88,7 +89,7 @@ def content_of(source: Source) -> DatasetContent:
         class_names=class_names,
         train=train,
         validation_indices=indices,
-        open_test=partial(_other, source, parts[TEST], class_names, train),
+        open_test=open_test,
         content_hash=train.content_hash(),
         notes=notes,
     )
