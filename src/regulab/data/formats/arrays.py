@@ -42,7 +42,7 @@ class Arrays(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class ArraySource:
     """Where arrays come from, and what the numbers of their labels are called if that is known."""
 
     name: str  # of the dataset
@@ -56,7 +56,7 @@ class Source:
         return pixels, self.arrays.read(names[LABELS]), notes
 
 
-def content_of(source: Source) -> DatasetContent:
+def content_of(source: ArraySource) -> DatasetContent:
     """The content of arrays whose names say what they are (see `arrays_by_part`).
 
     Images stand in the order in which they are given, those of a validation part behind those that train. Class names
@@ -95,7 +95,7 @@ def content_of(source: Source) -> DatasetContent:
     )
 
 
-def _training(source: Source, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
+def _training(source: ArraySource, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
     pixels, raw, notes = source.images(names)
     where = f"{source.where}, {names[LABELS]}"
     labels = as_labels(raw, len(pixels), where)
@@ -105,7 +105,9 @@ def _training(source: Source, names: Mapping[str, str]) -> tuple[Images, tuple[s
     return Images(pixels, indices, notes), class_names
 
 
-def _other(source: Source, names: Mapping[str, str], class_names: tuple[str, ...], train: Images) -> Images:
+def _other(
+    source: ArraySource, names: Mapping[str, str], class_names: tuple[str, ...], train: Images
+) -> Images:
     """The images of a part that does not train, which are of the same size and of the same classes."""
     pixels, raw, notes = source.images(names)
     where = f"{source.where}, {names[LABELS]}"
@@ -139,7 +141,7 @@ def _numbered(raw: Any, class_names: tuple[str, ...], where: str) -> NDArray[np.
     return labels.astype(np.int64)
 
 
-def _cut(source: Source, names: Mapping[str, str], notes: tuple[str, ...]) -> DatasetContent:
+def _cut(source: ArraySource, names: Mapping[str, str], notes: tuple[str, ...]) -> DatasetContent:
     images, class_names = _training(source, names)
     rest, validation, test = fifths(images.labels, len(class_names), source.where, SPLITS)
     train = replace(images.take(rest), notes=images.notes)
@@ -161,7 +163,7 @@ def _joined(one: Images, other: Images) -> Images:
     )
 
 
-def _declared_names(source: Source) -> tuple[str, ...] | None:
+def _declared_names(source: ArraySource) -> tuple[str, ...] | None:
     if CLASS_NAMES not in source.arrays.shapes:
         return None
     where = f"{source.where}, {CLASS_NAMES}"
@@ -178,7 +180,7 @@ def _declared_names(source: Source) -> tuple[str, ...] | None:
     return tuple(names.tolist())
 
 
-def _kept_notes(source: Source) -> tuple[str, ...]:
+def _kept_notes(source: ArraySource) -> tuple[str, ...]:
     """What was done to arrays that were given from Python, before they became a file."""
     if NOTES not in source.arrays.shapes:
         return ()
