@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.formats.decoding import suffixes
+from regulab.data.formats.misplaced import without_classes
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.data.regular_file import reason
 from regulab.errors import UserError
@@ -131,12 +132,7 @@ def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
     """
     folders = visible_folders(path, left_out)
     if len(folders) < 2:
-        raise UserError(
-            "fewer than two class folders",
-            got=", ".join(visible(folder.name) for folder in folders) or "none",
-            expected=LAYOUT,
-            where=str(path),
-        )
+        raise without_classes(path, folders, LAYOUT)
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):

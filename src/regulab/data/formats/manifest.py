@@ -62,8 +62,8 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     if path.is_dir():
         raise UserError("a folder, no table", got=str(path), expected=f"folder:{path}", where="data.name")
     rows = read_rows(path, None)
-    files = _image_files(rows, path)
-    (rest, validation, test), notes = _parts(rows, files, path)
+    files = manifest_files(rows, path)
+    (rest, validation, test), notes = manifest_parts(rows, files, path)
     _refuse_unknown_labels(files, rest if validation is None else np.delete(rest, validation), path)
     train_files, test_files = files.take(rest), files.take(test)
     everything = np.arange(len(rest))
@@ -80,7 +80,7 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     )
 
 
-def _parts(rows: Rows, files: ImageFiles, path: Path) -> tuple[Parts, tuple[str, ...]]:
+def manifest_parts(rows: Rows, files: ImageFiles, path: Path) -> tuple[Parts, tuple[str, ...]]:
     """Rows that train (those that validate behind them), which of these validate, and rows that test; and a note where
     a column says only a part of it."""
     classes, where, otherwise = len(files.class_names), str(path), f"a column split with {SPLIT_WORDS}"
@@ -121,7 +121,7 @@ def _given_parts(splits: Sequence[str], rows: Rows, path: Path) -> tuple[NDArray
     return tuple(np.flatnonzero(names == part) for part in (TRAIN, VAL, TEST))
 
 
-def _image_files(rows: Rows, path: Path) -> ImageFiles:
+def manifest_files(rows: Rows, path: Path) -> ImageFiles:
     """Every row's file and class, in the order of the rows."""
     names, labels = np.unique(np.array(rows.labels), return_inverse=True)
     class_names = tuple(names.tolist())
