@@ -17,14 +17,25 @@ def fifths(labels: Indices, classes: int, where: str, otherwise: str) -> tuple[I
     Stratified by class, the same for every seed and machine as long as the images stand in the same order (see
     `stratified`). Raises `UserError` where there are too few; ``otherwise`` says what else would do.
     """
+    part = _fifth(labels, 2, classes, where, otherwise)
+    rest, test = fifth(labels, classes, where, otherwise)
+    return rest, stratified(labels[rest], part, "validation"), test
+
+
+def fifth(labels: Indices, classes: int, where: str, otherwise: str) -> tuple[Indices, Indices]:
+    """As `fifths` where a validation part is given: which of the other images train, and which test."""
+    test = stratified(labels, _fifth(labels, 1, classes, where, otherwise), "test")
+    return np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), test
+
+
+def _fifth(labels: Indices, times: int, classes: int, where: str, otherwise: str) -> int:
+    """How many images are a fifth; raises `UserError` where so many cannot be cut so often."""
     part = round(len(labels) / 5)
-    if part < 1 or 2 * part > largest_part(np.bincount(labels)):
+    if part < 1 or times * part > largest_part(np.bincount(labels)):
         raise UserError(
-            "too few images to cut a test and a validation part from",
+            f"too few images to cut a test{' and a validation' if times > 1 else ''} part from",
             got=f"{len(labels)} images in {classes} classes",
             expected=f"more images in each class, or {otherwise}",
             where=where,
         )
-    test = stratified(labels, part, "test")
-    rest = np.setdiff1d(np.arange(len(labels)), test, assume_unique=True)
-    return rest, stratified(labels[rest], part, "validation"), test
+    return part

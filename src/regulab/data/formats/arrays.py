@@ -10,13 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.cutting import fifths
+from regulab.data.cutting import fifth, fifths
 from regulab.data.dataset import DatasetContent, Images
 from regulab.data.formats.array_keys import (
     ALL,
     CLASS_NAMES,
     IMAGES,
     LABELS,
+    NO_TEST,
     NOTES,
     TEST,
     TRAIN,
@@ -41,7 +42,7 @@ class Arrays(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class ArraySource:
     """Where arrays come from, and what the numbers of their labels are called if that is known."""
 
     name: str  # of the dataset
@@ -55,12 +56,12 @@ class Source:
         return pixels, self.arrays.read(names[LABELS]), notes
 
 
-def content_of(source: Source) -> DatasetContent:
+def content_of(source: ArraySource) -> DatasetContent:
     """The content of arrays whose names say what they are (see `arrays_by_part`).
 
     Images stand in the order in which they are given, those of a validation part behind those that train. Class names
     are those of the source, of an array ``class_names``, or the labels themselves. The values of the test part are not
-    read before ``open_test`` is called, unless it has to be cut out of the rest.
+    read before ``open_test`` is called, unless it has to be cut out of the images that train.
     """
     parts, others = arrays_by_part(source.arrays.shapes, source.where)
     notes = _kept_notes(source)
@@ -70,17 +71,17 @@ def content_of(source: Source) -> DatasetContent:
         )
     source = replace(source, class_names=source.class_names or _declared_names(source))
     if TEST not in parts and VAL not in parts:
-        return _cut(source, parts[ALL] if ALL in parts else parts[TRAIN], notes)
-    validates = parts.get(VAL)
-    if TEST not in parts:
-        notes += (
-            "there is no test part: what is called validation is tested on, and validation is cut from training",
-        )
-        validates, parts = None, {**parts, TEST: parts[VAL]}
+        return _cut(source, parts.get(ALL) or parts[TRAIN], notes if ALL in parts else (*notes, NO_TEST))
     train, class_names = _training(source, parts[TRAIN])
+    if TEST in parts:
+        open_test = partial(_other, source, parts[TEST], class_names, train)
+    else:
+        rest, tests = fifth(train.labels, len(class_names), source.where, SPLITS)
+        open_test = partial(train.take, tests)
+        train, notes = replace(train.take(rest), notes=train.notes), (*notes, NO_TEST)
     indices = None
-    if validates is not None:
-        val = _other(source, validates, class_names, train)
+    if VAL in parts:
+        val = _other(source, parts[VAL], class_names, train)
         indices = np.arange(len(train), len(train) + len(val))
         train = _joined(train, val)
     return DatasetContent(
@@ -88,13 +89,13 @@ def content_of(source: Source) -> DatasetContent:
         class_names=class_names,
         train=train,
         validation_indices=indices,
-        open_test=partial(_other, source, parts[TEST], class_names, train),
+        open_test=open_test,
         content_hash=train.content_hash(),
         notes=notes,
     )
 
 
-def _training(source: Source, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
+def _training(source: ArraySource, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
     pixels, raw, notes = source.images(names)
     where = f"{source.where}, {names[LABELS]}"
     labels = as_labels(raw, len(pixels), where)
@@ -104,7 +105,9 @@ def _training(source: Source, names: Mapping[str, str]) -> tuple[Images, tuple[s
     return Images(pixels, indices, notes), class_names
 
 
-def _other(source: Source, names: Mapping[str, str], class_names: tuple[str, ...], train: Images) -> Images:
+def _other(
+    source: ArraySource, names: Mapping[str, str], class_names: tuple[str, ...], train: Images
+) -> Images:
     """The images of a part that does not train, which are of the same size and of the same classes."""
     pixels, raw, notes = source.images(names)
     where = f"{source.where}, {names[LABELS]}"
@@ -138,7 +141,7 @@ def _numbered(raw: Any, class_names: tuple[str, ...], where: str) -> NDArray[np.
     return labels.astype(np.int64)
 
 
-def _cut(source: Source, names: Mapping[str, str], notes: tuple[str, ...]) -> DatasetContent:
+def _cut(source: ArraySource, names: Mapping[str, str], notes: tuple[str, ...]) -> DatasetContent:
     images, class_names = _training(source, names)
     rest, validation, test = fifths(images.labels, len(class_names), source.where, SPLITS)
     train = replace(images.take(rest), notes=images.notes)
@@ -160,7 +163,7 @@ def _joined(one: Images, other: Images) -> Images:
     )
 
 
-def _declared_names(source: Source) -> tuple[str, ...] | None:
+def _declared_names(source: ArraySource) -> tuple[str, ...] | None:
     if CLASS_NAMES not in source.arrays.shapes:
         return None
     where = f"{source.where}, {CLASS_NAMES}"
@@ -177,7 +180,7 @@ def _declared_names(source: Source) -> tuple[str, ...] | None:
     return tuple(names.tolist())
 
 
-def _kept_notes(source: Source) -> tuple[str, ...]:
+def _kept_notes(source: ArraySource) -> tuple[str, ...]:
     """What was done to arrays that were given from Python, before they became a file."""
     if NOTES not in source.arrays.shapes:
         return ()
