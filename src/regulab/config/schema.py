@@ -37,6 +37,8 @@ NAMED_BY = {
     "norm": "name",
 }
 MOST_ARMS = 1_000
+# Keys that came later: while they say nothing a study is the one that it was without them.
+LATER_KEYS = {"data": ("group", "label_noise"), "train": ("class_weights", "sampling")}
 
 
 class Endpoint(Part):
@@ -180,6 +182,10 @@ class Study(Part):
         counts: the findings have hashes of the contents, and the same files make the same study wherever they are.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
+        for part, keys in LATER_KEYS.items():
+            for key in keys:
+                if content[part][key] is None:
+                    del content[part][key]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
         return content
