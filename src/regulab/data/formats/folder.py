@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ from regulab.data.formats.class_folders import (
     list_images,
     visible_folders,
 )
+from regulab.data.formats.file_groups import file_groups
 from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
+from regulab.data.groups import GroupedLabels, approximated, grouped, numbered, with_groups
 from regulab.data.names import visible_list
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
@@ -35,8 +38,9 @@ def folder_dataset(data: Data, path: Path) -> Dataset:
 
     Class names are the names of the folders, sorted; images may lie in folders below them. With folders ``train`` and
     ``test`` (and ``val``) in PATH these are the splits; else a fixed fifth of the images is the test split and another
-    fifth the validation part, stratified by class with the images ordered by name (see `stratified`). What is left out
-    (hidden files, files that are no images by their name) is counted and named in the notes.
+    fifth the validation part, stratified by class with the images ordered by name (see `stratified`), or of whole
+    groups (see `grouped`) where ``data.group`` says what belongs together (see `file_groups`). What is left out (hidden
+    files, files that are no images by their name) is counted and named in the notes.
 
     Images are of every kind in `decoding.FORMATS`; of several frames the first counts; EXIF rotation is applied. They
     are 8-bit grey (one channel) where all training images are, else RGB. Grey levels of 16 or 32 bits and floats are
@@ -49,7 +53,7 @@ def folder_dataset(data: Data, path: Path) -> Dataset:
         name=data.name,
         summary=f"the images in {path}",
         source=str(path),
-        load=partial(_load, data.name, path, data.range),
+        load=partial(_load, data.name, path, data.range, data.group),
     )
 
 
@@ -57,20 +61,24 @@ FOLDER = Format(
     name="folder",
     summary="a folder of class folders",
     dataset=folder_dataset,
-    takes=frozenset({"range"}),
+    takes=frozenset({"range", "group"}),
 )
 
 
-def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path) -> DatasetContent:
+def _load(
+    name: str, path: Path, levels: tuple[float, float] | None, group: str | None, root: Path
+) -> DatasetContent:
     if not is_folder(path):
         raise UserError("no such folder", got=str(path), expected=LAYOUT, where="data.name")
     left_out = LeftOut(path)
     has_splits = is_folder(path / "train") and is_folder(path / "test")
-    files, validation, test = (_given_splits if has_splits else _cut_splits)(path, left_out)
+    files, validation, test = (
+        _given_splits(path, left_out) if has_splits else _cut_splits(path, left_out, group)
+    )
     everything = np.arange(len(files))
     training = everything if validation is None else np.setdiff1d(everything, validation)
     train, form = read_training(files, training, levels, str(path))
-    return DatasetContent(
+    content = DatasetContent(
         name=name,
         class_names=files.class_names,
         train=train,
@@ -79,6 +87,17 @@ def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path)
         content_hash=train.content_hash(),
         notes=left_out.notes(),
     )
+    if group is None:
+        return content
+    if not has_splits and validation is not None:
+        asked = round((len(files) + len(test)) / 5)
+        found = {"test": len(test), "validation": len(validation)}
+        notes = [approximated(part, asked, count) for part, count in found.items() if count != asked]
+        content = replace(content, notes=(*content.notes, *notes))
+    train_groups, test_groups = (
+        file_groups(group, one.paths, path, int(has_splits)) for one in (files, test)
+    )
+    return with_groups(content, train_groups, test_groups)
 
 
 def _given_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
@@ -102,8 +121,10 @@ def _given_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np
     return both, np.arange(len(train), len(both)), test
 
 
-def _cut_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
-    """Three fifths, one fifth, one fifth, in the form of `_given_splits`."""
+def _cut_splits(
+    path: Path, left_out: LeftOut, group: str | None
+) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
+    """Three fifths, one fifth, one fifth, in the form of `_given_splits`; of whole groups where there are some."""
     files = list_images(path, left_out)
     part = round(len(files) / 5)
     sizes = np.bincount(files.labels)
@@ -114,9 +135,19 @@ def _cut_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.i
             expected="more images in each class, or folders train and test",
             where=str(path),
         )
-    test = stratified(files.labels, part, "test")
+
+    def taken(files: ImageFiles, name: str, keep: int) -> NDArray[np.int64]:
+        if group is None:
+            return stratified(files.labels, part, name)
+        (groups,), names = numbered(file_groups(group, files.paths, path, 0))
+        labels = GroupedLabels(
+            labels=files.labels, groups=groups, class_names=files.class_names, group_names=names
+        )
+        return grouped(labels, part, name, keep=keep)
+
+    test = taken(files, "test", 2)
     rest = files.take(np.setdiff1d(np.arange(len(files)), test, assume_unique=True))
-    return rest, stratified(rest.labels, part, "validation"), files.take(test)
+    return rest, taken(rest, "validation", 1), files.take(test)
 
 
 def _require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
