@@ -60,7 +60,7 @@ def test_whole_groups_near_the_size_and_the_shares_asked_for(seed):
     assert not set(images.groups[inside]) & set(images.groups[~inside])
     assert abs(len(chosen) - count) <= 3
     shares = np.bincount(images.labels[inside]) / count - np.bincount(images.labels) / len(images.labels)
-    assert np.abs(shares).max() < 0.06
+    assert np.abs(shares).max() < 0.07
     assert (np.diff(chosen) > 0).all()
 
 

@@ -37,6 +37,7 @@ class Splits:
     seal: Seal | None = None  # of the test split; None before `sealing.sealed`
     notes: tuple[str, ...] = ()  # what a person should know of the files
     group_names: tuple[str, ...] = ()
+    noise_hash: str | None = None  # SHA-256 of the training labels where noise has replaced some
 
 
 def split(content: DatasetContent, protocol: Protocol, train_images: int | None = None) -> Splits:

@@ -195,9 +195,18 @@ class _Writer:
         side = "above" if apart >= 0 else "below"
         text = (
             f"Its final weights get {number(train, 2)} % of the training images right (dropout and "
-            f"augmentation off), {number(abs(apart), 2)} points {side} the test accuracy"
+            f"augmentation off{self.noise()}), {number(abs(apart), 2)} points {side} the test accuracy"
         )
         return text + self.compared(mine, base, 2, " points", "gap") + "."
+
+    def noise(self) -> str:
+        """By which labels a training image is right, where some of them are wrong on purpose."""
+        share = self.records.study["data"].get("label_noise")
+        return (
+            f"; by the labels it was trained with, {100 * share:.3g} % of them wrong on purpose"
+            if share
+            else ""
+        )
 
     def zeros(self) -> str | None:
         mine, base = self.column("zero_fraction")
