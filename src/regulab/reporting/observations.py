@@ -20,7 +20,10 @@ from regulab.reporting.measures import BySeed, Difference
 from regulab.reporting.naming import heading, quoted_legend
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
+from regulab.statistics.intervals import ANY, Bounds
 from regulab.wording import NOTE_LIMIT, named, one_line, quoted
+
+GAPS = (-200.0, 200.0)  # what two differences of accuracies can differ by
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ class _Writer:
             f"Its final weights get {number(train, 2)} % of the training images right (dropout and "
             f"augmentation off{self.noise()}), {number(abs(apart), 2)} points {side} the test accuracy"
         )
-        return text + self.compared(mine, base, 2, " points", "gap") + "."
+        return text + self.compared(mine, base, 2, " points", "gap", GAPS) + "."
 
     def noise(self) -> str:
         """By which labels a training image is right, where some of them are wrong on purpose."""
@@ -287,9 +290,11 @@ class _Writer:
         average = sum(early) / len(early)
         return f"{len(early)} of {len(runs)} runs stopped early, after {average:.1f} epochs on average."
 
-    def compared(self, mine: BySeed, base: BySeed, places: int, measured: str, what: str) -> str:
+    def compared(
+        self, mine: BySeed, base: BySeed, places: int, measured: str, what: str, bounds: Bounds = ANY
+    ) -> str:
         """The baseline's mean and the paired difference, which is described and not tested."""
-        apart = None if self.is_baseline else measures.difference(mine, base)
+        apart = None if self.is_baseline else measures.difference(mine, base, bounds)
         if apart is None:
             return ""
         return (
