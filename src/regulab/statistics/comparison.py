@@ -13,6 +13,7 @@ from regulab.statistics import looks
 from regulab.statistics.arms import ArmComparison, Comparer, missing_runs
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
 from regulab.statistics.pairing import pairing
+from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
 from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
@@ -47,6 +48,7 @@ class Comparison:
     pairing: dict[str, bool]
     baseline_diverged: bool
     note: str | None
+    warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
     arms: dict[str, ArmComparison]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +59,11 @@ class Comparison:
             "seeds": list(self.first_look.seeds),
             "verdicts": self.first_look.verdicts,
         }
-        return content | {
+        warned = {"warnings": list(self.warnings)} if self.warnings else {}
+        del content["warnings"]
+        return {
+            **warned,
+            **content,
             "seeds": list(self.seeds),
             "pairing": dict(self.pairing),
             "first_look": first,
@@ -104,6 +110,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         pairing=pairing(records.results, records.orders),
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
         note="; ".join(note for note in notes if note) or None,
+        warnings=warnings_of(records, metric),
         arms=arms,
     )
 
