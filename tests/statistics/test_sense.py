@@ -184,11 +184,15 @@ def test_early_stopping_chooses_too():
 def test_absent_classes_are_named():
     classes = ("ant", "bee", "cow")
     counts = {"train": [50, 50, 0], "validation": [100, 0, 0], "test": [200, 0, 200]}
-    found = warnings_of(records_of(classes=classes, counts=counts), "test_accuracy")
+    found = warnings_of(
+        records_of(classes=classes, counts=counts, endpoint={"epoch": "best_val"}), "test_accuracy"
+    )
     assert found[0] == (
         "Absent classes: no image of “cow” trains; no image of “bee”, “cow” validates; no image of “bee” is tested. No "
         "number here speaks of what is not tested."
     )
+    final = first(records_of(classes=classes, counts=counts))
+    assert final.startswith("Absent classes: no image of “cow” trains; no image of “bee” is tested.")
 
 
 @pytest.mark.parametrize(
@@ -223,3 +227,27 @@ def test_test_images_that_trained_are_told_by_the_notes_on_the_data():
     assert found[0].startswith(
         "Seen in training: 3 of the 200 test images are training images too, pixel for pixel."
     )
+
+
+def test_empty_and_contradictory_images_are_told_by_the_notes_on_the_data():
+    """All black, under two classes."""
+    images = Images(np.zeros((100, 4, 4, 3), np.uint8), np.arange(100) % 2)
+    notes = copies(images, None, np.arange(40) % 2, digests(np.zeros((40, 4, 4, 3), np.uint8)))
+    counts = {"train": [50, 50], "validation": [0, 0], "test": [20, 20]}
+    records = replace(records_of(counts=counts), environment={"notes": [f"data: {note}" for note in notes]})
+    empty, contradictory, seen = warnings_of(records, "test_accuracy")
+    assert empty.startswith("Empty images: 100 of the 100 training images are of one colour throughout.")
+    assert contradictory.startswith(
+        "Contradictory labels: 140 of all 140 images are pictures that stand under more"
+    )
+    assert seen.startswith("Seen in training: 40 of the 40")
+
+
+def test_a_few_empty_images_are_a_note_and_no_warning():
+    """Grey and coloured: an image of one colour is one whose channels are each constant."""
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 3), dtype=np.uint8)
+    pixels[:2] = (10, 20, 30)
+    (note,) = copies(Images(pixels, np.zeros(100, np.int64)), None, np.zeros(1, np.int64), (b"",))
+    assert note == "2 of 100 training images are of one colour throughout"
+    records = replace(records_of(counts=EVEN), environment={"notes": [f"data: {note}"]})
+    assert warnings_of(records, "test_accuracy") == ()

@@ -50,6 +50,14 @@ def test_nothing_else_weighs_classes(asked):
         Train(class_weights=asked)
 
 
+def test_rare_classes_do_not_count_twice_over():
+    with pytest.raises(
+        UserError, match="class_weights: balanced beside balanced sampling would make rare classes"
+    ):
+        Train(class_weights="balanced", sampling="balanced")
+    Train(class_weights={"cat": 2}, sampling="balanced")
+
+
 def test_a_class_may_be_called_by_a_number():
     assert Train(class_weights={7: 2}).class_weights == {"7": 2.0}
 

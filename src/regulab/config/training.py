@@ -99,6 +99,16 @@ class Train(Part):
                 share_one_rate(OPTIMIZERS[kind], parts["optimizer"], parts["schedule"], recorded)
         return {**values, **parts}
 
+    @model_validator(mode="after")
+    def _balanced_once(self) -> Train:
+        if self.class_weights == "balanced" and self.sampling == "balanced":
+            raise Refusal(
+                "balanced beside balanced sampling would make rare classes count twice over",
+                key="class_weights",
+                cure="leave out one of the two",
+            )
+        return self
+
     def learning_rate(
         self, step: int, steps_per_epoch: int, validation_losses: Sequence[float] = ()
     ) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from regulab.data.dataset import Images
 
+AT_ONCE = 1024  # images
 DIGEST_BYTES = 16  # a chance match among a million images has probability 1e-27
 
 
@@ -25,7 +26,8 @@ def copies(
     test_labels: NDArray[np.int64],
     test_digests: tuple[bytes, ...],
 ) -> tuple[str, ...]:
-    """Sentences that count images which also occur in another part, pixel for pixel, or under another class.
+    """Sentences that count images which also occur in another part, pixel for pixel, or under another class; and those
+    of the training part that show nothing.
 
     ``validation`` is None where the test split serves as validation.
     """
@@ -36,7 +38,7 @@ def copies(
         parts["validation"] = (validation.labels, digests(validation.pixels))
         pairs = [("test", "training"), ("validation", "training"), ("test", "validation")]
     found = [_shared(parts[one][1], parts[other][1], one, other) for one, other in pairs]
-    found.append(_two_classes(list(parts.values())))
+    found += [_two_classes(list(parts.values())), _of_one_colour(train.pixels)]
     return tuple(note for note in found if note)
 
 
@@ -47,6 +49,18 @@ def _shared(one: tuple[bytes, ...], other: tuple[bytes, ...], name: str, other_n
         return None
     are = "is" if count == 1 else "are"
     return f"{count:,} of {len(one):,} {name} images {are} in the {other_name} part too, pixel for pixel"
+
+
+def _of_one_colour(pixels: NDArray[np.uint8]) -> str | None:
+    """Counts the training images in which every pixel is the same: empty, or not read as they are meant."""
+    rows = pixels.reshape(len(pixels), -1, pixels.shape[-1])
+    starts = range(0, len(rows), AT_ONCE)  # a comparison takes as much memory as what it compares
+    parts = [rows[start : start + AT_ONCE] for start in starts]
+    count = sum(int((part == part[:, :1]).all(axis=(1, 2)).sum()) for part in parts)
+    if not count:
+        return None
+    images = "image is" if count == 1 else "images are"
+    return f"{count:,} of {len(pixels):,} training {images} of one colour throughout"
 
 
 def _two_classes(parts: list[tuple[NDArray[np.int64], tuple[bytes, ...]]]) -> str | None:

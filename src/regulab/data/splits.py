@@ -99,6 +99,13 @@ def _validation_indices(
     wanted = size / 6 if asked is None else asked * size if asked < 1 else asked
     count = round(wanted)
     most = largest_part(np.bincount(content.train.labels))
+    if most == 0:
+        raise UserError(
+            "no validation part can be cut: no class has a training image to spare",
+            got=f"{size} training images of {len(content.class_names)} classes",
+            expected="two or more images in a class, a validation part of your own, or protocol course",
+            where="protocol.validation",
+        )
     if not 1 <= count <= most:
         raise UserError(
             f"cannot cut a validation part of {count} out of {size} training images"

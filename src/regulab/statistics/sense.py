@@ -25,6 +25,7 @@ FEW_IMAGES = 100  # test images, of which each is a point or more
 LOPSIDED, DOMINANT = 10, 80.0  # largest class to smallest; largest class in percent of the images
 MANY_COPIES = 0.01  # of the test images
 NAMED = 5  # classes in a sentence
+NUMBER = r"([\d,]+)"
 
 ByArm = Mapping[str, float]
 
@@ -32,6 +33,8 @@ ByArm = Mapping[str, float]
 def warnings_of(records: StudyRecords, metric: str) -> tuple[str, ...]:
     """What to read before the verdicts on ``metric``; nothing before a run is finished."""
     reasons: list[Callable[[], str | None]] = [
+        lambda: _empty(records),
+        lambda: _contradictory(records),
         lambda: _underfitted(records),
         lambda: _no_better_than_chance(records, metric),
         lambda: _nothing_to_improve(records, metric),
@@ -176,9 +179,7 @@ def _few_test_images(records: StudyRecords, metric: str) -> str | None:
 def _few_validation_images(records: StudyRecords) -> str | None:
     """Where so few validation images choose the weights that chance does."""
     images = sum(class_counts(records).get("validation", ()))
-    stopping = any("early_stopping" in (said or {}) for said in records.study["arms"].values())
-    chooses = records.study["endpoint"]["epoch"] == "best_val" or stopping
-    if not chooses or not 0 < images < FEW_IMAGES:
+    if not _validation_chooses(records) or not 0 < images < FEW_IMAGES:
         return None
     return (
         f"Few validation images: {images} of them choose the epoch whose weights are tested, and one is "
@@ -186,13 +187,19 @@ def _few_validation_images(records: StudyRecords) -> str | None:
     )
 
 
+def _validation_chooses(records: StudyRecords) -> bool:
+    """Whether weights that are tested follow from validation losses."""
+    stopping = any("early_stopping" in (said or {}) for said in records.study["arms"].values())
+    return stopping or records.study["endpoint"]["epoch"] == "best_val"
+
+
 def _absent_classes(records: StudyRecords) -> str | None:
-    """Where a part has no image of a class."""
+    """Where a part that matters has no image of a class."""
     texts = []
     what = {"train": "trains", "validation": "validates", "test": "is tested"}
     for part, counts in class_counts(records).items():
         absent = [quoted(records.class_names[number]) for number, count in enumerate(counts) if not count]
-        if absent and sum(counts):
+        if absent and sum(counts) and (part != "validation" or _validation_chooses(records)):
             listed = ", ".join(absent[:NAMED]) + (
                 f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
             )
@@ -220,19 +227,47 @@ def _one_class_decides(records: StudyRecords, metric: str) -> str | None:
     )
 
 
-def _seen_in_training(records: StudyRecords) -> str | None:
-    """Where notes on the data count test images that the training part holds too."""
+def _of_notes(records: StudyRecords, pattern: str) -> tuple[int, ...] | None:
+    """The numbers in the first note on the data that the pattern fits."""
     for note in records.environment.get("notes", ()):
-        found = re.match(
-            r"data: ([\d,]+) of ([\d,]+) test images (?:is|are) in the training part too", str(note)
-        )
-        if found is None:
-            continue
-        copies, images = (int(group.replace(",", "")) for group in found.groups())
-        if copies > MANY_COPIES * images:
-            return (
-                f"Seen in training: {copies:,} of the {images:,} test images are training images too, pixel for pixel. "
-                "A network that knows them by heart is rewarded for it, which is what regularization works against: "
-                "take them out of one part."
-            )
+        found = re.match(f"data: {pattern}", str(note))
+        if found is not None:
+            return tuple(int(group.replace(",", "")) for group in found.groups())
     return None
+
+
+def _seen_in_training(records: StudyRecords) -> str | None:
+    """Where the training part holds more than a few of the test images."""
+    found = _of_notes(records, rf"{NUMBER} of {NUMBER} test images? (?:is|are) in the training part too")
+    if found is None or found[0] <= MANY_COPIES * found[1]:
+        return None
+    return (
+        f"Seen in training: {found[0]:,} of the {found[1]:,} test images are training images too, pixel for pixel. A "
+        "network that knows them by heart is rewarded for it, which is what regularization works against: take them "
+        "out of one part."
+    )
+
+
+def _contradictory(records: StudyRecords) -> str | None:
+    """Where the same picture stands under several classes, more than a few times."""
+    found = _of_notes(
+        records, rf"{NUMBER} pictures? stands? under more than one class, {NUMBER} images in all"
+    )
+    images = sum(map(sum, class_counts(records).values()))
+    if found is None or found[1] <= MANY_COPIES * images:
+        return None
+    return (
+        f"Contradictory labels: {found[1]:,} of all {images:,} images are pictures that stand under more than one "
+        "class, pixel for pixel. No network gets all of them right."
+    )
+
+
+def _empty(records: StudyRecords) -> str | None:
+    """Where most training images are of one colour."""
+    found = _of_notes(records, rf"{NUMBER} of {NUMBER} training images? (?:is|are) of one colour throughout")
+    if found is None or found[0] <= found[1] / 2:
+        return None
+    return (
+        f"Empty images: {found[0]:,} of the {found[1]:,} training images are of one colour throughout. Look at them: "
+        "they may not have been read as they are meant."
+    )
