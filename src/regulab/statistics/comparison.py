@@ -94,7 +94,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     margin, rule = margin_of(records, metric), looks.rule_of(records)
     fixed = rule == FIXED
     arms = Comparer(records, baseline, metric, margin).arms()
-    notes = [*_notes(records, baseline, metric, margin), _cut_note(metric, arms.values())]
+    notes = [*_notes(records, baseline, metric, margin), cut_note(metric, arms.values())]
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
@@ -139,7 +139,7 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
     ]
 
 
-def _cut_note(metric: str, arms: Iterable[ArmComparison]) -> str | None:
+def cut_note(metric: str, arms: Iterable[ArmComparison]) -> str | None:
     """Where a t interval would go on beyond what the metric can be."""
     own, apart = bounds_of(metric), bounds_of_difference(metric)
     if not any(is_cut(arm.ci95, own) or is_cut(arm.difference_ci95, apart) for arm in arms):
