@@ -208,7 +208,7 @@ def test_one_class_that_decides(test, said):
     if test == [190, 191, 19]:
         assert found[0].startswith(
             "One class decides: “bee” has 47.8 % of the test images and “cow” 19 of 400, so that the accuracy hardly "
-            "tells what becomes of small classes. `endpoint: {metric: balanced_accuracy}` counts every class alike"
+            "tells what becomes of small classes. “endpoint: {metric: balanced_accuracy}” counts every class alike"
         )
     assert warnings_of(records, "test_loss") == ()
 

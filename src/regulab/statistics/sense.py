@@ -35,13 +35,13 @@ def warnings_of(records: StudyRecords, metric: str) -> tuple[str, ...]:
     reasons: list[Callable[[], str | None]] = [
         lambda: _empty(records),
         lambda: _contradictory(records),
+        lambda: _one_class_decides(records, metric),
         lambda: _underfitted(records),
         lambda: _no_better_than_chance(records, metric),
         lambda: _nothing_to_improve(records, metric),
         lambda: _few_test_images(records, metric),
         lambda: _few_validation_images(records),
         lambda: _absent_classes(records),
-        lambda: _one_class_decides(records, metric),
         lambda: _seen_in_training(records),
     ]
     return tuple(text for reason in reasons if records.results and (text := reason()))
@@ -222,8 +222,8 @@ def _one_class_decides(records: StudyRecords, metric: str) -> str | None:
     return (
         f"One class decides: {large} has {largest.accuracy:.1f} % of the test images and {small} {counts[smallest]:,} "
         f"of {sum(counts):,}, so that the accuracy hardly tells what becomes of small classes. "
-        "`endpoint: {metric: balanced_accuracy}` counts every class alike, and `train: {class_weights: balanced}` or "
-        "`{sampling: balanced}` trains so."
+        "“endpoint: {metric: balanced_accuracy}” counts every class alike, and “train: {class_weights: balanced}” or "
+        "“train: {sampling: balanced}” trains so."
     )
 
 
