@@ -74,17 +74,14 @@ class _Cut:
         self.images: dict[int, dict[int, int]] = {}  # group -> class -> how many images
         for pair, size in zip(pairs.tolist(), sizes.tolist(), strict=True):
             self.images.setdefault(pair // self.classes, {})[pair % self.classes] = size
-        self.outside = np.bincount(
-            pairs % self.classes, minlength=self.classes
-        ).tolist()  # groups of each class
+        # groups of each class
+        self.outside = np.bincount(pairs % self.classes, minlength=self.classes).tolist()
         self.inside = [0] * self.classes
         all_images = [*np.bincount(self.labels, minlength=self.classes).tolist(), self.total]
         # times total; the last is of all classes
         self.excess = [-self.count * images for images in all_images]
         self.weights = [self.total // max(1, images) for images in all_images]
-        self.weights[-1] = int(
-            (np.bincount(self.labels) > 0).sum()
-        )  # the whole as much as all classes together
+        self.weights[-1] = len(np.unique(self.labels))  # the whole as much as all classes together
         self.chosen: set[int] = set()
 
     def _change(self, group: int) -> list[tuple[int, int]]:

@@ -124,9 +124,8 @@ class PlainTrainer:
     def _objective(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Of logits ``(B, classes)``: the mean cross-entropy, as anyone writes it, unless a technique has another."""
         weights = self._setup.class_weights
-        spread = (
-            weights is not None and targets.is_floating_point()
-        )  # which torch would divide by B, not by Σ ω
+        # Targets that are spread over classes torch would divide by B, not by Σ ω.
+        spread = weights is not None and targets.is_floating_point()
         if spread or any(hooks.loss for hooks in self._hooks.values()):
             return objective(self._hooks, logits[:, None], targets, weights)[0]
         return F.cross_entropy(logits, targets[:, 0], weight=weights)

@@ -138,24 +138,12 @@ def _effect_picture(evidence: DropoutEffects, theme: Theme) -> LessonFigure:
     places = figure.subplots(2, 2)
     _draw_accuracies(places[0, 0], evidence, theme)
     gaps = {rate: evidence.train[rate] - evidence.test[rate] for rate in evidence.test}
-    for axes, results, colour, bounds, label, title in (
-        (places[0, 1], gaps, theme.colours[2], POINTS, "gap (points)", "Gap: training minus test"),
-        (
-            places[1, 0],
-            evidence.deletion,
-            theme.colours[3],
-            POINTS,
-            "accuracy lost (points)",
-            "Deleting one channel",
-        ),
-        (
-            places[1, 1],
-            evidence.correlation,
-            theme.colours[4],
-            UNIT,
-            "mean |correlation|",
-            "Channels of a block",
-        ),
+    lost = (evidence.deletion, POINTS, "accuracy lost (points)")
+    alike = (evidence.correlation, UNIT, "mean |correlation|")
+    for axes, (results, bounds, label), colour, title in (
+        (places[0, 1], (gaps, POINTS, "gap (points)"), theme.colours[2], "Gap: training minus test"),
+        (places[1, 0], lost, theme.colours[3], "Deleting one channel"),
+        (places[1, 1], alike, theme.colours[4], "Channels of a block"),
     ):
         _against_rate(axes, results, colour, (1, 0), "", bounds)
         costly = [rate for rate, verdict in evidence.verdicts.items() if verdict in ("worse", "diverged")]
