@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from regulab.config import Data, Protocol
 from regulab.data import Images, load
 from regulab.data.dataset import DatasetContent
-from regulab.data.groups import GroupedLabels, grouped, numbered, refuse_shared, with_groups
+from regulab.data.groups import Labelled, grouped, refuse_shared, with_groups
 from regulab.data.sealing import sealed
 from regulab.data.splits import split
 from regulab.errors import UserError
@@ -21,15 +22,14 @@ NOWHERE = Path("unused")
 NAMES = ("ant", "bee", "cow")
 
 
-def labels_of(groups: dict[str, dict[int, int]]) -> GroupedLabels:
+def labels_of(groups: dict[str, dict[int, int]]) -> Labelled:
     """From group -> class -> how many images."""
     rows = [(name, label) for name, own in groups.items() for label, n in own.items() for _ in range(n)]
-    (numbers,), names = numbered([name for name, _ in rows])
     labels = np.array([label for _, label in rows], np.int64)
-    return GroupedLabels(labels=labels, groups=numbers, class_names=NAMES, group_names=names)
+    return Labelled.of(labels, NAMES, [name for name, _ in rows])
 
 
-def random_groups(seed: int, groups: int = 60) -> GroupedLabels:
+def random_groups(seed: int, groups: int = 60) -> Labelled:
     """Of one to three classes each, of which the third is rare."""
     rng = np.random.default_rng(seed)
     return labels_of(
@@ -126,12 +126,6 @@ def test_a_folder_is_cut_by_the_folders_below_its_classes(tmp_path):
         f"{len(seen[1])} groups of {len(parts[1])} images validate, {len(seen[2])} groups of {len(parts[2])} images "
         "test"
     )
-    for part, images in (("test", parts[2]), ("validation", parts[1])):
-        asked = round(sum(counts.values()) / 5)
-        note = (
-            f"data: the {part} part has {len(images)} images, where {asked} are asked for: groups stay whole"
-        )
-        assert (note in splits.notes) == (len(images) != asked)
 
 
 def test_a_folder_is_cut_by_the_names_of_its_files(tmp_path):
@@ -210,3 +204,89 @@ def test_validation_is_cut_by_groups_and_training_images_one_by_one():
     assert len(splits.validation) == 10
     assert splits.notes == ("the validation part has 10 images, where 9 are asked for: groups stay whole",)
     refuse_shared({"train": splits.train, "validate": splits.validation}, splits.group_names)
+
+
+def test_a_folder_with_a_validation_part_and_no_test_is_cut_by_groups_too(tmp_path):
+    counts = {
+        f"{part}/{c}/{part}{n}": 4 for part in ("train", "val") for c in ("cat", "dog") for n in range(10)
+    }
+    splits = load(Data(name=f"folder:{write(tmp_path, counts)}", group="folder"), Protocol(), NOWHERE)
+    assert {splits.group_names[group][:3] for group in splits.validation.groups} == {"val"}
+    assert not set(splits.open_test().groups) & set(splits.train.groups)
+
+
+def table(path: Path, split: bool) -> Path:
+    """60 images of 12 patients; the last three patients validate or test where there is a column for it."""
+    rng = np.random.default_rng(1)
+    rows = ["file_name,label,patient" + ",split" * split]
+    for n in range(60):
+        Image.fromarray(rng.integers(0, 256, (4, 4), dtype=np.uint8)).save(path / f"{n}.png")
+        part = {9: ",val", 10: ",test", 11: ",test"}.get(n // 5, ",train")
+        rows.append(f"{n}.png,{'cat' if n // 5 % 2 else 'dog'},P{n // 5}{part * split}")
+    (path / "images.csv").write_text("\n".join(rows))
+    return path / "images.csv"
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_a_table_names_groups_in_a_column(tmp_path, split):
+    data = Data(name=f"csv:{table(tmp_path, split)}", group="patient")
+    splits = load(data, Protocol() if split else Protocol(validation=10), NOWHERE)
+    parts = (splits.train, splits.validation, splits.open_test())
+    seen = [{splits.group_names[group] for group in part.groups} for part in parts]
+    assert sorted(set.union(*seen)) == sorted(f"P{n}" for n in range(12))
+    assert [len(part) for part in parts] == ([45, 5, 10] if split else [40, 10, 10])
+    assert sum(map(len, seen)) == 12
+    if split:
+        assert seen[1:] == [{"P9"}, {"P10", "P11"}]
+
+
+def test_a_table_without_that_column_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"data\.group: no such column; got 'person'"):
+        load(Data(name=f"csv:{table(tmp_path, False)}", group="person"), Protocol(), NOWHERE)
+
+
+def arrays(path: Path, **more: np.ndarray) -> str:
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (60, 4, 4), dtype=np.uint8)
+    content: dict[str, Any] = {"images": images, "labels": np.arange(60) // 5 % 2, **more}
+    np.savez(path / "a.npz", **content)
+    return f"npz:{path / 'a.npz'}"
+
+
+def test_arrays_name_groups_in_an_array(tmp_path):
+    name = arrays(tmp_path, patient=np.arange(60) // 5)
+    splits = load(Data(name=name, group="patient"), Protocol(), NOWHERE)
+    assert not set(splits.open_test().groups) & set(splits.train.groups)
+    assert not any("left out" in note for note in splits.notes)
+    assert any("left out" in note for note in load(Data(name=name), Protocol(), NOWHERE).notes)
+
+
+def test_arrays_of_parts_name_their_groups_part_by_part(tmp_path):
+    rng = np.random.default_rng(3)
+    content: dict[str, Any] = {}
+    for part, count, first in (("train", 40, 0), ("val", 10, 8), ("test", 10, 10)):
+        content[f"{part}_images"] = rng.integers(0, 256, (count, 4, 4), dtype=np.uint8)
+        content[f"{part}_labels"] = np.arange(count) // 5 % 2
+        content[f"{part}_patient"] = np.array([f"P{first + n // 5}" for n in range(count)])
+    np.savez(tmp_path / "a.npz", **content)
+    splits = load(Data(name=f"npz:{tmp_path / 'a.npz'}", group="patient"), Protocol(), NOWHERE)
+    assert {splits.group_names[group] for group in splits.validation.groups} == {"P8", "P9"}
+    content["test_patient"][3] = "P2"
+    np.savez(tmp_path / "b.npz", **content)
+    with pytest.raises(UserError, match=r"1 of 12 groups: P2 \(5 train, 1 test\) images"):
+        load(Data(name=f"npz:{tmp_path / 'b.npz'}", group="patient"), Protocol(), NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        (np.arange(59), r"no groups of images; got 'int64 of the shape \(59,\)'"),
+        (np.arange(60) / 7, "no groups of images; got 'float64 of the shape"),
+        (None, "no array of groups; got 'images, labels, and data.group patient'; expected patient"),
+    ],
+    ids=["short", "fractions", "absent"],
+)
+def test_arrays_that_are_no_groups_are_refused(tmp_path, group, message):
+    name = arrays(tmp_path, **({} if group is None else {"patient": group}))
+    with pytest.raises(UserError, match=message):
+        load(Data(name=name, group="patient"), Protocol(), NOWHERE)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regulab.data import Images
-from regulab.data.augmentation import AugmentSettings, augment, draw
+from regulab.data.augmentation import AugmentSettings, augment, columns_of, draw_epoch
 from regulab.data.preprocessing import fit
 from regulab.streams import Streams
 from regulab.training.batches import Batches, ImageTensors, InputPlan
@@ -73,10 +73,12 @@ def test_an_image_that_comes_twice_is_turned_anew(balanced):
     preprocessing = fit(images, "dataset")
     some = Batches(ImageTensors.of(images, torch.device("cpu")), preprocessing, plan, 50)
     orders = some.orders(2)
-    draws = torch.from_numpy(draw(SEED.generator("augmentation", epoch=2), 100))
+    drawn = draw_epoch(SEED, 2, 100, columns_of([turn]))
     for step, (x, labels) in enumerate(some.epoch(orders, 2)):
         chosen = orders[0, 50 * step : 50 * step + 50]
-        own = draws[50 * step : 50 * step + 50] if balanced else draws[chosen]
+        rows = np.arange(50 * step, 50 * step + 50) if balanced else chosen
+        draws = {stream: torch.from_numpy(table)[rows] for stream, table in drawn.items()}
         unit = preprocessing.to_unit(torch.from_numpy(images.pixels[chosen]))
-        torch.testing.assert_close(x[:, 0], preprocessing.normalize(augment(unit, own, turn)))
+        changed = augment(unit, draws, turn.operations(), torch.zeros(()))
+        torch.testing.assert_close(x[:, 0], preprocessing.normalize(changed))
         assert labels[:, 0].tolist() == LABELS[chosen].tolist()

@@ -38,7 +38,7 @@ NAMED_BY = {
 }
 MOST_ARMS = 1_000
 # Keys that came later: while they say nothing a study is the one that it was without them.
-LATER_KEYS = {"data": ("group", "label_noise"), "train": ("class_weights", "sampling")}
+LATER_KEYS = {"data": ("group", "label_noise", "size", "fit"), "train": ("class_weights", "sampling")}
 
 
 class Endpoint(Part):

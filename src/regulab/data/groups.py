@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regulab.data.dataset import DatasetContent, Images
 from regulab.data.names import visible, visible_list
-from regulab.data.stratify import SPLITS
+from regulab.data.stratify import SPLITS, stratified
 from regulab.errors import UserError
 
 WHERE = "data.group"
@@ -41,16 +41,33 @@ def with_groups(content: DatasetContent, train: Sequence[str], test: Sequence[st
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GroupedLabels:
-    """The classes and groups of N images, as numbers ``(N,)``, and what the numbers stand for."""
+class Labelled:
+    """The classes of N images, and their groups if they have some, as numbers ``(N,)`` with what these stand for."""
 
     labels: Indices
-    groups: Indices
     class_names: Sequence[str]
-    group_names: Sequence[str]
+    groups: Indices | None = None
+    group_names: Sequence[str] = ()
 
-    def take(self, indices: Indices) -> GroupedLabels:
-        return replace(self, labels=self.labels[indices], groups=self.groups[indices])
+    @classmethod
+    def of(cls, labels: Indices, class_names: Sequence[str], groups: Sequence[str] | None) -> Labelled:
+        """With the groups by name."""
+        if groups is None:
+            return cls(labels=labels, class_names=class_names)
+        (numbers,), names = numbered(groups)
+        return cls(labels=labels, class_names=class_names, groups=numbers, group_names=names)
+
+    def take(self, indices: Indices) -> Labelled:
+        groups = None if self.groups is None else self.groups[indices]
+        return replace(self, labels=self.labels[indices], groups=groups)
+
+
+def part_of(images: Labelled, count: int, part: str, *, keep: int = 1) -> Indices:
+    """Indices of a part of ``count`` images, stratified by class (see `stratified`), or of whole groups where there are
+    some (see `grouped`)."""
+    if images.groups is None:
+        return stratified(images.labels, count, part)
+    return grouped(images, count, part, keep=keep)
 
 
 @dataclass
@@ -112,7 +129,7 @@ class _Cut:
         self.chosen ^= {group}
 
 
-def grouped(images: GroupedLabels, count: int, part: str, *, keep: int = 1) -> Indices:
+def grouped(images: Labelled, count: int, part: str, *, keep: int = 1) -> Indices:
     """Indices of about ``count`` images, whole groups with each class in proportion, ascending.
 
     Every class is there, and keeps ``keep`` groups outside. Groups come in an order that a stream keyed by ``part``
@@ -121,7 +138,8 @@ def grouped(images: GroupedLabels, count: int, part: str, *, keep: int = 1) -> I
     of them, or where whole groups come nowhere near ``count``.
     """
     labels, groups = images.labels, images.groups
-    _refuse_few_groups(images, keep)
+    assert groups is not None
+    _refuse_few_groups(images, groups, keep)
     cut = _Cut(labels, groups, count, keep)
     numbers = np.unique(groups)
     draws = SPLITS.generator(part, "groups").bit_generator.random_raw(len(numbers))
@@ -141,13 +159,13 @@ def grouped(images: GroupedLabels, count: int, part: str, *, keep: int = 1) -> I
                 moving = True
     chosen = np.flatnonzero(np.isin(groups, list(cut.chosen)))
     if abs(len(chosen) - count) > count / 2:
-        raise _too_coarse(images, count, len(chosen), part)
+        raise _too_coarse(groups, images.group_names, count, len(chosen), part)
     return chosen
 
 
-def _refuse_few_groups(images: GroupedLabels, keep: int) -> None:
+def _refuse_few_groups(images: Labelled, groups: Indices, keep: int) -> None:
     """Every class stands in ``keep`` parts beside the one that is cut, with other groups in each."""
-    labels, groups, names = images.labels, images.groups, images.group_names
+    labels, names = images.labels, images.group_names
     parts, there = keep + 1, np.unique(groups)
     if len(there) < parts:
         raise UserError(
@@ -175,13 +193,13 @@ def _too_entangled(name: str, part: str) -> UserError:
     )
 
 
-def _too_coarse(images: GroupedLabels, count: int, found: int, part: str) -> UserError:
-    sizes = np.bincount(images.groups)
+def _too_coarse(groups: Indices, names: Sequence[str], count: int, found: int, part: str) -> UserError:
+    sizes = np.bincount(groups)
     largest = int(sizes.argmax())
     return UserError(
         f"whole groups come nowhere near the {part} part that is asked for",
-        got=f"{found:,} images where {count:,} are asked for; the largest group, {_name(largest, images.group_names)}, "
-        f"has {int(sizes[largest]):,} of {len(images.groups):,}",
+        got=f"{found:,} images where {count:,} are asked for; the largest group, {_name(largest, names)}, "
+        f"has {int(sizes[largest]):,} of {len(groups):,}",
         expected="smaller groups, another protocol.validation, or a division of your own",
         where=WHERE,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.dataset import DatasetContent, Images
-from regulab.data.groups import GroupedLabels, approximated, grouped
+from regulab.data.groups import Labelled, approximated, part_of
 from regulab.data.sealing import Seal
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
@@ -114,15 +114,13 @@ def _validation_indices(
             expected=f"1 to {most} images, so that each class keeps one to train on",
             where="protocol.validation",
         )
-    if content.train.groups is None:
-        return stratified(content.train.labels, count, "validation"), ()
-    images = GroupedLabels(
+    images = Labelled(
         labels=content.train.labels,
         groups=content.train.groups,
         class_names=content.class_names,
         group_names=content.group_names,
     )
-    chosen = grouped(images, count, "validation")
+    chosen = part_of(images, count, "validation")
     return chosen, () if len(chosen) == count else (approximated("validation", count, len(chosen)),)
 
 

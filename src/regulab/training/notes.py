@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
 from regulab.wording import quoted
@@ -17,6 +18,7 @@ def notes(setup: Setup) -> list[str]:
         *(_of_balanced_sampling if setup.study.train.sampling else _of_an_epoch)(setup),
         *_of_class_weights(setup),
         *_of_idle_parameters(setup),
+        *augmentation_notes(setup),
     ]
 
 
