@@ -65,7 +65,8 @@ class Source:
                 expected=" or ".join(names),
                 where=self.where,
             )
-        return named_groups(self.arrays, there[0], self.arrays.shapes[images[IMAGES]][0], self.where)
+        count = self.arrays.shapes[images[IMAGES]][0]
+        return named_groups(self.arrays.read(there[0]), count, f"{self.where}, {there[0]}")
 
     def is_group(self, name: str) -> bool:
         return self.group is not None and name.removeprefix(name.partition("_")[0] + "_") == self.group
