@@ -86,7 +86,7 @@ class Drawn:
 
 def by_policy(x: Tensor, several: Sequence[Drawn], fill: Fill, mean: Tensor) -> Tensor:
     """Images ``(B, C, H, W)`` in [0, 1] as levels, each by its own operations in turn, as values in [0, 1]."""
-    levels = (x * 255).round_()
+    levels = (x.contiguous() * 255).round_()
     moving = partial(moved, fill=fill, ground=(colour(fill, x, mean) * 255).round())
     enhancing = ENHANCING if x.shape[1] > 1 else ("sharpness",)  # grey images have no colour to change
     changes = ((MOVING, moving), (BY_LEVEL, by_level), (EVENING, evened), (enhancing, enhanced))

@@ -45,6 +45,9 @@ class Hue(Operation):
     def refusal(self, channels: int, height: int, width: int) -> Refusal | None:
         return needs_colour(self.name, channels)
 
+    def in_parts(self) -> bool:
+        return True
+
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         turn = uniform(draws[self.name][:, 0], *limits(self.turn, 0.0))
         return turned(x, turn)
