@@ -56,20 +56,20 @@ class Hue(Operation):
 def turned(x: Tensor, turn: Tensor) -> Tensor:
     """RGB images ``(B, 3, H, W)`` with their hues turned by ``(B,)``.
 
-    With V = max, C = max − min and the hue H in sixths, channel n of (5, 3, 1) is V − C·min(k, 4 − k, 1), cut below at
-    0, k = (n + H) mod 6.
+    With the hue H in sixths, V = max and C = max − min, the channels are V − C + C·clamp(t, 0, 1), t being
+    |H − 3| − 1 for red, 2 − |H − 2| for green and 2 − |H − 4| for blue.
     """
     red, green, blue = x.unbind(1)
-    value, least = x.amax(1), x.amin(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
     chroma = value - least
-    divisor = torch.where(chroma > 0, chroma, 1)
-    of_red = (green - blue) / divisor
-    of_green = 2 + (blue - red) / divisor
-    of_blue = 4 + (red - green) / divisor
-    hue = torch.where(value == red, of_red, torch.where(value == green, of_green, of_blue))
-    hue = hue + 6 * turn[:, None, None]
-    channels = []
-    for n in (5, 3, 1):
-        k = (n + hue).remainder_(6)
-        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
-    return torch.stack(channels, 1)
+    is_red, is_green = value == red, value == green
+    across = torch.where(is_red, green - blue, torch.where(is_green, blue - red, red - green))
+    start = torch.where(is_red, 0.0, torch.where(is_green, 2.0, 4.0))
+    sixths = across.div_(chroma.clamp(min=1e-12)).add_(start).add_(6 * turn[:, None, None]).remainder_(6)
+    shares = (
+        (sixths - 3).abs_().sub_(1),
+        (sixths - 2).abs_().neg_().add_(2),
+        (sixths - 4).abs_().neg_().add_(2),
+    )
+    return torch.stack([share.clamp_(0, 1).mul_(chroma).add_(least) for share in shares], 1)
