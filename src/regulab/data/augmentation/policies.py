@@ -53,7 +53,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnOperations:
     """What each image gets, vectors ``(B,)``: the place of the operation, the magnitude from 0 to 30, the sign."""
 
     space: Space
@@ -81,34 +81,36 @@ class Drawn:
         return 1 + _each(self.sign) * self.part * self.space.factor
 
 
-def by_policy(x: Tensor, several: Sequence[Drawn], fill: Fill, mean: Tensor) -> Tensor:
+Change = Callable[[Tensor, DrawnOperations], Tensor]
+
+
+def by_policy(x: Tensor, several: Sequence[DrawnOperations], fill: Fill, mean: Tensor) -> Tensor:
     """Images ``(B, C, H, W)`` in [0, 1] as levels, each by its own operations in turn, as values in [0, 1]."""
     levels = (x.contiguous() * 255).round_()
     moving = partial(moved, fill=fill, ground=(colour(fill, x, mean) * 255).round())
-    changes = (
-        (MOVING, moving),
-        (("brightness", "contrast"), blended),
-        (("posterize",), posterized),
-        (("solarize",), solarized),
-        (("autocontrast", "equalize"), evened),
-        (("sharpness",), sharpened),
-        *([(("colour",), coloured)] if x.shape[1] > 1 else []),  # grey images have no colour to change
-    )
+    changes: dict[tuple[str, ...], Change] = {
+        MOVING: moving,
+        ("brightness", "contrast"): blended,
+        ("posterize",): posterized,
+        ("solarize",): solarized,
+        ("autocontrast", "equalize"): evened,
+        ("sharpness",): sharpened,
+    }
+    if x.shape[1] > 1:  # grey images have no colour to change
+        changes["colour",] = coloured
     for drawn in several:
         each = (drawn.operation, drawn.magnitude, drawn.sign)
-        for names, change in changes:
+        for names, change in changes.items():
             own = partial(_with_draws, change, drawn.space)
             levels = for_some(drawn.of(*names), levels, own, *each, in_place=True)
     return levels.div_(255)
 
 
-def _with_draws(
-    change: Callable[[Tensor, Drawn], Tensor], space: Space, levels: Tensor, *each: Tensor
-) -> Tensor:
-    return change(levels, Drawn(space, *each))
+def _with_draws(change: Change, space: Space, levels: Tensor, *each: Tensor) -> Tensor:
+    return change(levels, DrawnOperations(space, *each))
 
 
-def moved(levels: Tensor, drawn: Drawn, *, fill: Fill, ground: Tensor) -> Tensor:
+def moved(levels: Tensor, drawn: DrawnOperations, *, fill: Fill, ground: Tensor) -> Tensor:
     """Sheared about the upper left corner, shifted, turned about the centre: the nearest pixels are taken.
 
     The middle of an output pixel (x, y) is taken from (a·x + b·y + c, d·x + a·y + f), as in Pillow's
@@ -136,23 +138,23 @@ def moved(levels: Tensor, drawn: Drawn, *, fill: Fill, ground: Tensor) -> Tensor
     return nearest(levels, torch.stack((across, down), -1), fill, ground)
 
 
-def blended(levels: Tensor, drawn: Drawn) -> Tensor:
+def blended(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """Brightness and contrast: away from black, or from the mean grey."""
     return _blended(levels, _mean_grey(levels) * _each(drawn.of("contrast")), drawn.factor)
 
 
-def posterized(levels: Tensor, drawn: Drawn) -> Tensor:
+def posterized(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """The highest bits are kept."""
     step = 2.0 ** (drawn.part * drawn.space.bits).round()
     return (levels / step).floor_().mul_(step)
 
 
-def solarized(levels: Tensor, drawn: Drawn) -> Tensor:
+def solarized(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """Levels from 255 − 255·magnitude/30 on are inverted."""
     return torch.where(levels < 255 * (1 - drawn.part), levels, 255 - levels)
 
 
-def evened(levels: Tensor, drawn: Drawn) -> Tensor:
+def evened(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """Autocontrast and equalize, of which every channel has a table of its own."""
     whole = levels.long()
     counts = histograms(whole)
@@ -160,12 +162,12 @@ def evened(levels: Tensor, drawn: Drawn) -> Tensor:
     return (looked_up(whole, torch.where(stretch, stretched(counts), equalized(counts))) * 255).round_()
 
 
-def sharpened(levels: Tensor, drawn: Drawn) -> Tensor:
+def sharpened(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """Away from a smoothed copy."""
     return _blended(levels, (smoothed(levels) + 0.5).floor_(), drawn.factor)
 
 
-def coloured(levels: Tensor, drawn: Drawn) -> Tensor:
+def coloured(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """Away from grey."""
     return _blended(levels, (grey(levels) + 0.5).floor_(), drawn.factor)
 
