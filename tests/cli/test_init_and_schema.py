@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from regulab.cli import app
-from regulab.cli.init import study_file
+from regulab.cli.study_template import study_file
 from regulab.cli.reference import study_keys
 from regulab.cli.study_schema import study_schema
 from regulab.config import Study, build_study, builtin_studies, load_study, parse_study, parse_yaml

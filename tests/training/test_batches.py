@@ -7,6 +7,7 @@ import torch
 from regulab.data import Images
 from regulab.data.augmentation import AugmentSettings, augment, columns_of, draw_epoch
 from regulab.data.preprocessing import fit
+from regulab.data.stored_pixels import StoredPixels
 from regulab.streams import Streams
 from regulab.training.batches import Batches, ImageTensors, InputPlan, steps_per_epoch
 
@@ -72,3 +73,12 @@ def test_augmented_and_plain_runs_of_a_seed_share_images_and_draws(images):
 def test_whole_batches_only_and_never_none():
     assert steps_per_epoch(23, 7) == 3
     assert steps_per_epoch(5, 7) == 1
+
+
+def test_what_fills_from_outside_is_the_mean_of_the_training_part_though_its_file_holds_more(images):
+    bright = np.concatenate([images.pixels, np.full_like(images.pixels, 255)])
+    kept = Images(StoredPixels(bright, np.arange(23)), images.labels)
+    turn = AugmentSettings(rotate=170, fill="mean")
+    in_memory, in_a_file = (batches(one, [turn], [0, 1], [0, 0]) for one in (images, kept))
+    for (x, _), (y, _) in zip(*(one.epoch(one.orders(1), 1) for one in (in_memory, in_a_file)), strict=True):
+        assert torch.equal(x, y)

@@ -55,6 +55,17 @@ def studies(incomplete: str) -> Iterable[str]:
 
 
 @offering
+def images(incomplete: str) -> Iterable[str]:
+    """Folders that may hold images, one level at a time, with a slash behind them."""
+    head, slash, last = incomplete.rpartition("/")
+    entries = sorted((Path(head + slash) if slash else Path()).expanduser().iterdir())
+    shown = [
+        entry for entry in entries if entry.is_dir() and entry.name.startswith(".") <= last.startswith(".")
+    ]
+    return [f"{head}{slash}{entry.name}/" for entry in shown if entry.name.startswith(last)]
+
+
+@offering
 def arms(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Arms of the study that was typed before, for a comma-separated list: ``none,l`` to ``none,l1``."""
     from regulab.cli.arguments import assembled_study
@@ -83,8 +94,9 @@ def metrics(incomplete: str) -> Iterable[str]:
 @offering
 def datasets(incomplete: str) -> Iterable[str]:
     from regulab.data import datasets as known
+    from regulab.data import known_formats
 
-    return starting([*known(), "folder:"], incomplete)
+    return starting([*known(), *(f"{name}:" for name in known_formats())], incomplete)
 
 
 @offering

@@ -15,13 +15,13 @@ def check_augmentation(setup: Setup) -> None:
     for arm, settings in augmentations(setup).items():
         own = Augmentation.name in setup.study.arms[arm]
         place = f"arms.{arm}.{Augmentation.name}" if own else "data.augment"
-        height, width, channels = setup.images.pixels.shape[1:]
+        height, width, channels = setup.images.shape
         settings.require(place, channels, height, width)
 
 
 def augmentation_notes(setup: Setup) -> list[str]:
     """What a person should know of what augmentation does to images of this size, said once."""
-    height, width, _ = setup.images.pixels.shape[1:]
+    height, width, _ = setup.images.shape
     operations = [one for settings in augmentations(setup).values() for one in settings.operations()]
     return list(dict.fromkeys(note for one in operations for note in one.notes(height, width)))
 

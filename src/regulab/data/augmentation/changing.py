@@ -13,7 +13,6 @@ from regulab.data.augmentation.drawing import Draws
 from regulab.data.augmentation.operation import Operation
 from regulab.data.augmentation.settings import AugmentSettings
 
-CHUNK = 4096  # images whose bytes are summed at a time
 VALUES = 200_000  # pixels times channels: so many a processor keeps in its cache
 
 
@@ -54,10 +53,10 @@ def columns_of(several: Iterable[AugmentSettings | None]) -> dict[str, int]:
     return found
 
 
-def channel_means(pixels: Tensor) -> Tensor:
-    """``(C, 1, 1)``: the mean of v/255 over uint8 pixels ``(N, H, W, C)``, from exact sums."""
-    total = torch.zeros(pixels.shape[-1], dtype=torch.int64, device=pixels.device)
-    for start in range(0, len(pixels), CHUNK):
-        total += pixels[start : start + CHUNK].sum((0, 1, 2), dtype=torch.int64)
-    count = pixels.shape[:-1].numel()
+def channel_means(parts: Iterable[Tensor]) -> Tensor:
+    """``(C, 1, 1)``: the mean of v/255 over uint8 pixels, which come in parts ``(N, H, W, C)``, from exact sums."""
+    total, count = torch.zeros((), dtype=torch.int64), 0
+    for pixels in parts:
+        total = total.to(pixels.device) + pixels.sum((0, 1, 2), dtype=torch.int64)
+        count += pixels.shape[:-1].numel()
     return (total.double() / count / 255).float()[:, None, None]
