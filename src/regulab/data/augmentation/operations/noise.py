@@ -55,4 +55,4 @@ class GaussianNoise(Operation):
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         table = draws[self.name]
         deviation = uniform(table[:, SIZE], *self.limits)[:, None, None, None]
-        return (x + deviation * normals(table[:, KEY], x)).clamp_(0, 1)
+        return normals(table[:, KEY], x).mul_(deviation).add_(x).clamp_(0, 1)
