@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.layers.draws import bind_draws, bind_layers
 from regulab.models.layers.dropout import LEVELS, Rated
 from regulab.models.stacking import Unstackable
+from regulab.models.stacking.run_tensor import line_of_person
 from regulab.training.batches import as_loaded
 
 CALLS = "drawn_calls"  # a module's, among its attributes
@@ -142,7 +144,8 @@ def _called(module: nn.Module, x: Tensor, what: str) -> Any:
     except Unstackable:
         raise
     except Exception as error:  # a person's forward pass may fail in any way
-        raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
+        frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        raise Unstackable(f"{line_of_person(frames[::-1])}{what}: {' '.join(str(error).split())}") from error
 
 
 def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> StepOutcome:
