@@ -1,0 +1,212 @@
+"""Torch's functions as one run among several calls them inside vmap: keyed draws, lower precision, rules for all runs.
+
+What vmap does well by itself is left to it. Replaced is what it would refuse (recurrent layers, random numbers), what
+it would do run by run (attention, weight norm), and what autocast does not reach, as it acts below vmap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from types import FunctionType
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from regulab.models.layers.draws import UNBOUND, RatesOfRuns, TorchDraws
+from regulab.training.across_runs import across_runs
+from regulab.training.recurrences import CELLS, recurrent
+
+# fmt: off
+LOWERED = {  # products, which autocast computes in the lower precision
+    F.linear, F.bilinear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
+    torch.matmul, torch.mm, torch.bmm, torch.mv, torch.addmm, torch.addmv, torch.baddbmm, torch.addbmm, torch.einsum,
+    torch.chain_matmul, torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d,
+    torch.conv_transpose3d, torch.prelu,
+    *(getattr(torch.Tensor, name) for name in (
+        "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "addmm", "addmv", "baddbmm", "addbmm")),
+}
+RAISED = {  # what autocast computes in float32 on a GPU, and vmap takes apart before autocast sees it
+    torch.softmax, torch.log_softmax, torch.Tensor.softmax, torch.Tensor.log_softmax, torch.layer_norm,
+    torch.group_norm, torch.logsumexp, torch.Tensor.logsumexp, torch.cosine_similarity,
+}
+DRAWS = {
+    torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.randint_like,
+    torch.normal, torch.bernoulli, torch.multinomial, torch.poisson, torch.Tensor.bernoulli, torch.Tensor.multinomial,
+    torch.rrelu, *(getattr(torch.Tensor, name + "_") for name in (
+        "bernoulli", "uniform", "normal", "exponential", "random", "log_normal", "cauchy", "geometric")),
+}
+# fmt: on
+DROPOUTS = {F.dropout, torch.dropout}
+RECURRENT = {getattr(torch, kind): kind for kind in CELLS}
+BIASES = 3  # position of has_biases among a recurrent function's arguments
+
+
+class RateOfRuns(float):
+    """A dropout rate that is another in each run, for code that hands it on: as a number, the highest."""
+
+    rates: Sequence[float]
+
+    @classmethod
+    def of(cls, rates: Sequence[float]) -> Self:
+        made = cls(max(rates))
+        made.rates = list(rates)
+        return made
+
+
+class RunFunctions(TorchFunctionMode):
+    """While active inside vmap, ``run`` is the run's position as each run sees it.
+
+    ``lower``: the type of products where parameters are float32, or None; ``draws``: where torch's draws come from.
+    """
+
+    def __init__(self, run: Tensor, lower: torch.dtype | None, draws: TorchDraws) -> None:
+        super().__init__()
+        self._run, self._lower, self._draws = run, lower, draws
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in DRAWS:
+            return self._drawn(func, args, kwargs)
+        if func is torch.empty:  # a place for draws, which will differ by run
+            return across_runs(_repeated, self._run, func(*args, **kwargs))
+        if func in DROPOUTS:
+            return self._dropout(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            return self._attention(*args, **kwargs)
+        if func in RECURRENT:
+            with self:
+                return self._recurrent(RECURRENT[func], *args, **kwargs)
+        if func is torch._weight_norm:
+            return _weight_norm(*args, **kwargs)
+        if self._lower is not None and func in LOWERED:
+            args, kwargs = _cast((args, kwargs), self._lower)
+        elif self._lower is not None and self._run.is_cuda and func in RAISED:
+            args, kwargs = _cast((args, kwargs), torch.float32)
+        # What torch writes in Python is looked into: attention, which drops out; gumbel_softmax, which draws.
+        inside = isinstance(func, FunctionType) and func.__module__ == F.__name__
+        with self if inside else nullcontext():
+            return func(*args, **kwargs)
+
+    def _drawn(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Tensor:
+        """What each run gets from torch's generator at its place: of any function that draws."""
+        assert self._draws.source is not None, UNBOUND
+        source = self._draws.source
+        leaves, form = tree_flatten((args, dict(kwargs)))
+        places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        in_place = func.__name__.endswith("_")
+
+        def rule(_runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+            def one_run(run: int) -> Tensor:
+                own = list(leaves)
+                for place, tensor in zip(places, tensors[1:], strict=True):
+                    assert tensor is not None
+                    own[place] = tensor[run].detach().clone(memory_format=torch.contiguous_format)
+                given, named = tree_unflatten(own, form)
+                drawn: Tensor = func(*given, **named)
+                return drawn
+
+            return source.draw(one_run)
+
+        drawn = across_runs(rule, self._run, *(leaves[place] for place in places))
+        result: Tensor = args[0].copy_(drawn) if in_place else drawn
+        return result
+
+    def _dropout(
+        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> Tensor:
+        """Torch's own dropout, with the draws that a run gets alone."""
+        rates = p.rates if isinstance(p, RateOfRuns) else None
+        if not training or not p:
+            return input
+        assert self._draws.source is not None, UNBOUND
+        source = self._draws.source
+
+        def rule(_runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+            _, x = tensors
+            assert x is not None
+            ones = torch.ones(x.shape[1:], dtype=x.dtype, device=x.device)
+            return source.draw(lambda run: F.dropout(ones, p if rates is None else rates[run]))
+
+        kept = across_runs(rule, self._run, input)
+        return input.mul_(kept) if inplace else input * kept
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """softmax(q·kᵀ·scale + mask)·v: of all runs at once, as further images; written out where it drops out."""
+        if self._lower is not None:
+            query, key, value = _cast((query, key, value), self._lower)
+            attn_mask = _cast(attn_mask, self._lower)
+        if not dropout_p and attn_mask is None:
+
+            def rule(_runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+                q, k, v = (part.flatten(0, 1) for part in tensors if part is not None)
+                y = F.scaled_dot_product_attention(
+                    q, k, v, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+                )
+                return y.unflatten(0, (-1, query.shape[0]))
+
+            if query.ndim == key.ndim == value.ndim == 4:
+                return across_runs(rule, query, key, value)
+        if enable_gqa:
+            times = query.shape[-3] // key.shape[-3]
+            key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
+        weights = query @ key.transpose(-2, -1) * (scale or 1 / math.sqrt(query.shape[-1]))
+        if is_causal:
+            attn_mask = torch.ones(weights.shape[-2:], dtype=torch.bool, device=query.device).tril()
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            weights = torch.where(attn_mask, weights, -math.inf)
+        elif attn_mask is not None:
+            weights = weights + attn_mask
+        return self._dropout(weights.softmax(-1), dropout_p) @ value
+
+    def _recurrent(self, kind: str, *args: Any, **kwargs: Any) -> Any:
+        """``(input, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first)``, as layers call it."""
+        if not isinstance(args[BIASES], bool):
+            raise NotImplementedError("recurrent layers over packed sequences")
+        x, start, weights, biases, layers, rate, training, bidirectional, batch_first = args
+        start = start if isinstance(start, tuple | list) else (start,)
+        y, *states = recurrent(
+            kind,
+            x,
+            start,
+            weights,
+            has_biases=biases,
+            layers=layers,
+            dropped=lambda outputs: self._dropout(outputs, rate, training),
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+        )
+        return y, *states
+
+
+def _repeated(runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+    _, tensor = tensors
+    assert tensor is not None
+    return tensor.expand(runs, *tensor.shape[1:]).clone()
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """w = g·v/‖v‖, the norm over all axes but ``dim``, or over all (−1). Source: Salimans & Kingma 2016."""
+    axes = [axis for axis in range(v.ndim) if axis != dim]
+    return v * (g / v.square().sum(axes, keepdim=True).sqrt())
+
+
+def _cast(values: Any, dtype: torch.dtype) -> Any:
+    """Tensors in floating point as ``dtype``, but for float64, which autocast leaves alone, too."""
+    other = {torch.float32, torch.float16, torch.bfloat16} - {dtype}
+    return tree_map(lambda one: one.to(dtype) if isinstance(one, Tensor) and one.dtype in other else one, values)
