@@ -123,6 +123,10 @@ class Repeatable:
             assert layer.source is not None, UNBOUND
             layer.source.rewind()
 
+    def named(self, draw: Callable[[str, torch.Size], Any]) -> Callable[[str, torch.Size], Any]:
+        """The same for draws that are asked for by name."""
+        return lambda name, shape: self._drawn(name, partial(draw, name), shape)
+
     def _drawn(self, name: str, draw: Callable[[torch.Size], Any], shape: torch.Size) -> Any:
         if self._again is not None:
             return next(self._again[name])
