@@ -26,7 +26,9 @@ class _AcrossRuns(torch.autograd.Function):
 
     @staticmethod
     def forward(rule: Rule, *tensors: Tensor | None) -> Tensor:
-        raise AssertionError("a rule for all runs was called outside of vmap, or where nothing differs by run")
+        raise AssertionError(
+            "a rule for all runs was called outside of vmap, or where nothing differs by run"
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...

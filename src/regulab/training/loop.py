@@ -74,7 +74,7 @@ class Trained:
 
 
 def make_trainer(engine: str, setup: Setup, runs: Sequence[Run]) -> Trainer:
-    return Fleet(setup, runs) if engine == "fleet" else PlainTrainer(setup, runs)
+    return PlainTrainer(setup, runs) if engine == "plain" else Fleet(setup, runs, engine)
 
 
 def train_fleet(job: Job) -> Iterator[Begun | EpochDone | Trained]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from regulab.errors import UserError
 from regulab.models.stacking import Unstackable
@@ -18,6 +18,7 @@ from regulab.training.checks import bytes_per_image
 from regulab.training.machine import Machine, choose_machine, training_threads
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
+from regulab.training.vmap_check import check_vmap, slower_than_plain
 from regulab.training.watching import watch
 
 PIXELS_PER_STEP = (
@@ -26,6 +27,7 @@ PIXELS_PER_STEP = (
 PIXELS_PER_STEP_ON_DEVICE = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_SEEDS = 3
 MOST_THREADS = 4096
+ASKED = "the study asks for it"
 FORMER_KEYS = {"resident": "on_device"}
 
 
@@ -35,8 +37,8 @@ class FleetPlan:
 
     index: Number
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
-    engine: Annotated[str, Field(pattern="^(fleet|plain)$")]  # plain: each run alone
-    reason: Annotated[str, Field(max_length=5000)]  # why plain, or why smaller than the arms of a seed
+    engine: Annotated[str, Field(pattern="^(fleet|vmap|plain)$")]  # plain: each run alone
+    reason: Annotated[str, Field(max_length=5000)]  # why no fleet, or why smaller than the arms of a seed
     precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
@@ -83,8 +85,9 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         engine, reason = choose_engine(setup, [setup.module(run) for run in checked])
         size = 1 if engine == "plain" else runs_per_fleet(setup, checked[0], len(group))
         machine, threads = setup.machine, training_threads()
-        if engine == "fleet" and size < len(group):
-            reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
+        if engine != "plain" and size < len(group):
+            split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
+            reason = f"{reason}; {split}" if reason else split
         kernels = machine.kernels and engine == "fleet"
         for runs in _groups(group, missing, held, size):
             how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
@@ -93,8 +96,12 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
 
 
 def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
-    """What a person should know about the fleets: why the plain loop trains, why a seed's arms are not together."""
-    texts = {"plain": "the plain loop trains, run by run", "fleet": "fleets are split"}
+    """What a person should know about the fleets: which engine trains and why, why a seed's arms are not together."""
+    texts = {
+        "plain": "the plain loop trains, run by run",
+        "vmap": "torch.func.vmap trains the runs together, without rules of ours",
+        "fleet": "fleets are split",
+    }
     return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
 
 
@@ -117,20 +124,42 @@ def _groups(
 
 
 def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]:
-    """``fleet``, or ``plain`` with the reason: several seeds' modules are stacked and compared with the plain ones."""
-    machine = setup.machine
-    if setup.study.train.engine == "plain":
-        return "plain", "the study asks for it"
+    """``fleet``, or the reason why not with ``vmap`` or ``plain``.
+
+    Several seeds' modules are stacked by rules, or by vmap where rules do not reach, and compared with the plain ones.
+    """
+    asked, machine = setup.study.train.engine, setup.machine
+    if asked == "plain":
+        return "plain", ASKED
     x = setup.first_images(CHECKED_IMAGES)
-    if alone := watch(modules[0], x).alone:
-        return "plain", alone
+    watched = watch(modules[0], x)
+    unstacked = ASKED
+    if asked == "fleet":
+        unstacked = watched.alone or _refused(lambda: _check_fleet(modules, x, machine))
+        if not unstacked:
+            return "fleet", ""
+    slower = slower_than_plain(modules[0], x, machine) if asked == "fleet" else ""
+    if slower:
+        return "plain", f"{unstacked}; {slower}"
+    alone = watched.not_vectorized or _refused(lambda: check_vmap(modules, x, machine))
+    if not alone:
+        return "vmap", unstacked
+    return "plain", alone if unstacked in (alone, ASKED) else f"{unstacked}; and vmap refuses: {alone}"
+
+
+def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine) -> None:
+    check_stack(modules, x)
+    if machine.kernels or machine.activations != machine.parameters:
+        check_rounding(modules, x, machine.activations, machine.kernels)
+
+
+def _refused(check: Callable[[], None]) -> str:
+    """Why a check fails; empty where it does not."""
     try:
-        check_stack(modules, x)
-        if machine.kernels or machine.activations != machine.parameters:
-            check_rounding(modules, x, machine.activations, machine.kernels)
+        check()
     except Unstackable as problem:
-        return "plain", str(problem)
-    return "fleet", ""
+        return str(problem)
+    return ""
 
 
 def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:

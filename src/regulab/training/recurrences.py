@@ -26,7 +26,7 @@ def elman(activation: Callable[[Tensor], Tensor]) -> Cell:
 
 
 def gru(x: Tensor, state: State, u: Tensor, b: Tensor | None) -> State:
-    """r, z = σ(x + U·h + b), n = tanh(x + r·(U·h + b)), h' = n + z·(h − n). Source: Cho et al. 2014, as torch has it."""
+    """r, z = σ(x + U·h + b), n = tanh(x + r·(U·h + b)), h' = n + z·(h − n). After Cho et al. 2014."""
     xr, xz, xn = x.chunk(3, -1)
     hr, hz, hn = F.linear(state[0], u, b).chunk(3, -1)
     reset, update = (xr + hr).sigmoid(), (xz + hz).sigmoid()
@@ -50,6 +50,15 @@ CELLS: dict[str, Cell] = {
     "rnn_tanh": elman(torch.tanh),
     "rnn_relu": elman(torch.relu),
 }
+
+
+def one_step(
+    cell: Cell, x: Tensor, start: Tensor | Sequence[Tensor], w: Tensor, u: Tensor, *biases: Tensor | None
+) -> Tensor | State:
+    """What `nn.LSTMCell` and its like call: the next h, or h and c."""
+    b, b_hidden = biases if biases else (None, None)
+    state = cell(F.linear(x, w, b), (start,) if isinstance(start, Tensor) else tuple(start), u, b_hidden)
+    return state[0] if len(state) == 1 else state
 
 
 def recurrent(

@@ -7,20 +7,19 @@ it would do run by run (attention, weight norm), and what autocast does not reac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from regulab.models.layers.draws import UNBOUND, RatesOfRuns, TorchDraws
+from regulab.models.layers.draws import UNBOUND, TorchDraws
 from regulab.training.across_runs import across_runs
-from regulab.training.recurrences import CELLS, recurrent
+from regulab.training.recurrences import CELLS, one_step, recurrent
 
 # fmt: off
 LOWERED = {  # products, which autocast computes in the lower precision
@@ -42,9 +41,27 @@ DRAWS = {
         "bernoulli", "uniform", "normal", "exponential", "random", "log_normal", "cauchy", "geometric")),
 }
 # fmt: on
+MADE = {torch.empty, torch.zeros}
 DROPOUTS = {F.dropout, torch.dropout}
 RECURRENT = {getattr(torch, kind): kind for kind in CELLS}
+ONE_STEP = {getattr(torch, f"{kind}_cell"): cell for kind, cell in CELLS.items()}
 BIASES = 3  # position of has_biases among a recurrent function's arguments
+
+
+def _opened(function: Any) -> Any:
+    """A function of torch's that is written in Python, so that a mode which is active sees what it calls.
+
+    Torch's own would hand itself to the mode, and then run without it.
+    """
+    asks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    inside = {**vars(F), **dict.fromkeys(asks, lambda *_: False)}
+    made = FunctionType(function.__code__, inside, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+# Attention drops out, and gumbel_softmax draws, within.
+OPENED = {function: _opened(function) for function in (F.multi_head_attention_forward, F.gumbel_softmax)}
 
 
 class RateOfRuns(float):
@@ -73,7 +90,7 @@ class RunFunctions(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in DRAWS:
             return self._drawn(func, args, kwargs)
-        if func is torch.empty:  # a place for draws, which will differ by run
+        if func in MADE:  # to be written into, with what differs by run
             return across_runs(_repeated, self._run, func(*args, **kwargs))
         if func in DROPOUTS:
             return self._dropout(*args, **kwargs)
@@ -82,16 +99,26 @@ class RunFunctions(TorchFunctionMode):
         if func in RECURRENT:
             with self:
                 return self._recurrent(RECURRENT[func], *args, **kwargs)
+        if func is torch.Tensor.__setitem__ and _is_mask(args[1], args[2]):
+            x, mask, value = args
+            return x.masked_fill_(mask.view(*mask.shape, *[1] * (x.ndim - mask.ndim)), value)
+        if isinstance(kwargs.get("out"), Tensor):
+            with self:
+                out: Tensor = kwargs.pop("out")
+                return out.copy_(func(*args, **kwargs))
+        if func in ONE_STEP:
+            with self:
+                return one_step(ONE_STEP[func], *args, **kwargs)
         if func is torch._weight_norm:
             return _weight_norm(*args, **kwargs)
         if self._lower is not None and func in LOWERED:
             args, kwargs = _cast((args, kwargs), self._lower)
         elif self._lower is not None and self._run.is_cuda and func in RAISED:
             args, kwargs = _cast((args, kwargs), torch.float32)
-        # What torch writes in Python is looked into: attention, which drops out; gumbel_softmax, which draws.
-        inside = isinstance(func, FunctionType) and func.__module__ == F.__name__
-        with self if inside else nullcontext():
-            return func(*args, **kwargs)
+        if func in OPENED:
+            with self:
+                return OPENED[func](*args, **kwargs)
+        return func(*args, **kwargs)
 
     def _drawn(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Tensor:
         """What each run gets from torch's generator at its place: of any function that draws."""
@@ -117,9 +144,7 @@ class RunFunctions(TorchFunctionMode):
         result: Tensor = args[0].copy_(drawn) if in_place else drawn
         return result
 
-    def _dropout(
-        self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-    ) -> Tensor:
+    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         """Torch's own dropout, with the draws that a run gets alone."""
         rates = p.rates if isinstance(p, RateOfRuns) else None
         if not training or not p:
@@ -154,14 +179,14 @@ class RunFunctions(TorchFunctionMode):
         if not dropout_p and attn_mask is None:
 
             def rule(_runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
-                q, k, v = (part.flatten(0, 1) for part in tensors if part is not None)
-                y = F.scaled_dot_product_attention(
+                q, k, v = (part.flatten(0, 1) for part in tensors[1:] if part is not None)
+                y: Tensor = F.scaled_dot_product_attention(
                     q, k, v, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
                 )
                 return y.unflatten(0, (-1, query.shape[0]))
 
             if query.ndim == key.ndim == value.ndim == 4:
-                return across_runs(rule, query, key, value)
+                return across_runs(rule, self._run, query, key, value)
         if enable_gqa:
             times = query.shape[-3] // key.shape[-3]
             key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
@@ -175,7 +200,7 @@ class RunFunctions(TorchFunctionMode):
         return self._dropout(weights.softmax(-1), dropout_p) @ value
 
     def _recurrent(self, kind: str, *args: Any, **kwargs: Any) -> Any:
-        """``(input, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first)``, as layers call it."""
+        """``(input, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first)``, as in torch."""
         if not isinstance(args[BIASES], bool):
             raise NotImplementedError("recurrent layers over packed sequences")
         x, start, weights, biases, layers, rate, training, bidirectional, batch_first = args
@@ -194,6 +219,11 @@ class RunFunctions(TorchFunctionMode):
         return y, *states
 
 
+def _is_mask(index: Any, value: Any) -> bool:
+    """Whether ``x[index] = value`` sets a number where a condition holds."""
+    return isinstance(index, Tensor) and index.dtype == torch.bool and isinstance(value, int | float)
+
+
 def _repeated(runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
     _, tensor = tensors
     assert tensor is not None
@@ -209,4 +239,6 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 def _cast(values: Any, dtype: torch.dtype) -> Any:
     """Tensors in floating point as ``dtype``, but for float64, which autocast leaves alone, too."""
     other = {torch.float32, torch.float16, torch.bfloat16} - {dtype}
-    return tree_map(lambda one: one.to(dtype) if isinstance(one, Tensor) and one.dtype in other else one, values)
+    return tree_map(
+        lambda one: one.to(dtype) if isinstance(one, Tensor) and one.dtype in other else one, values
+    )

@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from regulab.models.drawn_calls import DrawnCalls
+from regulab.models.generators import keyed_generators
 from regulab.models.layers.draws import StackedRandomLayer, bind_draws, bind_layers
-from regulab.models.layers.dropout import LEVELS, ElementDropout
+from regulab.models.layers.dropout import LEVELS, Rated
+from regulab.models.run_generators import RunGenerators
 from regulab.models.stacking import Unstackable
+from regulab.streams import Streams
 from regulab.training.batches import as_loaded
 
 SPREAD = (0.0, 0.3, 0.6)  # dropout rates, dealt out to the runs
@@ -47,7 +52,7 @@ def randomized(module: nn.Module, run: int) -> nn.Module:
             if buffer.is_floating_point():
                 noise = _normal(f"{run} {name}", buffer.shape)
                 buffer.copy_(buffer * noise.abs().add(0.5) if "var" in name else buffer + noise / 2)
-    for place, layer in enumerate(_layers_of(copied, ElementDropout)):
+    for place, layer in enumerate(_layers_of(copied, Rated)):
         layer.rate = SPREAD[(run + place) % len(SPREAD)]
     return copied
 
@@ -85,6 +90,9 @@ def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     runs = max([len(modules), *(len(layer.seed_of) for layer in _layers_of(stack, StackedRandomLayer))])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
     bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
+    generators = RunGenerators([Streams("check", run) for run in range(runs)], torch.device("cpu"))
+    generators.begin(step)
+    generators.bind(stack)
     for run, module in enumerate(modules):
         bind_layers(module, _Draws(f"{step} {run}"))
 
@@ -120,10 +128,14 @@ def _seen_by_run(y: Any, runs: int) -> Tensor:
     return scores
 
 
-def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Tensor:
-    """Outputs ``(B, R, K)`` of the plain modules."""
+def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], step: int = 0) -> Tensor:
+    """Outputs ``(B, R, K)`` of the plain modules, with draws as `bind` gives them to a stack."""
     what = "it cannot be checked in float64"
-    outputs = [_called(module, part, what) for module, part in zip(modules, inputs, strict=True)]
+    outputs = []
+    for run, (module, part) in enumerate(zip(modules, inputs, strict=True)):
+        drawn = DrawnCalls(_Draws(f"{step} {run}")) if module.training else nullcontext()
+        with keyed_generators(Streams("check", run), "torch", epoch=step), drawn:
+            outputs.append(_called(module, part, what))
     if not all(isinstance(y, Tensor) and y.ndim == 2 for y in outputs):
         raise Unstackable("its output is not (B, classes)")
     return torch.stack(outputs, 1)
@@ -136,8 +148,8 @@ def _called(module: nn.Module, x: Tensor, what: str) -> Any:
         raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
 
 
-def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> StepOutcome:
-    outputs = outputs_of_modules(modules, [_leaf(part).clone() for part in inputs])
+def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], step: int = 0) -> StepOutcome:
+    outputs = outputs_of_modules(modules, [_leaf(part).clone() for part in inputs], step)
     gradients = []
     for run, module in enumerate(modules):
         named = _trained(module)

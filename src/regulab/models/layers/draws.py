@@ -66,6 +66,16 @@ class RatesOfRuns(StackedRandomLayer):
         self.rates = list(rates)
 
 
+class CallDraws(nn.Module):
+    """Where a stack of networks gets the draws of the dropout that they call as a function, by name.
+
+    ``draw(name, shape)`` gives a tensor for each seed; run r has seed ``seed_of[r]``.
+    """
+
+    seed_of: Sequence[int] = ()
+    draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor] | None = None
+
+
 class TorchSource(Protocol):
     """Draws from torch's generator for several runs."""
 
@@ -96,6 +106,8 @@ def bind_draws(
     for name, layer in module.named_modules():
         if isinstance(layer, StackedRandomLayer):
             layer.bind(seed_of, partial(draw, name))
+        elif isinstance(layer, CallDraws):
+            layer.seed_of, layer.draw = list(seed_of), draw
 
 
 class Repeatable:
@@ -108,6 +120,8 @@ class Repeatable:
         for name, layer in module.named_modules():
             if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
+            elif isinstance(layer, CallDraws) and layer.draw is not None:
+                layer.draw = self.named(layer.draw)
 
     def begin(self) -> None:
         """A new step, with new draws."""
