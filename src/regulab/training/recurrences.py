@@ -13,7 +13,6 @@ from torch import Tensor
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) of an LSTM, each (B, H)
 Cell = Callable[[Tensor, State, Tensor, Tensor | None], State]
-Dropout = Callable[[Tensor], Tensor]
 
 
 def elman(activation: Callable[[Tensor], Tensor]) -> Cell:
@@ -66,38 +65,24 @@ def recurrent(
     x: Tensor,
     start: Sequence[Tensor],
     weights: Sequence[Tensor],
-    *,
     has_biases: bool,
-    layers: int,
-    dropped: Dropout,
     bidirectional: bool,
-    batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """What torch's function ``kind`` gives: outputs ``(B, T, D·H)`` or ``(T, B, D·H)``, then the last states.
+    """What torch's function ``kind`` gives for one layer of ``x`` ``(T, B, F)``: outputs ``(T, B, D·H)``, last states.
 
-    ``weights`` are those of all layers and directions as torch lists them, ``start`` the first states
-    ``(layers·D, B, H)``; ``dropped`` is applied to the outputs of every layer but the last.
+    ``weights`` are those of its directions as torch lists them, ``start`` the first states ``(D, B, H)``.
     """
-    each = 4 if has_biases else 2
-    directions = 2 if bidirectional else 1
-    if len(weights) != each * layers * directions:
+    directions, each = (2 if bidirectional else 1), (4 if has_biases else 2)
+    if len(weights) != each * directions:
         raise NotImplementedError("recurrent layers with projections (proj_size)")
-    y = x.transpose(0, 1) if batch_first else x
-    last: list[State] = []
-    for layer in range(layers):
-        outputs = []
-        for direction in range(directions):
-            place = layer * directions + direction
-            own = weights[each * place : each * (place + 1)]
-            state = tuple(part[place] for part in start)
-            found, state = _one_way(CELLS[kind], y, state, own, backwards=direction == 1)
-            outputs.append(found)
-            last.append(state)
-        y = outputs[0] if directions == 1 else torch.cat(outputs, -1)
-        if layer < layers - 1:
-            y = dropped(y)
-    states = [torch.stack(parts) for parts in zip(*last, strict=True)]
-    return (y.transpose(0, 1) if batch_first else y), *states
+    outputs, last = [], []
+    for direction in range(directions):
+        own = weights[each * direction : each * (direction + 1)]
+        state = tuple(part[direction] for part in start)
+        found, state = _one_way(CELLS[kind], x, state, own, backwards=direction == 1)
+        outputs.append(found)
+        last.append(state)
+    return torch.cat(outputs, -1), *(torch.stack(parts) for parts in zip(*last, strict=True))
 
 
 def _one_way(

@@ -74,16 +74,16 @@ class RunDropout:
         elif isinstance(layer, ChannelDropout):
             shape = channels_of(x, layer.dimensions)
         below = self._vector([threshold(rate) for rate in rates], torch.int16, x.device)
-        dropped = self._position.drawn(self._source, shape).to(x.device) < below
+        draws = self._position.drawn(self._source, shape).to(x.device)
         exact = torch.promote_types(x.dtype, torch.float32)  # 1/(1 − p) is not rounded to bfloat16
         if alpha:
             factors = [_restoring(rate) for rate in rates]
             scale = self._vector([a for a, _ in factors], exact, x.device)
             shift = self._vector([b for _, b in factors], exact, x.device)
-            y = x.masked_fill(dropped, ALPHA).to(exact) * scale + shift
+            y = x.masked_fill(draws < below, ALPHA).to(exact) * scale + shift
         else:
             scale = self._vector([inverse_keep(rate) for rate in rates], exact, x.device)
-            y = (x.to(exact) * scale).masked_fill(dropped, 0)
+            y = x * ((draws >= below) * scale)  # two passes over x; filling with 0 would take three
         return x.copy_(y) if layer.inplace else y.to(x.dtype)
 
     def _vector(self, values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:

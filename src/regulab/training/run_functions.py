@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from regulab.models.layers.draws import UNBOUND, TorchDraws
-from regulab.training.across_runs import across_runs
+from regulab.training.across_runs import across_runs, run_by_run
 from regulab.training.recurrences import CELLS, one_step, recurrent
 
 # fmt: off
@@ -33,6 +33,10 @@ LOWERED = {  # products, which autocast computes in the lower precision
 RAISED = {  # what autocast computes in float32 on a GPU, and vmap takes apart before autocast sees it
     torch.softmax, torch.log_softmax, torch.Tensor.softmax, torch.Tensor.log_softmax, torch.layer_norm,
     torch.group_norm, torch.logsumexp, torch.Tensor.logsumexp, torch.cosine_similarity,
+}
+ON_A_PROCESSOR = {  # faster run by run than for all runs together: benchmarks/engines.md
+    torch.conv1d, torch.conv2d, torch.conv3d, torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d,
+    F.batch_norm,
 }
 DRAWS = {
     torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.randint_like,
@@ -98,7 +102,7 @@ class RunFunctions(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if func in RECURRENT:
             with self:
-                return self._recurrent(RECURRENT[func], *args, **kwargs)
+                return self._recurrent(func, *args, **kwargs)
         if func is torch.Tensor.__setitem__ and _is_mask(args[1], args[2]):
             x, mask, value = args
             return x.masked_fill_(mask.view(*mask.shape, *[1] * (x.ndim - mask.ndim)), value)
@@ -109,12 +113,20 @@ class RunFunctions(TorchFunctionMode):
         if func in ONE_STEP:
             with self:
                 return one_step(ONE_STEP[func], *args, **kwargs)
+        if func is F.linear:
+            return self._linear(*args, **kwargs)
+        if func is F.layer_norm and (given := _norm_arguments(*args, **kwargs)) is not None:
+            return self._layer_norm(*given)
         if func is torch._weight_norm:
             return _weight_norm(*args, **kwargs)
         if self._lower is not None and func in LOWERED:
             args, kwargs = _cast((args, kwargs), self._lower)
         elif self._lower is not None and self._run.is_cuda and func in RAISED:
             args, kwargs = _cast((args, kwargs), torch.float32)
+        if func in ON_A_PROCESSOR and not self._run.is_cuda:
+            return run_by_run(func, self._run, args, kwargs)
+        if func is F.batch_norm:
+            return _batch_norm(self._run, *args, **kwargs)
         if func in OPENED:
             with self:
                 return OPENED[func](*args, **kwargs)
@@ -161,6 +173,34 @@ class RunFunctions(TorchFunctionMode):
         kept = across_runs(rule, self._run, input)
         return input.mul_(kept) if inplace else input * kept
 
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x·Wᵀ + b of all runs as one batched product that begins with b, where vmap would add b afterwards."""
+        if self._lower is not None:
+            input, weight, bias = _cast((input, weight, bias), self._lower)
+        if input.ndim < 2 or weight.ndim != 2:
+            y: Tensor = F.linear(input, weight, bias)
+            return y
+
+        def rule(_runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+            _, x, w, b = tensors
+            assert x is not None
+            assert w is not None
+            flat = x.flatten(1, -2)
+            y = torch.bmm(flat, w.mT) if b is None else torch.baddbmm(b[:, None], flat, w.mT)
+            return torch.unflatten(y, 1, input.shape[:-1])
+
+        return across_runs(rule, self._run, input, weight, bias)
+
+    def _layer_norm(
+        self, x: Tensor, shape: Sequence[int], weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:
+        """γ·(x − mean)/σ + β in two passes over x, where vmap would take three."""
+        if self._lower is not None and x.is_cuda:
+            x = x.float()
+        y = F.layer_norm(x, tuple(shape), eps=eps)
+        scaled: Tensor = torch.addcmul(bias, weight, y).to(x.dtype)
+        return scaled
+
     def _attention(
         self,
         query: Tensor,
@@ -183,7 +223,7 @@ class RunFunctions(TorchFunctionMode):
                 y: Tensor = F.scaled_dot_product_attention(
                     q, k, v, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
                 )
-                return y.unflatten(0, (-1, query.shape[0]))
+                return torch.unflatten(y, 0, (-1, query.shape[0]))
 
             if query.ndim == key.ndim == value.ndim == 4:
                 return across_runs(rule, self._run, query, key, value)
@@ -199,29 +239,85 @@ class RunFunctions(TorchFunctionMode):
             weights = weights + attn_mask
         return self._dropout(weights.softmax(-1), dropout_p) @ value
 
-    def _recurrent(self, kind: str, *args: Any, **kwargs: Any) -> Any:
+    def _recurrent(self, function: Any, *args: Any) -> Any:
         """``(input, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first)``, as in torch."""
         if not isinstance(args[BIASES], bool):
             raise NotImplementedError("recurrent layers over packed sequences")
-        x, start, weights, biases, layers, rate, training, bidirectional, batch_first = args
-        start = start if isinstance(start, tuple | list) else (start,)
-        y, *states = recurrent(
-            kind,
-            x,
-            start,
-            weights,
-            has_biases=biases,
-            layers=layers,
-            dropped=lambda outputs: self._dropout(outputs, rate, training),
-            bidirectional=bidirectional,
-            batch_first=batch_first,
-        )
-        return y, *states
+        if self._lower is not None:
+            args = _cast(args, self._lower)
+        x, first, weights, biases, layers, rate, training, bidirectional, batch_first = args
+        start = tuple(first) if isinstance(first, tuple | list) else (first,)
+        directions = 2 if bidirectional else 1
+        each, last = len(weights) // layers, []
+        x = x.transpose(0, 1) if batch_first else x  # as torch has it where it draws
+        for layer in range(layers):
+            if layer:
+                x = self._dropout(x, rate, training)
+            own = weights[layer * each : (layer + 1) * each]
+            begin = tuple(part[layer * directions : (layer + 1) * directions] for part in start)
+            x, *states = self._one_layer(function, x, begin, own, biases, bidirectional)
+            last.append(states)
+        y = x.transpose(0, 1) if batch_first else x
+        return y, *(torch.cat(parts) for parts in zip(*last, strict=True))
+
+    def _one_layer(
+        self,
+        function: Any,
+        x: Tensor,
+        start: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        biases: bool,
+        bidirectional: bool,
+    ) -> Any:
+        """On a processor torch's own, run by run: a quarter of the time of its steps written out."""
+        if self._run.is_cuda:
+            return recurrent(RECURRENT[function], x, start, weights, biases, bidirectional)
+        first = start if function is torch.lstm else start[0]
+        settings = (biases, 1, 0.0, True, bidirectional, False)
+        return run_by_run(function, self._run, (x, first, weights, *settings), {})
 
 
 def _is_mask(index: Any, value: Any) -> bool:
     """Whether ``x[index] = value`` sets a number where a condition holds."""
     return isinstance(index, Tensor) and index.dtype == torch.bool and isinstance(value, int | float)
+
+
+def _norm_arguments(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Sequence[int], Tensor, Tensor, float] | None:
+    """Of a layer norm with γ and β."""
+    return None if weight is None or bias is None else (input, normalized_shape, weight, bias, eps)
+
+
+def _batch_norm(
+    run: Tensor,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Of R·C channels, with γ, β and statistics in float32; vmap itself takes no type but the input's."""
+
+    def rule(runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+        x, mean, variance, w, b = (None if part is None else part.contiguous() for part in tensors[1:])
+        assert x is not None
+        means, variances, w, b = (None if part is None else part.view(-1) for part in (mean, variance, w, b))
+        channels = x.transpose(0, 1).flatten(1, 2)
+        y = F.batch_norm(channels, means, variances, w, b, training, momentum, eps)
+        for was, now in ((tensors[2], mean), (tensors[3], variance)):
+            if was is not None and now is not None and now is not was:
+                was.copy_(now)
+        return torch.unflatten(y, 1, (runs, -1)).transpose(0, 1)
+
+    return across_runs(rule, run, input, running_mean, running_var, weight, bias)
 
 
 def _repeated(runs: int, tensors: Sequence[Tensor | None]) -> Tensor:

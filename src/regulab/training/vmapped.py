@@ -87,8 +87,8 @@ class VmappedNetwork(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Goes to a device or a type with all that the network holds beside parameters and buffers."""
-        self.network._apply(fn)  # type: ignore[no-untyped-call]
-        made: Self = super()._apply(fn, recurse)
+        self.network._apply(fn)
+        made: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch types neither
         return made
 
     def _taken_over(self, layer: nn.Module, alike: Sequence[nn.Module]) -> nn.Module:
