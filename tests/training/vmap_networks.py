@@ -295,7 +295,7 @@ class Decides(Mixer):
 
 class Counts(Mixer):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * float(self.head.weight.std())
+        return super().forward(x) * float(self.head.weight.std().detach())
 
 
 class Selects(Mixer):
