@@ -356,7 +356,7 @@ def test_paths_that_cannot_be(tmp_path):
     for path, said in (
         ("x" * 300, "cannot read the folder .File name too long"),
         ("~nobody-of-this-name/photos", "no home folder for this path"),
-        ("a\0b", "no such folder"),
+        ("a\0b", "cannot be seen"),
     ):
         with pytest.raises(UserError, match=said):
             find_dataset(f"folder:{path}").load(tmp_path)

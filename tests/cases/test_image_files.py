@@ -31,7 +31,7 @@ def folder_of(path: Path, train: list[np.ndarray], test: list[np.ndarray], suffi
 
 
 def read(path: Path, levels: tuple[float, float] | None = None) -> tuple[Images, Images, tuple[str, ...]]:
-    content = find_dataset(f"folder:{path}", levels).load(path)
+    content = find_dataset(Data(name=f"folder:{path}", range=levels)).load(path)
     test = content.open_test()
     return content.train, test, (*content.notes, *content.train.notes, *test.notes)
 
@@ -229,7 +229,7 @@ def test_a_declared_range(tmp_path):
         {"data": {"name": f"folder:{tmp_path}", "range": [0, 4095]}, "arms": {"none": {}}}
     ).data
     assert data.range == (0, 4095)
-    content = find_dataset(data.name, data.range).load(tmp_path)
+    content = find_dataset(data).load(tmp_path)
     assert np.array_equal(content.train.pixels, found.pixels)
 
 
@@ -242,7 +242,7 @@ def test_a_range_that_is_none(wrong):
 def test_a_range_without_effect_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"data\.range: a range has no effect on 8-bit levels"):
         read(with_splits(tmp_path), (0, 4095))
-    with pytest.raises(UserError, match=r"data\.range: a range has no effect on the dataset digits"):
+    with pytest.raises(UserError, match=r"data\.range: range has no effect on the dataset digits"):
         load(Data(name="digits", range=(0, 16)), Protocol(), tmp_path)
 
 

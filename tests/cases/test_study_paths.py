@@ -11,7 +11,7 @@ from PIL import Image
 import regulab.study
 from regulab.cli.arguments import assembled_study
 from regulab.config import build_study, load_study
-from regulab.config.paths import start_of_paths
+from regulab.config.paths import start_of_paths, with_path
 from regulab.errors import UserError
 from regulab.run_directory.reading import read_study
 from regulab.study import run
@@ -129,6 +129,11 @@ def test_a_run_directory_of_before_took_them_from_the_working_directory(tmp_path
 
 
 def test_without_paths_a_run_directory_says_nothing_of_folders(tmp_path):
-    assert start_of_paths(("digits", "cnn10k"), tmp_path) is None
-    assert start_of_paths(("folder:/data/photos", "/nets.py:Net"), tmp_path) is None
-    assert start_of_paths(("digits", "nets.py:Net"), Path("runs/x")) == "../.."
+    assert start_of_paths("digits", "cnn10k", tmp_path) is None
+    assert start_of_paths("folder:/data/photos", "/nets.py:Net", tmp_path) is None
+    assert start_of_paths("digits", "nets.py:Net", Path("runs/x")) == "../.."
+
+
+def test_a_path_that_is_a_part_of_the_formats_name_is_still_the_path():
+    assert with_path("folder:f", "f", "/there/f") == "folder:/there/f"
+    assert with_path("a.py:Net", "a.py", "/a.py") == "/a.py:Net"

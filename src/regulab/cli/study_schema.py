@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from regulab.config import MOST_SEEDS, NAMED_BY, Study
-from regulab.data import datasets
+from regulab.data import datasets, known_formats
 from regulab.data.augmentation import AugmentSettings
 from regulab.models import NETS, NORMS
 from regulab.techniques import TECHNIQUES
@@ -69,7 +69,7 @@ def _enumerate_names(parts: Schema) -> None:
     """The registered names in the place of any text; beside them a folder, or a network's file."""
     norms: Schema = {"enum": list(NORMS)}
     for part, key, names in (
-        ("Data", "name", _names_or("^folder:.", datasets())),
+        ("Data", "name", _names_or(rf"^({'|'.join(known_formats())}):.|/|\.(csv|tsv|txt|npz)$", datasets())),
         ("Model", "name", _names_or(r"\.py:.", NETS)),
         ("Model", "norm", norms),
         ("Normalization", "kind", norms),

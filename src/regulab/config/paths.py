@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ from regulab.errors import UserError
 from regulab.values.sources import Source
 
 PATHS_FROM = "paths_from"  # in a run directory's study.yaml: from where its paths start, as seen from the run directory
-FOLDER, FILE = "folder:", ".py:"
+FILE = ".py:"
+GIVEN = (
+    "given"  # the folder of a run directory that keeps what a study was given from Python, by content hash
+)
+_GIVEN_PATH = re.compile(rf"(?:^|[/\\])({GIVEN}/[0-9a-f]{{16}}/[^/\\]+)$")
+ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz"}  # what a bare path's ending says it is
 
 
 def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
@@ -20,6 +26,7 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
     start; a file that does not comes from a version that took them from the working directory.
     """
     resolved = content.get("resolved")
+    directory = folder
     if isinstance(resolved, dict):
         start = resolved.get(PATHS_FROM)
         if not isinstance(start, str):
@@ -30,35 +37,64 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
         name = value.get("name") if isinstance(value, dict) else value
         if not isinstance(name, str) or "\0" in name:
             continue
-        moved = _relative_to(name, folder, source.at(f"{key}.name"))
+        name = with_format(name) if key == "data" else name
+        path = (data_path if key == "data" else model_path)(name)
+        kept = given_path(path)
+        if kept and isinstance(resolved, dict):  # in the run directory itself, wherever that is now
+            name, path = with_path(name, path, kept), kept
+        start_here = directory if kept else folder
+        moved = _relative_to(name, path, start_here, source.at(f"{key}.name"))
         content[key] = {**value, "name": moved} if isinstance(value, dict) else moved
 
 
-def start_of_paths(names: tuple[str, ...], directory: Path) -> str | None:
-    """The working directory as seen from a run directory, where one of a study's names is a relative path."""
-    if not any(_path(name) and not os.path.isabs(os.path.expanduser(_path(name))) for name in names):
+def start_of_paths(data: str, model: str, directory: Path) -> str | None:
+    """The working directory as seen from a run directory, where a study's dataset or model is a relative path."""
+    paths = (data_path(data), model_path(model))
+    if not any(path and not os.path.isabs(os.path.expanduser(path)) for path in paths):
         return None
     return os.path.relpath(os.getcwd(), os.path.realpath(directory))
 
 
-def _path(name: str) -> str:
-    """The path in a name; empty: there is none."""
-    if name.startswith(FOLDER):
-        return name.removeprefix(FOLDER)
+def with_format(name: str) -> str:
+    """A dataset's name with the format that a bare path is of: ``photos/`` is ``folder:photos/``, by its ending."""
+    ending = ENDINGS.get(os.path.splitext(name)[1].lower())
+    if ":" in name or not (ending or "/" in name or os.sep in name):
+        return name
+    return f"{ending or 'folder'}:{name}"
+
+
+def given_path(path: str) -> str:
+    """The end of a path that leads to what a study was given from Python, as seen from its run directory; or empty."""
+    found = _GIVEN_PATH.search(path)
+    return found[1] if found else ""
+
+
+def data_path(name: str) -> str:
+    """The path in a dataset's name, ``FORMAT:PATH``; empty: there is none."""
+    return name.partition(":")[2]
+
+
+def model_path(name: str) -> str:
+    """The file in a network's name, ``FILE.py:NAME``; empty: there is none."""
     return name.rpartition(":")[0] if FILE in name else ""
 
 
-def _relative_to(name: str, folder: Path, where: str) -> str:
-    path = _path(name)
+def _relative_to(name: str, path: str, folder: Path, where: str) -> str:
+    """The name with its path as seen from the working directory; ``path`` is the one in it, or empty."""
     if not path or os.path.isabs(os.path.expanduser(path)):
-        return name.replace(path, os.path.expanduser(path), 1) if path else name
+        return with_path(name, path, os.path.expanduser(path)) if path else name
     there = os.path.join(folder, path)
     if not os.path.lexists(there) and os.path.lexists(path):
-        expected = name.replace(path, os.path.relpath(path, folder), 1)
+        expected = with_path(name, path, os.path.relpath(path, folder))
         raise UserError(
             "paths in a study file are relative to the file", got=name, expected=expected, where=where
         )
     here = os.path.relpath(there)
     if here.startswith(os.pardir):
         here = os.path.abspath(there)
-    return name.replace(path, here, 1)
+    return with_path(name, path, here)
+
+
+def with_path(name: str, path: str, other: str) -> str:
+    """The name with another path in the place of its own, which it begins or ends with."""
+    return name[: -len(path)] + other if name.endswith(path) else other + name[len(path) :]

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from regulab.config.documents import dump_yaml
 from regulab.config.images import Data, Protocol
 from regulab.config.network import Model
+from regulab.config.paths import data_path, model_path, with_path
 from regulab.config.training import Train
 from regulab.errors import did_you_mean
 from regulab.values import (
@@ -36,6 +37,10 @@ NAMED_BY = {
     "norm": "name",
 }
 MOST_ARMS = 1_000
+LATER_KEYS = (
+    "size",
+    "fit",
+)  # of ``data``: studies that were begun before have the identity of a study without
 
 
 class Endpoint(Part):
@@ -179,8 +184,11 @@ class Study(Part):
         counts: the findings have hashes of the contents, and the same files make the same study wherever they are.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
-        content["data"]["name"] = _last_part(self.data.name, self.data.name.startswith("folder:"))
-        content["model"]["name"] = _last_part(self.model.name, ".py:" in self.model.name)
+        for key in LATER_KEYS:
+            if content["data"][key] is None:
+                del content["data"][key]
+        content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
+        content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
         return content
 
     def identity(self) -> str:
@@ -193,6 +201,6 @@ class Study(Part):
         return dump_yaml(content)
 
 
-def _last_part(name: str, is_path: bool) -> str:
-    prefix = "folder:" if name.startswith("folder:") else ""
-    return prefix + name.removeprefix(prefix).rstrip("/").rpartition("/")[2] if is_path else name
+def _last_part(name: str, path: str) -> str:
+    """A name without the folders of the path in it."""
+    return with_path(name, path, path.rstrip("/").rpartition("/")[2]) if path else name

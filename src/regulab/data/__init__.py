@@ -4,7 +4,7 @@ Importing this package does not import torch; `preprocessing` and `augmentation`
 """
 
 from regulab.data.dataset import Dataset, DatasetContent, Images
-from regulab.data.loading import datasets, find_dataset, load
+from regulab.data.loading import datasets, find_dataset, known_formats, load
 from regulab.data.roots import data_root
 from regulab.data.splits import Splits, split
 
@@ -16,6 +16,7 @@ __all__ = [
     "data_root",
     "datasets",
     "find_dataset",
+    "known_formats",
     "load",
     "split",
 ]

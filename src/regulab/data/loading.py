@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regulab import config
 from regulab.data.dataset import Dataset
+from regulab.data.formats.format import Format
+from regulab.data.roots import expanded
 from regulab.data.sealing import sealed
 from regulab.data.splits import Splits, split
 from regulab.errors import UserError, did_you_mean
@@ -24,32 +29,54 @@ def datasets() -> dict[str, Dataset]:
     return catalogue("regulab.data.sets", Dataset)
 
 
-def find_dataset(name: str, levels: tuple[float, float] | None = None) -> Dataset:
-    """The dataset called ``name``, or the folder of class folders that ``folder:PATH`` names.
+def known_formats() -> dict[str, Format]:
+    """Every registered layout of people's own images, by name; a new one is one new file in ``formats``."""
+    return catalogue("regulab.data.formats", Format)
 
-    ``levels``: the range of deep levels (``data.range``), for a folder of images.
-    """
-    if name.startswith("folder:"):
-        from regulab.data.formats.folder import folder_dataset
 
-        return folder_dataset(name, levels)
-    found = datasets()
-    if name not in found:
+def find_dataset(data: Data | str) -> Dataset:
+    """The dataset that ``data.name`` names: a registered one, or people's own images as ``FORMAT:PATH``."""
+    if isinstance(data, str):
+        data = config.Data(name=data)
+    kind, colon, place = data.name.partition(":")
+    found, layouts = datasets(), known_formats()
+    if colon and kind in layouts:
+        if not place:
+            expected = f"{kind}:PATH"
+            raise UserError(f"no path after {kind}:", got=data.name, expected=expected, where="data.name")
+        _refuse_foreign(data, layouts, kind, f"{kind}:PATH")
+        return layouts[kind].dataset(data, expanded(place, "data.name"))
+    if data.name not in found:
+        own = ", ".join(f"{name}:PATH for {layout.summary}" for name, layout in layouts.items())
         raise UserError(
             "unknown dataset",
-            got=name,
-            expected=f"one of {', '.join(found)}, or folder:PATH for a folder of class folders",
+            got=data.name,
+            expected=f"one of {', '.join(found)}, or {own}",
             where="data.name",
-            cure=did_you_mean(name, found),
+            cure=_place_called(data.name) or did_you_mean(data.name, found),
         )
-    if levels is not None:
-        raise UserError(
-            f"a range has no effect on the dataset {name}",
-            got=list(levels),
-            expected="no data.range: it is for folders of grey images of 16 or 32 bits",
-            where="data.range",
-        )
-    return found[name]
+    _refuse_foreign(data, layouts, "", f"the dataset {data.name}")
+    return found[data.name]
+
+
+def _place_called(name: str) -> str:
+    """What to write for a folder here with the name that was given."""
+    return f"did you mean folder:{name}?" if "\0" not in name and os.path.isdir(name) else ""
+
+
+def _refuse_foreign(data: Data, layouts: Mapping[str, Format], kind: str, what: str) -> None:
+    """Raises `UserError` for a key that means something to other layouts only."""
+    taken = layouts[kind].takes if kind else frozenset()
+    for key in sorted(frozenset().union(*(layout.takes for layout in layouts.values())) - taken):
+        value = getattr(data, key)
+        if value != type(data).model_fields[key].default:
+            takers = " and ".join(f"{name}:PATH" for name, layout in layouts.items() if key in layout.takes)
+            raise UserError(
+                f"{key} has no effect on {what}",
+                got=list(value) if isinstance(value, tuple) else value,
+                expected=f"no data.{key}: it is for {takers}",
+                where=f"data.{key}",
+            )
 
 
 def load(data: Data, protocol: Protocol, root: Path) -> Splits:
@@ -58,5 +85,5 @@ def load(data: Data, protocol: Protocol, root: Path) -> Splits:
     The test split is read here, before training, so that a damaged one is noticed and an exchanged one refused; it is
     opened for testing by ``open_test``, once, after training.
     """
-    splits = sealed(split(find_dataset(data.name, data.range).load(root), protocol, data.train_images))
+    splits = sealed(split(find_dataset(data).load(root), protocol, data.train_images))
     return replace(splits, notes=tuple(f"{NOTE}{note}" for note in splits.notes))

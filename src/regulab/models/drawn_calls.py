@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import FunctionType
 from typing import Any, Self
 
 import torch
@@ -94,28 +96,49 @@ class DrawnCalls(TorchFunctionMode):
     """For one forward pass at a time: ``draw(name, shape)`` gives int16 numbers as `RandomLayer.draw` does.
 
     The name is ``call k``, counted from 1 over all dropout calls of the pass, those that drop nothing too, so that it
-    stays with its place in the code. Attention that drops inside of torch's own function is not reached.
+    stays with its place in the code.
     """
 
     def __init__(self, draw: NamedDraw) -> None:
         super().__init__()
         self._draw, self._count = draw, 0
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """A pass begins: calls are counted from 1."""
         self._count = 0
+
+    def __enter__(self) -> Self:
+        self.begin()
         super().__enter__()  # type: ignore[no-untyped-call]  # torch types none of it
         return self
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is F.multi_head_attention_forward:
+            with self._again():
+                return without_dispatch(func)(*args, **kwargs)
+        answer = self.answer(func, args, kwargs)
+        return func(*args, **kwargs) if answer is None else answer
+
+    @contextmanager
+    def _again(self) -> Iterator[None]:
+        """Within a function that is handled here, what it calls is seen, too."""
+        super().__enter__()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    def answer(self, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+        """What a call of dropout gives; None where it is none, or drops nothing or all."""
         if func is F.scaled_dot_product_attention:
             return self._attention(args, kwargs)
         if func not in DROPOUTS:
-            return func(*args, **kwargs)
+            return None
         function = DROPOUTS[func]
         name, call = self._name(), function.read(args, kwargs)
         if not call.drops or not keeps_and_drops(call.rate):
-            return func(*args, **kwargs)
+            return None
         draws = self._drawn(name, function.shape(call.x))
         return function.apply(call.x, draws, call.rate, call.inplace)
 
@@ -129,13 +152,12 @@ class DrawnCalls(TorchFunctionMode):
             self._draw(name, shape) if len(shape) > 1 else self._draw(name, torch.Size((*shape, 1)))[..., 0]
         )
 
-    def _attention(self, args: Any, kwargs: Any) -> Tensor:
-        """softmax(q·kᵀ·scale + mask), dropped out, times v; torch's own where it drops nothing."""
+    def _attention(self, args: Any, kwargs: Any) -> Tensor | None:
+        """softmax(q·kᵀ·scale + mask), dropped out, times v."""
         name, values = self._name(), {**dict(zip(ATTENTION, args, strict=False)), **kwargs}
         rate = float(values.get("dropout_p", 0.0))
         if not keeps_and_drops(rate):
-            y: Tensor = F.scaled_dot_product_attention(*args, **kwargs)
-            return y
+            return None
         query, key, value = (values[name] for name in ATTENTION[:3])
         if values.get("enable_gqa"):
             key, value = (
@@ -153,6 +175,19 @@ class DrawnCalls(TorchFunctionMode):
         return dropped
 
 
+@cache
+def without_dispatch(function: Any) -> Any:
+    """A function of `torch.nn.functional` that is written in Python, carried out by the functions that it calls."""
+    own = dict(function.__globals__)
+    own["has_torch_function"] = own["has_torch_function_variadic"] = lambda *_: False
+    copied = FunctionType(
+        function.__code__, own, function.__name__, function.__defaults__, function.__closure__
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
+
+
+ATTENTIONS = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
 ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
 
 

@@ -15,7 +15,7 @@ from regulab.models.layers.draws import RatesOfRuns, Repeatable, bind_draws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
 from regulab.models.run_generators import RunGenerators
-from regulab.models.stacking import StackedDropout
+from regulab.models.stacking import StackedRates
 from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
@@ -124,7 +124,7 @@ class Fleet:
     def _graphable(self) -> bool:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
         hooks, machine = self._hooks.values(), self._setup.machine
-        on_device = machine.on_device and machine.device.type == "cuda"
+        on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
         return on_device and not self._vmapped and not any(h.batch for h in hooks)
 
     def _advance(self) -> None:
@@ -135,7 +135,7 @@ class Fleet:
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
-            if isinstance(layer, StackedDropout | RatesOfRuns):
+            if isinstance(layer, StackedRates | RatesOfRuns):
                 pairs = zip(layer.rates, rates, strict=True)
                 layer.set_rates([own if rate is None else rate for own, rate in pairs])
 
@@ -338,7 +338,7 @@ class Fleet:
         index = torch.tensor(list(positions), device=self._setup.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
         for layer in self._stack.modules():
-            if isinstance(layer, StackedDropout | RatesOfRuns):
+            if isinstance(layer, StackedRates | RatesOfRuns):
                 layer.set_rates([layer.rates[position] for position in positions])
         self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)

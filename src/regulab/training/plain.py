@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.models import is_user_model
 from regulab.models.attributes import Attributes
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.generators import keyed_generators
@@ -76,10 +75,8 @@ class PlainTrainer:
         self._transforms = list(transforms(self._hooks))
         self._memories = Memories(self._hooks, self._stacked())
 
-    def _drawn_calls(self) -> DrawnCalls | None:
-        """Keyed draws for the dropout that a person's forward pass calls; regulab's own networks call none."""
-        if not is_user_model(self._setup.study.model.name):
-            return None
+    def _drawn_calls(self) -> DrawnCalls:
+        """Keyed draws for the dropout that a forward pass calls as a function."""
         draws = self._draws
         draw = draws.draw_of_one if isinstance(draws, HashedDraws) else draws.draw
         return DrawnCalls(draw if self._repeat is None else self._repeat.draws.named(draw))
@@ -147,7 +144,7 @@ class PlainTrainer:
             machine.device.type, machine.activations, enabled=machine.precision == "bf16"
         )
         # In inference what drops all the same draws from torch's generator, so that no stream of training moves on.
-        calls = self._calls if self._calls is not None and self._module.training else nullcontext()
+        calls = self._calls if self._module.training else nullcontext()
         with autocast, calls:
             logits: Tensor = self._module(x)
             return logits.to(machine.parameters)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from regulab.errors import UserError
-from regulab.models.stacking import Unstackable
+from regulab.models.layers.dropout import holders
+from regulab.models.stacking import Unstackable, stack_modules
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
+from regulab.techniques.dropout import Dropout
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
 from regulab.training.machine import Machine, choose_machine, training_threads
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
-from regulab.training.vmap_check import check_vmap, slower_than_plain
+from regulab.training.vmap_check import check_vmap
 from regulab.training.watching import watch
 
 PIXELS_PER_STEP = (
@@ -37,7 +40,7 @@ class FleetPlan:
 
     index: Number
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
-    engine: Annotated[str, Field(pattern="^(fleet|vmap|plain)$")]  # plain: each run alone
+    engine: Annotated[str, Field(pattern="^(fleet|followed|vmap|plain)$")]  # plain: each run alone
     reason: Annotated[str, Field(max_length=5000)]  # why no fleet, or why smaller than the arms of a seed
     precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
@@ -88,7 +91,7 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         if engine != "plain" and size < len(group):
             split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
             reason = f"{reason}; {split}" if reason else split
-        kernels = machine.kernels and engine == "fleet"
+        kernels = machine.kernels and engine in ("fleet", "followed")
         for runs in _groups(group, missing, held, size):
             how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
             fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
@@ -97,10 +100,12 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
 
 def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
     """What a person should know about the fleets: which engine trains and why, why a seed's arms are not together."""
+    split = "fleets are split"
     texts = {
         "plain": "the plain loop trains, run by run",
         "vmap": "torch.func.vmap trains the runs together, without rules of ours",
-        "fleet": "fleets are split",
+        "fleet": split,
+        "followed": split,
     }
     return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
 
@@ -124,33 +129,35 @@ def _groups(
 
 
 def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]:
-    """``fleet``, or the reason why not with ``vmap`` or ``plain``.
+    """``fleet``, ``followed``, or the reason why not with ``vmap`` or ``plain``.
 
-    Several seeds' modules are stacked by rules, or by vmap where rules do not reach, and compared with the plain ones.
+    Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, where the
+    network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap.
     """
     asked, machine = setup.study.train.engine, setup.machine
     if asked == "plain":
         return "plain", ASKED
     x = setup.first_images(CHECKED_IMAGES)
     watched = watch(modules[0], x)
-    unstacked = ASKED
-    if asked == "fleet":
-        unstacked = watched.alone or _refused(lambda: _check_fleet(modules, x, machine))
-        if not unstacked:
+    unstacked = ASKED if asked == "vmap" else watched.alone
+    if not unstacked:
+        if not watched.drops and not _refused(lambda: _check_fleet(modules, x, machine, followed=False)):
             return "fleet", ""
-    slower = slower_than_plain(modules[0], x, machine) if asked == "fleet" else ""
-    if slower:
-        return "plain", f"{unstacked}; {slower}"
+        unstacked = _rates_beyond_layers(setup, modules[0]) or _refused(
+            lambda: _check_fleet(modules, x, machine, followed=True)
+        )
+        if not unstacked:
+            return "followed", ""
     alone = watched.not_vectorized or _refused(lambda: check_vmap(modules, x, machine))
     if not alone:
         return "vmap", unstacked
     return "plain", alone if unstacked in (alone, ASKED) else f"{unstacked}; and vmap refuses: {alone}"
 
 
-def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine) -> None:
-    check_stack(modules, x)
+def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine, followed: bool) -> None:
+    check_stack(modules, x, partial(stack_modules, followed=followed))
     if machine.kernels or machine.activations != machine.parameters:
-        check_rounding(modules, x, machine.activations, machine.kernels)
+        check_rounding(modules, x, machine.activations, machine.kernels, followed)
 
 
 def _refused(check: Callable[[], None]) -> str:
@@ -162,12 +169,19 @@ def _refused(check: Callable[[], None]) -> str:
     return ""
 
 
+def _rates_beyond_layers(setup: Setup, module: nn.Module) -> str:
+    """Torch's layers that drop by themselves have one rate in a stack, and arms may set others."""
+    dropping = [type(layer).__name__ for layer in holders(module)]
+    sets = any(isinstance(technique, Dropout) for own in setup.arms.values() for technique in own)
+    return f"arms set the dropout rate within {dropping[0]}" if dropping and sets else ""
+
+
 def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
     """How many runs like ``run`` a fleet holds, of ``arms`` that a seed has of one architecture.
 
     All arms of a seed; more seeds while a step is small, fewer where memory runs out.
     """
-    _, height, width, _ = setup.images.pixels.shape
+    height, width, _ = setup.images.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)
     pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
     seeds = max(1, pixels // (arms * batch * height * width))

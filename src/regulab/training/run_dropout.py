@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regulab.models.layers.draws import UNBOUND, CallDraws, RatesOfRuns, StackedRandomLayer
+from regulab.models.layers.draws import UNBOUND, DrawsInCalls, RatesOfRuns, StackedRandomLayer
 from regulab.models.layers.dropout import (
     ALPHA,
     LEVELS,
@@ -42,11 +42,11 @@ class Position:
         draw = source.draw
         return self.of_each(lambda: _of_runs(draw(shape), source.seed_of))
 
-    def drawn_in_call(self, source: CallDraws, name: str, shape: torch.Size) -> Tensor:
+    def drawn_in_call(self, source: DrawsInCalls, name: str, shape: torch.Size) -> Tensor:
         """The same for a dropout that is called as a function."""
-        assert source.draw is not None, UNBOUND
-        draw = source.draw
-        return self.of_each(lambda: _of_runs(draw(name, shape), source.seed_of))
+        assert source.call_draw is not None, UNBOUND
+        draw = source.call_draw
+        return self.of_each(lambda: _of_runs(draw(name, shape), source.call_seed_of))
 
 
 def _of_runs(each: Drawn, seed_of: Sequence[int]) -> Tensor:

@@ -70,7 +70,9 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor, make: Make = stack_modu
             _descend(module, {name: _of_run(g, run) for name, g in want.gradients.items()})
 
 
-def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool) -> None:
+def check_rounding(
+    modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool, followed: bool = False
+) -> None:
     """Raises `Unstackable` where the stack that will train, in ``dtype`` and compiled if ``kernels``, is wrong.
 
     Its outputs and gradients may differ from the float64 ones by a few times what those of torch's own layers do in
@@ -84,10 +86,10 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
     ]
     bind(nn.Identity(), exact, 0)
     truth = step_of_modules(exact, inputs)
-    layers = _in_one_step(as_in_a_fleet(stack_modules(singles)), inputs, dtype)
+    layers = _in_one_step(as_in_a_fleet(stack_modules(singles, followed)), inputs, dtype)
     if not kernels:
         return
-    compiled = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles), dtype)), inputs, dtype)
+    compiled = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), inputs, dtype)
     for what, got, own, want in paired(compiled, layers, truth):
         allowed = max(WORSE * distance(own, want), FLOOR[dtype])
         if not distance(got, want) <= allowed:
@@ -96,7 +98,7 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
                 f"where torch's layers differ by {distance(own, want):.2g}"
             )
     changed = [inputs[0], *(part.flip(0) * 3 for part in inputs[1:])]
-    again = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles), dtype)), changed, dtype)
+    again = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), changed, dtype)
     first = [again.outputs[:, 0], *(g[0] for g in again.gradients.values() if g is not None)]
     before = [compiled.outputs[:, 0], *(g[0] for g in compiled.gradients.values() if g is not None)]
     if not all(torch.equal(a, b) for a, b in zip(first, before, strict=True)):

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.generators import keyed_generators
-from regulab.models.layers.draws import StackedRandomLayer, bind_draws, bind_layers
+from regulab.models.layers.draws import bind_draws, bind_layers
 from regulab.models.layers.dropout import LEVELS, Rated
 from regulab.models.run_generators import RunGenerators
 from regulab.models.stacking import Unstackable
 from regulab.streams import Streams
 from regulab.training.batches import as_loaded
 
+CALLS = "drawn_calls"  # a module's, among its attributes
 SPREAD = (0.0, 0.3, 0.6)  # dropout rates, dealt out to the runs
 
 
@@ -87,7 +88,7 @@ def set_mode(stack: nn.Module, modules: Sequence[nn.Module], training: bool) -> 
 
 def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     """Draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
-    runs = max([len(modules), *(len(layer.seed_of) for layer in _layers_of(stack, StackedRandomLayer))])
+    runs = max([len(modules), len(next(iter(stack.parameters()), ())), 1])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
     bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
     generators = RunGenerators([Streams("check", run) for run in range(runs)], torch.device("cpu"))
@@ -95,6 +96,7 @@ def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     generators.bind(stack)
     for run, module in enumerate(modules):
         bind_layers(module, _Draws(f"{step} {run}"))
+        vars(module)[CALLS] = DrawnCalls(_Draws(f"{step} {run}"))
 
 
 class _Draws:
@@ -133,8 +135,8 @@ def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], s
     what = "it cannot be checked in float64"
     outputs = []
     for run, (module, part) in enumerate(zip(modules, inputs, strict=True)):
-        drawn = DrawnCalls(_Draws(f"{step} {run}")) if module.training else nullcontext()
-        with keyed_generators(Streams("check", run), "torch", epoch=step), drawn:
+        calls = vars(module).get(CALLS) if module.training else None
+        with keyed_generators(Streams("check", run), "torch", epoch=step), calls or nullcontext():
             outputs.append(_called(module, part, what))
     if not all(isinstance(y, Tensor) and y.ndim == 2 for y in outputs):
         raise Unstackable("its output is not (B, classes)")
@@ -144,6 +146,8 @@ def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], s
 def _called(module: nn.Module, x: Tensor, what: str) -> Any:
     try:
         return module(x)
+    except Unstackable:
+        raise
     except Exception as error:  # a person's forward pass may fail in any way
         raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
@@ -14,9 +15,9 @@ from regulab.training.vmapped import VmappedNetwork
 MakeStack = Callable[[Sequence[nn.Module], Machine], nn.Module]
 
 
-def stacked(modules: Sequence[nn.Module], machine: Machine) -> nn.Module:
-    """By rules of ours, with compiled kernels where the machine has them."""
-    stack = stack_modules(modules).to(machine.device)
+def stacked(modules: Sequence[nn.Module], machine: Machine, followed: bool = False) -> nn.Module:
+    """By rules of ours, with compiled kernels where the machine has them; ``followed`` as `stack_modules` has it."""
+    stack = stack_modules(modules, followed).to(machine.device)
     return fuse(stack, machine.activations) if machine.kernels else stack
 
 
@@ -26,4 +27,8 @@ def vmapped(modules: Sequence[nn.Module], machine: Machine) -> nn.Module:
     return VmappedNetwork(modules, lower).to(machine.device)
 
 
-STACKS: dict[str, MakeStack] = {"fleet": stacked, "vmap": vmapped}
+STACKS: dict[str, MakeStack] = {
+    "fleet": stacked,
+    "followed": partial(stacked, followed=True),
+    "vmap": vmapped,
+}

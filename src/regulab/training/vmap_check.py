@@ -54,7 +54,3 @@ def _check_lowered(modules: Sequence[nn.Module], x: Tensor, lower: torch.dtype) 
                 f"its {what} under vmap in {str(lower).removeprefix('torch.')} differ from float64 by "
                 f"{distance(got, want):.2g} of their size, where the plain loop's differ by {distance(own, want):.2g}"
             )
-
-
-def slower_than_plain(module: nn.Module, x: Tensor, machine: Machine) -> str:
-    return ""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from regulab.models.drawn_calls import DrawnCalls
-from regulab.models.layers.draws import CallDraws, RandomLayer, RatesOfRuns, StackedRandomLayer, TorchDraws
+from regulab.models.layers.draws import DrawsInCalls, RandomLayer, RatesOfRuns, StackedRandomLayer, TorchDraws
 from regulab.models.layers.dropout import Rated
 from regulab.models.stacking import Unstackable
 from regulab.training.run_dropout import Position, RunDropout
@@ -25,10 +25,10 @@ from regulab.training.run_functions import RateOfRuns, RunFunctions
 from regulab.training.vmap_reasons import reason
 
 Tensors = dict[str, Any]  # a layer's parameters or buffers
-CALLS, TORCH = "regulab calls", "regulab torch"  # no names that a person's layers can have as attributes
+TORCH = "regulab torch"  # no name that a person's layer can have as an attribute
 
 
-class VmappedNetwork(nn.Module):
+class VmappedNetwork(DrawsInCalls):
     """R networks of one architecture: ``(B, R·C, H, W) → (B, R·classes)``, as a stack of them.
 
     It holds no layers, only their parameters and buffers, ``(R, *shape)`` under the names that they have in one
@@ -43,7 +43,6 @@ class VmappedNetwork(nn.Module):
         self._rated: list[tuple[nn.RNNBase | nn.MultiheadAttention, RatesOfRuns]] = []
         self._tensors = StackedTensors(modules, self.network, self._taken_over)
         self._tensors.fill(self, "")
-        self.add_module(CALLS, CallDraws())
         self.add_module(TORCH, TorchDraws())
 
     @property
@@ -69,10 +68,9 @@ class VmappedNetwork(nn.Module):
 
     def _one_run(self, tensors: Sequence[Tensor], x: Tensor, run: Tensor) -> Tensor:
         self._position.run = run
-        calls, torch_draws = self.get_submodule(CALLS), self.get_submodule(TORCH)
-        assert isinstance(calls, CallDraws)
+        torch_draws = self.get_submodule(TORCH)
         assert isinstance(torch_draws, TorchDraws)
-        drawn = DrawnCalls(partial(self._position.drawn_in_call, calls)) if self.training else nullcontext()
+        drawn = DrawnCalls(partial(self._position.drawn_in_call, self)) if self.training else nullcontext()
         autocast = torch.autocast(x.device.type, self._lower, enabled=self._lower is not None)
         with autocast, RunFunctions(run, self._lower, torch_draws), drawn, self._tensors.put_in(tensors):
             y = self.network(x)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regulab.models.attributes import Attributes
-from regulab.models.drawn_calls import DROPOUTS, DrawnCalls, DropoutFunction, NamedDraw
+from regulab.models.drawn_calls import ATTENTIONS, DROPOUTS, DrawnCalls, DropoutFunction, NamedDraw
 from regulab.models.generators import keyed_generators
 from regulab.models.layers.draws import RandomLayer
 from regulab.models.layers.dropout import DropoutDraws, Rated
@@ -62,7 +62,8 @@ class PassReport:
     def alone(self) -> str:
         """Why no stack of runs can do what the network does; empty where nothing speaks against it."""
         drawn = sorted(self.draws | self.draws_in_inference)
-        drops = list(dict.fromkeys([*self.drops, *self.drops_in_inference]))
+        unkeyed = [drop for drop in self.drops if not drop.keyed]
+        drops = list(dict.fromkeys([*unkeyed, *self.drops_in_inference]))
         if drops:
             return f"it drops activations out in {', '.join(map(str, drops))}"
         if drawn:
@@ -244,7 +245,7 @@ class _Dropouts(TorchFunctionMode):
         if rate is not None:
             place = _place(sys._getframe(1))
             if place is not None:
-                reached = func in DROPOUTS or func is F.scaled_dot_product_attention
+                reached = func in DROPOUTS or func in ATTENTIONS
                 self.found.append(Drop(place, rate, self._keyed and reached))
         return func(*args, **kwargs)
 

@@ -66,16 +66,6 @@ class RatesOfRuns(StackedRandomLayer):
         self.rates = list(rates)
 
 
-class CallDraws(nn.Module):
-    """Where a stack of networks gets the draws of the dropout that they call as a function, by name.
-
-    ``draw(name, shape)`` gives a tensor for each seed; run r has seed ``seed_of[r]``.
-    """
-
-    seed_of: Sequence[int] = ()
-    draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor] | None = None
-
-
 class TorchSource(Protocol):
     """Draws from torch's generator for several runs."""
 
@@ -88,6 +78,16 @@ class TorchDraws(nn.Module):
     """Where a stack of networks gets what they draw from torch's generator; ``source`` is bound from outside."""
 
     source: TorchSource | None = None
+
+
+class DrawsInCalls(nn.Module):
+    """A stack whose forward pass calls dropout as a function.
+
+    ``call_draw(name, shape)`` gives one tensor for each seed; run r has seed ``call_seed_of[r]``.
+    """
+
+    call_draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor] | None = None
+    call_seed_of: Sequence[int] = ()
 
 
 def bind_layers(module: nn.Module, draw: Callable[[str, torch.Size], Tensor]) -> None:
@@ -106,8 +106,8 @@ def bind_draws(
     for name, layer in module.named_modules():
         if isinstance(layer, StackedRandomLayer):
             layer.bind(seed_of, partial(draw, name))
-        elif isinstance(layer, CallDraws):
-            layer.seed_of, layer.draw = list(seed_of), draw
+    if isinstance(module, DrawsInCalls):
+        module.call_draw, module.call_seed_of = draw, list(seed_of)
 
 
 class Repeatable:
@@ -120,8 +120,8 @@ class Repeatable:
         for name, layer in module.named_modules():
             if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
-            elif isinstance(layer, CallDraws) and layer.draw is not None:
-                layer.draw = self.named(layer.draw)
+        if isinstance(module, DrawsInCalls) and module.call_draw is not None:
+            module.call_draw = self.named(module.call_draw)
 
     def begin(self) -> None:
         """A new step, with new draws."""

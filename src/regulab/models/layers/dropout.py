@@ -117,12 +117,18 @@ def drop_elements(x: Tensor, draws: Tensor, rate: float, inplace: bool = False) 
     return (x * inverse_keep(rate)).masked_fill(dropped, 0)
 
 
+def alpha_scale_and_shift(rate: float) -> tuple[float, float]:
+    """a and b of `AlphaDropout`, for the rounded rate."""
+    p = round(rate * LEVELS) / LEVELS
+    a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
+    return a, -a * p * ALPHA
+
+
 def drop_to_alpha(x: Tensor, draws: Tensor, rate: float, inplace: bool = False) -> Tensor:
     """The equation of `AlphaDropout`, m as in `drop_elements`."""
     dropped = draws.to(x.device) < threshold(rate)
-    p = round(rate * LEVELS) / LEVELS
-    a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
-    y = x.masked_fill(dropped, ALPHA) * a - a * p * ALPHA  # lies in memory as x does, unlike torch.where's
+    a, b = alpha_scale_and_shift(rate)
+    y = x.masked_fill(dropped, ALPHA) * a + b  # lies in memory as x does, unlike torch.where's
     return x.copy_(y) if inplace else y.to(x.dtype)
 
 
