@@ -22,7 +22,7 @@ SIDES = (8, 16, 24, 32, 48, 64)
 LONG = 1.5  # times as long as high: cutting a square out of it would lose a third
 STEPS = 3000  # of training: a study of MNIST has 15,000, small networks learn most in the first thousands
 EPOCHS = (10, 60)
-BATCHES = ((2500, 128), (1000, 64), (300, 32), (0, 16))  # from so many training images on
+BATCHES = ((2500, 128), (1000, 64), (300, 32), (64, 16), (0, 8))  # from so many training images on
 UNBALANCED = 3  # times as many images in the largest class as in the smallest
 ARMS = 4
 SEEDS = 7  # the fewest with which a difference between arms can be told, where three are compared
@@ -147,7 +147,8 @@ def _model(survey: Survey, shape: tuple[int, int], images: int, gpu: bool) -> Ch
 
 
 def _batch_reason(train: int, batch: int) -> str:
-    return f"{train:,} images train: {max(1, train // batch):,} steps an epoch."
+    steps = max(1, train // batch)
+    return f"{train:,} images train: {steps:,} step{'s' if steps > 1 else ''} an epoch."
 
 
 def _epochs(train: int, batch: int) -> Choice:
