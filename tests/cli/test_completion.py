@@ -46,6 +46,9 @@ def offered(line: str, folder: Path) -> list[str]:
             ["run", "report", "compare", "export", "show", "lesson", "init", "schema", "doctor", "data"],
         ),
         ("regulab sh", ["show"]),
+        ("regulab init ", ["runs/", "table.csv"]),
+        ("regulab init runs/w", ["runs/weights/"]),
+        ("regulab init nowhere/", []),
         ("regulab data ", ["fetch", "verify"]),
         ("regulab run --until", ["--until-decided"]),
         ("regulab run ", [*builtin_studies(), "broken.yml", "mine.yaml"]),
@@ -73,6 +76,7 @@ def offered(line: str, folder: Path) -> list[str]:
 def test_words(line, words, tmp_path):
     (tmp_path / "mine.yaml").write_text("arms: {none: {}, steep: {l1: 1}, flat: {l2: 1}}\n")
     (tmp_path / "broken.yml").write_text("arms: {none: {")
+    (tmp_path / "table.csv").touch()
     finished_run(tmp_path / "runs")
     assert offered(line, tmp_path) == words
 
