@@ -18,7 +18,13 @@ import regulab
 
 P = ParamSpec("P")
 NAME = re.compile(r'^    name(?:: ClassVar\[str\])? ?= ?"([^"]+)"', re.MULTILINE)
-FOLDERS = {"techniques": "techniques", "norms": "models/norms", "models": "models/nets", "lessons": "lessons"}
+FOLDERS = {
+    "techniques": "techniques",
+    "augmentation": "data/augmentation/operations",
+    "norms": "models/norms",
+    "models": "models/nets",
+    "lessons": "lessons",
+}
 OF_PARTS = ("train.optimizer.name", "train.schedule.name")  # the optimizer and the schedule stand for them
 
 

@@ -42,13 +42,16 @@ def _lines(keys: list[Key], values: Mapping[str, Any]) -> Iterator[str]:
             continue  # of another optimizer or schedule
         if key.name.startswith("arms."):
             continue  # of a technique
+        if key.name.startswith("data.augment."):
+            continue  # half a hundred, which `regulab show augmentation` tells and draws
         value = _value(values, key.name)
-        if key.name in SECOND_NAMES or (value is None and key.default != "null"):
+        if key.name in SECOND_NAMES:
             yield from _comment(f"{name}: {key.meaning}{_values_taken(key)}", INDENT * len(above))
             continue
         if not above:
             yield ""
-        yield from _comment(f"{key.meaning}{_values_taken(key)}", INDENT * len(above))
+        operations = f" Keys: {', '.join(_augmentation(keys))}." if key.name == "data.augment" else ""
+        yield from _comment(f"{key.meaning}{_values_taken(key)}{operations}", INDENT * len(above))
         yield _entry(name, value, INDENT * len(above))
         if key.name in ("train.optimizer", "train.schedule"):
             yield f"{INDENT * 2}name: {value['name']}"
@@ -56,8 +59,15 @@ def _lines(keys: list[Key], values: Mapping[str, Any]) -> Iterator[str]:
             yield from _arms(value)
 
 
+def _augmentation(keys: list[Key]) -> Iterator[str]:
+    """The keys of ``data.augment`` itself, with those in them for `regulab show augmentation` to tell."""
+    for key in keys:
+        if key.name.startswith("data.augment.") and key.name.count(".") == 2:
+            yield key.name.rpartition(".")[2]
+
+
 def _value(values: Mapping[str, Any], key: str) -> Any:
-    """The default at a dotted key; None where there is none: a part of ``data.augment``, which is empty."""
+    """The default at a dotted key."""
     value: Any = values
     for part in key.split("."):
         value = value.get(part)

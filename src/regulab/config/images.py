@@ -37,7 +37,8 @@ class Data(Part):
     )
     augment: dict[str, Any] = Field(
         default={},
-        description="How training images change at random in every arm that says nothing of its own.",
+        description="How training images change at random in every arm that says nothing of its own: `regulab show "
+        "augmentation` tells the operations and draws them.",
     )
     range: tuple[Finite, Finite] | None = Field(
         default=None,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regulab.data.augmentation import AugmentSettings, augment, draw
+from regulab.data.augmentation import AugmentSettings, augment, channel_means, columns_of, draw_epoch
 from regulab.data.dataset import Images
 from regulab.data.preprocessing import Preprocessing
 from regulab.data.stored_pixels import StoredPixels, chunks
@@ -81,6 +81,10 @@ class ImageTensors:
             return self.pixels[start:stop].to(self.labels.device)
         return self.pixels[self.rows[start:stop]].to(self.labels.device)
 
+    def parts(self) -> Iterator[Tensor]:
+        """The pixels of all images, some thousands at a time."""
+        return (self.part(start, start + AT_ONCE) for start in range(0, len(self), AT_ONCE))
+
     def first(self, count: int) -> ImageTensors:
         """The first images alone."""
         if self.rows is None:
@@ -106,6 +110,7 @@ class InputPlan:
 
 
 MOST_OF_DEVICE = 1 / 2  # of a GPU's free memory, which images may take
+AT_ONCE = 4096  # images that a sum over all of them reads at a time
 MOST_LEFT_OUT = 1 / 20  # of the images, in one epoch
 
 
@@ -148,7 +153,11 @@ class Batches:
         self._seed_of = torch.tensor(plan.seed_of, device=device)
         self._cell = torch.tensor(plan.setting_of, device=device) * len(plan.seeds) + self._seed_of
         self._order: Tensor | None = None  # (S, N)
-        self._draws: Tensor | None = None  # (S, N, DRAWS)
+        self._columns = columns_of(plan.settings)
+        self._operations = [() if settings is None else settings.operations() for settings in plan.settings]
+        self._draws: dict[str, Tensor] = {}  # by stream (S, N, columns)
+        wanted = any(settings is not None and settings.needs_mean for settings in plan.settings)
+        self._mean = channel_means(images.parts()) if wanted else torch.zeros((), device=device)
 
     def orders(self, epoch: int) -> np.ndarray:
         """``(S, N)``: the order of the images for each seed."""
@@ -158,8 +167,10 @@ class Batches:
     def begin(self, orders: np.ndarray, epoch: int) -> None:
         """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
         self._order = self._to_device(self._order, orders)
-        draws = self._augmentation_draws(epoch)
-        self._draws = None if draws is None else self._to_device(self._draws, draws)
+        drawn = [draw_epoch(s, epoch, len(self._images), self._columns) for s in self._plan.seeds]
+        for stream in self._columns:
+            table = np.stack([of_seed[stream] for of_seed in drawn])
+            self._draws[stream] = self._to_device(self._draws.get(stream), table)
 
     def _to_device(self, place: Tensor | None, array: np.ndarray) -> Tensor:
         fresh = torch.from_numpy(array)
@@ -170,7 +181,7 @@ class Batches:
         tensor."""
         assert self._order is not None, "an epoch begins first"
         chosen = self._order.index_select(1, self._places + position * self.size)  # (S, B)
-        cells = self._inputs(chosen, self._draws)  # (settings·S, B, C, H, W)
+        cells = self._inputs(chosen)  # (settings·S, B, C, H, W)
         labels = self._images.labels[chosen]
         return cells[self._cell].transpose(0, 1), labels[self._seed_of].T
 
@@ -179,24 +190,15 @@ class Batches:
         self.begin(orders, epoch)
         return (self.batch(position) for position in range(self.steps))
 
-    def _inputs(self, chosen: Tensor, draws: Tensor | None) -> Tensor:
+    def _inputs(self, chosen: Tensor) -> Tensor:
         unit = self._preprocessing.to_unit(self._images.gather(chosen.flatten()))
         seeds = torch.arange(chosen.shape[0], device=chosen.device)[:, None].expand_as(chosen).flatten()
+        draws = {stream: table[seeds, chosen.flatten()] for stream, table in self._draws.items()}
         cells = []
-        for settings in self._plan.settings:
-            x = unit
-            if settings is not None and settings.active:
-                assert draws is not None
-                x = augment(unit, draws[seeds, chosen.flatten()], settings)
+        for operations in self._operations:
+            x = augment(unit, draws, operations, self._mean)
             cells.append(self._preprocessing.normalize(x).unflatten(0, chosen.shape))
         return torch.cat(cells)
-
-    def _augmentation_draws(self, epoch: int) -> np.ndarray | None:
-        """``(S, N, DRAWS)``, one row an image; None when nothing is augmented."""
-        if not any(settings is not None and settings.active for settings in self._plan.settings):
-            return None
-        n = len(self._images)
-        return np.stack([draw(s.generator("augmentation", epoch=epoch), n) for s in self._plan.seeds])
 
 
 def as_loaded(x: Tensor) -> Tensor:

@@ -100,7 +100,8 @@ class Setup:
         architecture, streams = self.architecture(run), self.streams(run.seed, run.arm)
         sizes = (self.images.shape[-1], self.classes)
         edits = [partial(edited, edit, run.arm) for edit in architecture.edits]
-        return models.build(architecture.model, *sizes, streams, self.first_images(2), edits)
+        images = self.first_images(2).float()  # a constructor makes float32, whatever trains then
+        return models.build(architecture.model, *sizes, streams, images, edits)
 
     def refuse_other_process(self, run: Run) -> None:
         """Raises `UserError` where a person's network would start elsewhere in another process."""
