@@ -79,6 +79,28 @@ class PassReport:
             return f"it changes attributes of its own: {', '.join(self.stateful)}; {BUFFERS}"
         return "in inference the images of a batch mix" if self.mixes else ""
 
+    @property
+    def not_vectorized(self) -> str:
+        """Why not even vmap can train runs of it together; empty where nothing speaks against it.
+
+        What it draws from torch's generator in training every run can get by itself; Python's and numpy's draw what
+        vmap would take for the same in all runs.
+        """
+        others = sorted((self.draws | self.draws_in_inference) - {"torch"})
+        if others:
+            return (
+                f"it draws from the generator of {', '.join(others)}, which is one number for all runs that train "
+                "together; draw from torch"
+            )
+        if self.draws_in_inference or self.drops_in_inference:
+            return "it draws in inference too; draw only `if self.training`"
+        if self.stateful:
+            return (
+                f"it changes attributes of its own: {', '.join(self.stateful)}; keep what it needs in buffers "
+                "(register_buffer), and nothing else"
+            )
+        return "in inference the images of a batch mix" if self.mixes else ""
+
 
 @dataclass
 class _Pass:
