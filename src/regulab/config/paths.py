@@ -12,9 +12,8 @@ from regulab.values.sources import Source
 
 PATHS_FROM = "paths_from"  # in a run directory's study.yaml: from where its paths start, as seen from the run directory
 FILE = ".py:"
-GIVEN = (
-    "given"  # the folder of a run directory that keeps what a study was given from Python, by content hash
-)
+# The folder of a run directory that keeps what a study was given from Python, by content hash.
+GIVEN = "given"
 _GIVEN_PATH = re.compile(rf"(?:^|[/\\])({GIVEN}/[0-9a-f]{{16}}/[^/\\]+)$")
 ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz"}  # what a bare path's ending says it is
 
@@ -67,6 +66,14 @@ def given_path(path: str) -> str:
     """The end of a path that leads to what a study was given from Python, as seen from its run directory; or empty."""
     found = _GIVEN_PATH.search(path)
     return found[1] if found else ""
+
+
+def shown_name(name: str) -> str:
+    """A dataset's or network's name for people: without the hash that stands for what was given from Python."""
+    path = model_path(name) or data_path(name)
+    if not given_path(path):
+        return name
+    return name.rpartition(":")[2] if model_path(name) else "images given from Python"
 
 
 def data_path(name: str) -> str:

@@ -36,11 +36,11 @@ def folder_items(path: Path) -> Found:
 def manifest_items(path: Path) -> Found:
     """The same of the files that a table lists."""
     rows = read_rows(path, None)
-    parts, notes = manifest_parts(rows, path)
     files = manifest_files(rows, path)
     words: NDArray[np.str_] = np.full(len(files), WHOLE, dtype="U8")
-    if parts is not None:
-        rest, validation, test = parts
+    notes: tuple[str, ...] = ()
+    if rows.splits is not None:
+        (rest, validation, test), notes = manifest_parts(rows, files, path)
         words[rest], words[test] = TRAIN, TEST
         if validation is not None:
             words[rest[validation]] = VAL
