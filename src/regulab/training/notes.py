@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
@@ -15,6 +16,7 @@ def notes(setup: Setup) -> list[str]:
         *_of_an_epoch(len(setup.images), setup.study.train.batch_size),
         *_of_idle_parameters(setup),
         *augmentation_notes(setup),
+        *given.remarks(setup.study.model.name),
     ]
 
 
