@@ -97,7 +97,7 @@ def _relative_to(name: str, path: str, folder: Path, where: str) -> str:
             "paths in a study file are relative to the file", got=name, expected=expected, where=where
         )
     here = os.path.relpath(there)
-    if here.startswith(os.pardir):
+    if here.startswith((os.pardir, "~")):  # a folder whose own name begins so is nobody's home
         here = os.path.abspath(there)
     return with_path(name, path, here)
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from regulab.config.paths import shown_name
 from regulab.reporting import figure as report
-from regulab.reporting.curves import BANDS, Curve, alternative, axis_lines, counted, milestones
+from regulab.reporting.curves import Curve, alternative, axis_lines, band_words, counted, milestones
 from regulab.reporting.data import ReportData
 from regulab.reporting.interactive import specification
 from regulab.reporting.naming import PictureNames
@@ -193,7 +193,7 @@ def _legend(
         labels = [*labels, text]
     legend = figure.legend(
         handles, ["arm"] * len(handles), loc="outside lower center", ncols=columns, frameon=False,
-        fontsize=11, handlelength=3.4, title=BANDS[band], title_fontsize=10.5,
+        fontsize=11, handlelength=3.4, title=band_words(shown, band), title_fontsize=10.5,
     )  # fmt: skip
     for entry, label in zip(legend.get_texts(), labels, strict=True):
         entry.set_text(label)  # set afterwards: a label that begins with _ would be left out

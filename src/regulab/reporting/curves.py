@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from regulab.config.paths import shown_name
 from regulab.reporting.data import ReportData
-from regulab.reporting.series import Measure, Series
+from regulab.reporting.series import Band, Measure, Series
 from regulab.wording import isolated, one_line, quoted
 
 BANDS = {
@@ -33,6 +34,12 @@ class Curve:
     unit: str
     places: int  # decimal places of its numbers
     loss: bool
+
+
+def band_words(shown: Sequence[Series], band: Band) -> str:
+    """What lines and bands are."""
+    cut = any(one.is_cut(band) for one in shown)
+    return f"{BANDS[band]}{', cut at the ends of its range' if cut else ''}"
 
 
 def axis_lines(data: ReportData, curve: Curve) -> list[str]:

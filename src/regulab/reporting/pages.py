@@ -101,6 +101,7 @@ class Pages:
             "sprite": self.sprite,
             "study": records.study,
             "summary": summary(self.data),
+            "warnings": self.data.comparison.warnings,
         }
 
     def _laid_out(self, shown: list[tuple[Section, Printed]], shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +140,16 @@ def summary(data: ReportData) -> str:
             f"{len(study['arms'])} arms × {len(study['seeds'])} seeds × {study['train']['epochs']} epochs",
             f"{len(results)} of {planned} runs finished",
             f"protocol {study['protocol']['kind']}",
+            *_conditions(study),
             *([words] if (words := images_words(data.records)) else []),
         )
     )
+
+
+def _conditions(study: Mapping[str, Any]) -> list[str]:
+    """What is special about labels and classes, in every arm."""
+    noise, weights = study["data"].get("label_noise"), study["train"].get("class_weights")
+    return [
+        *([f"label noise {100 * noise:.3g} %"] if noise else []),
+        *([f"class weights {weights if isinstance(weights, str) else 'of its own'}"] if weights else []),
+    ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regulab.data.cutting import fifth, fifths
 from regulab.data.dataset import DatasetContent, Images
+from regulab.data.formats.array_groups import named_groups
 from regulab.data.formats.array_keys import (
     ALL,
     CLASS_NAMES,
@@ -26,6 +27,7 @@ from regulab.data.formats.array_keys import (
 )
 from regulab.data.formats.array_labels import as_labels, refuse_single_class
 from regulab.data.formats.array_pixels import as_pixels
+from regulab.data.groups import Labelled, with_groups
 from regulab.data.names import refuse_unprintable, visible_list
 from regulab.errors import UserError
 
@@ -49,6 +51,26 @@ class ArraySource:
     arrays: Arrays
     where: str
     class_names: tuple[str, ...] | None = None
+    group: str | None = None  # the name of the arrays of groups: ``patient`` or ``train_patient`` …
+
+    def groups(self, part: str, images: Mapping[str, str]) -> list[str] | None:
+        """The name of each image's group, of a part whose arrays are ``images``; None where none are asked for."""
+        if self.group is None:
+            return None
+        names = [self.group] if part == ALL else [f"{part}_{self.group}"] + [self.group] * (part == TRAIN)
+        there = [name for name in names if name in self.arrays.shapes]
+        if not there:
+            raise UserError(
+                "no array of groups",
+                got=f"{visible_list([*self.arrays.shapes], 20)}, and data.group {self.group}",
+                expected=" or ".join(names),
+                where=self.where,
+            )
+        count = self.arrays.shapes[images[IMAGES]][0]
+        return named_groups(self.arrays.read(there[0]), count, f"{self.where}, {there[0]}")
+
+    def is_group(self, name: str) -> bool:
+        return self.group is not None and name.removeprefix(name.partition("_")[0] + "_") == self.group
 
     def images(self, names: Mapping[str, str]) -> tuple[NDArray[np.uint8], Any, tuple[str, ...]]:
         """Pixels, labels as they are, and notes, of a part's arrays."""
@@ -65,26 +87,35 @@ def content_of(source: ArraySource) -> DatasetContent:
     """
     parts, others = arrays_by_part(source.arrays.shapes, source.where)
     notes = _kept_notes(source)
+    others = [name for name in others if name != source.group and not source.is_group(name)]
     if others:
         notes += (
             f"{len(others):,} arrays left out, by their names neither images nor labels: {visible_list(others)}",
         )
     source = replace(source, class_names=source.class_names or _declared_names(source))
     if TEST not in parts and VAL not in parts:
-        return _cut(source, parts.get(ALL) or parts[TRAIN], notes if ALL in parts else (*notes, NO_TEST))
+        return _cut(
+            source, ALL if ALL in parts else TRAIN, parts, notes if ALL in parts else (*notes, NO_TEST)
+        )
     train, class_names = _training(source, parts[TRAIN])
+    groups = source.groups(TRAIN, parts[TRAIN])
     if TEST in parts:
-        open_test = partial(_other, source, parts[TEST], class_names, train)
+        open_test, test_groups = (
+            partial(_other, source, parts[TEST], class_names, train),
+            source.groups(TEST, parts[TEST]),
+        )
     else:
-        rest, tests = fifth(train.labels, len(class_names), source.where, SPLITS)
-        open_test = partial(train.take, tests)
-        train, notes = replace(train.take(rest), notes=train.notes), (*notes, NO_TEST)
+        rest, tests = fifth(Labelled.of(train.labels, class_names, groups), source.where, SPLITS)
+        open_test, test_groups = partial(train.take, tests), _those(groups, tests)
+        groups, notes = _those(groups, rest), (*notes, NO_TEST)
+        train = replace(train.take(rest), notes=train.notes)
     indices = None
     if VAL in parts:
         val = _other(source, parts[VAL], class_names, train)
         indices = np.arange(len(train), len(train) + len(val))
         train = _joined(train, val)
-    return DatasetContent(
+        groups = None if groups is None else groups + (source.groups(VAL, parts[VAL]) or [])
+    content = DatasetContent(
         name=source.name,
         class_names=class_names,
         train=train,
@@ -93,6 +124,11 @@ def content_of(source: ArraySource) -> DatasetContent:
         content_hash=train.content_hash(),
         notes=notes,
     )
+    return content if groups is None or test_groups is None else with_groups(content, groups, test_groups)
+
+
+def _those(groups: list[str] | None, indices: NDArray[np.int64]) -> list[str] | None:
+    return None if groups is None else [groups[index] for index in indices]
 
 
 def _training(source: ArraySource, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
@@ -141,11 +177,14 @@ def _numbered(raw: Any, class_names: tuple[str, ...], where: str) -> NDArray[np.
     return labels.astype(np.int64)
 
 
-def _cut(source: ArraySource, names: Mapping[str, str], notes: tuple[str, ...]) -> DatasetContent:
-    images, class_names = _training(source, names)
-    rest, validation, test = fifths(images.labels, len(class_names), source.where, SPLITS)
+def _cut(
+    source: ArraySource, part: str, parts: Mapping[str, Mapping[str, str]], notes: tuple[str, ...]
+) -> DatasetContent:
+    images, class_names = _training(source, parts[part])
+    groups = source.groups(part, parts[part])
+    rest, validation, test = fifths(Labelled.of(images.labels, class_names, groups), source.where, SPLITS)
     train = replace(images.take(rest), notes=images.notes)
-    return DatasetContent(
+    content = DatasetContent(
         name=source.name,
         class_names=class_names,
         train=train,
@@ -154,6 +193,9 @@ def _cut(source: ArraySource, names: Mapping[str, str], notes: tuple[str, ...]) 
         content_hash=train.content_hash(),
         notes=notes,
     )
+    if groups is None:
+        return content
+    return with_groups(content, [groups[index] for index in rest], [groups[index] for index in test])
 
 
 def _joined(one: Images, other: Images) -> Images:

@@ -21,6 +21,7 @@ from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
 from regulab.data.formats.manifest_rows import Rows, read_rows
 from regulab.data.formats.split_folders import NAMES
+from regulab.data.groups import Labelled, with_groups
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.errors import UserError
 
@@ -37,10 +38,10 @@ def manifest_dataset(data: Data, path: Path) -> Dataset:
 
     Files stand relative to the table's folder; images keep the order of their rows, those of a validation part behind
     those that train. Without a column ``split`` a fixed fifth of the images is the test split and another fifth the
-    validation part (`fifths`); without a test part in it a fifth of those that train is. Class names are the labels,
-    sorted as text. The files are read as those of a folder are. Raises `UserError` for tables without the columns or
-    with empty cells, for files that are not there or stand there twice, for splits of unknown names, and for labels of
-    the test or validation part that no training image has.
+    validation part (`fifths`), of whole groups where ``data.group`` names a column of them; without a test part in it
+    a fifth of those that train is. Class names are the labels, sorted as text. The files are read as those of a folder
+    are. Raises `UserError` for tables without the columns or with empty cells, for files that are not there or stand
+    there twice, for splits of unknown names, and for labels of the test or validation part that no training image has.
     """
     return Dataset(
         name=data.name,
@@ -54,14 +55,14 @@ CSV = Format(
     name="csv",
     summary="a table of image files and labels",
     dataset=manifest_dataset,
-    takes=frozenset({"range", "size", "fit"}),
+    takes=frozenset({"range", "group", "size", "fit"}),
 )
 
 
 def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     if path.is_dir():
         raise UserError("a folder, no table", got=str(path), expected=f"folder:{path}", where="data.name")
-    rows = read_rows(path, None)
+    rows = read_rows(path, data.group)
     files = manifest_files(rows, path)
     (rest, validation, test), notes = manifest_parts(rows, files, path)
     _refuse_unknown_labels(files, rest if validation is None else np.delete(rest, validation), path)
@@ -69,7 +70,7 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     everything = np.arange(len(rest))
     trains = everything if validation is None else np.setdiff1d(everything, validation)
     train, form = read_training(data, train_files, trains)
-    return DatasetContent(
+    content = DatasetContent(
         name=data.name,
         class_names=files.class_names,
         train=train,
@@ -78,21 +79,26 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
         content_hash=train.content_hash(),
         notes=notes,
     )
+    groups = rows.groups
+    if groups is None:
+        return content
+    return with_groups(content, [groups[index] for index in rest], [groups[index] for index in test])
 
 
 def manifest_parts(rows: Rows, files: ImageFiles, path: Path) -> tuple[Parts, tuple[str, ...]]:
     """Rows that train (those that validate behind them), which of these validate, and rows that test; and a note where
     a column says only a part of it."""
-    classes, where, otherwise = len(files.class_names), str(path), f"a column split with {SPLIT_WORDS}"
+    images = Labelled.of(files.labels, files.class_names, rows.groups)
+    where, otherwise = str(path), f"a column split with {SPLIT_WORDS}"
     if rows.splits is None:
-        return fifths(files.labels, classes, where, otherwise), ()
+        return fifths(images, where, otherwise), ()
     train, val, test = _given_parts(rows.splits, rows, path)
     if not len(test) and not len(val):
-        rest, validation, test = fifths(files.labels[train], classes, where, otherwise)
+        rest, validation, test = fifths(images.take(train), where, otherwise)
         return (train[rest], validation, train[test]), (NO_TEST,)
     notes: tuple[str, ...] = ()
     if not len(test):
-        rest, cut = fifth(files.labels[train], classes, where, otherwise)
+        rest, cut = fifth(images.take(train), where, otherwise)
         train, test, notes = train[rest], train[cut], (NO_TEST,)
     both = np.concatenate((train, val))
     return (both, np.arange(len(train), len(both)) if len(val) else None, test), notes
