@@ -135,15 +135,15 @@ def operations(trainer: Trainer, epoch: int) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counting(TorchDispatchMode):
-        count = 0
+        count: int = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             self.count += not (func.is_view or "empty" in func.name() or "detach" in func.name())
             return func(*args, **(kwargs or {}))
 
-    with Counting() as counting:
+    with Counting() as counting:  # type: ignore[no-untyped-call]  # torch types no constructor of it
         trainer.train_epoch(epoch).loss.tolist()
-    return counting.count
+    return int(counting.count)
 
 
 def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:

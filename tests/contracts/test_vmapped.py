@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from tests.training.vmap_networks import NETWORKS, REFUSED
 
 FILE = Path(vmap_networks.__file__)
 LEAVE = ("stops", "diverges")  # after the first epoch
-GROUPS = {
+GROUPS: dict[str, dict[str, Any]] = {
     "arms": {
         "none": {},
         "l1": {"l1": 3e-3},

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from regulab.config import Data, Protocol
 from regulab.data import find_dataset, load
 from regulab.data.dataset import Images
 from regulab.data.formats import image_cache, image_stack, in_order
+from regulab.data.formats.image_levels import read_levels
 from regulab.data.preprocessing import fit
 from regulab.data.reading_shown import reading_shown
 from regulab.data.regular_file import most_bytes
@@ -42,7 +44,7 @@ def photos(tmp_path):
 
 class Heard:
     def __init__(self, path, **keys):
-        self.said = []
+        self.said: list[str] = []
         with reading_shown(None, self.said.append):
             self.splits = load(Data(name=f"folder:{path}", **({"size": 6} | keys)), Protocol(), path)
         self.test = self.splits.open_test()
@@ -52,7 +54,7 @@ class Heard:
 def decoded(monkeypatch):
     """Counts how many images were decoded."""
     paths = []
-    real = image_stack.read_levels
+    real = read_levels
 
     def read(path, *arguments, **keywords):
         paths.append(path)
@@ -151,7 +153,7 @@ def test_a_damaged_cache_is_told_and_made_anew(photos, tmp_path, decoded, harm):
         path.unlink()  # the pixels of the first are still mapped
         if harm == "flipped":
             content[7] ^= 4
-        harmed = {
+        harmed: dict[str, bytes | bytearray] = {
             "cut": content[:50],
             "cut by a byte": content[1:],
             "flipped": content,
@@ -159,8 +161,8 @@ def test_a_damaged_cache_is_told_and_made_anew(photos, tmp_path, decoded, harm):
             "longer": bytes(9) + content,
             "text": b"no images at all" * 9,
             "other shape": content.replace(b"6, 6", b"4, 9"),
-        }[harm]
-        path.write_bytes(harmed)
+        }
+        path.write_bytes(harmed[harm])
     again = Heard(photos)
     assert len(decoded) == 48
     assert len([one for one in again.said if "damaged" in one and "made anew" in one]) == 2
@@ -187,7 +189,7 @@ def test_on_a_full_disk_images_are_in_memory(photos, tmp_path, monkeypatch):
             return getattr(self._file, name)
 
     def images(self, *arguments):
-        grown = real(self, *arguments)
+        grown: Any = real(self, *arguments)
         grown.file = Full(grown.file)
         return grown
 
@@ -213,7 +215,7 @@ def test_what_fits_nowhere_is_refused():
 
 
 def test_a_file_that_changes_while_it_is_read(photos, tmp_path, monkeypatch):
-    real = image_stack.read_levels
+    real = read_levels
 
     def read(path, *arguments, **keywords):
         found = real(path, *arguments, **keywords)
@@ -269,7 +271,7 @@ def test_the_first_failure_in_order_is_raised_and_the_rest_is_left():
 
 
 def test_the_reading_is_shown(photos):
-    told = []
+    told: list[Any] = []
 
     class Bar:
         def __init__(self, what, total):

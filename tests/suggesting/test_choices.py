@@ -11,6 +11,7 @@ import pytest
 
 from regulab.config import build_study, parse_study
 from regulab.data.cutting import fifths
+from regulab.data.groups import Labelled
 from regulab.data.survey.facts import Facts
 from regulab.data.survey.survey import WHOLE, Survey
 from regulab.errors import UserError
@@ -45,7 +46,9 @@ class TestDivision:
     @pytest.mark.parametrize("counts", [[40, 41, 7], [300, 5, 77], [5, 5], [11, 90]], ids=str)
     def test_it_counts_what_a_study_cuts(self, counts):
         labels = np.repeat(np.arange(len(counts)), counts)
-        rest, validation, test = fifths(labels, len(counts), "", "")
+        rest, validation, test = fifths(
+            Labelled.of(labels, [str(k) for k in range(len(counts))], None), "", ""
+        )
         found = divide(survey({WHOLE: counts}))
         classes = len(counts)
         assert found.test.tolist() == np.bincount(labels[test], minlength=classes).tolist()
