@@ -1,9 +1,10 @@
 """What a run costs in a fleet of four of a person's own networks, beside a loop written by hand.
 
-Two networks for MNIST as courses write them, unchanged, and a ResNet-18 for 32×32 pixels, in float32 and in bfloat16. The loop is PyTorch's own: images in memory, batches of 128, SGD with momentum, autocast where it is bfloat16.
-Loops and fleets take turns in one process, round by round, so that noise of the machine hits all; an epoch of each
-before the clock starts is left out. All have the memory settings that regulab trains with. Given are medians over
-rounds, and medians of ratios: the loop's time for one run, over a quarter of the fleet's for four.
+Two networks for MNIST as courses write them, unchanged, and a ResNet-18 for 32×32 pixels, in float32 and in bfloat16.
+The loop is PyTorch's own: images in memory, batches of 128, SGD with momentum, autocast where it is bfloat16. Loops and
+fleets take turns in one process, round by round, so that noise of the machine hits all; an epoch of each before the
+clock starts is left out. All have the memory settings that regulab trains with. Given are medians over rounds, and
+medians of ratios: the loop's time for one run, over a quarter of the fleet's for four.
 
     python benchmarks/own_networks.py --out benchmarks/own_networks.md
 """
