@@ -31,7 +31,7 @@ class Key:
 def study_keys() -> list[Key]:
     """All keys, in the order of the study file, with those of augmentation and of every technique."""
     from regulab.data.augmentation import AugmentSettings
-    from regulab.models import NORMS
+    from regulab.models import NETS, NORMS
     from regulab.techniques import TECHNIQUES
     from regulab.techniques.norm import Normalization
 
@@ -43,6 +43,8 @@ def study_keys() -> list[Key]:
         if key.name == "resolved":
             continue
         found.append(key)
+        if key.name == "model.args":
+            found += [own for name, net in NETS.items() for own in _keys(net.args, key.name, name)]
         if key.name == "model.norm":
             found += norms(key.name)
         if key.name == "data.augment":
@@ -66,7 +68,8 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
             for option in named:
                 yield from _keys(option, key, option.name)
         elif options:
-            yield Key(key, of, "mapping", "", meaning)
+            default = "" if isinstance(field.default, BaseModel) else _default(name, kind)
+            yield Key(key, of, rule(schemas[name]), default, meaning)
             yield from _keys(options[0], key, of)
         else:
             yield Key(key, of, _values_taken(name, schemas[name]), _default(name, kind), meaning)

@@ -35,8 +35,14 @@ NAMED_BY = {
     "schedule": "name",
     "protocol": "kind",
     "norm": "name",
+    "weights": "file",
 }
 MOST_ARMS = 1_000
+LATER_OF_MODEL = (
+    "args",
+    "weights",
+    "freeze",
+)  # keys that studies which do without them were identified without
 
 
 class Endpoint(Part):
@@ -182,6 +188,11 @@ class Study(Part):
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
+        for key in LATER_OF_MODEL:
+            if content["model"][key] is None:
+                del content["model"][key]
+        if self.model.weights is not None:
+            content["model"]["weights"]["file"] = _last_part(self.model.weights.file, self.model.weights.file)
         return content
 
     def identity(self) -> str:

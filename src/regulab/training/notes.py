@@ -1,7 +1,14 @@
-"""What a person should know about how a study trains: which images an epoch takes, which parameters take no part."""
+"""What a person should know about how a study trains: which images an epoch takes, how the network was built, which of
+its parameters take no part or were given."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from regulab import models
+from regulab.models.freezing import frozen, frozen_statistics
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
 
@@ -12,6 +19,9 @@ def notes(setup: Setup) -> list[str]:
     """Sentences for the dry run, the terminal and the report."""
     return [
         *_of_an_epoch(len(setup.images), setup.study.train.batch_size),
+        *_of_the_network(setup),
+        *_of_given_weights(setup),
+        *_of_frozen_parameters(setup),
         *_of_idle_parameters(setup),
     ]
 
@@ -30,5 +40,55 @@ def _of_idle_parameters(setup: Setup) -> list[str]:
     names = sorted(set().union(*(setup.idle(run) for run in setup.examples())))
     if not names:
         return []
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    return [f"no gradient in training, so neither trained nor penalized nor counted: {listed}"]
+    return [f"no gradient in training, so neither trained nor penalized nor counted: {_listed(names)}"]
+
+
+def _of_the_network(setup: Setup) -> list[str]:
+    """With which arguments its constructor was called, and whether it is made for images of this size."""
+    model = setup.study.model
+    _, height, width, _ = setup.images.pixels.shape
+    if not models.is_user_model(model.name):
+        outside = models.net_of(model).outside((height, width))
+        return [outside] if outside else []
+    calls = {models.how_called(setup.architecture(run).model): None for run in setup.examples()}
+    return [f"the network is built as {call}" for call in calls if call]
+
+
+def _of_given_weights(setup: Setup) -> list[str]:
+    """What of a run is not random."""
+    given = setup.study.model.weights
+    if given is None:
+        return []
+    first, *_ = setup.examples()
+    own = [
+        name
+        for name, _ in setup.initial(first).named_parameters()
+        if any(fnmatchcase(name, pattern) for pattern in given.skip)
+    ]
+    new = f", and in what {_listed(own)} start{'s' * (len(own) == 1)} from" if own else ""
+    return [
+        f"all runs start from the weights in {given.file}: seeds differ in the order of the images, augmentation and "
+        f"dropout{new}; how other initial weights would fare, their spread does not tell"
+    ]
+
+
+def _of_frozen_parameters(setup: Setup) -> list[str]:
+    networks = [setup.initial(run) for run in setup.examples()]
+    names = list(dict.fromkeys(name for network in networks for name in frozen(network)))
+    if not names:
+        return []
+    texts = list(dict.fromkeys(_shares_frozen(network) for network in networks if frozen(network)))
+    moved = any(frozen_statistics(network) for network in networks)
+    statistics = "; running statistics of frozen batch norms follow the training images" if moved else ""
+    return [
+        f"frozen, so neither trained nor penalized nor counted: {_listed(names)} ({', '.join(texts)}){statistics}"
+    ]
+
+
+def _shares_frozen(network: nn.Module) -> str:
+    still = sum(network.get_parameter(name).numel() for name in frozen(network))
+    return f"{still:,} of {sum(p.numel() for p in network.parameters()):,} parameters"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

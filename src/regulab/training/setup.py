@@ -28,7 +28,6 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     arms = arms_of(study)
     splits = data if isinstance(data, Splits) else load(study.data, study.protocol, data)
     setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
-    if models.is_user_model(study.model.name):
-        models.refresh(study.model.name)
+    models.refresh(study.model)
     machine = setup.machine
     return replace(setup, machine=replace(machine, notes=(*machine.notes, *check_model(setup))))
