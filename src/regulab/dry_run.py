@@ -11,7 +11,7 @@ from regulab.training.batches import ImageTensors, images_per_step, steps_per_ep
 from regulab.training.checks import bytes_per_image
 from regulab.training.loop import Job, make_trainer
 from regulab.training.machine import process_settings
-from regulab.training.notes import notes
+from regulab.training.notes import notes, sizes
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from regulab.training.setup import set_up
 
@@ -36,7 +36,13 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
         batch = images_per_step(len(setup.images), study.train.batch_size)
         bytes_each = max(bytes_per_image(setup, run) for run in setup.examples())
         memory = len(largest.runs) * batch * bytes_each + setup.splits.train.pixels.nbytes
-        said = [*setup.splits.notes, *setup.machine.notes, *remarks(fleets), *notes(setup)]
+        said = [
+            *setup.splits.notes,
+            *setup.machine.notes,
+            *remarks(fleets),
+            *notes(setup),
+            *sizes(setup),
+        ]
         steps = steps_per_epoch(len(setup.images), study.train.batch_size) * study.train.epochs
         runs = sum(len(fleet.runs) for fleet in fleets)
         few = replace(setup, images=_first(setup.images, 4 * batch))

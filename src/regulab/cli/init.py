@@ -82,10 +82,11 @@ def _lines(keys: list[Key], values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
-    """The default at a dotted key; None where there is none: a part of ``data.augment``, which is empty."""
+    """The default at a dotted key; None where there is none: a part of ``data.augment``, which is empty, or of
+    ``data.normalize``, which is a name."""
     value: Any = values
     for part in key.split("."):
-        value = value.get(part)
+        value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 

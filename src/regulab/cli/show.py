@@ -40,6 +40,10 @@ def show(
             autocompletion=completing.names,
         ),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="CxHxW", help="With models NAME: count for images of channels×height×width."),
+    ] = None,
 ) -> None:
     """Show what there is, or with NAME all about one: equation, parameters, source."""
     from regulab.cli import listing
@@ -51,7 +55,12 @@ def show(
     if kind is Kind.keys:
         print("\n".join(listing.keys(name)))
         return
+    if size is not None and (kind is not Kind.models or name is None):
+        raise UserError("goes with a network alone", got=size, expected="show models NAME", where="--size")
     entries = listing.CATALOGUES[kind]()
+    if kind is Kind.models and name is not None and (":" in name or (size and name in entries)):
+        print(listing.model(name, size))
+        return
     if name is None:
         _print_lines({entry: summary for entry, (summary, _) in entries.items()})
         if not entries:

@@ -78,7 +78,11 @@ def _given(normalize: str | ChannelConstants, channels: int) -> Preprocessing:
             raise UserError(
                 f"the images have {channels} channel{'s' * (channels > 1)}",
                 got=normalize if imagenet else list(values),
-                expected="colour images" if imagenet else f"1 or {channels} values",
+                expected="colour images"
+                if imagenet
+                else f"1 or {channels} values"
+                if channels > 1
+                else "1 value",
                 where="data.normalize" if imagenet else f"data.normalize.{key}",
                 cure="write normalize: dataset, or {mean: [0.449], std: [0.226]}" if imagenet else "",
             )

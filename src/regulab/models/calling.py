@@ -40,10 +40,10 @@ OURS = (
     "dropout",
 )  # what regulab itself calls these
 OFFERED = f"{', '.join(OURS[:-1])} and {OURS[-1]}, or num_classes, in_chans, img_size and their like"
-TRIED = {  # of a factory that takes any name and passes it on
-    "classes": ("num_classes", "classes", "n_classes"),
-    "channels": ("in_chans", "in_channels"),
-    "size": ("img_size",),
+TRIED = {  # of a factory that takes any name and passes it on, the most usual first
+    "classes": ("num_classes", *(name for name in CLASSES if name != "num_classes")),
+    "channels": ("in_chans", *(name for name in CHANNELS if name != "in_chans")),
+    "size": SIZES,
 }
 DOWNLOADS = {
     "pretrained": (None, False),

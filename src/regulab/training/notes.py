@@ -3,12 +3,16 @@ its parameters take no part or were given."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from torch import nn
 
 from regulab import models
+from regulab.errors import UserError
 from regulab.models.freezing import frozen, frozen_statistics
+from regulab.models.guard import guarded
+from regulab.models.measuring import measure
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
 
@@ -24,6 +28,17 @@ def notes(setup: Setup) -> list[str]:
         *_of_frozen_parameters(setup),
         *_of_idle_parameters(setup),
     ]
+
+
+def sizes(setup: Setup) -> list[str]:
+    """How large the networks are, in words; nothing for one that cannot be counted."""
+    x = setup.first_images(1)[:1]
+    _, channels, height, width = x.shape
+    name, found = setup.study.model.name, dict[str, None]()
+    for run in setup.examples():
+        with suppress(UserError), guarded(f"{name} cannot be counted", where=models.WHERE):
+            found[measure(setup.module(run), x).sentence(channels, height, width)] = None
+    return [f"{name}: {sentence}" for sentence in found]
 
 
 def _of_an_epoch(images: int, batch_size: int) -> list[str]:
