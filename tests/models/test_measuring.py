@@ -100,6 +100,41 @@ class Attending(nn.Module):
         return F.scaled_dot_product_attention(x, x, x).mean(2)
 
 
+class ByRows(nn.Module):
+    """A recurrent layer over the rows of an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.LSTM(32, 5, batch_first=True)
+
+    def forward(self, x):
+        return self.rows(x.transpose(1, 2).flatten(2))[0][:, -1]
+
+
+class Lost(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3)
+
+    def forward(self, x):
+        return self.conv(torch.tensor(x.tolist())).mean((2, 3))
+
+
+def test_what_cannot_be_told_is_not_told():
+    x = torch.rand(1, 2, 16, 16)
+    rows = measure(ByRows(), x)
+    assert (rows.multiply_adds, rows.receptive_field) == (None, None)
+    assert rows.sentence(2, 16, 16) == "780 parameters"
+    assert measure(Lost(), x).receptive_field is None
+    channels_last = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(2), nn.Linear(14 * 14, 5), nn.Flatten())
+    assert measure(channels_last, x).receptive_field is None
+    attention = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    found = measure(nn.Sequential(nn.Flatten(1, 2), attention, nn.Flatten()), x)
+    # projections of 32 tokens to queries, keys, values and back, the feed-forward part, scores and their sums
+    assert found.multiply_adds == 32 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 32 * 32 * 16
+    assert found.receptive_field is None
+
+
 def test_windows_however_they_are_called():
     x = torch.rand(1, 2, 16, 16)
     assert measure(Functional(), x).receptive_field == (16, 20)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,16 +26,10 @@ WINDOWED = {  # functions -> the places of their kernel, stride and dilation amo
     "avg_pool2d": (1, 2, None),
 }
 MEANS = ("mean", "amax", "sum", "var", "std")
-WHOLE = (
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
-    "linear",
-    "softmax",
-    "fft",
-)  # whose outputs see all places
-UNKNOWN = (
-    "conv_transpose", "interpolate", "upsample", "matmul", "bmm", "einsum", "scaled_dot_product_attention", "unfold",
-    "fold", "grid_sample", "lstm", "gru", "rnn",
+WHOLE = ("adaptive_avg_pool2d", "adaptive_max_pool2d", "softmax")  # whose outputs see all places
+UNKNOWN = (  # what moves or mixes places in other ways
+    "conv1d", "conv3d", "conv_transpose", "pool1d", "pool3d", "interpolate", "upsample", "matmul", "bmm", "einsum",
+    "attention", "transformer", "fold", "grid_sample", "lstm", "gru", "rnn", "roll", "cumsum", "fft", "shuffle",
 )  # fmt: skip
 
 
@@ -43,19 +38,19 @@ class NetworkSize:
     """Of a network for images of one size.
 
     ``receptive_field``: pixels of the image, down and across, that a unit of the last map depends on, margins that
-    padding adds included; ``inf`` for all of it; None where it cannot be told.
+    padding adds included; ``inf`` for all of it. None where either cannot be told.
     """
 
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
     receptive_field: tuple[float, float] | None
 
     def sentence(self, channels: int, height: int, width: int) -> str:
         """``9,690 parameters, 1.24 million multiply-adds for an image of 1×28×28, a unit of the last map sees …``."""
-        said = [
-            f"{self.parameters:,} parameters",
-            f"{_rounded(self.multiply_adds)} multiply-adds for an image of {channels}×{height}×{width}",
-        ]
+        image = f"an image of {channels}×{height}×{width}"
+        said = [f"{self.parameters:,} parameters"]
+        if self.multiply_adds is not None:
+            said.append(f"{_rounded(self.multiply_adds)} multiply-adds for {image}")
         if self.receptive_field is not None:
             down, across = self.receptive_field
             if math.isinf(down):
@@ -70,18 +65,31 @@ def measure(module: nn.Module, x: Tensor) -> NetworkSize:
 
     Multiply-adds are those of convolutions and of products of matrices: Σ over convolutions of
     H'·W'·O·(I/groups)·kh·kw, and Σ over linear layers of places·inputs·outputs, where H'×W' are the outputs' maps.
-    Norms, activations, pooling and additions are left out, as is usual.
+    Norms, activations, pooling and additions are left out, as is usual. Products inside of torch's recurrent layers
+    cannot be seen, so of a network with one there is no count.
     """
     module = copy.deepcopy(module).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    fast = torch.backends.mha.get_fastpath_enabled()  # attention as a single operation, which nobody counts
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        return _measured(module, x)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _measured(module: nn.Module, x: Tensor) -> NetworkSize:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(x.clone())
     with torch.no_grad(), _Tracing() as traced:
         start = x.clone()
-        traced.fields[id(start)] = ((1.0, 1), (1.0, 1))
-        traced.kept.append(start)
-        module(start)
-    parameters = sum(p.numel() for p in module.parameters())
-    return NetworkSize(parameters, counter.get_total_flops() // 2, traced.last())
+        traced.follow(start, ((1.0, 1), (1.0, 1)))
+        output = module(start)
+    hidden = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
+    return NetworkSize(
+        parameters=sum(p.numel() for p in module.parameters()),
+        multiply_adds=None if hidden else counter.get_total_flops() // 2,
+        receptive_field=traced.last(output),
+    )
 
 
 class _Tracing(TorchFunctionMode):
@@ -99,9 +107,13 @@ class _Tracing(TorchFunctionMode):
         self.widest: Field | None = None
         self.unknown = False
 
-    def last(self) -> tuple[float, float] | None:
+    def follow(self, tensor: Tensor, field: Field) -> None:
+        self.fields[id(tensor)] = field
+        self.kept.append(tensor)
+
+    def last(self, output: object) -> tuple[float, float] | None:
         """Of the last map; of a network without one, the whole image."""
-        if self.unknown:
+        if self.unknown or id(output) not in self.fields:
             return None
         return (math.inf, math.inf) if self.widest is None else (self.widest[0][0], self.widest[1][0])
 
@@ -112,16 +124,18 @@ class _Tracing(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        kwargs = dict(kwargs or {})
+        kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
         found = func(*args, **kwargs)
         given = [self.fields[id(one)] for one in _tensors((args, kwargs)) if id(one) in self.fields]
-        if given and isinstance(found, Tensor | tuple | list):
-            name = getattr(func, "__name__", "")
+        if not given:
+            self.unknown = self.unknown or name in WINDOWED  # of a map whose way here was lost
+        elif isinstance(found, Tensor | tuple | list):
+            of_rows = name == "linear" and all(one.ndim < 3 for one in _tensors(args))
             self.unknown = self.unknown or any(word in name for word in UNKNOWN)
+            self.unknown = self.unknown or (name == "linear" and not of_rows)
             field = _after(name, args, kwargs, _widest(given))
             for output in _tensors(found):
-                self.fields[id(output)] = field
-                self.kept.append(output)
+                self.follow(output, field)
             if name in WINDOWED:
                 self.widest = field
         return found
@@ -152,7 +166,7 @@ def _after(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], field: F
         )
         return down, across
     over_map = name in MEANS and any(one.ndim == 4 for one in _tensors(args)) and _takes_maps(args, kwargs)
-    if over_map or any(word in name for word in WHOLE):
+    if over_map or name == "linear" or any(word in name for word in WHOLE):
         return (math.inf, field[0][1]), (math.inf, field[1][1])
     return field
 
