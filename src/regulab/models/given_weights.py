@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import re
@@ -95,7 +96,7 @@ def _parsed(given: GivenWeights, path: Path, content: bytes) -> WeightsFile:
         if path.suffix.lower() == ".safetensors":
             found = load_safetensors(content)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except SafetensorError as error:
         problem = f"no safetensors file, or one that was cut ({' '.join(str(error).split())})"
         raise _unreadable(given, problem, "a whole file of weights") from error

@@ -69,9 +69,8 @@ def load(name: str) -> Package:
 
 def _loaded(name: str) -> Package:
     place, _, attribute = name.partition(":")
-    if not all(word.isidentifier() for word in [*place.split("."), *(attribute or "?").split(".")]) and (
-        place not in HUBS or not attribute
-    ):
+    words = [*place.split("."), *attribute.split(".")]
+    if not attribute or (place not in HUBS and not all(word.isidentifier() for word in words)):
         expected = "FILE.py:NAME, timm:NAME, torchvision:NAME or package.module:NAME"
         raise UserError("no name of a network", got=name, expected=expected, where=WHERE)
     module = _imported(HUBS.get(place, place), name)
@@ -136,6 +135,9 @@ def _unknown(attribute: str, options: list[str], place: str) -> UserError:
 def _sources(module: ModuleType) -> dict[str, bytes]:
     file = getattr(module, "__file__", None)
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    paths = paths or ([Path(file)] if file else [])
-    return {path.name: path.read_bytes() for path in paths}
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for folder in folders
+        for path in sorted(folder.rglob("*.py"))
+    }
+    return found or ({Path(file).name: Path(file).read_bytes()} if file else {})
