@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
 _FORMULAS = tuple(
     "=+-@\t\r\n＝＋－＠"
 )  # what some spreadsheet takes for the beginning of a formula, wide signs too
@@ -18,3 +22,13 @@ def guarded(text: str) -> str:
 def unguarded(cell: str) -> str:
     """The text that `guarded` made the cell from; any other cell as it is."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULAS) else cell
+
+
+def csv_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """A table as UTF-8 with a line of headings; texts are `guarded`, and numbers are read back as the same."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(guarded(cell) if isinstance(cell, str) else cell for cell in row)
+    return text.getvalue().encode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -36,7 +37,11 @@ class Outcome:
 
 class Progress(Protocol):
     """Told about a study's progress. An exception raised by a listener ends the study, as an error of training
-    would."""
+    would.
+
+    A listener that also has ``reading(what, total)``, a context manager whose value is called with every number of
+    files that were just read, is shown how far the reading of image files has come.
+    """
 
     def started(self, beginning: Beginning) -> None:
         """Training begins, or goes on with more seeds. Not called where nothing is left to train."""
@@ -63,6 +68,15 @@ class Silent:
     def finished(self, outcome: Outcome | BaseException) -> None: ...
 
 
+Reading = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+def reading_of(progress: Progress) -> Reading | None:
+    """What shows the reading of image files, where a listener has that."""
+    found: Reading | None = getattr(progress, "reading", None)
+    return found
+
+
 class Several:
     """A `Progress` that passes everything on to several listeners, in order. An exception of one does not keep the
     others from hearing; after all have heard, the first exception is raised, with the others as its notes. A
@@ -83,6 +97,18 @@ class Several:
 
     def finished(self, outcome: Outcome | BaseException) -> None:
         self._call_each(lambda listener: listener.finished(outcome))
+
+    @contextmanager
+    def reading(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        with ExitStack() as stack:
+            shown = [reading_of(listener) for listener in self._listeners]
+            advances = [stack.enter_context(one(what, total)) for one in shown if one is not None]
+
+            def advance(count: int) -> None:
+                for each in advances:
+                    each(count)
+
+            yield advance
 
     def _call_each(self, call: Callable[[Progress], None]) -> None:
         raised: list[Exception] = []

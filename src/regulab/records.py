@@ -6,7 +6,7 @@ are seconds of wall clock. The types carry the ranges that readers of records en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
@@ -92,6 +92,7 @@ class Mistakes:
 
     indices: NDArray[np.int64]  # (M,), into the test split, ascending
     images: NDArray[np.uint8]  # (M, H, W, C)
+    files: NDArray[np.str_] | None = None  # (M,), from the dataset's folder; None where images have no files
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The ``(H, W, C)`` image with this index in the test split."""
@@ -99,6 +100,14 @@ class Mistakes:
         assert self.indices[position] == index, f"test image {index} was never misclassified"
         image: NDArray[np.uint8] = self.images[position]
         return image
+
+    def file(self, index: int) -> str | None:
+        """The file of the image with this index in the test split, from the dataset's folder; None: not recorded."""
+        if self.files is None:
+            return None
+        position = int(np.searchsorted(self.indices, index))
+        assert self.indices[position] == index, f"test image {index} was never misclassified"
+        return str(self.files[position])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,3 +161,31 @@ class StudyRecords:
     def legends(self) -> Mapping[str, str]:
         legends: Mapping[str, str] = self.study["resolved"]["legends"]
         return legends
+
+    def file_of(self, index: int) -> str | None:
+        """The file of a test image that some run got wrong, where that was recorded."""
+        return None if self.mistakes is None else self.mistakes.file(index)
+
+
+@dataclass(frozen=True)
+class MistakeRow:
+    """A test image that a run got wrong; ``confidence`` is the softmax probability of the predicted class."""
+
+    arm: str
+    seed: int
+    index: int  # in the test split, from 0
+    file: str  # from the dataset's folder; empty where images have no files
+    actual: str
+    predicted: str
+    confidence: float
+
+
+def mistake_rows(records: StudyRecords) -> Iterator[MistakeRow]:
+    """Every mistake of every run: arms in the study's order, seeds and images ascending."""
+    places, names = {arm: place for place, arm in enumerate(records.arms)}, records.class_names
+    for arm, seed in sorted(records.predictions, key=lambda run: (places[run[0]], run[1])):
+        run = records.predictions[arm, seed]
+        for index in run.wrong.tolist():
+            file, confidence = records.file_of(index) or "", float(run.confidence[index])
+            actual, predicted = names[run.labels[index]], names[run.predicted[index]]
+            yield MistakeRow(arm, seed, index, file, actual, predicted, confidence)

@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from regulab.models.stacking import Unstackable
 from regulab.training.fleet import Fleet
 from regulab.training.machine import Machine
 from regulab.training.plain import PlainTrainer
 from regulab.training.planning import CHECKED_SEEDS, choose_engine
+from regulab.training.stack_check import check_stack
 from tests.cases.made import made
 from tests.training.setups import CPU, FLOAT32, FLOAT64, FUSED, runs_of, study_of
 
@@ -106,23 +108,32 @@ def with_a_method_of_its_own() -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        MeanBesideLargest,
-        OverTheLargestOfAll,
-        AttentionOverChannels,
-        OnlyInTraining,
-        RandomPlaces,
-        with_hook,
-        with_a_method_of_its_own,
-        lambda: Headed(body=nn.Sequential(parametrizations.weight_norm(conv(1, 6)), nn.ReLU())),
-        lambda: Headed(body=nn.Sequential(parametrizations.spectral_norm(conv(1, 6)), nn.ReLU())),
-        lambda: Headed(body=nn.Sequential(conv(1, 6), nn.Softmax(1))),
-        lambda: Headed(body=nn.Sequential(conv(1, 6), nn.LocalResponseNorm(3))),
-    ],
-)
-def test_what_mixes_runs_trains_in_the_plain_loop_with_a_reason(make):
+MIXING = {
+    "mean beside largest": MeanBesideLargest,
+    "over the largest of all": OverTheLargestOfAll,
+    "attention over channels": AttentionOverChannels,
+    "only in training": OnlyInTraining,
+    "weight norm": lambda: Headed(body=nn.Sequential(parametrizations.weight_norm(conv(1, 6)), nn.ReLU())),
+    "spectral norm": lambda: Headed(
+        body=nn.Sequential(parametrizations.spectral_norm(conv(1, 6)), nn.ReLU())
+    ),
+    "softmax": lambda: Headed(body=nn.Sequential(conv(1, 6), nn.Softmax(1))),
+    "local response": lambda: Headed(body=nn.Sequential(conv(1, 6), nn.LocalResponseNorm(3))),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_would_mix_runs_in_the_channels_is_followed_and_equals_the_plain_loops(name):
+    make = MIXING[name]
+    for machine in (FLOAT32, FUSED, MIXED):
+        assert engine(make, machine) == ("followed", "")
+    with pytest.raises(Unstackable):
+        check_stack([made(make, STUDY).module(RUNS[0]) for _ in range(3)], torch.rand(8, 1, 8, 8))
+    check_equal(make, followed=True)
+
+
+@pytest.mark.parametrize("make", [RandomPlaces, with_hook, with_a_method_of_its_own])
+def test_what_no_rule_reaches_trains_in_the_plain_loop_with_a_reason(make):
     for machine in (FLOAT32, FUSED, MIXED):
         name, reason = engine(make, machine)
         assert name == "plain"
@@ -132,7 +143,6 @@ def test_what_mixes_runs_trains_in_the_plain_loop_with_a_reason(make):
 def test_the_plain_loops_numbers_do_not_depend_on_who_else_is_in_the_study():
     """The network that got 78.9 % alone and 23 % beside an L1 arm: its runs are the same with and without."""
     setup = made(MeanBesideLargest, STUDY)
-    assert engine(MeanBesideLargest)[0] == "plain"
     alone = made(MeanBesideLargest, study_of({"none": {}}, seeds=2, **{"train": STUDY.train.model_dump()}))
     losses = [PlainTrainer(one, [RUNS[0]]).train_epoch(1).loss for one in (setup, alone)]
     assert torch.equal(*losses)
@@ -173,6 +183,19 @@ def fused(inputs: int, outputs: int) -> list[nn.Module]:
     return [conv(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
+def check_equal(make: Callable[[], nn.Module], followed: bool = False) -> None:
+    """Two epochs in float64: to rounding, losses and weights are those of the plain loops."""
+    setup = made(make, STUDY, FLOAT64)
+    fleet, plains = Fleet(setup, RUNS, followed), [PlainTrainer(setup, [run]) for run in RUNS]
+    for epoch in (1, 2):
+        together = fleet.train_epoch(epoch).loss
+        alone = torch.cat([plain.train_epoch(epoch).loss for plain in plains])
+        torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-10)
+    for run, plain in enumerate(plains):
+        for key, value in plain.weights().items():
+            torch.testing.assert_close(fleet.weights()[key][run], value[0], rtol=1e-7, atol=1e-9)
+
+
 FLEETS = {
     "a norm that is not fused before one that is": lambda: nn.Sequential(
         conv(1, 4), nn.BatchNorm2d(4), nn.GELU(), *fused(4, 6), *end(6)
@@ -202,15 +225,7 @@ def test_what_can_stand_side_by_side_sails_and_equals_the_plain_loops(name):
     make = FLEETS[name]
     for machine in (FLOAT64, FLOAT32, FUSED, MIXED):
         assert engine(make, machine) == ("fleet", "")
-    setup = made(make, STUDY, FLOAT64)
-    fleet, plains = Fleet(setup, RUNS), [PlainTrainer(setup, [run]) for run in RUNS]
-    for epoch in (1, 2):
-        together = fleet.train_epoch(epoch).loss
-        alone = torch.cat([plain.train_epoch(epoch).loss for plain in plains])
-        torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-10)
-    for run, plain in enumerate(plains):
-        for key, value in plain.weights().items():
-            torch.testing.assert_close(fleet.weights()[key][run], value[0], rtol=1e-7, atol=1e-9)
+    check_equal(make)
     for machine, tolerance in ((FUSED, 1e-3), (MIXED, 0.05)):
         loss = Fleet(made(make, STUDY, machine), RUNS).train_epoch(1).loss
         first = torch.cat(

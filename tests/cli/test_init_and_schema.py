@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from regulab.cli import app
-from regulab.cli.init import study_file
+from regulab.cli.study_template import study_file
 from regulab.cli.reference import study_keys
 from regulab.cli.study_schema import study_schema
 from regulab.config import Study, build_study, builtin_studies, load_study, parse_study, parse_yaml
@@ -59,6 +59,9 @@ class TestInit:
             if key.name.startswith("arms.") or (
                 key.of and not {"sgd", "one_cycle"} & set(key.of.split(" or "))
             ):
+                continue
+            if key.name.startswith("data.augment."):
+                assert key.name.split(".")[2] in flat, key.name  # `regulab show augmentation` tells the rest
                 continue
             name = key.name.rpartition(".")[2]
             assert re.search(rf"^ *(# )?{name}:", text, re.MULTILINE), key.name

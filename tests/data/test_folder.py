@@ -225,7 +225,7 @@ def test_test_images_are_not_read_before_the_test_split_is_opened(tmp_path):
         ({"a": 5, "b": 0}, "b: a class folder without images"),
         ({"a": 1, "b": 1}, "too few images"),
         ({"a": 40, "b": 1, "train": 1}, None),
-        ({"train": 5, "test": 5}, "train: fewer than two class folders"),
+        ({"train": 5, "test": 5}, "train: the train images have no classes"),
         ({"train": 5, "test": 5, "bus": 5}, "folders beside train and test; got 'bus'"),
     ],
 )

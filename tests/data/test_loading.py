@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from regulab.config import Data, Study, load_study
 from regulab.data import Dataset, data_root, datasets, find_dataset
 from regulab.errors import UserError
 
@@ -21,8 +22,45 @@ def test_the_catalogue():
 
 
 def test_unknown_dataset_lists_what_there_is():
-    with pytest.raises(UserError, match=r"got 'minst'; expected one of digits,.* or folder:PATH"):
+    with pytest.raises(UserError, match=r"got 'minst'; expected one of .*digits,.*, or .*folder:PATH"):
         find_dataset("minst")
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("photos/", "folder:photos/"),
+        ("./photos", "folder:./photos"),
+        ("~/photos", "folder:~/photos"),
+        ("photos.csv", "csv:photos.csv"),
+        ("a/b.TSV", "csv:a/b.TSV"),
+        ("set.npz", "npz:set.npz"),
+        ("npz:set.bin", "npz:set.bin"),
+        ("mnist", "mnist"),
+    ],
+)
+def test_a_bare_path_is_of_the_format_that_its_ending_says(name, written):
+    assert Data(name=name).name == written
+    assert Study.model_validate({"data": name}).data.name == written
+    assert (
+        Study.model_validate({"data": name}).identity() == Study.model_validate({"data": written}).identity()
+    )
+
+
+def test_bare_paths_in_a_study_file_are_relative_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "study.yaml").write_text("data: {name: photos.csv}\n")
+    assert load_study("there/study.yaml").data.name == "csv:there/photos.csv"
+    (tmp_path / "there" / "study.yaml").write_text("data: photos/\n")
+    assert load_study("there/study.yaml").data.name == "folder:there/photos"
+
+
+def test_a_folder_or_file_with_the_name_of_no_dataset_is_pointed_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match=r"did you mean folder:photos\?"):
+        find_dataset("photos")
 
 
 def test_the_catalogue_needs_no_torch():

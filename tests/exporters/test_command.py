@@ -20,11 +20,11 @@ def run_dir(tmp_path):
 
 def test_it_says_what_it_wrote_and_where(run_dir, tmp_path):
     shown = invoke("export", run_dir, "--to", "csv")
-    assert (shown.exit_code, shown.stdout) == (0, f"3 files in {run_dir / 'export' / 'csv'}\n")
+    assert (shown.exit_code, shown.stdout) == (0, f"4 files in {run_dir / 'export' / 'csv'}\n")
     assert (run_dir / "export" / "csv" / "runs.csv").is_file()
     assert invoke("export", run_dir, "--to", "csv", "--out", tmp_path / "there").exit_code == 0
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == [
-        "epochs.csv", "mistakes.csv", "runs.csv"
+        "epochs.csv", "mistakes.csv", "mistakes_by_image.csv", "runs.csv"
     ]  # fmt: skip
 
 

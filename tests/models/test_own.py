@@ -44,10 +44,11 @@ class Small(nn.Module):
 
 
 class Attentive(Small):
-    """What no rule stacks."""
+    """What no rule stacks: the numbers decide what is done."""
 
     def forward(self, x):
         x = F.relu(self.norm(self.conv(x)))
+        x = x / 100 if x.detach().abs().max() > 1000 else x
         return self.head(F.adaptive_avg_pool2d(x * x.softmax(1), 2).flatten(1))
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from regulab.data import Images
-from regulab.data.augmentation import AugmentSettings, augment, draw
+from regulab.data.augmentation import AugmentSettings, augment, columns_of, draw_epoch
 from regulab.data.preprocessing import fit
+from regulab.data.stored_pixels import StoredPixels
 from regulab.streams import Streams
 from regulab.training.batches import Batches, ImageTensors, InputPlan, steps_per_epoch
 
@@ -60,12 +61,24 @@ def test_augmented_and_plain_runs_of_a_seed_share_images_and_draws(images):
     preprocessing = fit(images, "dataset")
     for run, seed in ((1, 0), (2, 1)):
         chosen = orders[seed, :7]
-        draws = torch.from_numpy(draw(SEEDS[seed].generator("augmentation", epoch=1), 23))[chosen]
+        drawn = draw_epoch(SEEDS[seed], 1, 23, columns_of([TURN]))
+        draws = {stream: torch.from_numpy(table)[chosen] for stream, table in drawn.items()}
         unit = preprocessing.to_unit(torch.from_numpy(images.pixels[chosen]))
-        torch.testing.assert_close(x[:, run], preprocessing.normalize(augment(unit, draws, TURN)))
+        torch.testing.assert_close(
+            x[:, run], preprocessing.normalize(augment(unit, draws, TURN.operations(), torch.zeros(())))
+        )
     assert not torch.equal(x[:, 0], x[:, 1])
 
 
 def test_whole_batches_only_and_never_none():
     assert steps_per_epoch(23, 7) == 3
     assert steps_per_epoch(5, 7) == 1
+
+
+def test_what_fills_from_outside_is_the_mean_of_the_training_part_though_its_file_holds_more(images):
+    bright = np.concatenate([images.pixels, np.full_like(images.pixels, 255)])
+    kept = Images(StoredPixels(bright, np.arange(23)), images.labels)
+    turn = AugmentSettings(rotate=170, fill="mean")
+    in_memory, in_a_file = (batches(one, [turn], [0, 1], [0, 0]) for one in (images, kept))
+    for (x, _), (y, _) in zip(*(one.epoch(one.orders(1), 1) for one in (in_memory, in_a_file)), strict=True):
+        assert torch.equal(x, y)

@@ -17,7 +17,7 @@ from regulab.models.layers.draws import bind_draws
 from regulab.models.layers.dropout import ElementDropout
 from regulab.models.layers.residual import BasicBlock
 from regulab.models.norms.batch import BatchNorm
-from regulab.models.stacking import Unstackable, stack_modules
+from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.kernels import fusing
 from regulab.training.kernels.between import Between
@@ -230,11 +230,12 @@ def test_what_is_of_another_kind_stays_as_it_is(make):
     assert all(one is other for one, other in zip(children, stack.children(), strict=True))
 
 
-def test_a_sequential_that_uses_a_layer_twice_is_left_to_the_plain_loop():
+def test_an_activation_that_stands_in_two_places_is_stacked_once():
     relu = nn.ReLU()
     twice = [conv(1, 4), nn.BatchNorm2d(4), relu, conv(4, 4), nn.BatchNorm2d(4), relu]
-    with pytest.raises(Unstackable, match="twice"):
-        stack_modules([nn.Sequential(*twice)])
+    stack = stack_modules([nn.Sequential(*twice)])
+    assert isinstance(stack, nn.Sequential)
+    assert stack[2] is stack[5]
 
 
 def test_where_there_are_no_kernels_for_the_type_nothing_is_fused():

@@ -110,16 +110,38 @@ class SharedLayer(nn.Module):
         return self.again(self.conv(x)).mean((2, 3))
 
 
+class SharedParameter(SharedLayer):
+    def __init__(self):
+        super().__init__()
+        self.again = nn.Conv2d(2, 2, 3, padding=1)
+        self.again.weight = self.conv.weight
+
+
+@pytest.mark.parametrize("make", [SoftmaxOverChannels, HardCodedChannels, OwnParameter])
+def test_code_that_the_runs_side_by_side_would_mix_is_followed(make):
+    check_stack(several(make), batch(6, 2, 7, 9), followed=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SharedLayer,
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), nn.Flatten()),
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.PReLU(), nn.Flatten()),
+    ],
+)
+def test_layers_that_had_no_rule_once_stand_side_by_side(make):
+    check_stack(several(make), batch(6, 2, 7, 9))
+
+
 @pytest.mark.parametrize(
     "make",
     [
         SoftmaxOverChannels,
         HardCodedChannels,
         OwnParameter,
-        SharedLayer,
-        lambda: nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), nn.Flatten()),
+        SharedParameter,
         lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, momentum=None), nn.Flatten()),
-        lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.PReLU(), nn.Flatten()),
     ],
 )
 def test_what_cannot_be_stacked_is_noticed(make):

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, assert_type
 
+import numpy as np
+import torch
 from matplotlib.figure import Figure
+from torch.utils.data import TensorDataset
 
 import regulab as rl
 from regulab.progress import Beginning, Outcome
@@ -35,6 +38,15 @@ assert_type(rl.load_study("l1-l2", seeds=3), rl.Study)
 assert_type(rl.load_study(Path("mine.yaml")), rl.Study)
 assert_type(rl.load_study(study, **{"train.epochs": 5}), rl.Study)
 rl.Study(epochs=5)  # type: ignore[call-arg]
+x, y = np.zeros((9, 8, 8)), ["cat", "dog", "dog"] * 3
+rl.Study(model=torch.nn.Flatten, data=(x, y))
+rl.Study(model=lambda: torch.nn.Sequential(), data=(x, y, x, y))
+rl.Study(model={"name": torch.nn.Flatten, "dropout": 0.1}, data={"name": (x, y), "normalize": "none"})
+rl.Study(data={"train": (x, y), "test": TensorDataset(torch.zeros(9, 8, 8), torch.zeros(9))})
+rl.Study(data=TensorDataset(torch.zeros(9, 8, 8), torch.zeros(9)))
+rl.Study(data=Path("photos"))
+rl.Study(data=3)  # type: ignore[arg-type]
+rl.Study(model=3)  # type: ignore[arg-type]
 
 # Techniques
 assert_type(rl.L1(strength=1e-4, method="subgradient").strength, float)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from regulab import config
-from regulab.api.values import plain, plain_arms, refuse_objects
+from regulab.api.objects import with_names
+from regulab.api.values import plain, plain_arms
 from regulab.config.effects import settle
 from regulab.config.loading import put_key
 from regulab.config.paths import is_user_model
@@ -21,9 +22,21 @@ from regulab.techniques import arms_of
 from regulab.values.complaints import explaining, refuse_non_finite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from torch import nn
+
     from regulab.techniques.technique import Technique
 
+    class Samples(Protocol):
+        """A dataset, such as torch's: ``dataset[index]`` is an (image, label)."""
+
+        def __getitem__(self, index: Any, /) -> Any: ...
+
     Arm = Mapping[str, Any] | Technique | Sequence[Technique] | None
+    ImagesOrName = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any] | Samples
+    NetworkOrName = str | Mapping[str, Any] | Callable[..., nn.Module]
 
 PARTS = ("data", "protocol", "model", "train", "endpoint")  # whose keys an override changes one by one
 
@@ -35,9 +48,18 @@ class Study(config.Study):
     (``docs/study-file.md``) as keywords, each with the default that it has there. An arm maps the names of techniques
     to strengths or to mappings of their parameters; it may also be a technique, ``L1(strength=1e-4)``, or a list of
     them.
-    ``model`` and ``data`` are names or mappings, ``seeds`` a count or the seeds themselves.
+    ``seeds`` is a count or the seeds themselves.
 
-    A study is frozen. ``to_yaml()`` is its study file, defaults written out. Raises `UserError`, in the words that a
+    ``model`` is a name, a class, or a function that returns a new network; ``data`` a name, a path, arrays ``(x, y)``
+    or ``(x_train, y_train, x_test, y_test)``, a dataset of (image, label) that is read once, or a mapping of parts,
+    ``{"train": (x, y), "test": (x, y)}``; either may be a mapping of its keys, with one of these as its ``name``.
+    Images are bytes ``(N, H, W[, C])`` or ``(N, C, H, W)`` or floats from 0 to 1, labels anything that can be told
+    apart.
+
+    A study is frozen. ``to_yaml()`` is its study file, defaults written out. Objects stand in it as paths into the run
+    directory, ``given/HASH/…``: this process holds them, and the run directory keeps the images, and the source of the
+    network with what that needs of the program around it. Given the same again, or that directory's own ``study.yaml``,
+    the study goes on; other images or another network are refused. Raises `UserError`, in the words that a
     study file gets, for a key, value, technique, dataset or network that does not exist or is out of range, and for
     what would have no effect.
     """
@@ -49,9 +71,9 @@ class Study(config.Study):
             *,
             name: str = ...,
             key: str | None = ...,
-            data: str | Mapping[str, Any] = ...,
+            data: ImagesOrName = ...,
             protocol: str | Mapping[str, Any] = ...,
-            model: str | Mapping[str, Any] = ...,
+            model: NetworkOrName = ...,
             train: Mapping[str, Any] = ...,
             endpoint: Mapping[str, Any] = ...,
             seeds: int | Sequence[int] = ...,
@@ -87,7 +109,6 @@ def load_study(study: str | os.PathLike[str] | config.Study = "l1-l2", **changes
     for keyword, value in changes.items():
         for key, inner in _settings(keyword, value):
             put_key(content, key, inner, source, f"keyword {keyword}")
-    refuse_objects(content)
     loaded = config.validate(Study, settle(content, source), source)
     with source.locating():
         _check_names(loaded)
@@ -109,7 +130,7 @@ def _read(study: str | os.PathLike[str] | config.Study) -> tuple[dict[str, Any],
 
 def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:
     """The dotted keys that a keyword sets, with their values as a study file has them."""
-    refuse_objects({keyword: value})
+    value = with_names({keyword: value})[keyword]
     written = plain_arms(value) if keyword == "arms" else plain(value)
     if keyword in PARTS and isinstance(written, dict) and all(isinstance(key, str) for key in written):
         return [(f"{keyword}.{key}", inner) for key, inner in written.items()]
@@ -118,10 +139,9 @@ def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:
 
 def _file_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords as the mapping of a study file."""
-    refuse_objects(content)
     return {
         key: plain_arms(value) if key == "arms" else plain(value)
-        for key, value in content.items()
+        for key, value in with_names(content).items()
         if key != "resolved"
     }
 

@@ -12,11 +12,6 @@ from regulab.techniques.technique import Technique
 
 DEEPEST = 20  # levels of a study; what lies deeper, or holds itself, is refused by the study's own checks
 
-EXPECTED = {
-    "model": "a name of `regulab show models`, or 'FILE.py:NAME' for a network of your own",
-    "data": "a name of `regulab show datasets`, or 'folder:PATH' for a folder of class folders",
-}
-
 
 def plain(value: Any, depth: int = 0) -> Any:
     """Turns numpy's numbers, ranges, tuples and paths into what YAML has for them; everything else stays as it is."""
@@ -55,18 +50,3 @@ def _parameters(technique: Technique) -> Any:
     """What a study file would say of a technique: ``1e-4`` rather than ``{strength: 1e-4}``, which is another study."""
     given = technique.model_dump(mode="json", exclude_unset=True)
     return given[technique.scalar] if given.keys() == {technique.scalar} else given
-
-
-def refuse_objects(content: Mapping[str, Any]) -> None:
-    """Raises `UserError` for networks or images that are Python objects: a study file could not name them."""
-    for key, expected in EXPECTED.items():
-        value = content.get(key)
-        name = value.get("name") if isinstance(value, Mapping) else value
-        if name is None or isinstance(name, str | bool | int | float):
-            continue
-        raise UserError(
-            "cannot be written to a study file, which has to know where to find it again",
-            got=name if isinstance(name, type) else type(name),
-            expected=expected,
-            where=key,
-        )

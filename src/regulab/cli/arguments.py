@@ -10,7 +10,7 @@ from typing import Any
 from regulab.config import MOST_SEEDS, Data, Source, Study, build_study, load_mapping, override
 from regulab.config.effects import settle
 from regulab.config.loading import is_file, put_key
-from regulab.config.paths import data_path
+from regulab.config.paths import data_path, with_format
 from regulab.errors import UserError, did_you_mean
 
 DEFAULT_STUDY = "l1-l2"
@@ -52,7 +52,7 @@ def assembled(
     for assignment in overrides:
         override(content, assignment, source)
     if data is not None:
-        data = decoded(data)
+        data = with_format(decoded(data))
         put_key(content, "data.name", data, source, "--data")
         if data != own_data and not any(assignment.partition("=")[0] == "name" for assignment in overrides):
             label = Path(data_path(data)).name if data_path(data) else data

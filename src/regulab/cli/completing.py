@@ -18,7 +18,13 @@ import regulab
 
 P = ParamSpec("P")
 NAME = re.compile(r'^    name(?:: ClassVar\[str\])? ?= ?"([^"]+)"', re.MULTILINE)
-FOLDERS = {"techniques": "techniques", "norms": "models/norms", "models": "models/nets", "lessons": "lessons"}
+FOLDERS = {
+    "techniques": "techniques",
+    "augmentation": "data/augmentation/operations",
+    "norms": "models/norms",
+    "models": "models/nets",
+    "lessons": "lessons",
+}
 OF_PARTS = ("train.optimizer.name", "train.schedule.name")  # the optimizer and the schedule stand for them
 
 
@@ -46,6 +52,17 @@ def studies(incomplete: str) -> Iterable[str]:
 
     files = sorted(path.name for path in Path().iterdir() if path.suffix in (".yaml", ".yml"))
     return starting([*builtin_studies(), *files], incomplete)
+
+
+@offering
+def images(incomplete: str) -> Iterable[str]:
+    """Folders that may hold images, one level at a time, with a slash behind them."""
+    head, slash, last = incomplete.rpartition("/")
+    entries = sorted((Path(head + slash) if slash else Path()).expanduser().iterdir())
+    shown = [
+        entry for entry in entries if entry.is_dir() and entry.name.startswith(".") <= last.startswith(".")
+    ]
+    return [f"{head}{slash}{entry.name}/" for entry in shown if entry.name.startswith(last)]
 
 
 @offering

@@ -153,17 +153,18 @@ def _datasets() -> tuple[Status, str]:
     from regulab.data import data_root, datasets
 
     root = data_root()
-    words = []
+    words, absent = [], []
     for name, dataset in datasets().items():
-        there = sum(file.path(root).is_file() or file.unpacked(root).is_file() for file in dataset.files)
-        words.append(f"{name} {_presence(there, len(dataset.files))}")
-    return Status.OK, ", ".join(words)
+        there = sum(file.is_there(root) for file in dataset.files)
+        if there or not dataset.files:
+            words.append(f"{name} {_presence(there, len(dataset.files))}")
+        else:
+            absent.append(name)
+    return Status.OK, ", ".join(words) + (f"; not here: {', '.join(absent)}" if absent else "")
 
 
 def _presence(there: int, files: int) -> str:
-    if there == files:
-        return "here"
-    return f"in part ({there} of {files} files)" if there else "not here"
+    return "here" if there == files else f"in part ({there} of {files} files)"
 
 
 def kernels_work() -> Iterator[Finding]:

@@ -1,120 +1,138 @@
-"""``regulab init``: a study file with every key, its default and what it means, to be changed."""
+"""``regulab init``: a study file to begin with, made for images that are there or with every key and its default."""
 
 from __future__ import annotations
 
-import inspect
-import textwrap
-from collections.abc import Iterator, Mapping
+import os
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from regulab.cli import completing
 from regulab.cli.exits import guarded
-from regulab.errors import UserError, printable
+from regulab.cli.options import Device
+from regulab.errors import UserError, unseen_characters
 from regulab.process import signals
 
-if TYPE_CHECKING:
-    from regulab.cli.reference import Key
-
-WIDTH = 100  # columns of a comment
-HEAD = """\
-# A study: `regulab run {file}` trains, tests and compares its arms.
-# Every key stands here with its default: change what you like and delete the rest, which keeps its default.
-# An editor checks it where `regulab schema` has been written to a file that the next line names:
-# yaml-language-server: $schema=study.schema.json
-"""
-INDENT = "  "
-SECOND_NAMES = {"train.schedule.max_lr"}  # of what stands elsewhere: two that differ are refused
+STUDY = Path("study.yaml")
+ENDINGS = (".yaml", ".yml")
+LONGEST_NAME = 80  # characters; a study's may have 100, and a run directory is called by it
 
 
 @guarded
 def init(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PATH]",
+            help="Images: a folder of class folders, a .csv of files and labels, or an .npz. "
+            "Without them, the study file to write, with every key.",
+            autocompletion=completing.images,
+        ),
+    ] = None,
     file: Annotated[
-        Path, typer.Argument(metavar="[FILE]", help="The study file to write; its name is the study's.")
-    ] = Path("study.yaml"),
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="The study file to write; default: called like PATH, in the working directory.",
+        ),
+    ] = None,
+    device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a commented study file with every key and its default."""
-    from regulab.files import refusing, write_whole
+    """Look at images and write a commented study of them; without images, one with every key and its default."""
+    if path is None or (file is None and not _holds_images(path)):
+        _write_template(path or STUDY, force)
+    else:
+        _suggest(path, file or _called_like(path), device, force)
 
+
+def _holds_images(path: Path) -> bool:
+    """Whether an argument alone names images that are there; else it names a study file, which ends as one."""
+    from regulab.data.survey import format_at
+
+    if format_at(path) is not None:
+        return True
+    if path.suffix.lower() not in ENDINGS:
+        raise UserError(
+            "neither images that are there nor the name of a study file",
+            got=str(path),
+            expected="a folder of class folders, a .csv or .npz that is there, or a file to write that ends in .yaml",
+        )
+    return False
+
+
+def _called_like(path: Path) -> Path:
+    """``photos.yaml`` for ``photos/``."""
+    from regulab.files import file_name
+
+    resolved = Path(os.path.realpath(path))
+    name = (resolved.name if resolved.is_dir() else resolved.stem) or STUDY.stem
+    if unseen_characters(name) or len(name) > LONGEST_NAME:
+        name = file_name(name)[:LONGEST_NAME]
+    return Path(f"{name}.yaml")
+
+
+def _refuse_to_replace(file: Path, force: bool) -> None:
     if file.is_symlink() or file.exists():
         if file.is_dir():
             raise UserError("a folder, no file", got=str(file), expected="a study file to write")
         if not force:
             raise UserError("the file is there already", got=str(file), cure="--force replaces it")
-    content = study_file(file).encode()
+
+
+def _write(file: Path, text: str) -> None:
+    from regulab.files import refusing, write_whole
+
     with signals.unwinding(), refusing(file):
-        write_whole(file, content)
+        write_whole(file, text.encode())
+
+
+def _write_template(file: Path, force: bool) -> None:
+    from regulab.cli.study_template import study_file
+
+    _refuse_to_replace(file, force)
+    _write(file, study_file(file))
     print(file)
 
 
-def study_file(file: Path) -> str:
-    """The text for a file of this name. What each key takes and means is what `regulab.cli.reference` tells."""
-    from regulab.cli.reference import study_keys
-    from regulab.config import Study, build_study
+def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
+    """Looks at the images, writes the study, and says what was found and what a run will take."""
+    from regulab.cli.survey_text import advice, survey_lines
+    from regulab.config import load_study
+    from regulab.data import known_formats
+    from regulab.data.reading_shown import reading_shown
+    from regulab.data.survey import look
+    from regulab.progress import reading_of
+    from regulab.suggesting.choices import choose
+    from regulab.suggesting.division import divide
+    from regulab.suggesting.estimate import estimate
+    from regulab.suggesting.study_text import study_text
+    from regulab.terminal.progress_display import progress_for
+    from regulab.training.machine import choose_machine
 
-    study = build_study({"name": file.stem})
-    values = study.model_dump(mode="json") | {"seeds": len(Study().seeds)}
-    return HEAD.format(file=printable(str(file))) + "\n".join(_lines(study_keys(), values)) + "\n"
-
-
-def _lines(keys: list[Key], values: Mapping[str, Any]) -> Iterator[str]:
-    chosen = {values["train"][part]["name"] for part in ("optimizer", "schedule")}
-    for key in keys:
-        *above, name = key.name.split(".")
-        if key.of and chosen.isdisjoint(key.of.split(" or ")):
-            continue  # of another optimizer or schedule
-        if key.name.startswith("arms."):
-            continue  # of a technique
-        value = _value(values, key.name)
-        if key.name in SECOND_NAMES or (value is None and key.default != "null"):
-            yield from _comment(f"{name}: {key.meaning}{_values_taken(key)}", INDENT * len(above))
-            continue
-        if not above:
-            yield ""
-        yield from _comment(f"{key.meaning}{_values_taken(key)}", INDENT * len(above))
-        yield _entry(name, value, INDENT * len(above))
-        if key.name in ("train.optimizer", "train.schedule"):
-            yield f"{INDENT * 2}name: {value['name']}"
-        if key.name == "arms":
-            yield from _arms(value)
-
-
-def _value(values: Mapping[str, Any], key: str) -> Any:
-    """The default at a dotted key; None where there is none: a part of ``data.augment``, which is empty, or of
-    ``data.normalize``, which is a name."""
-    value: Any = values
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    _refuse_to_replace(file, force)
+    progress = progress_for(quiet=False)
+    with signals.unwinding(), reading_shown(reading_of(progress), progress.message):
+        survey = look(path)
+    division = divide(survey)
+    resizable = "size" in known_formats()[survey.format].takes
+    gpu = choose_machine(device, "auto", kernels=False).device.type != "cpu"
+    choices = choose(survey, division, resizable=resizable, gpu=gpu)
+    print("\n".join(survey_lines(survey, division, choices)))
+    data = f"{survey.format}:{_from_file(path, file)}"
+    _write(file, study_text(survey, division, choices, file=str(file), name=file.stem, data=data))
+    print(f"wrote       {file}", flush=True)
+    study = load_study(str(file))
+    with signals.unwinding():
+        planned = estimate(study, survey, division, choices, device)
+    print("\n".join(advice(planned, study, shlex.quote(str(file)), survey)))
 
 
-def _values_taken(key: Key) -> str:
-    return "" if key.takes in ("mapping", "text") else f" Takes {key.takes}."
-
-
-def _entry(name: str, value: Any, indent: str) -> str:
-    """``name: value``; of a mapping that has keys only its name, for they follow."""
-    from regulab.config.documents import dump_yaml
-
-    if isinstance(value, Mapping) and value:
-        return f"{indent}{name}:"
-    line = dump_yaml({name: value}).rstrip()
-    return indent + (line[1:-1] if line.startswith("{") else line)  # a flat mapping is written in braces
-
-
-def _arms(arms: Mapping[str, Any]) -> Iterator[str]:
-    from regulab.config.documents import dump_yaml
-    from regulab.techniques import TECHNIQUES
-
-    for name, kind in TECHNIQUES.items():
-        summary = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
-        yield from _comment(f"{name}: {summary}", INDENT)
-    yield from _comment("`regulab show techniques NAME` tells all about one.", INDENT)
-    yield textwrap.indent(dump_yaml(dict(arms)).rstrip(), INDENT)
-
-
-def _comment(text: str, indent: str) -> Iterator[str]:
-    start = f"{indent}# "
-    yield from textwrap.wrap(text, WIDTH, initial_indent=start, subsequent_indent=start)
+def _from_file(path: Path, file: Path) -> str:
+    """The images' path as the study file says it: relative to the file."""
+    folder = os.path.realpath(path.parent if path.name not in ("", "..") else path)
+    target = os.path.join(folder, path.name) if path.name not in ("", "..") else folder
+    relative = os.path.relpath(target, os.path.realpath(file.parent))
+    return os.path.join(os.curdir, relative) if relative.startswith("~") else relative

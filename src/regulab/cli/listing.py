@@ -208,8 +208,15 @@ def _lesson(lesson: Lesson) -> str:
     return "\n".join([*head, *claims, "", lesson.text.strip(), "", sources])
 
 
+def _augmentation() -> Entries:
+    from regulab.cli import augmentations
+
+    return augmentations.entries()
+
+
 CATALOGUES: dict[str, Callable[[], Entries]] = {
     "techniques": _techniques,
+    "augmentation": _augmentation,
     "norms": _norms,
     "models": _models,
     "datasets": _datasets,

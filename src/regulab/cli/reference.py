@@ -16,6 +16,9 @@ from regulab.config import Study
 from regulab.values.describing import parts_of, properties, rule
 from regulab.values.named import Named
 
+OWN_AUGMENTATION = "arms.ARM.augmentation"
+AS_THE_STUDYS = "Augmentation of the arm's own, in the place of the study's: every key of `data.augment`."
+
 
 @dataclass(frozen=True)
 class Key:
@@ -138,7 +141,10 @@ Every key, what it takes, and its default. `regulab show keys` prints the same; 
 def page() -> str:
     """``docs/study-file.md``."""
     rows = []
-    for key in study_keys():
+    told = [key for key in study_keys() if not key.name.startswith(f"{OWN_AUGMENTATION}.")]
+    first = next(place for place, key in enumerate(told) if key.name > OWN_AUGMENTATION and "ARM" in key.name)
+    told.insert(first, Key(f"{OWN_AUGMENTATION}.…", "", "as `data.augment`", "", AS_THE_STUDYS))
+    for key in told:
         of = f" ({key.of})" if key.of else ""
         cells = [f"`{key.name}`{of}", key.takes, f"`{key.default}`" if key.default else "", key.meaning]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")

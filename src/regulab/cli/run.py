@@ -139,7 +139,10 @@ def _name_diverged(outcome: Outcome) -> None:
 
 def _tell_plan(order: Order) -> None:
     """What the study would take; with seeds to be added, what comes before the first look."""
+    from regulab.data.reading_shown import reading_shown
     from regulab.dry_run import plan
+    from regulab.progress import reading_of
+    from regulab.terminal.progress_display import progress_for
     from regulab.until_decided import check_limit, first_seeds
 
     study, most = order.study, order.most_seeds
@@ -147,7 +150,9 @@ def _tell_plan(order: Order) -> None:
         check_limit(study, most)
         study = study.model_copy(update={"seeds": first_seeds(study)})
     with order.source.locating(), signals.unwinding(), redirect_stdout(sys.stderr):
-        planned = plan(study, data_root=order.data_root, device=order.device)
+        shown = progress_for(quiet=False)
+        with reading_shown(reading_of(shown), shown.message):
+            planned = plan(study, data_root=order.data_root, device=order.device)
     _print_plan(planned, order.directory)
     if most is not None:
         print(f"then more seeds until every arm is decided, {most} at most")

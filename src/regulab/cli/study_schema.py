@@ -71,7 +71,7 @@ def _enumerate_names(parts: Schema) -> None:
     """The registered names in the place of any text; beside them a folder, or a network's file or package."""
     norms: Schema = {"enum": list(NORMS)}
     for part, key, names in (
-        ("Data", "name", _names_or(f"^({'|'.join(known_formats())}):.", datasets())),
+        ("Data", "name", _names_or(rf"^({'|'.join(known_formats())}):.|/|\.(csv|tsv|txt|npz)$", datasets())),
         ("Model", "name", _names_or(":.", NETS)),
         ("Model", "norm", norms),
         ("Normalization", "kind", norms),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from regulab.process import signals
-from regulab.progress import Beginning, Outcome, Progress, Silent
+from regulab.progress import Beginning, Outcome, Progress, Silent, reading_of
 
 if TYPE_CHECKING:
     from regulab.records import EpochRecord
@@ -37,6 +38,20 @@ class GuardedProgress:
 
     def finished(self, outcome: Outcome | BaseException) -> None:
         self._show(lambda: self._shown.finished(outcome))
+
+    @contextmanager
+    def reading(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        shown = reading_of(self._shown)
+        if shown is None:
+            yield lambda _count: None
+            return
+        with shown(what, total) as advance:
+
+            def each(count: int) -> None:
+                self._show(lambda: advance(count))
+                signals.check()
+
+            yield each
 
     def _show(self, tell: Callable[[], None]) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from regulab.config.paths import with_format
 from regulab.config.training import RECORDED
 from regulab.values import Count, Finite, Part, Place, Positive
 from regulab.values.complaints import Refusal
@@ -31,13 +32,18 @@ Normalize = Annotated[
     Discriminator(how_named),
 ]
 
+MOST_PIXELS = 4_096  # a side
+Side = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+
 
 class Data(Part):
     """Which images, and what happens to every one of them in every arm."""
 
     name: Place = Field(
         default="digits",
-        description="One of `regulab show datasets`, or `folder:PATH`, a folder of class folders.",
+        description="One of `regulab show datasets`, or your own images: `folder:PATH`, a folder of class folders, "
+        "`csv:PATH`, a table of file names and labels, or `npz:PATH`, a file of arrays. What ends in `/`, `.csv` or "
+        "`.npz` needs no word before it.",
     )
     train_images: Count | None = Field(
         default=None,
@@ -51,13 +57,29 @@ class Data(Part):
     )
     augment: dict[str, Any] = Field(
         default={},
-        description="How training images change at random in every arm that says nothing of its own.",
+        description="How training images change at random in every arm that says nothing of its own: `regulab show "
+        "augmentation` tells the operations and draws them.",
     )
     range: tuple[Finite, Finite] | None = Field(
         default=None,
         description="For a folder of grey images of 16 or 32 bits, the levels that become 0 and 255; null takes the "
         "least and the greatest level of the training part.",
     )
+    size: Side | tuple[Side, Side] | None = Field(
+        default=None,
+        description="To which pixels image files are brought: the side of a square, or `[height, width]`; null takes "
+        "them as they are, all of one size.",
+    )
+    fit: Literal["crop", "pad", "squash"] | None = Field(
+        default=None,
+        description="With a `size`, what happens to images of another shape: `crop` (null, too) cuts the middle out, "
+        "`pad` adds black bars, `squash` ignores the shape.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _a_bare_path_will_do(cls, value: str) -> str:
+        return with_format(value)
 
     @field_validator("range")
     @classmethod
@@ -71,6 +93,22 @@ class Data(Part):
         if value is not None and not math.isfinite(value[1] - value[0]):
             raise Refusal("too wide", got=list(value), expected="levels of images, such as [0, 4095]")
         return value
+
+    @field_validator("size")
+    @classmethod
+    def _a_square_is_one_number(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+
+    @model_validator(mode="after")
+    def _only_a_size_is_fitted_to(self) -> Data:
+        if self.fit is not None and self.size is None:
+            raise Refusal("nothing to fit to", key="fit", got=self.fit, expected="a data.size such as 64")
+        return self
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """What ``size`` says, in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 class Protocol(Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from regulab.values.sources import Source
 
 PATHS_FROM = "paths_from"  # in a run directory's study.yaml: from where its paths start, as seen from the run directory
 FILE = ".py:"
+GIVEN = (
+    "given"  # the folder of a run directory that keeps what a study was given from Python, by content hash
+)
+_GIVEN_PATH = re.compile(rf"(?:^|[/\\])({GIVEN}/[0-9a-f]{{16}}/[^/\\]+)$")
+ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz"}  # what a bare path's ending says it is
 
 
 def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
@@ -20,6 +26,7 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
     start; a file that does not comes from a version that took them from the working directory.
     """
     resolved = content.get("resolved")
+    directory = folder
     if isinstance(resolved, dict):
         start = resolved.get(PATHS_FROM)
         if not isinstance(start, str):
@@ -30,8 +37,13 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
         name = value.get("name") if isinstance(value, dict) else value
         if not isinstance(name, str) or "\0" in name:
             continue
+        name = with_format(name) if key == "data" else name
         path = (data_path if key == "data" else model_path)(name)
-        moved = _relative_to(name, path, folder, source.at(f"{key}.name"))
+        kept = given_path(path)
+        if kept and isinstance(resolved, dict):  # in the run directory itself, wherever that is now
+            name, path = with_path(name, path, kept), kept
+        start_here = directory if kept else folder
+        moved = _relative_to(name, path, start_here, source.at(f"{key}.name"))
         content[key] = {**value, "name": moved} if isinstance(value, dict) else moved
     _weights_from_here(content, source, folder)
 
@@ -54,6 +66,20 @@ def start_of_paths(data: str, model: str, directory: Path, weights: str = "") ->
     if not any(path and not os.path.isabs(os.path.expanduser(path)) for path in paths):
         return None
     return os.path.relpath(os.getcwd(), os.path.realpath(directory))
+
+
+def with_format(name: str) -> str:
+    """A dataset's name with the format that a bare path is of: ``photos/`` is ``folder:photos/``, by its ending."""
+    ending = ENDINGS.get(os.path.splitext(name)[1].lower())
+    if ":" in name or not (ending or "/" in name or os.sep in name):
+        return name
+    return f"{ending or 'folder'}:{name}"
+
+
+def given_path(path: str) -> str:
+    """The end of a path that leads to what a study was given from Python, as seen from its run directory; or empty."""
+    found = _GIVEN_PATH.search(path)
+    return found[1] if found else ""
 
 
 def data_path(name: str) -> str:

@@ -38,11 +38,10 @@ NAMED_BY = {
     "weights": "file",
 }
 MOST_ARMS = 1_000
-LATER_OF_MODEL = (
-    "args",
-    "weights",
-    "freeze",
-)  # keys that studies which do without them were identified without
+LATER_KEYS = {  # studies that were begun before have the identity of a study without
+    "data": ("size", "fit"),
+    "model": ("args", "weights", "freeze"),
+}
 
 
 class Endpoint(Part):
@@ -186,11 +185,12 @@ class Study(Part):
         counts: the findings have hashes of the contents, and the same files make the same study wherever they are.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
+        for part, keys in LATER_KEYS.items():
+            for key in keys:
+                if content[part][key] is None:
+                    del content[part][key]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
-        for key in LATER_OF_MODEL:
-            if content["model"][key] is None:
-                del content["model"][key]
         if self.model.weights is not None:
             content["model"]["weights"]["file"] = _last_part(self.model.weights.file, self.model.weights.file)
         return content

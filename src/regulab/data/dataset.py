@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.fetching.remote_file import RemoteFile
+from regulab.data.stored_pixels import Pixels, chosen, chunks
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled images in memory, and what is known of each beside its class."""
+    """Labelled images, in memory or mapped from a file, and what is known of each beside its class."""
 
-    pixels: NDArray[np.uint8]  # (N, H, W, C), C is 1 or 3
+    pixels: Pixels  # (N, H, W, C), C is 1 or 3
     labels: NDArray[np.int64]  # (N,)
     notes: tuple[str, ...] = ()  # what was done to the files that a person should know
     files: NDArray[np.str_] | None = None  # (N,): the file of each image, as the person finds it
@@ -37,15 +39,20 @@ class Images:
         return len(self.labels)
 
     def take(self, indices: NDArray[np.int64]) -> Images:
-        """A copy of the images with these indices, in this order."""
+        """The images with these indices, in this order: a copy, but for pixels that stay in their file."""
         files = None if self.files is None else self.files[indices]
         groups = None if self.groups is None else self.groups[indices]
-        return Images(self.pixels[indices], self.labels[indices], files=files, groups=groups)
+        return Images(chosen(self.pixels, indices), self.labels[indices], files=files, groups=groups)
 
     def content_hash(self) -> str:
         """SHA-256 over the shape, the pixels and the labels (as little-endian 64-bit integers)."""
+        return self._content_hash
+
+    @cached_property
+    def _content_hash(self) -> str:
         digest = hashlib.sha256(repr(self.pixels.shape).encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
+        for chunk in chunks(self.pixels):
+            digest.update(np.ascontiguousarray(chunk).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return digest.hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,10 +53,15 @@ def find_dataset(data: Data | str) -> Dataset:
             got=data.name,
             expected=f"one of {', '.join(found)}, or {own}",
             where="data.name",
-            cure=did_you_mean(data.name, found),
+            cure=_place_called(data.name) or did_you_mean(data.name, found),
         )
     _refuse_foreign(data, layouts, "", f"the dataset {data.name}")
     return found[data.name]
+
+
+def _place_called(name: str) -> str:
+    """What to write for a folder here with the name that was given."""
+    return f"did you mean folder:{name}?" if "\0" not in name and os.path.isdir(name) else ""
 
 
 def _refuse_foreign(data: Data, layouts: Mapping[str, Format], kind: str, what: str) -> None:

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from regulab.config.images import ChannelConstants
 from regulab.data.dataset import Images
+from regulab.data.stored_pixels import chunks
 from regulab.errors import UserError
-
-CHUNK = 4096  # images at a time: counts and sums widen bytes to 64-bit integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +57,7 @@ def fit(train: Images, normalize: str | ChannelConstants) -> Preprocessing:
         return _per_pixel(train)
     assert normalize == "dataset", normalize
     counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(train), CHUNK):
-        chunk = train.pixels[start : start + CHUNK]
+    for chunk in chunks(train.pixels):
         for channel in range(channels):
             counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
     values = np.arange(256)
@@ -94,10 +92,10 @@ def _per_pixel(train: Images) -> Preprocessing:
     """From exact sums of v and v² over the images; the variance is (n·Σv² − (Σv)²)/n², without rounding to its root."""
     total = np.zeros(train.pixels.shape[1:], np.int64)
     squares = np.zeros_like(total)
-    for start in range(0, len(train), CHUNK):
-        chunk = train.pixels[start : start + CHUNK].astype(np.int64)
-        total += chunk.sum(0)
-        squares += (chunk**2).sum(0)
+    for chunk in chunks(train.pixels):
+        wide = chunk.astype(np.int64)
+        total += wide.sum(0)
+        squares += (wide**2).sum(0)
     n = len(train)
     deviation = np.sqrt(n * squares - total**2) / n / 255
     return _constants(np.moveaxis(total / n / 255, -1, 0), np.moveaxis(deviation, -1, 0))

@@ -11,7 +11,9 @@ from regulab.records import Mistakes, Predictions
 
 
 def collect_mistakes(predictions: Iterable[Predictions], test: Images) -> Mistakes:
-    """The union over runs of the misclassified test images, with their indices, ascending."""
+    """The union over runs of the misclassified test images, with their indices, ascending, and their
+    files where they have some."""
     wrong = [p.wrong for p in predictions]
     indices = np.unique(np.concatenate(wrong)) if wrong else np.empty(0, np.int64)
-    return Mistakes(indices=indices.astype(np.int64), images=test.pixels[indices])
+    files = None if test.files is None else test.files[indices]
+    return Mistakes(indices=indices.astype(np.int64), images=test.pixels[indices], files=files)

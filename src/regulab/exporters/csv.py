@@ -6,48 +6,41 @@ spreadsheet would compute has an apostrophe before it (`regulab.cells`).
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from regulab.cells import guarded
+from regulab.cells import csv_table
 from regulab.exporters.exporter import Exporter
-from regulab.records import RESULT_COLUMNS, EpochRecord, StudyRecords
+from regulab.records import RESULT_COLUMNS, EpochRecord, StudyRecords, mistake_rows
 
 EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
 # ``image`` counts from 0 in the test split; ``confidence`` is the softmax probability of the predicted class.
-MISTAKE_COLUMNS = ("arm", "seed", "image", "actual", "predicted", "confidence")
+# ``file`` is empty where images have no files; ``seeds`` are those of the arm that took the image for ``predicted``.
+MISTAKE_COLUMNS = ("arm", "seed", "image", "file", "actual", "predicted", "confidence")
+BY_IMAGE_COLUMNS = ("file", "image", "actual", "predicted", "confidence", "arm", "seeds")
 
 
 def files(records: StudyRecords) -> Iterator[tuple[Path, bytes]]:
-    yield Path("runs.csv"), _table(RESULT_COLUMNS, map(astuple, records.results))
-    yield Path("epochs.csv"), _table(EPOCH_COLUMNS, map(astuple, records.history))
-    yield Path("mistakes.csv"), _table(MISTAKE_COLUMNS, _mistakes(records))
+    yield Path("runs.csv"), csv_table(RESULT_COLUMNS, map(astuple, records.results))
+    yield Path("epochs.csv"), csv_table(EPOCH_COLUMNS, map(astuple, records.history))
+    yield Path("mistakes.csv"), csv_table(MISTAKE_COLUMNS, map(astuple, mistake_rows(records)))
+    yield Path("mistakes_by_image.csv"), csv_table(BY_IMAGE_COLUMNS, _by_image(records))
 
 
-def _mistakes(records: StudyRecords) -> Iterator[Sequence[object]]:
-    """Every test image that a run got wrong: arms in the study's order, seeds and images ascending."""
-    places, names = {arm: place for place, arm in enumerate(records.arms)}, records.class_names
-    for arm, seed in sorted(records.predictions, key=lambda run: (places[run[0]], run[1])):
-        run = records.predictions[arm, seed]
-        for index in run.wrong.tolist():
-            actual, predicted = names[run.labels[index]], names[run.predicted[index]]
-            yield arm, seed, index, actual, predicted, float(run.confidence[index])
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(guarded(cell) if isinstance(cell, str) else cell for cell in row)
-    return text.getvalue().encode()
+def _by_image(records: StudyRecords) -> Iterator[Sequence[object]]:
+    """A row for each arm and image and class it was taken for: the mean confidence, and the seeds that said so."""
+    found: dict[tuple[str, int, str, str, str], dict[int, float]] = {}
+    for row in mistake_rows(records):
+        key = (row.arm, row.index, row.file, row.actual, row.predicted)
+        found.setdefault(key, {})[row.seed] = row.confidence
+    for (arm, index, file, actual, predicted), runs in found.items():
+        confidence = sum(runs.values()) / len(runs)
+        yield file, index, actual, predicted, confidence, arm, " ".join(map(str, runs))
 
 
 CSV = Exporter(
     name="csv",
-    summary="tables for spreadsheets and data frames: runs.csv, epochs.csv, mistakes.csv",
+    summary="tables for spreadsheets and data frames: runs.csv, epochs.csv, mistakes.csv, mistakes_by_image.csv",
     files=files,
 )

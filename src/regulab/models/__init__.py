@@ -14,6 +14,7 @@ from regulab.errors import UserError
 from regulab.models.elsewhere import hashes_elsewhere, may_differ
 from regulab.models.freezing import freeze
 from regulab.models.generators import keyed_generators
+from regulab.models.given import readable
 from regulab.models.given_weights import load_into, read, refresh_weights
 from regulab.models.layers.dropout import adopt
 from regulab.models.net import Net, args_of
@@ -230,7 +231,10 @@ def refuse_other_process(model: Model, channels: int, classes: int, streams: Str
     if not may_differ(user_sources(model.name).values()):
         return
     module = build(model, channels, classes, streams, images)
-    there = hashes_elsewhere(model, channels, classes, streams, images)
+    with readable(model.name) as name:
+        if not name:  # given from Python, and not to be had elsewhere
+            return
+        there = hashes_elsewhere(model.model_copy(update={"name": name}), channels, classes, streams, images)
     if there and there != f"{weights_hash(module)} {buffers_hash(module)}":
         raise UserError(
             f"{model.name} starts with other weights in another process",

@@ -80,7 +80,8 @@ class HashedDraws:
     def bind(self, module: nn.Module) -> None:
         """Lets every random layer of one seed's module draw from here, under its own qualified name."""
         assert len(self._streams) == 1, "a module has one seed"
-        bind_layers(module, self._draw_of_one_seed)
+        bind_layers(module, self.draw_of_one)
 
-    def _draw_of_one_seed(self, layer: str, shape: torch.Size) -> Tensor:
+    def draw_of_one(self, layer: str, shape: torch.Size) -> Tensor:
+        """The draws of the only seed, without the axis of seeds."""
         return self.draw(layer, shape)[0]

@@ -19,12 +19,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from regulab.config.paths import given_path
 from regulab.errors import UserError
 from regulab.models.guard import guarded
 
 WHERE = "model.name"
 PREFIX = "_regulab_own_"
 IMPORTS = "what it imports to be installed, or in the file's own folder"
+LACKS = (
+    "# This file does not run by itself: it lacks "  # begins a line of a given network that is not complete
+)
 MAIN = "network_file"  # what a file is called whose name no import could say
 FIXED = frozenset(sys.stdlib_module_names) | frozenset(  # what no file of a folder can stand for
     [
@@ -244,6 +248,7 @@ def _installed(top: str) -> bool:
 _folders: dict[
     Path, tuple[Folder, ModuleType]
 ] = {}  # what this process has loaded, for as long as nothing changes
+held: dict[str, Folder] = {}  # what it was given from Python, by the path that stands for it
 
 
 def load(file: Path) -> ModuleType:
@@ -263,12 +268,16 @@ def memory(file: Path) -> dict[object, str]:
 
 def modules(file: Path) -> list[ModuleType]:
     """The modules of a network's file and of its folder that are loaded."""
+    if given_path(str(file)) in held:
+        return [load(file)]
     prefix = _loaded(file)[0].name + "."
     return [module for name, module in list(sys.modules.items()) if name.startswith(prefix)]
 
 
 def refresh(file: Path) -> None:
     """Forgets what was loaded, if any of its files has changed since: for the beginning of a study."""
+    if given_path(str(file)) in held:
+        return
     known = _folders.get(_place(file))
     if known is not None and known[0].changed():
         known[0].unload()
@@ -276,6 +285,8 @@ def refresh(file: Path) -> None:
 
 
 def _loaded(file: Path) -> tuple[Folder, ModuleType]:
+    if (given := held.get(given_path(str(file)))) is not None:
+        return given, given.load()
     place = _place(file)
     if place not in _folders:
         folder = Folder(place)
@@ -283,10 +294,26 @@ def _loaded(file: Path) -> tuple[Folder, ModuleType]:
     return _folders[place]
 
 
+def _refuse_incomplete(file: Path) -> None:
+    """Raises `UserError` for what a run directory keeps of a network that could not be written whole."""
+    if not given_path(file.as_posix()):
+        return
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        lacks = next((line for line in [next(lines, ""), next(lines, "")] if line.startswith(LACKS)), "")
+    if lacks:
+        raise UserError(
+            "this network was given from Python, and only a process that is given it again can build it",
+            got=f"a file that lacks {lacks.removeprefix(LACKS).strip()}",
+            expected="regulab.run with the same class and images, and this run directory as out",
+            where=str(file),
+        )
+
+
 def _place(file: Path) -> Path:
     try:
         place = file.resolve()
         if place.is_file():
+            _refuse_incomplete(file)
             return place
         kind = "a folder" if place.is_dir() else "no regular file" if place.exists() else "no such file"
     except (OSError, ValueError, RuntimeError) as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import astuple, fields
 from pathlib import Path
 
+from regulab.cells import csv_table
 from regulab.files import json_bytes
-from regulab.records import StudyRecords
+from regulab.records import MistakeRow, StudyRecords, mistake_rows
 from regulab.reporting import weights
 from regulab.reporting.data import ReportData
 from regulab.reporting.figure import Drawing, DrawnPicture
@@ -14,6 +16,7 @@ from regulab.reporting.latex import latex_table
 from regulab.reporting.pages import Pages, figures
 from regulab.reporting.rendering import render
 from regulab.reporting.tables import rows, verdict_columns
+from regulab.run_directory.names import MISTAKES_TABLE
 from regulab.run_directory.places import write_inside
 from regulab.run_directory.reading import WEIGHT_COUNTS
 
@@ -22,6 +25,8 @@ Write = Callable[[Path, bytes], None]
 
 def write_report(records: StudyRecords, directory: Path, write: Write | None = None) -> list[Path]:
     """Writes figures, galleries, ``statistics.json``, ``table.tex``, ``report.html`` and ``README.md``; their paths.
+
+    And ``mistakes.csv``, a row for every run and image that it got wrong, where images have files.
 
     Weights that ``weights.json`` lacks are counted into it. Needs neither torch nor the dataset. The same records give
     the same bytes on the same versions. ``write`` puts a file in place, by default so that it is whole or absent.
@@ -43,6 +48,9 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
     pictures = {one.name: [_draw(drawing, put) for drawing in one.drawings(data)] for one in figures()}
     put("statistics.json", json_bytes(comparison.to_json()))
     put("table.tex", latex_table(rows(records, comparison), comparison, verdict_columns(comparison)))
+    if records.mistakes is not None and records.mistakes.files is not None:
+        columns = [field.name for field in fields(MistakeRow)]
+        put(MISTAKES_TABLE, csv_table(columns, map(astuple, mistake_rows(records))))
     pages = Pages(data, pictures)
     put("report.html", pages.html())
     put("README.md", pages.markdown())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regulab.records import Mistakes, StudyRecords
+from regulab.reporting.image_files import ImageFile, image_file
 from regulab.reporting.mistakes import PLACES
 
 COLUMNS = 20  # of the shared picture
@@ -28,6 +29,7 @@ class Tile:
     predicted: int
     confidence: float
     runs: str
+    file: ImageFile | None = None
 
 
 @dataclass(frozen=True)
@@ -114,4 +116,6 @@ def _summary(records: StudyRecords, arm: str, index: int) -> tuple[float, Tile]:
     predicted = int(np.bincount([run.predicted[index] for run in wrong]).argmax())
     alike = [float(run.confidence[index]) for run in wrong if run.predicted[index] == predicted]
     words = f"{len(alike)} of {len(runs)} runs" if len(runs) > 1 else "the only run"
-    return len(wrong) / len(runs), Tile(index, actual, predicted, float(np.mean(alike)), words)
+    return len(wrong) / len(runs), Tile(
+        index, actual, predicted, float(np.mean(alike)), words, image_file(records, index)
+    )

@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from regulab.errors import UserError
-from regulab.records import EpochRecord, Result, StudyRecords
+from regulab.records import EpochRecord, MistakeRow, Result, StudyRecords, mistake_rows
 
 Kind = Literal["runs", "epochs", "mistakes"]
 LIBRARIES = ("pandas", "polars")
 WHOLE = {"seed", "epoch", "epochs", "best_epoch", "fleet", "fleet_size", "parameters", "index"}
-TEXTS = {"arm", "status", "initial_weights_hash", "data_order_hash", "actual", "predicted"}
+TEXTS = {"arm", "status", "initial_weights_hash", "data_order_hash", "actual", "predicted", "file"}
 OPTIONAL_WHOLE = "best_epoch"  # a diverged run has none
 
 Columns = dict[str, list[Any]]
@@ -66,22 +66,7 @@ def _epochs(records: StudyRecords) -> Columns:
 
 def _mistakes(records: StudyRecords) -> Columns:
     """A row for each run and test image that it got wrong; arms in the study's order, seeds and images ascending."""
-    columns: Columns = {name: [] for name in ("arm", "seed", "index", "actual", "predicted", "confidence")}
-    names, order = records.class_names, {arm: place for place, arm in enumerate(records.arms)}
-    for arm, seed in sorted(records.predictions, key=lambda run: (order[run[0]], run[1])):
-        run = records.predictions[arm, seed]
-        for index in map(int, run.wrong):
-            values = (
-                arm,
-                seed,
-                index,
-                names[int(run.labels[index])],
-                names[int(run.predicted[index])],
-                float(run.confidence[index]),
-            )
-            for column, value in zip(columns.values(), values, strict=True):
-                column.append(value)
-    return columns
+    return _rows_of(MistakeRow, tuple(mistake_rows(records)))
 
 
 KINDS: Mapping[str, Callable[[StudyRecords], Columns]] = {

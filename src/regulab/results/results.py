@@ -125,7 +125,8 @@ class Results:
 
         A data frame of pandas or of polars: of the one that is imported already, else of the one that is installed,
         pandas first. Columns are those of ``results.csv`` and of ``history.jsonl``; of mistakes arm, seed, index in the
-        test split, actual and predicted class, confidence in [0, 1]. Raises `UserError` where neither is installed.
+        test split, file (empty where images have none), actual and predicted class, confidence in [0, 1]. Raises
+        `UserError` where neither is installed.
         """
         return frames.frame(self.records, one_of(kind, frames.KINDS, "kind"))
 

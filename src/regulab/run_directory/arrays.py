@@ -45,7 +45,11 @@ ARRAYS: dict[type, dict[str, ArrayForm]] = {
         "predicted": ArrayForm("int64", 1),
         "confidence": ArrayForm("float32", 1),
     },
-    Mistakes: {"indices": ArrayForm("int64", 1), "images": ArrayForm("uint8", 4)},
+    Mistakes: {
+        "indices": ArrayForm("int64", 1),
+        "images": ArrayForm("uint8", 4),
+        "files": ArrayForm("str", 1, optional=True),
+    },
 }
 
 
@@ -89,7 +93,7 @@ def _entry(archive: zipfile.ZipFile, name: str, form: ArrayForm, most: int) -> A
         raise ValueError(f"{name} is compressed in a way of its own")
     with archive.open(info) as file:
         shape, fortran, dtype = _header(file)
-        if dtype != np.dtype(form.dtype) or len(shape) != form.dimensions or fortran:
+        if not _is(dtype, form.dtype) or len(shape) != form.dimensions or fortran:
             wanted = f"{form.dtype} of {form.dimensions} dimension{'s' if form.dimensions > 1 else ''}"
             raise ValueError(f"{name} is {dtype} of shape {shape}, not {wanted}")
         size = prod(shape) * dtype.itemsize
@@ -99,6 +103,11 @@ def _entry(archive: zipfile.ZipFile, name: str, form: ArrayForm, most: int) -> A
     if len(data) != size:
         raise ValueError(f"{name} has {len(data)} bytes, and its shape {shape} takes {size}")
     return np.frombuffer(data, dtype).reshape(shape).copy()
+
+
+def _is(dtype: np.dtype[Any], wanted: str) -> bool:
+    """Whether a type is the one that a form names; texts are of any length, each as long as the longest."""
+    return dtype.kind == "U" and dtype.isnative if wanted == "str" else dtype == np.dtype(wanted)
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -120,6 +129,8 @@ def check_arrays(arrays: Predictions | Mistakes) -> None:
             raise ValueError("indices that do not ascend")
         if len(indices) and not (images[0].size and images[0].nbytes <= MOST_IMAGE and images.shape[3] <= 4):
             raise ValueError(f"images of the shape {images.shape[1:]}")
+        if arrays.files is not None and len(arrays.files) != len(images):
+            raise ValueError(f"{len(arrays.files)} files of {len(images)} images")
         return
     lengths = {name: len(array) for name, array in vars(arrays).items() if array is not None}
     if len({len(arrays.labels), len(arrays.predicted), len(arrays.confidence)}) > 1:

@@ -13,11 +13,13 @@ LOOKS, ORDERS, WEIGHT_COUNTS = "looks.json", "orders.json", "weights.json"
 CHECKSUMS = "checksums.json"
 PREDICTIONS, WEIGHTS, CHECKPOINTS = "predictions", "weights", "checkpoints"
 FIGURES, MISCLASSIFIED = "figures", "misclassified"
+GIVEN = "given"  # images and a network that were given from Python (`regulab.keeping`)
 EMPTYING = ".regulab-emptying"  # what was study.yaml: everything else of regulab's is being removed
 MARK = "# A run directory of regulab: this study, as resolved.\n"
 
 RECORDS = (STUDY, ENVIRONMENT, FLEETS, HISTORY, RESULTS, ORDERS, LOOKS, MISTAKES, WEIGHT_COUNTS, CHECKSUMS)
-PAGES = ("statistics.json", "table.tex", "report.html", "README.md")
+MISTAKES_TABLE = "mistakes.csv"
+PAGES = ("statistics.json", "table.tex", MISTAKES_TABLE, "report.html", "README.md")
 FILES = (*RECORDS, *PAGES)
 # What regulab writes into its folders. Anything else there is somebody's own, and stays.
 FOLDERS = {
@@ -26,8 +28,9 @@ FOLDERS = {
     CHECKPOINTS: re.compile(r"fleet-[0-9]+\.safetensors"),
     FIGURES: re.compile(r"((train|val|test)_(accuracy|loss)|regulab-[a-z0-9-]+)\.(png|svg)"),
     MISCLASSIFIED: re.compile(r"[^/]+\.png"),
+    GIVEN: re.compile(r"[0-9a-f]{16}/[^/]+\.(npz|py)"),
 }
-NESTED = (PREDICTIONS, WEIGHTS)  # these hold a folder for each arm
+NESTED = (PREDICTIONS, WEIGHTS, GIVEN)  # these hold a folder for each arm, or for each hash
 
 
 def predictions_path(path: Path, arm: str, seed: int) -> Path:

@@ -242,7 +242,9 @@ class RunDirectory:
         return missing
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
-        self.write(MISTAKES, npz_bytes(vars(mistakes)))
+        self.write(
+            MISTAKES, npz_bytes({name: array for name, array in vars(mistakes).items() if array is not None})
+        )
 
     def write_weights(self, arm: str, seed: int, arrays: Mapping[str, Array]) -> bytes:
         """The file's content as well, for its checksum."""

@@ -39,6 +39,15 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def about(seconds: float) -> str:
+    """An estimate in words, no more exact than it is: ``40 seconds``, ``14 minutes``, ``3.5 hours``."""
+    if seconds < 90:
+        return f"{max(5, 5 * round(seconds / 5))} seconds"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.2g} hours"
+
+
 def size(count: float) -> str:
     """Bytes in the largest binary unit that leaves at least 1."""
     for unit in ("B", "KiB", "MiB"):

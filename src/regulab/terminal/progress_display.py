@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich import box
@@ -92,6 +93,20 @@ class PlainProgress:
             + ("" if left is None else f", {duration(left)} left")
         )
 
+    @contextmanager
+    def reading(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A line every few seconds, none where it takes no longer."""
+        done, written = 0, self._clock()
+
+        def advance(count: int) -> None:
+            nonlocal done, written
+            done += count
+            if self._clock() - written >= PLAIN_INTERVAL:
+                written = self._clock()
+                self._write(f"{what}: {done:,} of {total:,}")
+
+        yield advance
+
     def _accuracies(self, records: Sequence[EpochRecord], seeds: tuple[int, ...]) -> str:
         """Of the arms that just advanced; which seeds a number is of stands beside it where it is not of all."""
         found = [one for arm in self._arms if (one := Standing.of(arm, records)) is not None]
@@ -159,6 +174,20 @@ class LiveProgress:
 
     def message(self, text: str) -> None:
         self._console.print(visible(text, isolates=True), markup=False, highlight=False)
+
+    @contextmanager
+    def reading(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar that goes when it is full."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+        )
+        with RichProgress(*columns, console=self._console, expand=True, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda count: bar.advance(task, count)
 
     def finished(self, outcome: Outcome | BaseException) -> None:
         self._live.stop()

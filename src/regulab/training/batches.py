@@ -1,4 +1,4 @@
-"""Batches: the whole training part in memory, gathered, augmented and normalized as tensors. No DataLoader.
+"""Batches: gathered from the whole training part, augmented and normalized as tensors. No DataLoader.
 
 Every seed has an order of its own for each epoch, and every image of a seed an augmentation draw of its own
 for each epoch. All arms of a seed share both.
@@ -7,6 +7,7 @@ for each epoch. All arms of a seed share both.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,25 +15,85 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regulab.data.augmentation import AugmentSettings, augment, draw
+from regulab.data.augmentation import AugmentSettings, augment, channel_means, columns_of, draw_epoch
 from regulab.data.dataset import Images
 from regulab.data.preprocessing import Preprocessing
+from regulab.data.stored_pixels import StoredPixels, chunks
 from regulab.streams import Streams
 
 
 @dataclass(frozen=True)
 class ImageTensors:
-    """Images on a device: ``pixels`` uint8 ``(N, H, W, C)``, ``labels`` int64 ``(N,)``."""
+    """Images for a device: ``pixels`` uint8 ``(M, H, W, C)``, ``labels`` int64 ``(N,)`` on the device.
+
+    Image i is ``pixels[rows[i]]``, or ``pixels[i]`` where ``rows`` is None. Pixels that stay in a file are a mapped
+    tensor on the host, of which a batch reads what it gathers; on a GPU they are copied to it if they take no more than
+    `MOST_OF_DEVICE` of its free memory.
+    """
 
     pixels: Tensor
     labels: Tensor
+    rows: Tensor | None = None  # (N,) int64, where the pixels are
 
     @classmethod
     def of(cls, images: Images, device: torch.device) -> ImageTensors:
-        return cls(torch.from_numpy(images.pixels).to(device), torch.from_numpy(images.labels).to(device))
+        labels, pixels = torch.from_numpy(images.labels).to(device), images.pixels
+        if not isinstance(pixels, StoredPixels):
+            return cls(torch.from_numpy(pixels).to(device), labels)
+        if device.type != "cpu" and pixels.nbytes <= MOST_OF_DEVICE * _free_memory(device):
+            there = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+            start = 0
+            for chunk in chunks(pixels):
+                there[start : start + len(chunk)] = torch.from_numpy(chunk).to(device)
+                start += len(chunk)
+            return cls(there, labels)
+        with warnings.catch_warnings():
+            # It could be written to only from here, and nothing here writes to pixels.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            mapped = torch.from_numpy(pixels.mapped)
+        return cls(mapped, labels, None if pixels.rows is None else torch.from_numpy(pixels.rows))
 
     def __len__(self) -> int:
         return self.labels.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        height, width, channels = self.pixels.shape[1:]
+        return height, width, channels
+
+    @property
+    def on_device(self) -> bool:
+        """Whether nothing has to come from the host for a batch."""
+        return self.pixels.device == self.labels.device
+
+    def gather(self, chosen: Tensor) -> Tensor:
+        """The pixels ``(B, H, W, C)`` of the images ``chosen`` ``(B,)``, on the device."""
+        if self.on_device and self.rows is None:
+            return self.pixels[chosen]
+        there = chosen.to(self.pixels.device)
+        rows = there if self.rows is None else self.rows[there]
+        return self.pixels[rows].to(self.labels.device)
+
+    def part(self, start: int, stop: int) -> Tensor:
+        """The pixels of the images from ``start`` to before ``stop``, or to the last, on the device."""
+        if self.rows is None:
+            return self.pixels[start:stop].to(self.labels.device)
+        return self.pixels[self.rows[start:stop]].to(self.labels.device)
+
+    def parts(self) -> Iterator[Tensor]:
+        """The pixels of all images, some thousands at a time."""
+        return (self.part(start, start + AT_ONCE) for start in range(0, len(self), AT_ONCE))
+
+    def first(self, count: int) -> ImageTensors:
+        """The first images alone."""
+        if self.rows is None:
+            return ImageTensors(self.pixels[:count], self.labels[:count])
+        return ImageTensors(self.pixels, self.labels[:count], self.rows[:count])
+
+
+def _free_memory(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +109,8 @@ class InputPlan:
     setting_of: Sequence[int]
 
 
+MOST_OF_DEVICE = 1 / 2  # of a GPU's free memory, which images may take
+AT_ONCE = 4096  # images that a sum over all of them reads at a time
 MOST_LEFT_OUT = 1 / 20  # of the images, in one epoch
 
 
@@ -90,7 +153,11 @@ class Batches:
         self._seed_of = torch.tensor(plan.seed_of, device=device)
         self._cell = torch.tensor(plan.setting_of, device=device) * len(plan.seeds) + self._seed_of
         self._order: Tensor | None = None  # (S, N)
-        self._draws: Tensor | None = None  # (S, N, DRAWS)
+        self._columns = columns_of(plan.settings)
+        self._operations = [() if settings is None else settings.operations() for settings in plan.settings]
+        self._draws: dict[str, Tensor] = {}  # by stream (S, N, columns)
+        wanted = any(settings is not None and settings.needs_mean for settings in plan.settings)
+        self._mean = channel_means(images.parts()) if wanted else torch.zeros((), device=device)
 
     def orders(self, epoch: int) -> np.ndarray:
         """``(S, N)``: the order of the images for each seed."""
@@ -100,8 +167,10 @@ class Batches:
     def begin(self, orders: np.ndarray, epoch: int) -> None:
         """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
         self._order = self._to_device(self._order, orders)
-        draws = self._augmentation_draws(epoch)
-        self._draws = None if draws is None else self._to_device(self._draws, draws)
+        drawn = [draw_epoch(s, epoch, len(self._images), self._columns) for s in self._plan.seeds]
+        for stream in self._columns:
+            table = np.stack([of_seed[stream] for of_seed in drawn])
+            self._draws[stream] = self._to_device(self._draws.get(stream), table)
 
     def _to_device(self, place: Tensor | None, array: np.ndarray) -> Tensor:
         fresh = torch.from_numpy(array)
@@ -112,7 +181,7 @@ class Batches:
         tensor."""
         assert self._order is not None, "an epoch begins first"
         chosen = self._order.index_select(1, self._places + position * self.size)  # (S, B)
-        cells = self._inputs(chosen, self._draws)  # (settings·S, B, C, H, W)
+        cells = self._inputs(chosen)  # (settings·S, B, C, H, W)
         labels = self._images.labels[chosen]
         return cells[self._cell].transpose(0, 1), labels[self._seed_of].T
 
@@ -121,24 +190,15 @@ class Batches:
         self.begin(orders, epoch)
         return (self.batch(position) for position in range(self.steps))
 
-    def _inputs(self, chosen: Tensor, draws: Tensor | None) -> Tensor:
-        unit = self._preprocessing.to_unit(self._images.pixels[chosen.flatten()])
+    def _inputs(self, chosen: Tensor) -> Tensor:
+        unit = self._preprocessing.to_unit(self._images.gather(chosen.flatten()))
         seeds = torch.arange(chosen.shape[0], device=chosen.device)[:, None].expand_as(chosen).flatten()
+        draws = {stream: table[seeds, chosen.flatten()] for stream, table in self._draws.items()}
         cells = []
-        for settings in self._plan.settings:
-            x = unit
-            if settings is not None and settings.active:
-                assert draws is not None
-                x = augment(unit, draws[seeds, chosen.flatten()], settings)
+        for operations in self._operations:
+            x = augment(unit, draws, operations, self._mean)
             cells.append(self._preprocessing.normalize(x).unflatten(0, chosen.shape))
         return torch.cat(cells)
-
-    def _augmentation_draws(self, epoch: int) -> np.ndarray | None:
-        """``(S, N, DRAWS)``, one row an image; None when nothing is augmented."""
-        if not any(settings is not None and settings.active for settings in self._plan.settings):
-            return None
-        n = len(self._images)
-        return np.stack([draw(s.generator("augmentation", epoch=epoch), n) for s in self._plan.seeds])
 
 
 def as_loaded(x: Tensor) -> Tensor:

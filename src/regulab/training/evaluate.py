@@ -26,7 +26,7 @@ def evaluate(
     with torch.no_grad():
         for start in range(0, len(images), size):
             stop = start + size
-            x = preprocessing.normalize(preprocessing.to_unit(images.pixels[start:stop]))
+            x = preprocessing.normalize(preprocessing.to_unit(images.part(start, stop)))
             log_probability = trainer.logits(x).log_softmax(-1)
             labels = images.labels[start:stop, None, None].expand(-1, runs, 1)
             losses.append(-log_probability.gather(2, labels).squeeze(2).double().sum(0))

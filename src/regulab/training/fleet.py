@@ -14,7 +14,7 @@ from regulab.models.hashed_draws import HashedDraws
 from regulab.models.layers.draws import Repeatable, bind_draws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
-from regulab.models.stacking import StackedDropout, stack_modules
+from regulab.models.stacking import StackedRates, stack_modules
 from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
@@ -65,12 +65,12 @@ class Fleet:
     _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | SeedDraws
 
-    def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
+    def __init__(self, setup: Setup, runs: Sequence[Run], followed: bool = False) -> None:
         assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
         self._setup = setup
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
-        self._stack = stack_modules(modules).to(setup.machine.device)
+        self._stack = stack_modules(modules, followed).to(setup.machine.device)
         if setup.machine.kernels:
             self._stack = fuse(self._stack, setup.machine.activations)
         self._optimizer = setup.study.train.optimizer
@@ -122,7 +122,7 @@ class Fleet:
     def _graphable(self) -> bool:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
         hooks, machine = self._hooks.values(), self._setup.machine
-        on_device = machine.on_device and machine.device.type == "cuda"
+        on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
         return on_device and not any(h.batch for h in hooks)
 
     def _advance(self) -> None:
@@ -133,7 +133,7 @@ class Fleet:
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
-            if isinstance(layer, StackedDropout):
+            if isinstance(layer, StackedRates):
                 pairs = zip(layer.rates, rates, strict=True)
                 layer.set_rates([own if rate is None else rate for own, rate in pairs])
 
@@ -335,7 +335,7 @@ class Fleet:
         index = torch.tensor(list(positions), device=self._setup.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
         for layer in self._stack.modules():
-            if isinstance(layer, StackedDropout):
+            if isinstance(layer, StackedRates):
                 layer.set_rates([layer.rates[position] for position in positions])
         self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)

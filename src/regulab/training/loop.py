@@ -74,7 +74,9 @@ class Trained:
 
 
 def make_trainer(engine: str, setup: Setup, runs: Sequence[Run]) -> Trainer:
-    return Fleet(setup, runs) if engine == "fleet" else PlainTrainer(setup, runs)
+    if engine == "plain":
+        return PlainTrainer(setup, runs)
+    return Fleet(setup, runs, followed=engine == "followed")
 
 
 def train_fleet(job: Job) -> Iterator[Begun | EpochDone | Trained]:

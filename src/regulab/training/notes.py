@@ -13,6 +13,7 @@ from regulab.errors import UserError
 from regulab.models.freezing import frozen, frozen_statistics
 from regulab.models.guard import guarded
 from regulab.models.measuring import measure
+from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
 
@@ -27,6 +28,7 @@ def notes(setup: Setup) -> list[str]:
         *_of_given_weights(setup),
         *_of_frozen_parameters(setup),
         *_of_idle_parameters(setup),
+        *augmentation_notes(setup),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.attributes import Attributes
+from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
 from regulab.models.layers.dropout import DropoutDraws, set_rate
@@ -65,12 +67,19 @@ class PlainTrainer:
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
         )
         self._draws.bind(self._module)
+        self._repeat = Repeat(self._module, device) if setup.architecture(self._run).passes > 1 else None
+        self._calls = self._drawn_calls()
         self._attributes = Attributes(self._module)
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
-        self._repeat = Repeat(self._module, device) if setup.architecture(self._run).passes > 1 else None
         self._memories = Memories(self._hooks, self._stacked())
+
+    def _drawn_calls(self) -> DrawnCalls:
+        """Keyed draws for the dropout that a forward pass calls as a function."""
+        draws = self._draws
+        draw = draws.draw_of_one if isinstance(draws, HashedDraws) else draws.draw
+        return DrawnCalls(draw if self._repeat is None else self._repeat.draws.named(draw))
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.
@@ -131,7 +140,12 @@ class PlainTrainer:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""
         machine = self._setup.machine
         x = as_loaded(x.to(machine.parameters))
-        with torch.autocast(machine.device.type, machine.activations, enabled=machine.precision == "bf16"):
+        autocast = torch.autocast(
+            machine.device.type, machine.activations, enabled=machine.precision == "bf16"
+        )
+        # In inference what drops all the same draws from torch's generator, so that no stream of training moves on.
+        calls = self._calls if self._module.training else nullcontext()
+        with autocast, calls:
             logits: Tensor = self._module(x)
             return logits.to(machine.parameters)
 

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from regulab.errors import UserError
+from regulab.models.layers.dropout import holders
 from regulab.models.stacking import Unstackable
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
+from regulab.techniques.dropout import Dropout
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
 from regulab.training.machine import Machine, choose_machine, training_threads
@@ -35,7 +37,7 @@ class FleetPlan:
 
     index: Number
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
-    engine: Annotated[str, Field(pattern="^(fleet|plain)$")]  # plain: each run alone
+    engine: Annotated[str, Field(pattern="^(fleet|followed|plain)$")]  # plain: each run alone
     reason: Annotated[str, Field(max_length=5000)]  # why plain, or why smaller than the arms of a seed
     precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
@@ -83,9 +85,9 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         engine, reason = choose_engine(setup, [setup.module(run) for run in checked])
         size = 1 if engine == "plain" else runs_per_fleet(setup, checked[0], len(group))
         machine, threads = setup.machine, training_threads()
-        if engine == "fleet" and size < len(group):
+        if engine != "plain" and size < len(group):
             reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
-        kernels = machine.kernels and engine == "fleet"
+        kernels = machine.kernels and engine != "plain"
         for runs in _groups(group, missing, held, size):
             how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
             fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
@@ -94,7 +96,8 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
 
 def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
     """What a person should know about the fleets: why the plain loop trains, why a seed's arms are not together."""
-    texts = {"plain": "the plain loop trains, run by run", "fleet": "fleets are split"}
+    split = "fleets are split"
+    texts = {"plain": "the plain loop trains, run by run", "fleet": split, "followed": split}
     return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
 
 
@@ -117,20 +120,41 @@ def _groups(
 
 
 def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]:
-    """``fleet``, or ``plain`` with the reason: several seeds' modules are stacked and compared with the plain ones."""
-    machine = setup.machine
+    """``fleet``, ``followed``, or ``plain`` with the reason.
+
+    Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, and where the
+    network's code does not stand that, with its code followed (`regulab.models.stacking`).
+    """
     if setup.study.train.engine == "plain":
         return "plain", "the study asks for it"
     x = setup.first_images(CHECKED_IMAGES)
-    if alone := watch(modules[0], x).alone:
-        return "plain", alone
+    watched = watch(modules[0], x)
+    if watched.alone:
+        return "plain", watched.alone
+    if not watched.drops and not _fails(setup, modules, x, followed=False):
+        return "fleet", ""
+    if problem := _rates_beyond_layers(setup, modules[0]) or _fails(setup, modules, x, followed=True):
+        return "plain", problem
+    return "followed", ""
+
+
+def _fails(setup: Setup, modules: Sequence[nn.Module], x: Tensor, followed: bool) -> str:
+    """Why the modules cannot train as a stack; empty where they can."""
+    machine = setup.machine
     try:
-        check_stack(modules, x)
+        check_stack(modules, x, followed)
         if machine.kernels or machine.activations != machine.parameters:
-            check_rounding(modules, x, machine.activations, machine.kernels)
+            check_rounding(modules, x, machine.activations, machine.kernels, followed)
     except Unstackable as problem:
-        return "plain", str(problem)
-    return "fleet", ""
+        return str(problem)
+    return ""
+
+
+def _rates_beyond_layers(setup: Setup, module: nn.Module) -> str:
+    """Torch's layers that drop by themselves have one rate in a stack, and arms may set others."""
+    dropping = [type(layer).__name__ for layer in holders(module)]
+    sets = any(isinstance(technique, Dropout) for own in setup.arms.values() for technique in own)
+    return f"arms set the dropout rate within {dropping[0]}" if dropping and sets else ""
 
 
 def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
@@ -138,7 +162,7 @@ def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
 
     All arms of a seed; more seeds while a step is small, fewer where memory runs out.
     """
-    _, height, width, _ = setup.images.pixels.shape
+    height, width, _ = setup.images.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)
     pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
     seeds = max(1, pixels // (arms * batch * height * width))

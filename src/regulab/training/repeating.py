@@ -29,11 +29,11 @@ class Repeat:
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         self._module, self._device = module, device
-        self._draws = Repeatable(module)
+        self.draws = Repeatable(module)
         self._start: _NetworkState | None = None
 
     def begin(self) -> None:
-        self._draws.begin()
+        self.draws.begin()
         self._start = self._state()
 
     @contextmanager
@@ -42,7 +42,7 @@ class Repeat:
         assert self._start is not None, "a step begins first"
         left = self._state()
         self._restore(self._start)
-        self._draws.repeat()
+        self.draws.repeat()
         try:
             yield
         finally:

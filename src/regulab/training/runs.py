@@ -98,19 +98,20 @@ class Setup:
     def built(self, run: Run) -> nn.Module:
         """What the constructor makes for a run, with parameters of the types that it chose."""
         architecture, streams = self.architecture(run), self.streams(run.seed, run.arm)
-        sizes = (self.images.pixels.shape[-1], self.classes)
+        sizes = (self.images.shape[-1], self.classes)
         edits = [partial(edited, edit, run.arm) for edit in architecture.edits]
-        return models.build(architecture.model, *sizes, streams, self.first_images(2), edits)
+        images = self.first_images(2).float()  # a constructor makes float32, whatever trains then
+        return models.build(architecture.model, *sizes, streams, images, edits)
 
     def refuse_other_process(self, run: Run) -> None:
         """Raises `UserError` where a person's network would start elsewhere in another process."""
         model, streams = self.architecture(run).model, self.streams(run.seed, run.arm)
-        channels = self.images.pixels.shape[-1]
+        channels = self.images.shape[-1]
         models.refuse_other_process(model, channels, self.classes, streams, self.first_images(2))
 
     def first_images(self, count: int) -> Tensor:
         """The first training images ``(B, C, H, W)`` as the plain loop feeds them, on the CPU: two at least."""
-        pixels = self.images.pixels[:count]
+        pixels = self.images.part(0, count)
         pixels = torch.zeros(pixels.shape, dtype=pixels.dtype) if pixels.is_meta else pixels.cpu()
         pixels = pixels if len(pixels) > 1 else pixels.repeat(2, 1, 1, 1)
         preprocessing = self.preprocessing.to(torch.device("cpu"))

@@ -10,6 +10,7 @@ from regulab.config import Study
 from regulab.data import load
 from regulab.data.splits import Splits
 from regulab.techniques import arms_of
+from regulab.training.augmentation_checks import check_augmentation
 from regulab.training.checks import check_model
 from regulab.training.machine import choose_machine
 from regulab.training.runs import Run, Setup
@@ -29,5 +30,6 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     splits = data if isinstance(data, Splits) else load(study.data, study.protocol, data)
     setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
     models.refresh(study.model)
+    check_augmentation(setup)
     machine = setup.machine
     return replace(setup, machine=replace(machine, notes=(*machine.notes, *check_model(setup))))

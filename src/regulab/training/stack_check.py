@@ -41,7 +41,7 @@ FLOOR = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the size, where torch'
 SCALES = (1.0, 30.0)  # of a run's inputs in inference: one large run must not be felt by the others
 
 
-def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
+def check_stack(modules: Sequence[nn.Module], x: Tensor, followed: bool = False) -> None:
     """Raises `Unstackable` unless a stack of the modules does run by run what they do, on batches ``(B, C, H, W)``.
 
     In float64, each run with inputs, weights, statistics and a dropout rate of its own: outputs in inference; in
@@ -49,7 +49,7 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
     gradient with respect to another run's inputs or parameters. Works on copies.
     """
     plain = [randomized(module, run).double() for run, module in enumerate(modules)]
-    stack = _as_in_a_fleet(stack_modules(plain))
+    stack = _as_in_a_fleet(stack_modules(plain, followed))
     _same_names(stack, plain[0])
     for scale in SCALES:
         with torch.no_grad():
@@ -69,7 +69,9 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor) -> None:
             _descend(module, {name: _of_run(g, run) for name, g in want.gradients.items()})
 
 
-def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool) -> None:
+def check_rounding(
+    modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool, followed: bool = False
+) -> None:
     """Raises `Unstackable` where the stack that will train, in ``dtype`` and compiled if ``kernels``, is wrong.
 
     Its outputs and gradients may differ from the float64 ones by a few times what those of torch's own layers do in
@@ -83,10 +85,10 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
     ]
     bind(nn.Identity(), exact, 0)
     truth = step_of_modules(exact, inputs)
-    layers = _in_one_step(_as_in_a_fleet(stack_modules(singles)), inputs, dtype)
+    layers = _in_one_step(_as_in_a_fleet(stack_modules(singles, followed)), inputs, dtype)
     if not kernels:
         return
-    compiled = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles), dtype)), inputs, dtype)
+    compiled = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), inputs, dtype)
     for what, got, own, want in _paired(compiled, layers, truth):
         allowed = max(WORSE * _distance(own, want), FLOOR[dtype])
         if not _distance(got, want) <= allowed:
@@ -95,7 +97,7 @@ def check_rounding(modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, 
                 f"where torch's layers differ by {_distance(own, want):.2g}"
             )
     changed = [inputs[0], *(part.flip(0) * 3 for part in inputs[1:])]
-    again = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles), dtype)), changed, dtype)
+    again = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), changed, dtype)
     first = [again.outputs[:, 0], *(g[0] for g in again.gradients.values() if g is not None)]
     before = [compiled.outputs[:, 0], *(g[0] for g in compiled.gradients.values() if g is not None)]
     if not all(torch.equal(a, b) for a, b in zip(first, before, strict=True)):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from regulab.models.layers.draws import StackedRandomLayer, bind_draws, bind_layers
-from regulab.models.layers.dropout import LEVELS, ElementDropout
+from regulab.models.drawn_calls import DrawnCalls
+from regulab.models.layers.draws import bind_draws, bind_layers
+from regulab.models.layers.dropout import LEVELS, Rated
 from regulab.models.stacking import Unstackable
 from regulab.training.batches import as_loaded
 
+CALLS = "drawn_calls"  # a module's, among its attributes
 SPREAD = (0.0, 0.3, 0.6)  # dropout rates, dealt out to the runs
 
 
@@ -47,7 +50,7 @@ def randomized(module: nn.Module, run: int) -> nn.Module:
             if buffer.is_floating_point():
                 noise = _normal(f"{run} {name}", buffer.shape)
                 buffer.copy_(buffer * noise.abs().add(0.5) if "var" in name else buffer + noise / 2)
-    for place, layer in enumerate(_layers_of(copied, ElementDropout)):
+    for place, layer in enumerate(_layers_of(copied, Rated)):
         layer.rate = SPREAD[(run + place) % len(SPREAD)]
     return copied
 
@@ -82,11 +85,12 @@ def set_mode(stack: nn.Module, modules: Sequence[nn.Module], training: bool) -> 
 
 def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     """Draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
-    runs = max([len(modules), *(len(layer.seed_of) for layer in _layers_of(stack, StackedRandomLayer))])
+    runs = max([len(modules), len(next(iter(stack.parameters()), ())), 1])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
     bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
     for run, module in enumerate(modules):
         bind_layers(module, _Draws(f"{step} {run}"))
+        vars(module)[CALLS] = DrawnCalls(_Draws(f"{step} {run}"))
 
 
 class _Draws:
@@ -123,7 +127,10 @@ def _seen_by_run(y: Any, runs: int) -> Tensor:
 def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Tensor:
     """Outputs ``(B, R, K)`` of the plain modules."""
     what = "it cannot be checked in float64"
-    outputs = [_called(module, part, what) for module, part in zip(modules, inputs, strict=True)]
+    outputs = []
+    for module, part in zip(modules, inputs, strict=True):
+        with vars(module).get(CALLS) or nullcontext() if module.training else nullcontext():
+            outputs.append(_called(module, part, what))
     if not all(isinstance(y, Tensor) and y.ndim == 2 for y in outputs):
         raise Unstackable("its output is not (B, classes)")
     return torch.stack(outputs, 1)
@@ -132,6 +139,8 @@ def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -
 def _called(module: nn.Module, x: Tensor, what: str) -> Any:
     try:
         return module(x)
+    except Unstackable:
+        raise
     except Exception as error:  # a person's forward pass may fail in any way
         raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
 

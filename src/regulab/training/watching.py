@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regulab.models.attributes import Attributes
+from regulab.models.drawn_calls import ATTENTIONS, DROPOUTS, DrawnCalls, DropoutFunction, NamedDraw
 from regulab.models.generators import keyed_generators
 from regulab.models.layers.draws import RandomLayer
 from regulab.models.layers.dropout import DropoutDraws, Rated
@@ -29,10 +30,11 @@ ALIKE = 1e-4  # of the largest output: what rounding may make of two equal passe
 
 @dataclass(frozen=True)
 class Drop:
-    """Dropout that is not one of our layers: where it is called, and with which rate."""
+    """Dropout that is not one of our layers: where it is called, at which rate, and whether `DrawnCalls` has it."""
 
     place: str
     rate: float
+    keyed: bool = False
 
     def __str__(self) -> str:
         return f"{self.place} (rate {self.rate:g})"
@@ -60,7 +62,8 @@ class PassReport:
     def alone(self) -> str:
         """Why no stack of runs can do what the network does; empty where nothing speaks against it."""
         drawn = sorted(self.draws | self.draws_in_inference)
-        drops = list(dict.fromkeys([*self.drops, *self.drops_in_inference]))
+        unkeyed = [drop for drop in self.drops if not drop.keyed]
+        drops = list(dict.fromkeys([*unkeyed, *self.drops_in_inference]))
         if drops:
             return f"it drops activations out in {', '.join(map(str, drops))}"
         if drawn:
@@ -91,13 +94,13 @@ def watch(module: nn.Module, x: Tensor) -> PassReport:
             for _ in range(2):
                 draws.begin(1)
                 with _as_it_was(module):
-                    passes.append(_passed(module.train(mode), x))
+                    passes.append(_passed(module.train(mode), x, draws.draw))
                 stateful.update(dict.fromkeys(attributes.changed()))
                 attributes.reset()
             seen[mode] = passes[0]
             if not mode:
                 with _as_it_was(module):
-                    part = _passed(module, x[: len(x) // 2]).outputs
+                    part = _passed(module, x[: len(x) // 2], draws.draw).outputs
                 attributes.reset()
             if not _alike(passes[0].outputs, passes[1].outputs):
                 unrepeatable.append("training" if mode else "inference")
@@ -122,12 +125,13 @@ def _mixed(whole: _Pass, part: Any) -> bool:
     return not _alike(whole.outputs[: len(part)], part)
 
 
-def _passed(module: nn.Module, x: Tensor) -> _Pass:
-    watching = _Dropouts()
+def _passed(module: nn.Module, x: Tensor, draw: NamedDraw) -> _Pass:
+    watching = _Dropouts(keyed=module.training)
+    drawn = DrawnCalls(draw) if module.training else nullcontext()  # as the plain loop has it
     grad = module.training  # as in training and in evaluation
     with keyed_generators(STREAMS, "pass", device=x.device), torch.set_grad_enabled(grad):
         before = generator_states(x.device)
-        with watching:
+        with drawn, watching:
             outputs = module(x.clone(memory_format=torch.contiguous_format))
         outputs = outputs.detach() if isinstance(outputs, Tensor) else outputs
         after = generator_states(x.device)
@@ -207,9 +211,10 @@ def same_numbers(one: Tensor, other: Tensor) -> bool:
 class _Dropouts(TorchFunctionMode):
     """Sees every call of torch's dropout functions, by whatever name a person's code reached them."""
 
-    def __init__(self) -> None:
+    def __init__(self, keyed: bool) -> None:
         super().__init__()
         self.found: list[Drop] = []
+        self._keyed = keyed
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -218,7 +223,8 @@ class _Dropouts(TorchFunctionMode):
         if rate is not None:
             place = _place(sys._getframe(1))
             if place is not None:
-                self.found.append(Drop(place, rate))
+                reached = func in DROPOUTS or func in ATTENTIONS
+                self.found.append(Drop(place, rate, self._keyed and reached))
         return func(*args, **kwargs)
 
 
@@ -226,18 +232,18 @@ def _argument(args: Any, kwargs: Any, position: int, name: str, default: Any) ->
     return args[position] if len(args) > position else kwargs.get(name, default)
 
 
-def _functional(default: float) -> Callable[[Any, Any], float | None]:
-    """(input, p, training): the rate, where it drops."""
+def _call_of(function: DropoutFunction) -> Callable[[Any, Any], float | None]:
+    """The rate of a call of a dropout function, where it drops."""
 
     def read(args: Any, kwargs: Any) -> float | None:
-        p, training = _argument(args, kwargs, 1, "p", default), _argument(args, kwargs, 2, "training", True)
-        return float(p) if training else None
+        call = function.read(args, kwargs)
+        return call.rate if call.drops else None
 
     return read
 
 
-def _core(args: Any, kwargs: Any) -> float | None:
-    """torch.dropout(input, p, train)."""
+def _native(args: Any, kwargs: Any) -> float | None:
+    """torch.native_dropout(input, p, train)."""
     return float(_argument(args, kwargs, 1, "p", 0.0)) if _argument(args, kwargs, 2, "train", False) else None
 
 
@@ -252,23 +258,10 @@ def _multi_head(args: Any, kwargs: Any) -> float | None:
 
 
 RATES: dict[Any, Callable[[Any, Any], float | None]] = {
-    F.dropout: _functional(0.5),
-    F.dropout1d: _functional(0.5),
-    F.dropout2d: _functional(0.5),
-    F.dropout3d: _functional(0.5),
-    F.alpha_dropout: _functional(0.5),
-    F.feature_alpha_dropout: _functional(0.5),
+    **{function: _call_of(rule) for function, rule in DROPOUTS.items()},
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _multi_head,
-    **dict.fromkeys(
-        [
-            getattr(torch, name + end)
-            for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
-            for end in ("", "_")
-        ],
-        _core,
-    ),
-    torch.native_dropout: _core,
+    torch.native_dropout: _native,
 }
 KNOWN = ("activation.py", "rnn.py")  # of torch.nn.modules: layers whose rate can be set, see `set_rate`
 TORCH = Path(torch.__file__).parent

@@ -37,7 +37,10 @@ def rule(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return str(schema["const"])
     if "prefixItems" in schema:
-        return f"[{', '.join(rule(item) for item in schema['prefixItems'])}]"
+        items = [rule(item) for item in schema["prefixItems"]]
+        if len(items) > 1 and len(set(items)) == 1 and items[0].startswith("number "):
+            return f"[{len(items)} numbers{items[0].removeprefix('number')}]"
+        return f"[{', '.join(items)}]"
     if schema.get("type") == "array":
         return f"list, of each {rule(schema['items'])}"
     bounds = [f"{sign} {_bound_text(schema[bound])}" for bound, sign in BOUNDS.items() if bound in schema]

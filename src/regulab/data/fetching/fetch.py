@@ -74,6 +74,8 @@ def _check(file: RemoteFile, root: Path) -> Check:
     try:
         if path.is_file():
             return _judged(path, file.problem(path))
+        if unpacked is None:
+            return Check(path, "missing", "it is not there")
         if not unpacked.is_file():
             return Check(path, "missing", "neither this file nor the unpacked one is there")
         if file.sha256 is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.formats.decoding import suffixes
+from regulab.data.formats.misplaced import without_classes
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.data.regular_file import reason
 from regulab.errors import UserError
@@ -19,14 +20,30 @@ LAYOUT = (
 )
 FOREIGN = "__MACOSX"  # what macOS adds to an archive: a shadow of every file, with the names of images
 PARTS = frozenset(
-    ("train", "training", "trn", "test", "testing", "tst", "val", "valid", "validation", "dev", "eval")
+    (
+        "train",
+        "training",
+        "trn",
+        "test",
+        "testing",
+        "tst",
+        "val",
+        "valid",
+        "validation",
+        "dev",
+        "eval",
+        "evaluation",
+    )
 )
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files with their labels, ordered by class and by path within the class."""
+    """Image files with their labels, ordered by class and by path within the class; ``root`` is what a person calls
+    the dataset: its folder, or that of its manifest.
+    """
 
+    root: Path
     class_names: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: NDArray[np.int64]
@@ -37,7 +54,15 @@ class ImageFiles:
     def take(self, indices: NDArray[np.int64]) -> ImageFiles:
         """The files with these indices, in this order."""
         paths = tuple(self.paths[index] for index in indices)
-        return ImageFiles(self.class_names, paths, self.labels[indices])
+        return replace(self, paths=paths, labels=self.labels[indices])
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """The files' names ``(N,)``, from ``root`` where they lie below it; bytes that are no UTF-8 as escapes."""
+        names = [os.path.relpath(path, self.root) for path in self.paths]
+        return np.array(
+            [name.replace(os.sep, "/").encode(errors="backslashreplace").decode() for name in names]
+        )
 
 
 @dataclass
@@ -87,6 +112,17 @@ def visible_folders(path: Path, left_out: LeftOut | None = None) -> list[Path]:
     return sorted(folders)
 
 
+def has_images(path: Path) -> bool:
+    """Whether a folder itself holds a file that is an image by its name."""
+    endings = suffixes()
+    return any(
+        Path(entry.name).suffix.lower() in endings
+        and not entry.name.startswith(".")
+        and not _is_folder(entry)
+        for entry in _entries(path)
+    )
+
+
 def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
     """The image files of every class folder in ``path`` and of the folders below it.
 
@@ -96,12 +132,7 @@ def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
     """
     folders = visible_folders(path, left_out)
     if len(folders) < 2:
-        raise UserError(
-            "fewer than two class folders",
-            got=", ".join(visible(folder.name) for folder in folders) or "none",
-            expected=LAYOUT,
-            where=str(path),
-        )
+        raise without_classes(path, folders, LAYOUT)
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
@@ -114,7 +145,7 @@ def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
         paths += images
         labels += [label] * len(images)
     names = tuple(folder.name for folder in folders)
-    return ImageFiles(names, tuple(paths), np.array(labels, np.int64))
+    return ImageFiles(left_out.root, names, tuple(paths), np.array(labels, np.int64))
 
 
 def _images_below(folder: Path, left_out: LeftOut) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,27 +18,30 @@ from regulab.data.formats.class_folders import (
     LeftOut,
     is_folder,
     list_images,
-    visible_folders,
 )
 from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
-from regulab.data.names import visible_list
+from regulab.data.formats.split_folders import Part, innermost, parts_in
+from regulab.data.names import visible, visible_list
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
 
 if TYPE_CHECKING:
     from regulab.config import Data
 
+# Training files (validation at their end), the indices of validation among them (None: none is given), and test files.
+FoundSplits = tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]
 SHOWN = 20  # names of classes in a message
 
 
 def folder_dataset(data: Data, path: Path) -> Dataset:
     """The dataset that ``folder:PATH`` names.
 
-    Class names are the names of the folders, sorted; images may lie in folders below them. With folders ``train`` and
-    ``test`` (and ``val``) in PATH these are the splits; else a fixed fifth of the images is the test split and another
-    fifth the validation part, stratified by class with the images ordered by name (see `stratified`). What is left out
-    (hidden files, files that are no images by their name) is counted and named in the notes.
+    Class names are the names of the folders, sorted; images may lie in folders below them. Folders ``train``, ``test``
+    and ``val`` in PATH, or others of their names in any case (`split_folders.NAMES`), are the splits. Without ``test``
+    a fixed fifth of the training images is the test split; without any, a fixed fifth tests and another fifth
+    validates; stratified by class with the images ordered by name (see `stratified`). PATH may hold all of that in one
+    folder. What is done, and what is left out (hidden files, files that are no images by their name), the notes say.
 
     Images are of every kind in `decoding.FORMATS`; of several frames the first counts; EXIF rotation is applied. They
     are 8-bit grey (one channel) where all training images are, else RGB. Grey levels of 16 or 32 bits and floats are
@@ -49,7 +54,7 @@ def folder_dataset(data: Data, path: Path) -> Dataset:
         name=data.name,
         summary=f"the images in {path}",
         source=str(path),
-        load=partial(_load, data.name, path, data.range),
+        load=partial(_load, data, path),
     )
 
 
@@ -57,66 +62,91 @@ FOLDER = Format(
     name="folder",
     summary="a folder of class folders",
     dataset=folder_dataset,
-    takes=frozenset({"range"}),
+    takes=frozenset({"range", "size", "fit"}),
 )
 
 
-def _load(name: str, path: Path, levels: tuple[float, float] | None, root: Path) -> DatasetContent:
+def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     if not is_folder(path):
         raise UserError("no such folder", got=str(path), expected=LAYOUT, where="data.name")
     left_out = LeftOut(path)
-    has_splits = is_folder(path / "train") and is_folder(path / "test")
-    files, validation, test = (_given_splits if has_splits else _cut_splits)(path, left_out)
+    inner = innermost(path)
+    parts = parts_in(inner, left_out)
+    files, validation, test = _given_splits(parts, left_out) if parts else _cut_splits(inner, left_out)
     everything = np.arange(len(files))
     training = everything if validation is None else np.setdiff1d(everything, validation)
-    train, form = read_training(files, training, levels, str(path))
+    train, form = read_training(data, files, training)
     return DatasetContent(
-        name=name,
+        name=data.name,
         class_names=files.class_names,
         train=train,
         validation_indices=validation,
         open_test=lambda: read_test(test, form),
         content_hash=train.content_hash(),
-        notes=left_out.notes(),
+        notes=(*_notes(path, inner, parts), *left_out.notes()),
     )
 
 
-def _given_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
-    """Training files (``val`` at their end), the indices of ``val`` among them, and test files."""
-    folders = visible_folders(path, left_out)
-    others = [folder.name for folder in folders if folder.name not in ("train", "test", "val")]
-    if others:
-        raise UserError(
-            "folders beside train and test",
-            got=visible_list(others),
-            expected="train, test and, if you like, val; no class may be called train or test",
-            where=str(path),
-        )
-    train, test = list_images(path / "train", left_out), list_images(path / "test", left_out)
-    _require_same_classes(train, path / "train", test, path / "test")
-    if not is_folder(path / "val"):
+def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut) -> FoundSplits:
+    """The splits that the folders are; a fifth of the training images is cut for the test where no folder is."""
+    train = list_images(parts["train"], left_out)
+    if "test" in parts:
+        test = list_images(parts["test"], left_out)
+        _require_same_classes(train, parts["train"], test, parts["test"])
+    elif "val" not in parts:
+        return _cut_splits(parts["train"], left_out)
+    else:
+        train, test = _cut_test(train, parts["train"])
+    if "val" not in parts:
         return train, None, test
-    val = list_images(path / "val", left_out)
-    _require_same_classes(train, path / "train", val, path / "val")
-    both = ImageFiles(train.class_names, train.paths + val.paths, np.concatenate((train.labels, val.labels)))
+    val = list_images(parts["val"], left_out)
+    _require_same_classes(train, parts["train"], val, parts["val"])
+    labels = np.concatenate((train.labels, val.labels))
+    both = replace(train, paths=train.paths + val.paths, labels=labels)
     return both, np.arange(len(train), len(both)), test
 
 
-def _cut_splits(path: Path, left_out: LeftOut) -> tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]:
-    """Three fifths, one fifth, one fifth, in the form of `_given_splits`."""
+def _cut_splits(path: Path, left_out: LeftOut) -> FoundSplits:
+    """Three fifths, one fifth, one fifth."""
     files = list_images(path, left_out)
+    part = _fifth(files, 2, path)
+    rest, test = _cut_test(files, path)
+    return rest, stratified(rest.labels, part, "validation"), test
+
+
+def _cut_test(files: ImageFiles, path: Path) -> tuple[ImageFiles, ImageFiles]:
+    """All but a fixed fifth, and that fifth."""
+    test = stratified(files.labels, _fifth(files, 1, path), "test")
+    rest = np.setdiff1d(np.arange(len(files)), test, assume_unique=True)
+    return files.take(rest), files.take(test)
+
+
+def _fifth(files: ImageFiles, times: int, path: Path) -> int:
+    """How many images are a fifth; raises `UserError` where so many cannot be cut so often."""
     part = round(len(files) / 5)
-    sizes = np.bincount(files.labels)
-    if part < 1 or 2 * part > largest_part(sizes):
+    if part < 1 or times * part > largest_part(np.bincount(files.labels)):
         raise UserError(
-            "too few images to cut a test and a validation part from",
+            f"too few images to cut a test{' and a validation' if times > 1 else ''} part from",
             got=f"{len(files)} images in {len(files.class_names)} classes",
             expected="more images in each class, or folders train and test",
             where=str(path),
         )
-    test = stratified(files.labels, part, "test")
-    rest = files.take(np.setdiff1d(np.arange(len(files)), test, assume_unique=True))
-    return rest, stratified(rest.labels, part, "validation"), files.take(test)
+    return part
+
+
+def _notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]:
+    """What was done where folders have other names than `LAYOUT` has, or are missing."""
+    if inner != path:
+        yield f"the images were found in {visible(str(inner.relative_to(path)))}/"
+    renamed = [f"{visible(folder.name)} as {part}" for part, folder in parts.items() if folder.name != part]
+    if renamed:
+        yield f"folders were taken by their names: {', '.join(renamed)}"
+    if parts and "test" not in parts:
+        train = visible(parts["train"].name)
+        cure = "; a folder test would test instead"
+        if "val" in parts:
+            cure = f"; to test on {visible(parts['val'].name)}, call it test"
+        yield f"no folder test: a fixed fifth of {train}, stratified by class, tests and does not train{cure}"
 
 
 def _require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
@@ -126,6 +156,7 @@ def _require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, o
             got=_classes(others, files),
             expected=_classes(files, others),
             where=str(other_folder),
+            cure=_difference(files, others),
         )
 
 
@@ -137,3 +168,12 @@ def _classes(files: ImageFiles, others: ImageFiles) -> str:
         own = [name for name in names if name not in known]
         return f"{len(names):,} classes, among them {visible_list(own, SHOWN) or 'no other'}"
     return visible_list(names, SHOWN)
+
+
+def _difference(files: ImageFiles, others: ImageFiles) -> str:
+    """Which classes the other part lacks, and which it has alone."""
+    missing = [name for name in files.class_names if name not in set(others.class_names)]
+    more = [name for name in others.class_names if name not in set(files.class_names)]
+    lacks = f"it lacks {visible_list(missing, SHOWN)}" if missing else ""
+    has = f"it alone has {visible_list(more, SHOWN)}" if more else ""
+    return ", ".join(said for said in (lacks, has) if said)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from regulab.data.formats.decoding import has_more_frames, opened
+from regulab.data.formats.fitting import Fit
 from regulab.errors import UserError
 
 EIGHT = "8-bit levels"
@@ -29,40 +30,48 @@ class Levels:
     depth: str  # EIGHT, DEEP, DEEP_COLOUR (of which only the upper 8 bits are here), FLOATING
     several_frames: bool  # the file holds more than this first one
     cmyk: bool  # converted without a colour profile
+    stored: tuple[int, int]  # height and width in the file, upright
 
     @property
     def size(self) -> tuple[int, int]:
         return self.array.shape[0], self.array.shape[1]
 
 
-def read_levels(path: Path, size: tuple[int, int] | None, example: Path | None) -> Levels:
-    """The first frame of the image in a file, as its EXIF orientation turns it.
+def read_levels(
+    path: Path, fit: Fit | None, size: tuple[int, int] | None = None, example: Path | None = None
+) -> Levels:
+    """The first frame of the image in a file, as its EXIF orientation turns it, brought to ``fit`` where that is given.
 
-    With a ``size`` (height, width) given, an image of another size is refused by its header, before it is decoded;
+    With a ``size`` (height, width) instead, an image of another size is refused by its header, before it is decoded;
     ``example`` is the file that set the size. Palettes and CMYK become RGB, a palette of greys grey. Raises `UserError`
     naming the file, also for pixels that are not opaque and for floats that are not finite.
     """
     with opened(path) as image:
-        width, height = image.size
+        stored = image.size[::-1]
+        if fit is not None:
+            size = None
         # The orientation may stand behind the pixels, so either way up will do until they are decoded.
-        if size is not None and sorted(image.size) != sorted(size):
-            raise other_size((height, width), size, path, example)
+        if size is not None and sorted(stored) != sorted(size):
+            raise other_size(stored, size, path, example)
         depth = _depth(image, path)
         several = has_more_frames(image)
         greys_as_colours = (
             image.mode in ("P", "PA")
             or image.format in COLOURS_ONLY
-            or any(stored.startswith("LA;") for stored in _stored_modes(image))
+            or any(mode.startswith("LA;") for mode in _stored_modes(image))
         )
+        if fit is not None:
+            fit.draft(image)
         image.load()
-        cmyk = image.mode == "CMYK"
-        array = _array(ImageOps.exif_transpose(image), depth, greys_as_colours, path)
-        if _is_unsigned(image):
-            array = array.view(np.uint32)
-        found = Levels(array, depth, several, cmyk)
-        if size is not None and found.size != size:
-            raise other_size(found.size, size, path, example)
-        return found
+        decoded, upright = image.size, ImageOps.exif_transpose(image)
+        if depth in (DEEP, FLOATING):
+            array = _deep(upright, _is_unsigned(image), fit, path)
+        else:
+            array = _eight(upright, greys_as_colours, fit, path)
+        if size is not None and array.shape[:2] != size:
+            raise other_size(array.shape[:2], size, path, example)
+        turned = decoded != upright.size
+        return Levels(array, depth, several, image.mode == "CMYK", stored[::-1] if turned else stored)
 
 
 def other_size(got: tuple[int, int], size: tuple[int, int], path: Path, example: Path | None) -> UserError:
@@ -71,6 +80,7 @@ def other_size(got: tuple[int, int], size: tuple[int, int], path: Path, example:
         got=f"{got[1]} × {got[0]} pixels",
         expected=f"{size[1]} × {size[0]} as in {example}",
         where=str(path),
+        cure="`size: 64` under `data` brings all images to 64 × 64 pixels",
     )
 
 
@@ -101,22 +111,19 @@ def _is_unsigned(image: Image.Image) -> bool:
     return image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
 
 
-def _array(image: Image.Image, depth: str, greys_as_colours: bool, path: Path) -> NDArray[Any]:
-    if depth in (DEEP, FLOATING):
-        return _deep(image, path)
+def _eight(image: Image.Image, greys_as_colours: bool, fit: Fit | None, path: Path) -> NDArray[np.uint8]:
     if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
         if image.getchannel("A").getextrema()[0] != 255:
             raise _transparent(path)
-    if image.mode in ("1", "L", "LA"):
-        return np.asarray(image.convert("L"))
-    rgb = np.asarray(image.convert("RGB"))
-    if greys_as_colours and (rgb == rgb[..., :1]).all():
-        return rgb[..., 0]
-    return rgb
+    image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+    array = np.asarray(image if fit is None else fit.apply(image))
+    if array.ndim == 3 and greys_as_colours and (array == array[..., :1]).all():
+        return array[..., 0]
+    return array
 
 
-def _deep(image: Image.Image, path: Path) -> NDArray[Any]:
+def _deep(image: Image.Image, unsigned: bool, fit: Fit | None, path: Path) -> NDArray[Any]:
     array = np.asarray(image)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     clear = image.info.get("transparency")
@@ -129,7 +136,9 @@ def _deep(image: Image.Image, path: Path) -> NDArray[Any]:
             expected="finite numbers",
             where=str(path),
         )
-    return array
+    if unsigned:
+        array = array.view(np.uint32)
+    return array if fit is None else fit.apply_deep(array)
 
 
 def _transparent(path: Path) -> UserError:

@@ -54,6 +54,16 @@ class StackedRandomLayer(nn.Module):
         return self._seeds
 
 
+class DrawsInCalls(nn.Module):
+    """A stack whose forward pass calls dropout as a function.
+
+    ``call_draw(name, shape)`` gives one tensor for each seed; run r has seed ``call_seed_of[r]``.
+    """
+
+    call_draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor] | None = None
+    call_seed_of: Sequence[int] = ()
+
+
 def bind_layers(module: nn.Module, draw: Callable[[str, torch.Size], Tensor]) -> None:
     """Lets the random layers of a plain module draw from a source, under their qualified names."""
     for name, layer in module.named_modules():
@@ -70,6 +80,8 @@ def bind_draws(
     for name, layer in module.named_modules():
         if isinstance(layer, StackedRandomLayer):
             layer.bind(seed_of, partial(draw, name))
+    if isinstance(module, DrawsInCalls):
+        module.call_draw, module.call_seed_of = draw, list(seed_of)
 
 
 class Repeatable:
@@ -81,6 +93,8 @@ class Repeatable:
         for name, layer in module.named_modules():
             if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
+        if isinstance(module, DrawsInCalls) and module.call_draw is not None:
+            module.call_draw = self.named(module.call_draw)
 
     def begin(self) -> None:
         """A new step, with new draws."""
@@ -89,6 +103,10 @@ class Repeatable:
     def repeat(self) -> None:
         """From here on the draws of this step come once more, for each layer in the order of its calls."""
         self._again = {name: iter(kept) for name, kept in self._kept.items()}
+
+    def named(self, draw: Callable[[str, torch.Size], Any]) -> Callable[[str, torch.Size], Any]:
+        """The same for draws that are asked for by name."""
+        return lambda name, shape: self._drawn(name, partial(draw, name), shape)
 
     def _drawn(self, name: str, draw: Callable[[torch.Size], Any], shape: torch.Size) -> Any:
         if self._again is not None:

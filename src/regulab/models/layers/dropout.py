@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.errors import UserError
-from regulab.models.layers.draws import UNBOUND, Draw, RandomLayer, bind_layers
+from regulab.models.layers.draws import UNBOUND, RandomLayer, bind_layers
 from regulab.streams import Streams
 
 LARGEST_RATE = 0.999
@@ -57,7 +57,8 @@ class ElementDropout(Rated):
         """``x`` of any shape ``(B, …)`` to the same shape."""
         if not self.training or self.rate == 0:
             return x
-        return _dropped(x, self.draw, x.shape, self.rate, self.inplace)
+        assert self.draw is not None, UNBOUND
+        return drop_elements(x, self.draw(x.shape), self.rate, self.inplace)
 
 
 class ChannelDropout(Rated):
@@ -75,9 +76,14 @@ class ChannelDropout(Rated):
         """``x`` of shape ``(B, C, …)`` to the same shape; one draw for each image and channel, ``(B, C, 1, …)``."""
         if not self.training or self.rate == 0:
             return x
-        single = self.dimensions != 2 and x.ndim == self.dimensions + 1
-        shape = torch.Size((*x.shape[: 1 if single else 2], *[1] * (x.ndim - (1 if single else 2))))
-        return _dropped(x, self.draw, shape, self.rate, self.inplace)
+        assert self.draw is not None, UNBOUND
+        return drop_elements(x, self.draw(channels_of(x, self.dimensions)), self.rate, self.inplace)
+
+
+def channels_of(x: Tensor, dimensions: int) -> torch.Size:
+    """The shape of one draw for each image and channel of ``(B, C, …)``, or for each channel of ``(C, …)``."""
+    kept = 1 if dimensions != 2 and x.ndim == dimensions + 1 else 2
+    return torch.Size((*x.shape[:kept], *[1] * (x.ndim - kept)))
 
 
 class AlphaDropout(Rated):
@@ -96,25 +102,34 @@ class AlphaDropout(Rated):
         if not self.training or self.rate == 0:
             return x
         assert self.draw is not None, UNBOUND
-        shape = torch.Size((*x.shape[:2], *[1] * (x.ndim - 2))) if self.channelwise else x.shape
-        dropped = self.draw(shape).to(x.device) < threshold(self.rate)
-        p = round(self.rate * LEVELS) / LEVELS
-        a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
-        y = (
-            x.masked_fill(dropped, ALPHA) * a - a * p * ALPHA
-        )  # lies in memory as x does, unlike torch.where's
-        return x.copy_(y) if self.inplace else y.to(x.dtype)
+        draws = self.draw(channels_of(x, 2) if self.channelwise else x.shape)
+        return drop_to_alpha(x, draws, self.rate, self.inplace)
 
 
 ALPHA = -1.7580993408473766  # −λα of SELU
 
 
-def _dropped(x: Tensor, draw: Draw | None, shape: torch.Size, rate: float, inplace: bool) -> Tensor:
-    assert draw is not None, UNBOUND
-    dropped = draw(shape).to(x.device) < threshold(rate)
+def drop_elements(x: Tensor, draws: Tensor, rate: float, inplace: bool = False) -> Tensor:
+    """y = x·m/(1 − p), where m is 0 for int16 ``draws`` below the rate's threshold; they may be broadcast to x."""
+    dropped = draws.to(x.device) < threshold(rate)
     if inplace:
         return x.mul_(inverse_keep(rate)).masked_fill_(dropped, 0)
     return (x * inverse_keep(rate)).masked_fill(dropped, 0)
+
+
+def alpha_scale_and_shift(rate: float) -> tuple[float, float]:
+    """a and b of `AlphaDropout`, for the rounded rate."""
+    p = round(rate * LEVELS) / LEVELS
+    a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
+    return a, -a * p * ALPHA
+
+
+def drop_to_alpha(x: Tensor, draws: Tensor, rate: float, inplace: bool = False) -> Tensor:
+    """The equation of `AlphaDropout`, m as in `drop_elements`."""
+    dropped = draws.to(x.device) < threshold(rate)
+    a, b = alpha_scale_and_shift(rate)
+    y = x.masked_fill(dropped, ALPHA) * a + b  # lies in memory as x does, unlike torch.where's
+    return x.copy_(y) if inplace else y.to(x.dtype)
 
 
 class DropoutDraws:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from regulab.models.layers.block import Block
 from regulab.models.layers.residual import BasicBlock
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
+from regulab.models.stacking.run_tensor import RunTensor, through
 from regulab.training.kernels.between import (
     IMAGE_CHANNELS,
     TILE_CHANNELS,
@@ -54,6 +55,10 @@ class FusedLayers:
     dropout: StackedDropout | None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The layers' output; of a followed network's tensor, too."""
+        return through(self._called, x) if isinstance(x, RunTensor) else self._called(x)
+
+    def _called(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to what ``layers`` make of it, ``(B, R·O, H', W')``, channels-last."""
         norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._includes_convolution(x)
         assert norm.weight is not None

@@ -58,7 +58,7 @@ def measure(laboratory: Laboratory) -> Measured:
     images = laboratory.splits().train
     if len(images) > 2 * FEW:
         images = laboratory.splits(FEW).train
-    pixels = images.pixels.reshape(len(images), -1) / 255.0
+    pixels = images.pixels[:].reshape(len(images), -1) / 255.0
     varies = np.flatnonzero(np.ptp(pixels, axis=0) > 0)
     inputs = {"table": wine.data, "images": pixels[:, varies]}
     targets = {"table": one_hot(wine.target), "images": one_hot(images.labels)}

@@ -35,7 +35,7 @@ class Maps:
 
     @classmethod
     def of(cls, train: Images, channel: Preprocessing, pixel: Preprocessing) -> Maps:
-        constant = np.moveaxis((train.pixels == train.pixels[:1]).all(0), -1, 0)
+        constant = np.moveaxis((train.pixels[:] == train.pixels[:1]).all(0), -1, 0)
         deviation = pixel.deviation.double().numpy()
         gain = np.where(constant, np.nan, channel.deviation.double().numpy() / deviation)
         return cls(pixel.mean.double().numpy(), np.where(constant, 0, deviation), gain, constant)
@@ -152,7 +152,7 @@ def judged_together(records: Sequence[StudyRecords]) -> Comparison:
 def _points_lost(trial: Trial, arm: str) -> Array:
     """Points of validation accuracy that one stray pixel an image costs, seed by seed; the same pixels for all."""
     images = trial.splits.validation
-    stray = with_stray_pixels(images.pixels, np.random.default_rng(0))
+    stray = with_stray_pixels(images.pixels[:], np.random.default_rng(0))
     lost = []
     for seed in trial.study.seeds:
         module = trial.module(arm, seed)

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regulab.data.augmentation import ROTATE as ROTATION
-from regulab.data.augmentation import augment, draw
+from regulab.data.augmentation import augment, columns_of, draw_epoch
+from regulab.data.augmentation.drawing import OLDEST
+from regulab.data.augmentation.operations.affine import ROTATE as ROTATION
 from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
@@ -48,9 +49,11 @@ def seen_in_training(setup: Setup, run: Run, epoch: int, indices: Sequence[int])
     chosen = torch.tensor(indices)
     unit = setup.preprocessing.to_unit(setup.images.pixels.cpu()[chosen])
     settings = next(t for t in run.techniques if isinstance(t, Augmentation))
-    stream = setup.streams(run.seed, run.arm).generator("augmentation", epoch=epoch)
-    draws = torch.from_numpy(draw(stream, len(setup.images)))[chosen]
-    return augment(unit, draws, settings), (2 * draws[:, ROTATION] - 1) * settings.rotate
+    drawn = draw_epoch(setup.streams(run.seed, run.arm), epoch, len(setup.images), columns_of([settings]))
+    draws = {stream: torch.from_numpy(table)[chosen] for stream, table in drawn.items()}
+    assert isinstance(settings.rotate, float)
+    angles = (2 * draws[OLDEST][:, ROTATION] - 1) * settings.rotate
+    return augment(unit, draws, settings.operations(), torch.zeros(())), angles
 
 
 def measure(laboratory: Laboratory) -> Measured:

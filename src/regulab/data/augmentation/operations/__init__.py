@@ -1,0 +1,1 @@
+"""The operations of augmentation, one a file, found by name."""

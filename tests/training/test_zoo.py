@@ -1,0 +1,46 @@
+"""Networks as people write them train as fleets, unchanged, and equal the plain loops."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import networks  # noqa: E402
+from zoo import COURSE, ZOO  # noqa: E402
+
+PLAIN = {  # and what the reason names
+    "stochastic depth": "it draws from the generator of torch",
+    "numbers decide": r"awkward.py, line \d+",
+    "hooks": "hooks on Conv2d",
+    "skips at random": "it draws from the generator of random",
+    "noisy input": "it draws from the generator of torch",
+    "counts its passes": "it changes attributes of its own: passes",
+}
+SIDE_BY_SIDE = {
+    *("two blocks", "residual", "bottleneck", "grouped bottleneck", "pre-activated", "squeeze and excite"),
+    *("highway", "inverted residual", "depthwise separable", "all convolutional", "dilated, reflected"),
+    *("learned slopes", "convolutions over rows", "self-normalizing", "tied weights"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in PLAIN])
+def test_a_fleet_takes_the_network_as_it_is_and_equals_the_plain_loops(name: str) -> None:
+    outcome = networks.outcome(name, networks.FLOAT64)
+    assert outcome.engine == ("fleet" if name in SIDE_BY_SIDE else "followed")
+    assert outcome.deviation is not None
+    assert outcome.deviation < 1e-11
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_no_fleet_can_do_is_left_to_the_plain_loop_with_the_reason(name: str) -> None:
+    outcome = networks.outcome(name, networks.FLOAT32)
+    assert outcome.engine == "plain"
+    assert re.search(PLAIN[name], outcome.reason)
+
+
+def test_the_networks_of_courses_are_all_fleets() -> None:
+    assert len(COURSE) >= 11
+    assert not COURSE.keys() & PLAIN.keys()
