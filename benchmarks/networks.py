@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from zoo import COURSE, ZOO, shape
 
 from regulab.config import Study, build_study
 from regulab.data.dataset import Images
@@ -29,7 +30,6 @@ from regulab.training.loop import make_trainer
 from regulab.training.machine import Machine
 from regulab.training.planning import CHECKED_SEEDS, choose_engine
 from regulab.training.setup import Setup
-from zoo import COURSE, ZOO, shape
 
 CPU = torch.device("cpu")
 FLOAT32 = Machine(CPU, torch.float32)
@@ -127,7 +127,9 @@ def table(exact: dict[str, Outcome], single: dict[str, Outcome], command: str) -
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="the table, Markdown")
     chosen = parser.parse_args(arguments)
     exact, single = {}, {}

@@ -15,7 +15,8 @@ from regulab.training.checks import bytes_per_image
 from regulab.training.evaluate import evaluate
 from regulab.training.loop import Job, make_trainer
 from regulab.training.machine import process_settings
-from regulab.training.notes import notes, sizes
+from regulab.training.network_notes import sizes
+from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from regulab.training.setup import Setup, set_up
 

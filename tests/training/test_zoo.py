@@ -8,15 +8,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import networks  # noqa: E402
-from zoo import COURSE, ZOO  # noqa: E402
+import networks
+from zoo import COURSE, ZOO
 
 PLAIN = {  # and what the reason names
-    "stochastic depth": "it draws from the generator of torch",
-    "numbers decide": r"awkward.py, line \d+",
-    "hooks": "hooks on Conv2d",
+    "stochastic depth": r"it draws from the generator of torch \(\w+.py, line \d+\)",
+    "numbers decide": r"awkward.py, line \d+ \(`if x.max\(\) > 20:`\): a tensor's value decides",
+    "hooks": r"layer conv \(Conv2d\) has hooks",
     "skips at random": "it draws from the generator of random",
-    "noisy input": "it draws from the generator of torch",
+    "noisy input": r"it draws from the generator of torch \(\w+.py, line \d+\)",
     "counts its passes": "it changes attributes of its own: passes",
 }
 SIDE_BY_SIDE = {

@@ -38,9 +38,11 @@ NAMED_BY = {
     "weights": "file",
 }
 MOST_ARMS = 1_000
-LATER_KEYS = {  # studies that were begun before have the identity of a study without
-    "data": ("size", "fit"),
+# Keys that came later: while they say nothing a study is the one that it was without them.
+LATER_KEYS = {
+    "data": ("group", "label_noise", "size", "fit"),
     "model": ("args", "weights", "freeze"),
+    "train": ("class_weights", "sampling"),
 }
 
 

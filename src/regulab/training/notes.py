@@ -1,49 +1,29 @@
-"""What a person should know about how a study trains: which images an epoch takes, how the network was built, which of
-its parameters take no part or were given."""
+"""What a person should know about how a study trains: which images an epoch takes, which parameters take no part."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from fnmatch import fnmatchcase
+import numpy as np
 
-from torch import nn
-
-from regulab import models
-from regulab.errors import UserError
-from regulab.models.freezing import frozen, frozen_statistics
-from regulab.models.guard import guarded
-from regulab.models.measuring import measure
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
+from regulab.training.network_notes import network_notes, shortened
 from regulab.training.setup import Setup
-
-NAMED = 5  # parameters; of more the number is given
+from regulab.wording import quoted
 
 
 def notes(setup: Setup) -> list[str]:
     """Sentences for the dry run, the terminal and the report."""
     return [
-        *_of_an_epoch(len(setup.images), setup.study.train.batch_size),
-        *_of_the_network(setup),
-        *_of_given_weights(setup),
-        *_of_frozen_parameters(setup),
+        *(_of_balanced_sampling if setup.study.train.sampling else _of_an_epoch)(setup),
+        *_of_class_weights(setup),
+        *network_notes(setup),
         *_of_idle_parameters(setup),
         *augmentation_notes(setup),
     ]
 
 
-def sizes(setup: Setup) -> list[str]:
-    """How large the networks are, in words; nothing for one that cannot be counted."""
-    x = setup.first_images(1)[:1]
-    _, channels, height, width = x.shape
-    name, found = setup.study.model.name, dict[str, None]()
-    for run in setup.examples():
-        with suppress(UserError), guarded(f"{name} cannot be counted", where=models.WHERE):
-            found[measure(setup.module(run), x).sentence(channels, height, width)] = None
-    return [f"{name}: {sentence}" for sentence in found]
-
-
-def _of_an_epoch(images: int, batch_size: int) -> list[str]:
+def _of_an_epoch(setup: Setup) -> list[str]:
+    images, batch_size = len(setup.images), setup.study.train.batch_size
     taken, size = images_per_epoch(images, batch_size), images_per_step(images, batch_size)
     smaller = "" if size in (batch_size, images) else f" (not {batch_size}, so that fewer are left out)"
     if taken == images and not smaller:
@@ -53,59 +33,36 @@ def _of_an_epoch(images: int, batch_size: int) -> list[str]:
     return [f"an epoch takes {which} training images in batches of {size}{smaller}{others}"]
 
 
+def _of_balanced_sampling(setup: Setup) -> list[str]:
+    """How often an epoch takes an image of the smallest and of the largest class."""
+    images, batch_size = len(setup.images), setup.study.train.batch_size
+    counts = np.bincount(setup.splits.train.labels, minlength=setup.classes)
+    there = np.flatnonzero(counts)
+    each = images / len(there)
+    ends = [there[counts[there].argmin()], there[counts[there].argmax()]]
+    told = ", ".join(
+        f"one of the {counts[label]:,} of {quoted(setup.splits.class_names[label])} {each / counts[label]:.2g} times"
+        for label in dict.fromkeys(ends)
+    )
+    return [
+        f"an epoch draws {images_per_epoch(images, batch_size):,} images in batches of "
+        f"{images_per_step(images, batch_size)}, every class equally often; on average it takes {told}"
+    ]
+
+
+def _of_class_weights(setup: Setup) -> list[str]:
+    """With the recorded losses, which are unweighted, so that they can be compared."""
+    if setup.class_weights is None:
+        return []
+    named = [
+        f"{quoted(name)} {weight:.3g}"
+        for name, weight in zip(setup.splits.class_names, setup.class_weights.tolist(), strict=True)
+    ]
+    return [f"the loss that is minimized weighs the classes ({shortened(named)}); recorded losses do not"]
+
+
 def _of_idle_parameters(setup: Setup) -> list[str]:
     names = sorted(set().union(*(setup.idle(run) for run in setup.examples())))
     if not names:
         return []
-    return [f"no gradient in training, so neither trained nor penalized nor counted: {_listed(names)}"]
-
-
-def _of_the_network(setup: Setup) -> list[str]:
-    """With which arguments its constructor was called, and whether it is made for images of this size."""
-    model = setup.study.model
-    _, height, width, _ = setup.images.pixels.shape
-    if not models.is_user_model(model.name):
-        outside = models.net_of(model).outside((height, width))
-        return [outside] if outside else []
-    calls = {models.how_called(setup.architecture(run).model): None for run in setup.examples()}
-    return [f"the network is built as {call}" for call in calls if call]
-
-
-def _of_given_weights(setup: Setup) -> list[str]:
-    """What of a run is not random."""
-    given = setup.study.model.weights
-    if given is None:
-        return []
-    first, *_ = setup.examples()
-    own = [
-        name
-        for name, _ in setup.initial(first).named_parameters()
-        if any(fnmatchcase(name, pattern) for pattern in given.skip)
-    ]
-    new = f", and in what {_listed(own)} start{'s' * (len(own) == 1)} from" if own else ""
-    return [
-        f"all runs start from the weights in {given.file}: seeds differ in the order of the images, augmentation and "
-        f"dropout{new}; how other initial weights would fare, their spread does not tell"
-    ]
-
-
-def _of_frozen_parameters(setup: Setup) -> list[str]:
-    networks = [setup.initial(run) for run in setup.examples()]
-    names = list(dict.fromkeys(name for network in networks for name in frozen(network)))
-    if not names:
-        return []
-    texts = list(dict.fromkeys(_shares_frozen(network) for network in networks if frozen(network)))
-    moved = any(frozen_statistics(network) for network in networks)
-    statistics = "; running statistics of frozen batch norms follow the training images" if moved else ""
-    return [
-        f"frozen, so neither trained nor penalized nor counted: {_listed(names)} ({', '.join(texts)}){statistics}"
-    ]
-
-
-def _shares_frozen(network: nn.Module) -> str:
-    still = sum(network.get_parameter(name).numel() for name in frozen(network))
-    return f"{still:,} of {sum(p.numel() for p in network.parameters()):,} parameters"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return [f"no gradient in training, so neither trained nor penalized nor counted: {shortened(names)}"]
