@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,8 +181,9 @@ def test_arrays_with_and_without_parts(tmp_path):
     assert len(found.blank) == 1
     assert [len(group) for group in found.copies] == [2]
     parts = {"train": slice(0, 12), "val": slice(12, 16), "test": slice(16, 20)}
-    arrays = {f"{part}_images": pixels[rows] for part, rows in parts.items()}
-    np.savez(tmp_path / "b.npz", **arrays, **{f"{part}_labels": labels[rows] for part, rows in parts.items()})
+    arrays: dict[str, Any] = {f"{part}_images": pixels[rows] for part, rows in parts.items()}
+    arrays |= {f"{part}_labels": labels[rows] for part, rows in parts.items()}
+    np.savez(tmp_path / "b.npz", **arrays)
     counts = look(tmp_path / "b.npz").counts
     assert {part: of.tolist() for part, of in counts.items()} == {
         "train": [6, 6],
@@ -201,7 +203,8 @@ def test_links_are_followed_once(tmp_path):
 
 
 def test_reading_is_shown_and_leaves_the_filters_of_warnings_as_they_were(tmp_path):
-    folder, told = fill(tmp_path, {"a": 2, "b": 3}), []
+    folder = fill(tmp_path, {"a": 2, "b": 3})
+    told: list[object] = []
     save(folder / "a" / "photo.bmp", RANDOM.integers(0, 256, (400, 500, 3), dtype=np.uint8))
 
     class Shown:
