@@ -51,7 +51,8 @@ def told(path: Path) -> dict[str, Any]:
         "predictions": {
             run: [array.tolist() for array in vars(one).values()] for run, one in records.predictions.items()
         },
-        "mistakes": records.mistakes and [array.tolist() for array in vars(records.mistakes).values() if array is not None],
+        "mistakes": records.mistakes
+        and [array.tolist() for array in vars(records.mistakes).values() if array is not None],
         "orders": records.orders,
         "looks": records.looks,
     }

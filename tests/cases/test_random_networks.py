@@ -41,7 +41,7 @@ def check(seed: int) -> str:
         assert torch.equal(*sums)
         assert same(first.weights(), again.weights())
         return engine
-    fleet = Fleet(setup, RUNS, followed=engine == "followed")
+    fleet = Fleet(setup, RUNS, engine)
     plains = [PlainTrainer(setup, [run]) for run in RUNS]
     for epoch in (1, 2):
         together = fleet.train_epoch(epoch).loss

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -119,7 +121,7 @@ class SharedParameter(SharedLayer):
 
 @pytest.mark.parametrize("make", [SoftmaxOverChannels, HardCodedChannels, OwnParameter])
 def test_code_that_the_runs_side_by_side_would_mix_is_followed(make):
-    check_stack(several(make), batch(6, 2, 7, 9), followed=True)
+    check_stack(several(make), batch(6, 2, 7, 9), partial(stack_modules, followed=True))
 
 
 @pytest.mark.parametrize(

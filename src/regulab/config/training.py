@@ -55,9 +55,10 @@ class Train(Part):
         default="auto",
         description="Of activations and products; `auto`: bf16 where the machine multiplies it natively.",
     )
-    engine: Literal["fleet", "plain"] = Field(
+    engine: Literal["fleet", "vmap", "plain"] = Field(
         default="fleet",
-        description="All runs as one tensor program where the network allows it, or run by run.",
+        description="All runs as one tensor program where the network allows it; `vmap`: by torch.func.vmap also "
+        "where it is slower or rules of ours would do; `plain`: run by run.",
     )
     class_weights: ClassWeights | None = Field(
         default=None,

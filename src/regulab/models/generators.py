@@ -34,6 +34,15 @@ def keyed_generators(
 def seed_generators(streams: Streams, purpose: str, name: str = "", epoch: int = 0) -> None:
     """Puts all three at the start of a stream. torch takes the stream's first draw, the others its next ones."""
     bits = streams.generator(purpose, name, epoch).bit_generator
-    torch.manual_seed(int(bits.random_raw() >> 1))
+    torch.manual_seed(_torch_seed(bits))
     random.seed(int(bits.random_raw()))
     np.random.seed(int(bits.random_raw() & 0xFFFFFFFF))  # noqa: NPY002
+
+
+def seed_torch(streams: Streams, purpose: str, name: str = "", epoch: int = 0) -> None:
+    """Puts torch's generators alone where `seed_generators` puts them."""
+    torch.manual_seed(_torch_seed(streams.generator(purpose, name, epoch).bit_generator))
+
+
+def _torch_seed(bits: np.random.BitGenerator) -> int:
+    return int(bits.random_raw() >> 1)

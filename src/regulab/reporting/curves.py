@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from regulab.config.paths import shown_name
 from regulab.reporting.data import ReportData
 from regulab.reporting.series import Band, Measure, Series
 from regulab.wording import isolated, one_line, quoted
@@ -54,7 +55,7 @@ def alternative(data: ReportData, curve: Curve) -> str:
         for one in data.series[curve.measure]
         if one.runs and np.isfinite(one.mean[-1])
     ]
-    dataset = quoted(data.records.study["data"]["name"])
+    dataset = quoted(shown_name(data.records.study["data"]["name"]))
     return f"{curve.title} on {dataset} by epoch, one curve per arm; mean over seeds: {'; '.join(ends)}."
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from regulab.config.paths import shown_name
 from regulab.registry import catalogue
 from regulab.reporting import tiles
 from regulab.reporting.balance import images_words
@@ -134,8 +135,8 @@ def summary(data: ReportData) -> str:
     planned = len(study["arms"]) * len(study["seeds"])
     return " · ".join(
         (
-            f"data {quoted(study['data']['name'])}",
-            f"model {quoted(study['model']['name'])}{parameters}",
+            f"data {quoted(shown_name(study['data']['name']))}",
+            f"model {quoted(shown_name(study['model']['name']))}{parameters}",
             f"{len(study['arms'])} arms × {len(study['seeds'])} seeds × {study['train']['epochs']} epochs",
             f"{len(results)} of {planned} runs finished",
             f"protocol {study['protocol']['kind']}",

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.hashed_draws import HashedDraws
-from regulab.models.layers.draws import Repeatable, bind_draws
+from regulab.models.layers.draws import RatesOfRuns, Repeatable, bind_draws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
-from regulab.models.stacking import StackedRates, stack_modules
+from regulab.models.run_generators import RunGenerators
+from regulab.models.stacking import StackedRates
 from regulab.optimizers.optimizer import Number, State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
@@ -22,10 +23,10 @@ from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tenso
 from regulab.training.batches import Batches, order_digest
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
-from regulab.training.kernels.fusing import fuse
 from regulab.training.memories import Memories
 from regulab.training.proximal import proximal_step
 from regulab.training.setup import Run, Setup
+from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, rate_of_runs
 from regulab.training.trainer import (
     Arrays,
@@ -65,14 +66,14 @@ class Fleet:
     _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | SeedDraws
 
-    def __init__(self, setup: Setup, runs: Sequence[Run], followed: bool = False) -> None:
+    def __init__(self, setup: Setup, runs: Sequence[Run], engine: str = "fleet") -> None:
         assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
         self._setup = setup
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
-        self._stack = stack_modules(modules, followed).to(setup.machine.device)
-        if setup.machine.kernels:
-            self._stack = fuse(self._stack, setup.machine.activations)
+        self._stack = STACKS[engine](modules, setup.machine)
+        # vmap's networks get their images as in the plain loop, and lower the precision of products as autocast does.
+        self._vmapped = engine == "vmap"
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
@@ -103,6 +104,8 @@ class Fleet:
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
         bind_draws(self._stack, plan.seed_of, self._draws.draw)
+        self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
+        self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if setup.architecture(runs[0]).passes > 1 else None
@@ -112,9 +115,8 @@ class Fleet:
 
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
-        together = all_elementwise(
-            self._hooks
-        )  # each for itself: 0.96 of the throughput (benchmarks/ablation.md)
+        # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
+        together = all_elementwise(self._hooks)
         self._groups = group(self._named(), self._weight_names, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
@@ -123,7 +125,7 @@ class Fleet:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
         hooks, machine = self._hooks.values(), self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
-        return on_device and not any(h.batch for h in hooks)
+        return on_device and not self._vmapped and not any(h.batch for h in hooks)
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -133,7 +135,7 @@ class Fleet:
 
     def _set_rates(self, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
-            if isinstance(layer, StackedRates):
+            if isinstance(layer, StackedRates | RatesOfRuns):
                 pairs = zip(layer.rates, rates, strict=True)
                 layer.set_rates([own if rate is None else rate for own, rate in pairs])
 
@@ -143,8 +145,7 @@ class Fleet:
         return [(name, p) for name, p in named if p.requires_grad and name not in self._idle]
 
     def train_epoch(self, epoch: int, validation_losses: RunLosses = ()) -> EpochTotals:
-        steps = self._batches.steps
-        orders = self._begin(epoch, validation_losses)
+        orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
         digests = [order_digest(order) for order in orders]
@@ -160,6 +161,7 @@ class Fleet:
         orders = self._batches.orders(epoch)
         self._batches.begin(orders, epoch)
         self._draws.begin(epoch)
+        self._torch_draws.begin(epoch)
         self._counter.begin(epoch, validation_losses)
         self._sums.begin()
         self._generators = self._batch_generators(epoch)
@@ -225,9 +227,10 @@ class Fleet:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
+        machine = self._setup.machine
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
-        x = x.to(self._setup.machine.activations, memory_format=torch.channels_last)
-        logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
+        dtype = machine.parameters if self._vmapped else machine.activations
+        logits: Tensor = self._stack(x.to(dtype, memory_format=torch.channels_last)).to(machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def _step(self, gradients: Tensors, lr: Number, t: Number, finite: Tensor) -> None:
@@ -335,7 +338,7 @@ class Fleet:
         index = torch.tensor(list(positions), device=self._setup.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
         for layer in self._stack.modules():
-            if isinstance(layer, StackedRates):
+            if isinstance(layer, StackedRates | RatesOfRuns):
                 layer.set_rates([layer.rates[position] for position in positions])
         self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)

@@ -74,9 +74,7 @@ class Trained:
 
 
 def make_trainer(engine: str, setup: Setup, runs: Sequence[Run]) -> Trainer:
-    if engine == "plain":
-        return PlainTrainer(setup, runs)
-    return Fleet(setup, runs, followed=engine == "followed")
+    return PlainTrainer(setup, runs) if engine == "plain" else Fleet(setup, runs, engine)
 
 
 def train_fleet(job: Job) -> Iterator[Begun | EpochDone | Trained]:

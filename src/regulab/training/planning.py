@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from regulab.errors import UserError
 from regulab.models.layers.dropout import holders
-from regulab.models.stacking import Unstackable
+from regulab.models.stacking import Unstackable, stack_modules
 from regulab.records import Name, Number
 from regulab.run_directory.text import cut, wrong_value
 from regulab.techniques.dropout import Dropout
@@ -20,6 +21,7 @@ from regulab.training.checks import bytes_per_image
 from regulab.training.machine import Machine, choose_machine, training_threads
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
+from regulab.training.vmap_check import check_vmap
 from regulab.training.watching import watch
 
 PIXELS_PER_STEP = (
@@ -28,6 +30,7 @@ PIXELS_PER_STEP = (
 PIXELS_PER_STEP_ON_DEVICE = 2**24  # 128 runs of MNIST in batches of 128; not measured
 CHECKED_SEEDS = 3
 MOST_THREADS = 4096
+ASKED = "the study asks for it"
 FORMER_KEYS = {"resident": "on_device"}
 
 
@@ -37,8 +40,8 @@ class FleetPlan:
 
     index: Number
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
-    engine: Annotated[str, Field(pattern="^(fleet|followed|plain)$")]  # plain: each run alone
-    reason: Annotated[str, Field(max_length=5000)]  # why plain, or why smaller than the arms of a seed
+    engine: Annotated[str, Field(pattern="^(fleet|followed|vmap|plain)$")]  # plain: each run alone
+    reason: Annotated[str, Field(max_length=5000)]  # why no fleet, or why smaller than the arms of a seed
     precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
@@ -86,8 +89,9 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         size = 1 if engine == "plain" else runs_per_fleet(setup, checked[0], len(group))
         machine, threads = setup.machine, training_threads()
         if engine != "plain" and size < len(group):
-            reason = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
-        kernels = machine.kernels and engine != "plain"
+            split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
+            reason = f"{reason}; {split}" if reason else split
+        kernels = machine.kernels and engine in ("fleet", "followed")
         for runs in _groups(group, missing, held, size):
             how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
             fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
@@ -95,9 +99,14 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
 
 
 def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
-    """What a person should know about the fleets: why the plain loop trains, why a seed's arms are not together."""
+    """What a person should know about the fleets: which engine trains and why, why a seed's arms are not together."""
     split = "fleets are split"
-    texts = {"plain": "the plain loop trains, run by run", "fleet": split, "followed": split}
+    texts = {
+        "plain": "the plain loop trains, run by run",
+        "vmap": "torch.func.vmap trains the runs together, without rules of ours",
+        "fleet": split,
+        "followed": split,
+    }
     return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
 
 
@@ -120,31 +129,45 @@ def _groups(
 
 
 def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]:
-    """``fleet``, ``followed``, or ``plain`` with the reason.
+    """``fleet``, ``followed``, or the reason why not with ``vmap`` or ``plain``.
 
-    Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, and where the
-    network's code does not stand that, with its code followed (`regulab.models.stacking`).
+    Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, where the
+    network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap.
     """
-    if setup.study.train.engine == "plain":
-        return "plain", "the study asks for it"
+    asked, machine = setup.study.train.engine, setup.machine
+    if asked == "plain":
+        return "plain", ASKED
     x = setup.first_images(CHECKED_IMAGES)
     watched = watch(modules[0], x)
-    if watched.alone:
-        return "plain", watched.alone
-    if not watched.drops and not _fails(setup, modules, x, followed=False):
-        return "fleet", ""
-    if problem := _rates_beyond_layers(setup, modules[0]) or _fails(setup, modules, x, followed=True):
-        return "plain", problem
-    return "followed", ""
+    if watched.not_vectorized:
+        return "plain", watched.not_vectorized
+    unstacked = ASKED if asked == "vmap" else watched.alone
+    if not unstacked:
+        if not watched.drops and not _refused(lambda: _check_fleet(modules, x, machine, followed=False)):
+            return "fleet", ""
+        unstacked = _rates_beyond_layers(setup, modules[0]) or _refused(
+            lambda: _check_fleet(modules, x, machine, followed=True)
+        )
+        if not unstacked:
+            return "followed", ""
+    refused = _refused(lambda: check_vmap(modules, x, machine))
+    if not refused:
+        return "vmap", unstacked
+    place, line, _ = refused.partition(" (`")
+    same = unstacked == ASKED or (line and place in unstacked)  # both stop at one line
+    return "plain", refused if same else f"{unstacked}; and vmap refuses: {refused}"
 
 
-def _fails(setup: Setup, modules: Sequence[nn.Module], x: Tensor, followed: bool) -> str:
-    """Why the modules cannot train as a stack; empty where they can."""
-    machine = setup.machine
+def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine, followed: bool) -> None:
+    check_stack(modules, x, partial(stack_modules, followed=followed))
+    if machine.kernels or machine.activations != machine.parameters:
+        check_rounding(modules, x, machine.activations, machine.kernels, followed)
+
+
+def _refused(check: Callable[[], None]) -> str:
+    """Why a check fails; empty where it does not."""
     try:
-        check_stack(modules, x, followed)
-        if machine.kernels or machine.activations != machine.parameters:
-            check_rounding(modules, x, machine.activations, machine.kernels, followed)
+        check()
     except Unstackable as problem:
         return str(problem)
     return ""

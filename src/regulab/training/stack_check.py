@@ -8,7 +8,7 @@ compiled or less precise is then compared with that.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,18 +38,19 @@ SMALL = (
 )
 WORSE = 8.0  # times the rounding of torch's own layers that compiled ones may have
 FLOOR = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the size, where torch's layers happen to round less
+Make = Callable[[Sequence[nn.Module]], nn.Module]
 SCALES = (1.0, 30.0)  # of a run's inputs in inference: one large run must not be felt by the others
 
 
-def check_stack(modules: Sequence[nn.Module], x: Tensor, followed: bool = False) -> None:
-    """Raises `Unstackable` unless a stack of the modules does run by run what they do, on batches ``(B, C, H, W)``.
+def check_stack(modules: Sequence[nn.Module], x: Tensor, make: Make = stack_modules) -> None:
+    """Raises `Unstackable` unless what ``make`` makes of the modules does run by run what they do, on ``(B, C, H, W)``.
 
     In float64, each run with inputs, weights, statistics and a dropout rate of its own: outputs in inference; in
     training outputs, the gradient of every parameter and all buffers over several steps; and run r's output has no
     gradient with respect to another run's inputs or parameters. Works on copies.
     """
     plain = [randomized(module, run).double() for run, module in enumerate(modules)]
-    stack = _as_in_a_fleet(stack_modules(plain, followed))
+    stack = as_in_a_fleet(make(plain))
     _same_names(stack, plain[0])
     for scale in SCALES:
         with torch.no_grad():
@@ -60,7 +61,7 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor, followed: bool = False)
         set_mode(stack, plain, training=True)
         inputs = inputs_of_runs(x, len(plain), f"step {step}", count)
         bind(stack, plain, step)
-        want = step_of_modules(plain, inputs)
+        want = step_of_modules(plain, inputs, step)
         bind(stack, plain, step)
         got = step_of_stack(stack, inputs, leaks=step == 0)
         _compare(got, want)
@@ -85,26 +86,26 @@ def check_rounding(
     ]
     bind(nn.Identity(), exact, 0)
     truth = step_of_modules(exact, inputs)
-    layers = _in_one_step(_as_in_a_fleet(stack_modules(singles, followed)), inputs, dtype)
+    layers = _in_one_step(as_in_a_fleet(stack_modules(singles, followed)), inputs, dtype)
     if not kernels:
         return
-    compiled = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), inputs, dtype)
-    for what, got, own, want in _paired(compiled, layers, truth):
-        allowed = max(WORSE * _distance(own, want), FLOOR[dtype])
-        if not _distance(got, want) <= allowed:
+    compiled = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), inputs, dtype)
+    for what, got, own, want in paired(compiled, layers, truth):
+        allowed = max(WORSE * distance(own, want), FLOOR[dtype])
+        if not distance(got, want) <= allowed:
             raise Unstackable(
-                f"the compiled kernels' {what} differ from float64 by {_distance(got, want):.2g} of their size, "
-                f"where torch's layers differ by {_distance(own, want):.2g}"
+                f"the compiled kernels' {what} differ from float64 by {distance(got, want):.2g} of their size, "
+                f"where torch's layers differ by {distance(own, want):.2g}"
             )
     changed = [inputs[0], *(part.flip(0) * 3 for part in inputs[1:])]
-    again = _in_one_step(_as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), changed, dtype)
+    again = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), changed, dtype)
     first = [again.outputs[:, 0], *(g[0] for g in again.gradients.values() if g is not None)]
     before = [compiled.outputs[:, 0], *(g[0] for g in compiled.gradients.values() if g is not None)]
     if not all(torch.equal(a, b) for a, b in zip(first, before, strict=True)):
         raise Unstackable("in the compiled kernels one run's numbers depend on another run's images")
 
 
-def _as_in_a_fleet(stack: nn.Module) -> nn.Module:
+def as_in_a_fleet(stack: nn.Module) -> nn.Module:
     """Parameters and buffers as views of joined vectors, which is how they lie in memory when a fleet trains."""
     named = list(stack.named_parameters())
     group(named, frozenset(), {name: () for name, _ in named}, together=True)
@@ -165,13 +166,13 @@ def _same(got: Tensor, want: Tensor, what: str, least: float = 1e-30) -> None:
         )
 
 
-def _distance(got: Tensor, want: Tensor) -> float:
+def distance(got: Tensor, want: Tensor) -> float:
     """The distance of two tensors, of the size of the second."""
     size = want.double().norm().clamp(min=1e-30)
     return float((got.double() - want.double()).norm() / size)
 
 
-def _paired(
+def paired(
     compiled: StepOutcome, layers: StepOutcome, truth: StepOutcome
 ) -> list[tuple[str, Tensor, Tensor, Tensor]]:
     """Outputs, and all gradients as one vector: of the compiled stack, of torch's layers, in float64."""

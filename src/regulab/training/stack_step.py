@@ -7,15 +7,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from regulab.models.drawn_calls import DrawnCalls
+from regulab.models.generators import keyed_generators
 from regulab.models.layers.draws import bind_draws, bind_layers
 from regulab.models.layers.dropout import LEVELS, Rated
+from regulab.models.run_generators import RunGenerators
 from regulab.models.stacking import Unstackable
+from regulab.models.stacking.run_tensor import line_of_person
+from regulab.streams import Streams
 from regulab.training.batches import as_loaded
 
 CALLS = "drawn_calls"  # a module's, among its attributes
@@ -88,6 +93,9 @@ def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     runs = max([len(modules), len(next(iter(stack.parameters()), ())), 1])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
     bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
+    generators = RunGenerators([Streams("check", run) for run in range(runs)], torch.device("cpu"))
+    generators.begin(step)
+    generators.bind(stack)
     for run, module in enumerate(modules):
         bind_layers(module, _Draws(f"{step} {run}"))
         vars(module)[CALLS] = DrawnCalls(_Draws(f"{step} {run}"))
@@ -124,12 +132,13 @@ def _seen_by_run(y: Any, runs: int) -> Tensor:
     return scores
 
 
-def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Tensor:
-    """Outputs ``(B, R, K)`` of the plain modules."""
+def outputs_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], step: int = 0) -> Tensor:
+    """Outputs ``(B, R, K)`` of the plain modules, with draws as `bind` gives them to a stack."""
     what = "it cannot be checked in float64"
     outputs = []
-    for module, part in zip(modules, inputs, strict=True):
-        with vars(module).get(CALLS) or nullcontext() if module.training else nullcontext():
+    for run, (module, part) in enumerate(zip(modules, inputs, strict=True)):
+        calls = vars(module).get(CALLS) if module.training else None
+        with keyed_generators(Streams("check", run), "torch", epoch=step), calls or nullcontext():
             outputs.append(_called(module, part, what))
     if not all(isinstance(y, Tensor) and y.ndim == 2 for y in outputs):
         raise Unstackable("its output is not (B, classes)")
@@ -142,11 +151,12 @@ def _called(module: nn.Module, x: Tensor, what: str) -> Any:
     except Unstackable:
         raise
     except Exception as error:  # a person's forward pass may fail in any way
-        raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
+        frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        raise Unstackable(f"{line_of_person(frames[::-1])}{what}: {' '.join(str(error).split())}") from error
 
 
-def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor]) -> StepOutcome:
-    outputs = outputs_of_modules(modules, [_leaf(part).clone() for part in inputs])
+def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], step: int = 0) -> StepOutcome:
+    outputs = outputs_of_modules(modules, [_leaf(part).clone() for part in inputs], step)
     gradients = []
     for run, module in enumerate(modules):
         named = _trained(module)

@@ -91,7 +91,7 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
         validation_indices=validation,
         open_test=lambda: read_test(test, form),
         content_hash=train.content_hash(),
-        notes=(*_notes(path, inner, parts), *left_out.notes()),
+        notes=(*layout_notes(path, inner, parts), *left_out.notes()),
     )
     return content if group is None else with_groups(content, group(files.paths), group(test.paths))
 
@@ -101,7 +101,7 @@ def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut, group: GroupOf 
     train = list_images(parts["train"], left_out)
     if "test" in parts:
         test = list_images(parts["test"], left_out)
-        _require_same_classes(train, parts["train"], test, parts["test"])
+        require_same_classes(train, parts["train"], test, parts["test"])
     elif "val" not in parts:
         return _cut_splits(parts["train"], left_out, group)
     else:
@@ -109,7 +109,7 @@ def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut, group: GroupOf 
     if "val" not in parts:
         return train, None, test
     val = list_images(parts["val"], left_out)
-    _require_same_classes(train, parts["train"], val, parts["val"])
+    require_same_classes(train, parts["train"], val, parts["val"])
     labels = np.concatenate((train.labels, val.labels))
     both = replace(train, paths=train.paths + val.paths, labels=labels)
     return both, np.arange(len(train), len(both)), test
@@ -149,7 +149,7 @@ def _fifth(files: ImageFiles, times: int, path: Path) -> int:
     return part
 
 
-def _notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]:
+def layout_notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]:
     """What was done where folders have other names than `LAYOUT` has, or are missing."""
     if inner != path:
         yield f"the images were found in {visible(str(inner.relative_to(path)))}/"
@@ -164,7 +164,7 @@ def _notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]
         yield f"no folder test: a fixed fifth of {train}, stratified by class, tests and does not train{cure}"
 
 
-def _require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
+def require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
     if files.class_names != others.class_names:
         raise UserError(
             f"other classes than in {folder}",

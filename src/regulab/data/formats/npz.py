@@ -10,7 +10,7 @@ from regulab.config.paths import given_path
 from regulab.data import given
 from regulab.data.dataset import Dataset, DatasetContent
 from regulab.data.formats.array_keys import WANTED
-from regulab.data.formats.arrays import Source, content_of
+from regulab.data.formats.arrays import ArraySource, content_of
 from regulab.data.formats.format import Format
 from regulab.data.formats.npz_file import NpzFile
 from regulab.errors import UserError
@@ -47,7 +47,7 @@ NPZ = Format(
 def _load(name: str, path: Path, group: str | None, root: Path) -> DatasetContent:
     arrays = given.held(path)
     if arrays is not None:
-        return content_of(Source(name, arrays, "data", group=group))
+        return content_of(ArraySource(name, arrays, "data", group=group))
     if given_path(str(path)) and not path.exists():
         raise UserError(
             "these images were given from Python, and are kept in the run directory of their study",
@@ -57,4 +57,4 @@ def _load(name: str, path: Path, group: str | None, root: Path) -> DatasetConten
         )
     if path.is_dir():
         raise UserError("a folder, no file of arrays", got=str(path), expected=WANTED, where="data.name")
-    return content_of(Source(name, NpzFile(path), str(path), group=group))
+    return content_of(ArraySource(name, NpzFile(path), str(path), group=group))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 Draw = Callable[[torch.Size], Tensor]
 UNBOUND = "a layer that draws trains with the draws of a seed: see bind_layers"
 SeedsDraw = Callable[[torch.Size], Sequence[Tensor] | Tensor]
+OneRunsDraw = Callable[[int], Tensor]  # a run's position to what it draws from torch's generator
 
 
 class RandomLayer(nn.Module):
@@ -54,6 +55,31 @@ class StackedRandomLayer(nn.Module):
         return self._seeds
 
 
+class RatesOfRuns(StackedRandomLayer):
+    """Stands in a stack for a layer that drops out, at a rate of each run's own."""
+
+    def __init__(self, rates: Sequence[float]) -> None:
+        super().__init__(len(rates))
+        self.set_rates(rates)
+
+    def set_rates(self, rates: Sequence[float]) -> None:
+        self.rates = list(rates)
+
+
+class TorchSource(Protocol):
+    """Draws from torch's generator for several runs."""
+
+    def draw(self, one_run: OneRunsDraw) -> Tensor: ...
+    def mark(self) -> None: ...
+    def rewind(self) -> None: ...
+
+
+class TorchDraws(nn.Module):
+    """Where a stack of networks gets what they draw from torch's generator; ``source`` is bound from outside."""
+
+    source: TorchSource | None = None
+
+
 class DrawsInCalls(nn.Module):
     """A stack whose forward pass calls dropout as a function.
 
@@ -90,6 +116,7 @@ class Repeatable:
     def __init__(self, module: nn.Module) -> None:
         self._kept: dict[str, list[Any]] = {}
         self._again: dict[str, Iterator[Any]] | None = None
+        self._torch = [layer for layer in module.modules() if isinstance(layer, TorchDraws)]
         for name, layer in module.named_modules():
             if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
@@ -99,10 +126,16 @@ class Repeatable:
     def begin(self) -> None:
         """A new step, with new draws."""
         self._kept, self._again = {}, None
+        for layer in self._torch:
+            assert layer.source is not None, UNBOUND
+            layer.source.mark()
 
     def repeat(self) -> None:
         """From here on the draws of this step come once more, for each layer in the order of its calls."""
         self._again = {name: iter(kept) for name, kept in self._kept.items()}
+        for layer in self._torch:
+            assert layer.source is not None, UNBOUND
+            layer.source.rewind()
 
     def named(self, draw: Callable[[str, torch.Size], Any]) -> Callable[[str, torch.Size], Any]:
         """The same for draws that are asked for by name."""

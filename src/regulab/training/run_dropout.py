@@ -1,0 +1,97 @@
+"""Our dropout layers inside vmap: the draws of a seed, the rate of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regulab.models.layers.draws import UNBOUND, DrawsInCalls, RatesOfRuns, StackedRandomLayer
+from regulab.models.layers.dropout import (
+    ALPHA,
+    LEVELS,
+    AlphaDropout,
+    ChannelDropout,
+    Rated,
+    channels_of,
+    inverse_keep,
+    threshold,
+)
+from regulab.training.across_runs import across_runs
+
+Drawn = Sequence[Tensor] | Tensor  # one for each seed
+
+
+@dataclass
+class Position:
+    """``run``: which run it is, as each run sees it while vmap is at work."""
+
+    run: Tensor | None = None
+
+    def of_each(self, values: Callable[[], Tensor]) -> Tensor:
+        """Of ``values()`` ``(R, *shape)`` its own part for each run."""
+        assert self.run is not None, "runs are seen inside vmap only"
+        return across_runs(lambda _runs, _tensors: values(), self.run)
+
+    def drawn(self, source: StackedRandomLayer, shape: torch.Size) -> Tensor:
+        """What a run's seed draws for a layer."""
+        assert source.draw is not None, UNBOUND
+        draw = source.draw
+        return self.of_each(lambda: _of_runs(draw(shape), source.seed_of))
+
+    def drawn_in_call(self, source: DrawsInCalls, name: str, shape: torch.Size) -> Tensor:
+        """The same for a dropout that is called as a function."""
+        assert source.call_draw is not None, UNBOUND
+        draw = source.call_draw
+        return self.of_each(lambda: _of_runs(draw(name, shape), source.call_seed_of))
+
+
+def _of_runs(each: Drawn, seed_of: Sequence[int]) -> Tensor:
+    """``(R, *shape)`` from the draws of each seed, of which the arms of a seed see the same memory."""
+    if len(each) == 1:
+        return each[0].expand(len(seed_of), *each[0].shape)
+    return torch.stack([each[seed] for seed in seed_of])
+
+
+class RunDropout:
+    """The forward pass of a dropout layer in which every run has a rate of its own."""
+
+    def __init__(self, layer: Rated, source: RatesOfRuns, position: Position) -> None:
+        self._layer, self._source, self._position = layer, source, position
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x`` of a run, of any shape ``(B, …)``, to the same shape."""
+        layer, rates = self._layer, self._source.rates
+        if not layer.training or not any(rates):
+            return x
+        alpha = isinstance(layer, AlphaDropout)
+        shape = x.shape
+        if isinstance(layer, AlphaDropout) and layer.channelwise:
+            shape = channels_of(x, 2)
+        elif isinstance(layer, ChannelDropout):
+            shape = channels_of(x, layer.dimensions)
+        below = self._vector([threshold(rate) for rate in rates], torch.int16, x.device)
+        draws = self._position.drawn(self._source, shape).to(x.device)
+        exact = torch.promote_types(x.dtype, torch.float32)  # 1/(1 − p) is not rounded to bfloat16
+        if alpha:
+            factors = [_restoring(rate) for rate in rates]
+            scale = self._vector([a for a, _ in factors], exact, x.device)
+            shift = self._vector([b for _, b in factors], exact, x.device)
+            y = x.masked_fill(draws < below, ALPHA).to(exact) * scale + shift
+        else:
+            scale = self._vector([inverse_keep(rate) for rate in rates], exact, x.device)
+            y = x * ((draws >= below) * scale)  # two passes over x; filling with 0 would take three
+        return x.copy_(y) if layer.inplace else y.to(x.dtype)
+
+    def _vector(self, values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
+        return self._position.of_each(lambda: torch.tensor(values, dtype=dtype, device=device))
+
+
+def _restoring(rate: float) -> tuple[float, float]:
+    """a and b of `AlphaDropout`: 1 and 0 where nothing is dropped."""
+    p = round(rate * LEVELS) / LEVELS
+    a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
+    return a, -a * p * ALPHA
