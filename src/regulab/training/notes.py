@@ -41,15 +41,18 @@ def _of_balanced_sampling(setup: Setup) -> list[str]:
     counts = np.bincount(setup.splits.train.labels, minlength=setup.classes)
     there = np.flatnonzero(counts)
     each = images / len(there)
+    draws = (
+        f"an epoch draws {images_per_epoch(images, batch_size):,} images in batches of "
+        f"{images_per_step(images, batch_size)}, every class equally often"
+    )
     ends = [there[counts[there].argmin()], there[counts[there].argmax()]]
+    if counts[ends[0]] == counts[ends[1]]:
+        return [draws]
     told = ", ".join(
         f"one of the {counts[label]:,} of {quoted(setup.splits.class_names[label])} {each / counts[label]:.2g} times"
-        for label in dict.fromkeys(ends)
+        for label in ends
     )
-    return [
-        f"an epoch draws {images_per_epoch(images, batch_size):,} images in batches of "
-        f"{images_per_step(images, batch_size)}, every class equally often; on average it takes {told}"
-    ]
+    return [f"{draws}; on average it takes {told}"]
 
 
 def _of_class_weights(setup: Setup) -> list[str]:
