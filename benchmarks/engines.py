@@ -121,8 +121,9 @@ def measured(name: str, precision: str, steps: int, rounds: int, engines: Sequen
             if engine in checks:
                 modules = [setup.module(run) for run in setup.runs()[:3]]
                 check_stack(modules, setup.first_images(8), checks[engine])
-            trainers[engine] = make_trainer(engine, setup, runs)
-            trainers[engine].train_epoch(1).loss.tolist()
+            trainer = make_trainer(engine, setup, runs)
+            trainer.train_epoch(1).loss.tolist()
+            trainers[engine] = trainer
         except Exception as problem:  # a person's forward pass may fail in any way
             rows.append(
                 Row(kind=name, precision=precision, engine=engine, milliseconds=None, operations=None,

@@ -131,9 +131,7 @@ def test_it_is_planned_where_neither_rules_nor_followed_code_reach(name):
     assert fleet.reason
     assert not fleet.kernels
     assert FleetPlan.of_json(fleet.to_json()) == fleet
-    assert remarks([fleet]) == [
-        f"torch.func.vmap trains the runs together, without rules of ours: {fleet.reason}"
-    ]
+    assert remarks([fleet]) == [f"runs train together under torch.func.vmap, not by rules: {fleet.reason}"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

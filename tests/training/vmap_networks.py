@@ -237,6 +237,17 @@ class Parametrized(nn.Module):
         return self.head(F.relu(self.first(x.flatten(1))))
 
 
+class Renormed(nn.Module):
+    """A function for which vmap has no rule: torch calls it run by run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Parameter(torch.randn(12, 64)), nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(F.linear(x.flatten(1), torch.renorm(self.first, 2, 0, 1.0))))
+
+
 class Tied(nn.Module):
     """One layer in two places, one weight in two layers, one dropout in three places."""
 
@@ -282,7 +293,7 @@ class Shuffled(nn.Module):
 
 NETWORKS = (
     "multi_head", "encoder", "written_attention", "function_attention", "Mixer", "lstm", "gru", "rnn", "Cells",
-    "Viewed", "OwnParameters", "StochasticDepth", "Noisy", "Embedded", "Parametrized", "Tied", "Dropping", "Shuffled",
+    "Viewed", "OwnParameters", "StochasticDepth", "Noisy", "Embedded", "Parametrized", "Renormed", "Tied", "Dropping", "Shuffled",
 )  # fmt: skip
 
 
