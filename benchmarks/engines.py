@@ -158,16 +158,15 @@ def operations(trainer: Trainer, epoch: int) -> int:
 
     with Counting() as counting:
         trainer.train_epoch(epoch).loss.tolist()
-    found: int = counting.count
-    return found
+    return int(counting.count)
 
 
 def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
     lines = ["# Which engine trains a network faster", "", *conditions, ""]
     lines += [
-        "| network | precision | plain: ms | fleet: ms | vmap: ms | vmap ÷ plain | operations of a run's step |"
+        f"| network | precision | {' | '.join(f'{e}: ms' for e in ENGINES)} | operations of a run's step |"
     ]
-    lines += ["| --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    lines += ["| --- | --- |" + " ---: |" * len(ENGINES) + " --- |"]
     cells = {(row.kind, row.precision): {} for row in rows}  # type: dict[tuple[str, str], dict[str, Row]]
     for row in rows:
         cells[row.kind, row.precision][row.engine] = row
@@ -180,8 +179,8 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         lines.append(f"| {KINDS[kind].text} | {precision} | {said} | {counts} |")
     lines += [
         "",
-        f"ms: processor time of one step of one run, median; all but the plain loop train {RUNS} runs together, it",
-        "one. –: the engine does not take the network.",
+        f"ms: processor time of one step of one run, median; all but the plain loop train {RUNS} runs together.",
+        "–: the engine does not take the network.",
     ]
     return "\n".join(lines) + "\n"
 

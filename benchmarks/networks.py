@@ -112,8 +112,8 @@ def table(exact: dict[str, Outcome], single: dict[str, Outcome], command: str) -
         "",
         f"Of {len(exact)} networks {fleets} train as fleets: {engines['fleet']} with the runs side by side in the "
         f"channels (fleet), {engines['followed']} with their own code followed (followed), {engines['vmap']} under "
-        f"torch.func.vmap (vmap); {engines['plain']} train in the plain loop. Of the {len(COURSE)} for MNIST as courses write them "
-        f"{sum(exact[name].engine != 'plain' for name in COURSE)} are fleets. Deviations are the largest of any "
+        f"torch.func.vmap (vmap); {engines['plain']} train in the plain loop. Of the {len(COURSE)} for MNIST as courses "
+        f"write them {sum(exact[name].engine != 'plain' for name in COURSE)} are fleets. Deviations are the largest of any "
         "weight after three steps from that of the plain loops.",
         "",
         "| network | engine | float64 | float32 | why no rule does it |",

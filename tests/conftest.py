@@ -10,6 +10,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process a core: more threads woul
 
 import pytest
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """No test reads or fills the cache of the person who runs them."""
+    os.environ["REGULAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 

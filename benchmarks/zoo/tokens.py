@@ -196,7 +196,7 @@ class Windows(nn.Module):
 class Recurrent(nn.Module):
     """A recurrent layer of torch's over rows; the last step's state decides."""
 
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, kind: type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]) -> None:
         super().__init__()
         self.rnn, self.fc = kind(48, 12, num_layers=2, batch_first=True), nn.Linear(12, 10)
 

@@ -31,6 +31,7 @@ FIXED = {
     "buffers_hash": "the model: its buffers at the start",
     "data_hash": "the training images or their labels",
     "split_hash": "which images train and validate",
+    "noise_hash": "which training labels are replaced by noise",
     "test_hash": "the test images or their labels",
     "images_per_epoch": "how many of the training images an epoch takes",
 }
@@ -51,6 +52,7 @@ def findings(setup: Setup) -> dict[str, Any]:
         **_own_network(setup, networks),
         "data_hash": splits.content_hash,
         "split_hash": splits.index_hash,
+        **({"noise_hash": splits.noise_hash} if splits.noise_hash else {}),
         "images_per_epoch": images_per_epoch(len(splits.train), study.train.batch_size),
         "test_hash": seal.content_hash,
         "class_counts": {

@@ -12,16 +12,29 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "l1_l2.ipynb"
 
 
-@pytest.fixture(scope="module")
-def maker():
+OWN = EXAMPLES / "own_arrays.ipynb"
+
+
+def made_by(name: str):
     pytest.importorskip("nbclient")
     pytest.importorskip("nbformat")
-    spec = spec_from_file_location("make_notebook", EXAMPLES / "make_notebook.py")
+    spec = spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def maker():
+    return made_by("make_notebook")
+
+
+@pytest.fixture
+def own_maker(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)  # it takes `execute` from its neighbour
+    return made_by("make_own_notebook")
 
 
 def kinds(cell) -> list[set[str]]:
@@ -66,3 +79,32 @@ def test_a_kernel_shows_progress_in_place_and_every_result(maker):
     progress = notebook.cells[1]["outputs"][0]["data"]["text/plain"]
     assert progress.startswith("8 of 8 epochs of runs, ")
     assert "l1+l2: 0, epoch 2/2, " in progress
+
+
+def test_the_example_of_own_arrays_is_as_it_is_made(own_maker):
+    made = own_maker.build(7)
+    committed = json.loads(OWN.read_text("utf-8"))["cells"]
+    assert [cell["source"] for cell in made.cells] == ["".join(cell["source"]) for cell in committed]
+
+
+def test_the_example_of_own_arrays_keeps_them_and_refuses_another_class():
+    text = OWN.read_text("utf-8")
+    shown = outputs_of(json.loads(text)["cells"])
+    assert shown["results = rl.run(study)"] == [{"text/html", "text/plain"}]
+    assert shown["results.compare()"] == [{"text/html", "text/plain"}]
+    assert shown['results.misclassified("none", 25)'] == [{"image/png", "text/plain"}]
+    assert "SmallNet.py 563 bytes" in text
+    assert "changed since this study was begun: the model: its code" in text
+    assert "/home/" not in text
+    assert "/tmp/" not in text
+
+
+@pytest.mark.slow  # a kernel that imports torch and trains: half a minute
+def test_a_class_and_arrays_of_a_kernel_are_kept(own_maker):
+    pytest.importorskip("ipykernel")
+    notebook = own_maker.build(1)
+    own_maker.execute(notebook)
+    said = json.dumps(notebook.cells)
+    assert "images.npz" in said
+    assert "class SmallNet(nn.Module):" in said
+    assert "files of the network: SmallNet.py" in said

@@ -108,7 +108,7 @@ def with_a_method_of_its_own() -> nn.Module:
     return net
 
 
-MIXING = {
+MIXING: dict[str, Callable[[], nn.Module]] = {
     "mean beside largest": MeanBesideLargest,
     "over the largest of all": OverTheLargestOfAll,
     "attention over channels": AttentionOverChannels,

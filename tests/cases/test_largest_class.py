@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from regulab.records import Predictions
-from regulab.reporting.balance import class_counts, images_words, majority, single_answers
+from regulab.reporting.balance import images_words, single_answers
 from regulab.reporting.data import ReportData
 from regulab.reporting.observations import notes, observe
 from regulab.statistics import compare
+from regulab.statistics.class_counts import class_counts, majority
 from regulab.terminal.comparison_table import print_training_notes
 from tests.cases.pages import pages_of
 from tests.reporting.factory import make_records

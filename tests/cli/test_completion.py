@@ -46,6 +46,9 @@ def offered(line: str, folder: Path) -> list[str]:
             ["run", "report", "compare", "export", "show", "lesson", "init", "schema", "doctor", "data"],
         ),
         ("regulab sh", ["show"]),
+        ("regulab init ", ["photos/", "runs/", "table.csv"]),
+        ("regulab init photos/", ["photos/cat/"]),
+        ("regulab init nowhere/", []),
         ("regulab data ", ["fetch", "verify"]),
         ("regulab run --until", ["--until-decided"]),
         ("regulab run ", [*builtin_studies(), "broken.yml", "mine.yaml"]),
@@ -73,6 +76,8 @@ def offered(line: str, folder: Path) -> list[str]:
 def test_words(line, words, tmp_path):
     (tmp_path / "mine.yaml").write_text("arms: {none: {}, steep: {l1: 1}, flat: {l2: 1}}\n")
     (tmp_path / "broken.yml").write_text("arms: {none: {")
+    (tmp_path / "table.csv").touch()
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
     finished_run(tmp_path / "runs")
     assert offered(line, tmp_path) == words
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from regulab.cli import app
-from regulab.cli.study_template import study_file
 from regulab.cli.reference import study_keys
 from regulab.cli.study_schema import study_schema
+from regulab.cli.study_template import study_file
 from regulab.config import Study, build_study, builtin_studies, load_study, parse_study, parse_yaml
 from regulab.errors import UserError
 from regulab.techniques import TECHNIQUES, arms_of
@@ -80,12 +80,13 @@ class TestInit:
     @pytest.mark.parametrize(
         ("file", "message"),
         [
-            (".", "a folder, no file"),
+            (".", "no images here; got 'an empty folder'"),
+            ("photos", "neither images that are there nor the name of a study file; got 'photos'"),
             ("/dev/null/x.yaml", "cannot write"),
             ("a\u202eb.yaml", "cannot be seen"),
             ("x" * 101 + ".yaml", "name"),
         ],
-        ids=["folder", "no-folder", "unseen", "long"],
+        ids=["empty-folder", "not-there", "no-folder", "unseen", "long"],
     )
     def test_what_cannot_be_a_study_file(self, file, message):
         done = invoke("init", file, "--force")

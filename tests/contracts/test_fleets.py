@@ -8,7 +8,16 @@ import torch
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from tests.contracts import trainings
-from tests.contracts.trainings import EXAMPLES, OPTIMIZERS, fleets, plain, setup, together
+from tests.contracts.trainings import (
+    EXAMPLES,
+    ON_A_DEVICE,
+    OPTIMIZERS,
+    Trained,
+    fleets,
+    plain,
+    setup,
+    together,
+)
 
 ARMS = [arm for runs in fleets(0) for run in runs for arm in (run.arm,)]
 
@@ -25,7 +34,25 @@ def every_optimizer():
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_run_in_a_fleet_is_what_it_is_alone(arm, optimizer):
     """In float64, dropout on; one beside it diverges in the first epoch and one stops after it."""
-    ours, theirs = together(optimizer)[arm], plain(optimizer, arm)
+    assert_alike(arm, together(optimizer)[arm], plain(optimizer, arm))
+
+
+@pytest.mark.parametrize(
+    "arm", ["none", "several", *(arm for arm in EXAMPLES if not arm.startswith("early"))]
+)
+def test_so_it_is_under_class_weights_and_balanced_sampling(arm):
+    """The plain loop's weighted loss is torch's own where no technique has a loss."""
+    ours = together(1, True)[arm]
+    assert_alike(arm, ours, plain(1, arm, True))
+    assert not torch.equal(ours.logits, together(1)[arm].logits), "the conditions change nothing"
+
+
+@pytest.mark.parametrize("arm", ["none", "several"])
+def test_so_it_is_with_the_draws_of_a_device(arm):
+    assert_alike(arm, together(ON_A_DEVICE, True)[arm], plain(ON_A_DEVICE, arm, True))
+
+
+def assert_alike(arm: str, ours: Trained, theirs: Trained) -> None:
     torch.testing.assert_close(ours.losses, theirs.losses, rtol=1e-9, atol=1e-9, equal_nan=True)
     assert theirs.losses[-1].isfinite() != arm.endswith("diverges")
     assert theirs.weights.keys() == ours.weights.keys()

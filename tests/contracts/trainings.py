@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -48,8 +47,13 @@ def _beside(example: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {arm: {k: v for k, v in said.items() if k not in kind.instead_of} for arm, said in mine.items()}
 
 
+# What a study may ask of every arm beside the optimizer; digits "0" to "9" are the classes.
+CONDITIONS: dict[str, Any] = {"class_weights": {"1": 3, "4": 0.2, "7": 0.5}, "sampling": "balanced"}
+
+
 @cache
-def setup(optimizer: int) -> Setup:
+def setup(optimizer: int, conditions: bool = False) -> Setup:
+    """With ``conditions`` classes are weighted and drawn equally often."""
     arms: dict[str, dict[str, Any]] = dict(BESIDE)
     for label, example in EXAMPLES.items():
         arms[label] = example
@@ -61,15 +65,16 @@ def setup(optimizer: int) -> Setup:
         "schedule": {"name": "cosine"},
         "batch_size": BATCH,
         "epochs": 2,
+        **(CONDITIONS if conditions else {}),
     }
     study = study_of(arms, train=train, model={"dropout": 0.1}, seeds=1)
     # As on a GPU for one of them: draws hashed there, steps counted there.
     return setup_of(study, IMAGES, machine=ON_DEVICE if optimizer == ON_A_DEVICE else FLOAT64)
 
 
-def fleets(optimizer: int) -> list[list[Run]]:
+def fleets(optimizer: int, conditions: bool = False) -> list[list[Run]]:
     """The runs in groups of one architecture."""
-    given = setup(optimizer)
+    given = setup(optimizer, conditions)
     runs = {run.arm: run for run in runs_of(given.study)}
     return [[runs[arm] for arm in group] for group in given.architectures]
 
@@ -107,18 +112,17 @@ def trained(trainer: Trainer) -> dict[str, Trained]:
 
 
 @cache
-def together(optimizer: int) -> dict[str, Trained]:
+def together(optimizer: int, conditions: bool = False) -> dict[str, Trained]:
     """All runs, in fleets."""
-    return {arm: one for runs in fleets(optimizer) for arm, one in trained(_fleet(optimizer, runs)).items()}
-
-
-def _fleet(optimizer: int, runs: Sequence[Run]) -> Trainer:
-    return Fleet(setup(optimizer), runs)
+    given = setup(optimizer, conditions)
+    return {
+        arm: one for runs in fleets(optimizer, conditions) for arm, one in trained(Fleet(given, runs)).items()
+    }
 
 
 @cache
-def plain(optimizer: int, arm: str) -> Trained:
+def plain(optimizer: int, arm: str, conditions: bool = False) -> Trained:
     """One run, in the plain loop."""
-    run = next(run for runs in fleets(optimizer) for run in runs if run.arm == arm)
-    trainer = PlainTrainer(setup(optimizer), [run])
+    run = next(run for runs in fleets(optimizer, conditions) for run in runs if run.arm == arm)
+    trainer = PlainTrainer(setup(optimizer, conditions), [run])
     return trained(trainer)[arm]

@@ -107,11 +107,17 @@ def test_ids_get_the_suffix_that_their_files_have(folder):
     assert load(table(folder, text)).content_hash == load(table(folder, rows(*SPLITS), "b.csv")).content_hash
 
 
-def test_val_without_test_is_tested_on(folder):
+def test_without_a_test_part_a_fifth_of_what_trains_tests(folder):
     content = load(table(folder, rows(*("val" if split == "test" else split for split in SPLITS))))
-    assert content.validation_indices is None
-    assert content.open_test().pixels[:, 0, 0, 0].tolist() == [0, 2, 5, 6]
-    assert "no test part" in content.notes[0]
+    assert content.validation_indices is not None
+    assert content.train.pixels[content.validation_indices, 0, 0, 0].tolist() == [0, 2, 5, 6]
+    test = content.open_test().pixels[:, 0, 0, 0].tolist()
+    trains = np.delete(content.train.pixels, content.validation_indices, axis=0)[:, 0, 0, 0].tolist()
+    assert len(test) == 1
+    assert sorted(test + trains) == [1, 3, 4, 7, 8, 9]
+    assert "a fixed fifth of the training images" in content.notes[0]
+    alone = load(table(folder, rows(*["train"] * 10), "train.csv"))
+    assert alone.content_hash == load(table(folder, rows(header="file_name,label"), "none.csv")).content_hash
 
 
 def test_a_label_with_a_comma_stands_in_quotes(folder):
@@ -147,7 +153,6 @@ BAD = {
         "line 11: a split of no known name; got 'hold-out in 1 of 10",
     ),
     "blank split": (rows(*SPLITS[:9], ""), "a split of no known name; got 'nothing in 1 of"),
-    "no test": (rows(*["train"] * 10), "no row of the split test; got 'train'"),
     "no train": (rows(*["test"] * 10), "no row of the split train"),
     "only in test": (
         rows(*SPLITS).replace("in/0.png,wolf", "in/0.png,fox"),

@@ -82,12 +82,25 @@ def test_images_of_no_split_are_cut_as_a_folder_is(tmp_path):
     assert order == sorted(order)
 
 
-def test_a_validation_part_without_a_test_part_is_tested_on(tmp_path):
-    val = pixels(seed=3)
-    content = load(saved(tmp_path, x_train=pixels(), y_train=labels(), x_val=val, y_val=labels()))
-    assert content.validation_indices is None
-    np.testing.assert_array_equal(content.open_test().pixels[..., 0], val)
-    assert "no test part" in content.notes[0]
+def test_without_a_test_part_a_fifth_of_what_trains_tests(tmp_path):
+    images, val = pixels(seed=4), pixels(seed=3)
+    content = load(saved(tmp_path, x_train=images, y_train=labels(), x_val=val, y_val=labels()))
+    assert content.validation_indices is not None
+    np.testing.assert_array_equal(content.train.pixels[content.validation_indices][..., 0], val)
+    test = content.open_test()
+    assert np.bincount(test.labels).tolist() == [2, 2]
+    trains = np.delete(content.train.pixels, content.validation_indices, axis=0)
+    found = sorted(image.tobytes() for image in np.concatenate((trains, test.pixels)))
+    assert found == sorted(image.tobytes() for image in images)
+    assert "a fixed fifth of the training images" in content.notes[0]
+
+
+def test_a_training_part_alone_is_cut_and_it_is_said(tmp_path):
+    alone = load(saved(tmp_path, x_train=pixels(), y_train=labels()))
+    plain = load(saved(tmp_path, images=pixels(), labels=labels()))
+    assert alone.content_hash == plain.content_hash
+    assert "a fixed fifth of the training images" in alone.notes[0]
+    assert plain.notes == ()
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,10 @@ def test_fewer_train_images_under_course_leave_the_test_split_whole():
     splits = split(content(np.arange(90) % 3), Protocol(kind="course"), 9)
     assert np.bincount(splits.train.labels).tolist() == [3, 3, 3]
     assert origin(splits.validation) == origin(splits.open_test()) == list(range(20))
+
+
+def test_no_validation_part_of_classes_of_one_image():
+    with pytest.raises(
+        UserError, match=r"no class has a training image to spare; got '3 training images of 3 classes'"
+    ):
+        split(content([0, 1, 2]), Protocol())

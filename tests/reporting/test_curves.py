@@ -3,10 +3,12 @@ import pytest
 from matplotlib.colors import to_hex
 
 from regulab.reporting.curve_figure import draw, limits
+from regulab.reporting.curves import band_words
 from regulab.reporting.data import ReportData
 from regulab.reporting.figures import val_accuracy, val_loss
 from regulab.reporting.palette import BASELINE, COLOURS, line_styles
-from regulab.reporting.series import series
+from regulab.reporting.series import Series, series
+from regulab.statistics.intervals import NOT_NEGATIVE, PERCENT
 from tests.reporting.factory import make_records, with_diverged, with_stopped
 
 CURVES = {curve.measure: curve for curve in (val_accuracy.CURVE, val_loss.CURVE)}
@@ -119,3 +121,19 @@ def test_many_arms_stay_distinct():
 def test_names_are_printed_as_they_stand():
     records = make_records(arms={"none": 0, "_$x_1$\n": 0}, seeds=1, epochs=3)
     assert legend_texts(drawn(records, "val_loss"))[1] == "_$x_1$ (strength of _$x_1$ ) · n = 1 seed"
+
+
+def test_bands_of_accuracies_stay_within_0_and_100():
+    """Five runs at 100, 100, 100, 100 and 98 %: 99.6 ± 2.776 · 0.894/√5 reaches to 100.7."""
+    values = np.array([[100.0], [100], [100], [100], [98]])
+    one = Series("a", values, (), PERCENT)
+    low, high = one.edges("interval")
+    assert low[0] == pytest.approx(99.6 - 2.776445 * np.std(values, ddof=1) / 5**0.5, abs=1e-4)
+    assert high[0] == 100
+    assert one.is_cut("interval")
+    assert not one.is_cut("range")
+    assert band_words([one], "interval").endswith(
+        "95 % t interval of that mean, cut at the ends of its range"
+    )
+    assert not Series("a", values - 50, (), PERCENT).is_cut("interval")
+    assert Series("a", 100 - values, (), NOT_NEGATIVE).edges("interval")[0][0] == 0

@@ -1,10 +1,20 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from regulab.statistics.intervals import difference_interval, mean_interval
+from regulab.statistics.intervals import (
+    PERCENT,
+    POINTS,
+    bounds_of,
+    bounds_of_difference,
+    difference_interval,
+    is_cut,
+    mean_interval,
+)
 
 
 def test_two_values_by_hand():
@@ -45,3 +55,42 @@ def test_covers_the_mean_as_often_as_it_says(n):
     intervals = [mean_interval(values) for values in rng.normal(7, 2, (repeats, n))]
     hits = sum(low <= 7 <= high for low, high in intervals)
     assert 1e-4 < stats.binom.cdf(hits, repeats, 0.95) < 1 - 1e-4
+
+
+@pytest.mark.parametrize(
+    ("metric", "own", "apart"),
+    [
+        ("test_accuracy", (0, 100), (-100, 100)),
+        ("balanced_accuracy", (0, 100), (-100, 100)),
+        ("zero_fraction", (0, 1), (-1, 1)),
+        ("test_loss", (0, math.inf), (-math.inf, math.inf)),
+        ("seconds", (0, math.inf), (-math.inf, math.inf)),
+    ],
+)
+def test_what_a_metric_can_be(metric, own, apart):
+    assert bounds_of(metric) == own
+    assert bounds_of_difference(metric) == apart
+
+
+def test_an_interval_stays_within_what_the_measure_can_be():
+    """99 and 100 %: 99.5 ± 12.7062 · 0.5. The end inside stays where it was."""
+    values = np.array([99.0, 100.0])
+    low, high = mean_interval(values, bounds=PERCENT)
+    assert low == mean_interval(values)[0] == pytest.approx(99.5 - 6.3531, abs=1e-4)
+    assert high == 100
+    assert is_cut((low, high), PERCENT)
+    assert difference_interval(np.array([0.0, 100]), np.array([100.0, 0]), bounds=POINTS) == POINTS
+
+
+def test_an_interval_without_width_is_not_cut():
+    assert not is_cut(mean_interval(np.array([100.0, 100.0]), bounds=PERCENT), PERCENT)
+    assert not is_cut((98.0, 99.0), PERCENT)
+    assert not is_cut(None, PERCENT)
+
+
+def test_cutting_costs_no_coverage():
+    """Of accuracies near 100 % the mean lies within 0 and 100, so that what is cut off never held it."""
+    rng = np.random.default_rng(5)
+    for values in 100 * rng.binomial(50, 0.985, (300, 4)) / 50:
+        whole, cut = mean_interval(values), mean_interval(values, bounds=PERCENT)
+        assert (whole[0] <= 98.5 <= whole[1]) == (cut[0] <= 98.5 <= cut[1])

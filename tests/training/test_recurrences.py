@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from regulab.training.recurrences import CELLS, one_step, recurrent
 
-LAYERS: dict[str, Any] = {
+LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
     "rnn_tanh": nn.RNN,

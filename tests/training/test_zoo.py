@@ -8,18 +8,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import networks  # noqa: E402
-from zoo import COURSE, ZOO  # noqa: E402
+import networks
+from zoo import COURSE, ZOO
 
 PLAIN = {  # and what the reason names
-    "numbers decide": r"awkward.py, line \d+",
+    "numbers decide": r"awkward.py, line \d+ \(`if x.max\(\) > 20:`\): a tensor's value decides",
     "skips at random": "it draws from the generator of random",
     "counts its passes": "it changes attributes of its own: passes",
 }
 VMAPPED = {
-    "stochastic depth": "it draws from the generator of torch",
-    "hooks": "hooks on Conv2d",
-    "noisy input": "it draws from the generator of torch",
+    "stochastic depth": r"it draws from the generator of torch \(\w+.py, line \d+\)",
+    "hooks": r"layer conv \(Conv2d\) has hooks",
+    "noisy input": r"it draws from the generator of torch \(\w+.py, line \d+\)",
 }
 SIDE_BY_SIDE = {
     *("two blocks", "residual", "bottleneck", "grouped bottleneck", "pre-activated", "squeeze and excite"),

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from regulab.api.samples import as_array, is_array, is_samples, read_samples
 from regulab.data import given
-from regulab.data.formats.array_keys import ALL, CLASS_NAMES, NOTES, PART_WORDS, TEST, TRAIN, VAL
+from regulab.data.formats.array_keys import ALL, CLASS_NAMES, NOTES, TEST, TRAIN, VAL
 from regulab.data.formats.array_labels import Labels, as_labels, refuse_single_class
 from regulab.data.formats.array_pixels import as_pixels
+from regulab.data.formats.split_folders import NAMES
 from regulab.errors import UserError
 
 ACCEPTED = (
@@ -117,7 +118,7 @@ def _parts(value: Any) -> dict[str, Any]:
 def _named_parts(value: Mapping[Any, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for key, part in value.items():
-        name = PART_WORDS.get(str(key).lower())
+        name = NAMES.get(str(key).lower())
         if name is None or name in parts:
             problem = "two parts of one name" if name else "no part of a dataset"
             raise UserError(problem, got=key, expected="train, val and test, each once", where="data")

@@ -10,7 +10,7 @@ from regulab import config
 from regulab.api.given_images import images_name
 from regulab.api.given_network import network_name
 from regulab.config.paths import with_format
-from regulab.data.formats.array_keys import PART_WORDS
+from regulab.data.formats.split_folders import NAMES
 
 NAMING = {"model": network_name, "data": images_name}
 
@@ -47,7 +47,7 @@ def _has_parts(key: str, value: Mapping[Any, Any]) -> bool:
         key == "data"
         and bool(value)
         and not any(one in known for one in value)
-        and any(str(one).lower() in PART_WORDS for one in value)
+        and any(str(one).lower() in NAMES for one in value)
     )
 
 

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from regulab.techniques.technique import Technique
 
-    class Samples(Protocol):
+    class SampleDataset(Protocol):
         """A dataset, such as torch's: ``dataset[index]`` is an (image, label)."""
 
         def __getitem__(self, index: Any, /) -> Any: ...
 
     Arm = Mapping[str, Any] | Technique | Sequence[Technique] | None
-    ImagesOrName = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any] | Samples
+    ImagesOrName = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any] | SampleDataset
     NetworkOrName = str | Mapping[str, Any] | Callable[..., nn.Module]
 
 PARTS = ("data", "protocol", "model", "train", "endpoint")  # whose keys an override changes one by one

@@ -56,13 +56,18 @@ def studies(incomplete: str) -> Iterable[str]:
 
 @offering
 def images(incomplete: str) -> Iterable[str]:
-    """Folders that may hold images, one level at a time, with a slash behind them."""
+    """Folders, with a slash behind them, and files that may list or hold images, one level at a time."""
+    from regulab.config.paths import ENDINGS
+
     head, slash, last = incomplete.rpartition("/")
     entries = sorted((Path(head + slash) if slash else Path()).expanduser().iterdir())
-    shown = [
-        entry for entry in entries if entry.is_dir() and entry.name.startswith(".") <= last.startswith(".")
+    shown = [entry for entry in entries if entry.name.startswith(".") <= last.startswith(".")]
+    words = [
+        f"{head}{slash}{entry.name}{'/' if entry.is_dir() else ''}"
+        for entry in shown
+        if entry.is_dir() or entry.suffix.lower() in ENDINGS
     ]
-    return [f"{head}{slash}{entry.name}/" for entry in shown if entry.name.startswith(last)]
+    return starting(words, incomplete)
 
 
 @offering

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from regulab.config import Study
 from regulab.values.describing import parts_of, properties, rule
 from regulab.values.named import Named
+from regulab.values.short import Short
 
 OWN_AUGMENTATION = "arms.ARM.augmentation"
 AS_THE_STUDYS = "Augmentation of the arm's own, in the place of the study's: every key of `data.augment`."
@@ -69,10 +71,20 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
             for option in named:
                 yield from _keys(option, key, option.name)
         elif options:
-            yield Key(key, of, "mapping", "", meaning)
+            yield Key(key, of, _short_forms(field, options[0]) + "mapping", "", meaning)
             yield from _keys(options[0], key, of)
         else:
             yield Key(key, of, _values_taken(name, schemas[name]), _default(name, kind), meaning)
+
+
+def _short_forms(field: FieldInfo, part: type[BaseModel]) -> str:
+    """What a part may be written as besides a mapping."""
+    found = ""
+    for mark in field.metadata:
+        if isinstance(mark, Short):
+            found += f"{rule(properties(part)[mark.key])} or " if mark.key else ""
+            found += "true or false or " if mark.whole else ""
+    return found
 
 
 def _values_taken(name: str, schema: Mapping[str, object]) -> str:
@@ -128,6 +140,9 @@ Every key, what it takes, and its default. `regulab show keys` prints the same; 
   `protocol.kind=course` drops its `validation`; `endpoint.metric=test_loss` its margin.
 - **The name keys every draw.** Initial weights, orders, augmentation and dropout follow from `key`, the seed and what
   is drawn. `key` is the name unless it is given: give the old name as `key`, and a renamed study repeats its numbers.
+- **Augmentation** (`data.augment`, or an arm's own) is done in the order of its keys, before normalization. Every image
+  has draws of its own in each epoch, a stream for each operation, which all arms of a seed share: adding an operation
+  leaves the draws of the others as they were.
 - **Paths** (`folder:photos`, `nets.py:Net`) are relative to the file; on the command line, to the working directory.
 
 | key | takes | default | meaning |

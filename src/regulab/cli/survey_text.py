@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from regulab.data.formats.image_levels import EIGHT
 from regulab.data.names import visible, visible_list
+from regulab.data.survey.facts import Facts
 from regulab.data.survey.survey import WHOLE, Survey
 from regulab.terminal.consoles import about, size
 from regulab.wording import one_line
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 WIDTH, LABEL = 100, 12  # columns of a line, and of what it is about
 SHOWN_CLASSES, SHOWN_FILES, LONGEST_NAME = 12, 10, 40
+FEW = 10  # training images of a class
 LONG_STUDY = 300  # seconds; beyond it a short trial is suggested
 PART_NAMES = {WHOLE: "images", "train": "train", "val": "val", "test": "test"}
 TRIAL_EPOCHS = 2
@@ -59,6 +61,8 @@ def advice(plan: Plan, study: Study, file: str, survey: Survey) -> Iterator[str]
     arms, seeds = len(study.arms), len(study.seeds)
     fleets = _number(len(plan.fleets), "fleet")
     yield ""
+    if survey.refused:
+        yield f"Remove or replace the {_number(len(survey.refused), 'unreadable file')} first. Then:"
     yield f"regulab run {file}"
     yield from _indented(
         f"{arms} arms × {seeds} seeds: {plan.runs} runs in {fleets}, about {about(plan.seconds)} here, with "
@@ -71,10 +75,6 @@ def advice(plan: Plan, study: Study, file: str, survey: Survey) -> Iterator[str]
         yield f"regulab run {file} --seeds 1 --epochs {TRIAL_EPOCHS} --out runs/trial"
         trial = plan.seconds - plan.training_seconds * (1 - TRIAL_EPOCHS / (seeds * study.train.epochs))
         yield from _indented(f"a first look at the report in about {about(trial)}; it decides nothing.")
-    if survey.refused:
-        yield from _indented(
-            f"Before: remove or replace the {_number(len(survey.refused), 'file')} that cannot be read."
-        )
 
 
 def _classes(survey: Survey) -> Iterator[str]:
@@ -118,6 +118,12 @@ def _colours(survey: Survey) -> str:
 
 def _balance(division: Division) -> Iterator[str]:
     largest, smallest = int(division.train.max()), int(division.train.min())
+    few = int((division.train < FEW).sum())
+    if few:
+        which = _number(few, "class") if few == 1 else f"{few:,} classes"
+        yield from _line(
+            "few", f"{which} with fewer than {FEW} training images: little can be learnt from so few."
+        )
     if largest > 1.5 * smallest:
         share = 100 * division.test.max() / division.test.sum()
         yield from _line(
@@ -153,7 +159,7 @@ def _copies(survey: Survey) -> Iterator[str]:
         yield from _line("", f"{len(rest):,} within a class: {_places(rest)}")
 
 
-def _places(groups: Sequence[Sequence[object]]) -> str:
+def _places(groups: Sequence[Sequence[Facts]]) -> str:
     shown = ["=".join(visible(facts.place) for facts in group[:3]) for group in groups]
     return visible_list(shown, 2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -10,9 +11,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from regulab.config.paths import with_format
 from regulab.config.training import RECORDED
-from regulab.values import Count, Finite, Part, Place
+from regulab.values import Count, Finite, Fraction, Part, Place
 from regulab.values.complaints import Refusal
 
+NAME_PATTERN = "name:"  # of ``data.group``: a regular expression on file names follows
 MOST_PIXELS = 4_096  # a side
 Side = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
 
@@ -29,6 +31,18 @@ class Data(Part):
     train_images: Count | None = Field(
         default=None,
         description="So many of the training part, stratified by class, the same for every seed; null takes all.",
+    )
+    group: Place | None = Field(
+        default=None,
+        description="How images belong together, so that those of one patient or burst never stand on both sides of a "
+        "split. For a folder `folder`, the first folder below the class folder, or `name:PATTERN`, what the brackets "
+        "of a regular expression find in the file's name (`name:^(P\\d+)_`); for a table the name of a column, for "
+        "arrays that of an array (`patient`, or `train_patient` …). null: every image by itself.",
+    )
+    label_noise: Fraction | None = Field(
+        default=None,
+        description="The share of the training labels that are replaced by another class, drawn once and the same for "
+        "every arm and seed; validation and test keep theirs. null: none.",
     )
     normalize: Literal["dataset", "pixel", "none"] = Field(
         default="dataset",
@@ -60,6 +74,31 @@ class Data(Part):
     @classmethod
     def _a_bare_path_will_do(cls, value: str) -> str:
         return with_format(value)
+
+    @field_validator("group")
+    @classmethod
+    def _a_pattern_with_brackets(cls, value: str | None) -> str | None:
+        if value is None or not value.startswith(NAME_PATTERN):
+            return value
+        try:
+            brackets = re.compile(value.removeprefix(NAME_PATTERN)).groups
+        except re.error as error:
+            raise Refusal(
+                f"no regular expression ({error})", got=value, expected=r"such as name:^(P\d+)_"
+            ) from error
+        if brackets != 1:
+            raise Refusal(
+                f"{brackets} pairs of brackets in the pattern",
+                got=value,
+                expected=r"one, around what names the group: name:^(P\d+)_",
+            )
+        return value
+
+    @field_validator("label_noise")
+    @classmethod
+    def _no_noise_is_none(cls, value: float | None) -> float | None:
+        """The same study, by the same name."""
+        return value or None
 
     @field_validator("range")
     @classmethod

@@ -12,9 +12,8 @@ from regulab.values.sources import Source
 
 PATHS_FROM = "paths_from"  # in a run directory's study.yaml: from where its paths start, as seen from the run directory
 FILE = ".py:"
-GIVEN = (
-    "given"  # the folder of a run directory that keeps what a study was given from Python, by content hash
-)
+# The folder of a run directory that keeps what a study was given from Python, by content hash.
+GIVEN = "given"
 _GIVEN_PATH = re.compile(rf"(?:^|[/\\])({GIVEN}/[0-9a-f]{{16}}/[^/\\]+)$")
 ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz"}  # what a bare path's ending says it is
 
@@ -69,6 +68,14 @@ def given_path(path: str) -> str:
     return found[1] if found else ""
 
 
+def shown_name(name: str) -> str:
+    """A dataset's or network's name for people: without the hash that stands for what was given from Python."""
+    path = model_path(name) or data_path(name)
+    if not given_path(path):
+        return name
+    return name.rpartition(":")[2] if model_path(name) else "images given from Python"
+
+
 def data_path(name: str) -> str:
     """The path in a dataset's name, ``FORMAT:PATH``; empty: there is none."""
     return name.partition(":")[2]
@@ -90,7 +97,7 @@ def _relative_to(name: str, path: str, folder: Path, where: str) -> str:
             "paths in a study file are relative to the file", got=name, expected=expected, where=where
         )
     here = os.path.relpath(there)
-    if here.startswith(os.pardir):
+    if here.startswith((os.pardir, "~")):  # a folder whose own name begins so is nobody's home
         here = os.path.abspath(there)
     return with_path(name, path, here)
 

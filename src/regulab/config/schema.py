@@ -37,10 +37,8 @@ NAMED_BY = {
     "norm": "name",
 }
 MOST_ARMS = 1_000
-LATER_KEYS = (
-    "size",
-    "fit",
-)  # of ``data``: studies that were begun before have the identity of a study without
+# Keys that came later: while they say nothing a study is the one that it was without them.
+LATER_KEYS = {"data": ("group", "label_noise", "size", "fit"), "train": ("class_weights", "sampling")}
 
 
 class Endpoint(Part):
@@ -184,9 +182,10 @@ class Study(Part):
         counts: the findings have hashes of the contents, and the same files make the same study wherever they are.
         """
         content = self.model_dump(mode="json", exclude={"seeds", "resolved"}) | {"key": self.stream_key}
-        for key in LATER_KEYS:
-            if content["data"][key] is None:
-                del content["data"][key]
+        for part, keys in LATER_KEYS.items():
+            for key in keys:
+                if content[part][key] is None:
+                    del content[part][key]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
         return content

@@ -6,10 +6,11 @@ another name for it, and once a study has been read both hold the same number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from regulab.optimizers import OPTIMIZERS
 from regulab.optimizers.optimizer import Optimizer
@@ -17,14 +18,26 @@ from regulab.optimizers.sgd import SGD
 from regulab.schedules import SCHEDULES
 from regulab.schedules.one_cycle import OneCycle, share_one_rate
 from regulab.schedules.schedule import Moment, Schedule
-from regulab.values import Count, Epochs, Part
+from regulab.values import Count, Epochs, Part, Positive, Text
 from regulab.values.choices import OneOf
+from regulab.values.complaints import Refusal
 from regulab.values.named import Named
 
 RECORDED = (
     "recorded"  # in the context of a validation: a run directory's own file, which older versions wrote too
 )
 DEFAULT_NAMES = {"optimizer": SGD.name, "schedule": OneCycle.name}
+
+
+def _kind_of_weights(value: Any) -> str:
+    return "[mapping]" if isinstance(value, Mapping) else "[name]"
+
+
+# In square brackets, which complaints leave out of the places that they name.
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("[name]")] | Annotated[dict[Text, Positive], Tag("[mapping]")],
+    Discriminator(_kind_of_weights),
+]
 
 
 class Train(Part):
@@ -47,6 +60,30 @@ class Train(Part):
         description="All runs as one tensor program where the network allows it; `vmap`: by torch.func.vmap also "
         "where it is slower or rules of ours would do; `plain`: run by run.",
     )
+    class_weights: ClassWeights | None = Field(
+        default=None,
+        description="How much an image of a class counts in what is minimized, in every arm: `balanced`, each class "
+        "as much as any other in all, or weights by class name (`{cat: 2.5}`; the others have 1). Recorded losses stay "
+        "unweighted. null: all alike.",
+    )
+    sampling: Literal["balanced"] | None = Field(
+        default=None,
+        description="Which images an epoch takes: `balanced` draws as many of every class, with the same draws for "
+        "every arm of a seed; null takes each image at most once.",
+    )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _classes_by_name(cls, value: Any) -> Any:
+        """YAML reads the class 7 as a number."""
+        if not isinstance(value, Mapping):
+            return value
+        if not value:
+            raise Refusal("weighs no class", got={}, expected="balanced, or a mapping such as {cat: 2.5}")
+        for key, weight in value.items():
+            if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
+                raise Refusal("no weight", key=str(key), got=weight, expected="a number above 0")
+        return {str(key) if type(key) is int else key: weight for key, weight in value.items()}
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +99,16 @@ class Train(Part):
             if isinstance(kind, str) and kind in OPTIMIZERS:  # else it is refused
                 share_one_rate(OPTIMIZERS[kind], parts["optimizer"], parts["schedule"], recorded)
         return {**values, **parts}
+
+    @model_validator(mode="after")
+    def _balanced_once(self) -> Train:
+        if self.class_weights == "balanced" and self.sampling == "balanced":
+            raise Refusal(
+                "balanced beside balanced sampling would make rare classes count twice over",
+                key="class_weights",
+                cure="leave out one of the two",
+            )
+        return self
 
     def learning_rate(
         self, step: int, steps_per_epoch: int, validation_losses: Sequence[float] = ()

@@ -29,7 +29,8 @@ def copies(
     test_labels: NDArray[np.int64],
     test_digests: tuple[bytes, ...],
 ) -> tuple[str, ...]:
-    """Sentences that count images which also occur in another part, pixel for pixel, or under another class.
+    """Sentences that count images which also occur in another part, pixel for pixel, or under another class; and those
+    of the training part that show nothing.
 
     ``validation`` is None where the test split serves as validation.
     """
@@ -40,7 +41,7 @@ def copies(
         parts["validation"] = (validation.labels, digests(validation.pixels))
         pairs = [("test", "training"), ("validation", "training"), ("test", "validation")]
     found = [_shared(parts[one][1], parts[other][1], one, other) for one, other in pairs]
-    found.append(_two_classes(list(parts.values())))
+    found += [_two_classes(list(parts.values())), _of_one_colour(train.pixels)]
     return tuple(note for note in found if note)
 
 
@@ -51,6 +52,15 @@ def _shared(one: tuple[bytes, ...], other: tuple[bytes, ...], name: str, other_n
         return None
     are = "is" if count == 1 else "are"
     return f"{count:,} of {len(one):,} {name} images {are} in the {other_name} part too, pixel for pixel"
+
+
+def _of_one_colour(pixels: Pixels) -> str | None:
+    """Counts the training images in which every pixel is the same: empty, or not read as they are meant."""
+    count = sum(int((part == part[:, :1, :1]).all(axis=(1, 2, 3)).sum()) for part in chunks(pixels))
+    if not count:
+        return None
+    images = "image is" if count == 1 else "images are"
+    return f"{count:,} of {len(pixels):,} training {images} of one colour throughout"
 
 
 def _two_classes(parts: list[tuple[NDArray[np.int64], tuple[bytes, ...]]]) -> str | None:

@@ -71,6 +71,7 @@ class DatasetContent:
     open_test: Callable[[], Images]
     content_hash: str  # of ``train``
     notes: tuple[str, ...] = ()  # what a person should know of the files: what was left out
+    group_names: tuple[str, ...] = ()  # of the numbers in `Images.groups`, of training and test alike
 
 
 @dataclass(frozen=True, kw_only=True)

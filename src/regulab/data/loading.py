@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from regulab import config
 from regulab.data.dataset import Dataset
 from regulab.data.formats.format import Format
+from regulab.data.label_noise import noisy
 from regulab.data.roots import expanded
 from regulab.data.sealing import sealed
 from regulab.data.splits import Splits, split
@@ -83,7 +84,9 @@ def load(data: Data, protocol: Protocol, root: Path) -> Splits:
     """The splits of the dataset that ``data`` names, read from ``root``, with their test part sealed.
 
     The test split is read here, before training, so that a damaged one is noticed and an exchanged one refused; it is
-    opened for testing by ``open_test``, once, after training.
+    opened for testing by ``open_test``, once, after training. Noise comes last: the notes on images that occur twice
+    are of the true labels.
     """
     splits = sealed(split(find_dataset(data).load(root), protocol, data.train_images))
+    splits = noisy(splits, data.label_noise)
     return replace(splits, notes=tuple(f"{NOTE}{note}" for note in splits.notes))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from regulab.data.copies import copies, digests
 from regulab.data.dataset import Images
+from regulab.data.groups import refuse_shared, told
 from regulab.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,13 +36,24 @@ def sealed(splits: Splits) -> Splits:
     """The splits with a seal on their test part, and notes on it and on images that occur twice.
 
     Reads the test split: raises `UserError` where its files are damaged, or of another size or mode than the training
-    images. ``open_test`` then raises `UserError` where it finds other images or labels than were sealed.
+    images, and where images of one group stand in two parts. ``open_test`` then raises `UserError` where it finds other
+    images or labels than were sealed.
     """
     test = splits.open_test()
     _require_alike(splits, test)
     seal = Seal(content_hash=test.content_hash(), labels=test.labels, digests=digests(test.pixels))
     own_validation = splits.validation if splits.validation is not test else None
-    notes = (*splits.notes, *test.notes, *copies(splits.train, own_validation, test.labels, seal.digests))
+    parts = {"train": splits.train, "test": test}
+    if own_validation is not None:
+        parts = {"train": splits.train, "validate": own_validation, "test": test}
+    refuse_shared(parts, splits.group_names)
+    groups = told(parts)
+    notes = (
+        *splits.notes,
+        *test.notes,
+        *((groups,) if groups else ()),
+        *copies(splits.train, own_validation, test.labels, seal.digests),
+    )
     open_test = partial(_open_again, splits.open_test, seal, splits.dataset)
     return replace(splits, seal=seal, notes=notes, open_test=open_test)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.dataset import DatasetContent, Images
+from regulab.data.groups import Labelled, approximated, part_of
 from regulab.data.sealing import Seal
 from regulab.data.stratify import largest_part, stratified
 from regulab.errors import UserError
@@ -35,6 +36,8 @@ class Splits:
     dataset: str
     seal: Seal | None = None  # of the test split; None before `sealing.sealed`
     notes: tuple[str, ...] = ()  # what a person should know of the files
+    group_names: tuple[str, ...] = ()
+    noise_hash: str | None = None  # SHA-256 of the training labels where noise has replaced some
 
 
 def split(content: DatasetContent, protocol: Protocol, train_images: int | None = None) -> Splits:
@@ -44,7 +47,8 @@ def split(content: DatasetContent, protocol: Protocol, train_images: int | None 
     training split, stratified by class; null means the dataset's own validation part, or one sixth.
     ``course`` trains on the whole training split and validates on the test split, which it opens here.
     With ``train_images`` only so many of the images that would train do so, stratified by class; a smaller number
-    takes a part of what a larger one takes, but for rounding.
+    takes a part of what a larger one takes, but for rounding. Where images have groups, validation is cut in whole
+    groups (see `groups.grouped`); ``train_images`` are counted in images, as all of them are on one side.
 
     Raises `UserError` where validation would be empty or leave a class without a training image, or where there
     are no ``train_images`` to train on.
@@ -55,12 +59,12 @@ def split(content: DatasetContent, protocol: Protocol, train_images: int | None 
         index_hash = _index_hash(everything, np.arange(len(test)), "test")
         train = content.train if train_images is None else content.train.take(everything)
         return _splits(content, train, test, lambda: test, index_hash)
-    chosen = _validation_indices(content, protocol.validation)
+    chosen, notes = _validation_indices(content, protocol.validation)
     rest = np.setdiff1d(np.arange(len(content.train)), chosen, assume_unique=True)
     rest = _limited(content.train, rest, train_images)
     index_hash = _index_hash(rest, chosen, "train")
     return _splits(
-        content, content.train.take(rest), content.train.take(chosen), content.open_test, index_hash
+        content, content.train.take(rest), content.train.take(chosen), content.open_test, index_hash, notes
     )
 
 
@@ -70,6 +74,7 @@ def _splits(
     validation: Images,
     open_test: Callable[[], Images],
     index_hash: str,
+    notes: Sequence[str] = (),
 ) -> Splits:
     return Splits(
         train=train,
@@ -79,17 +84,28 @@ def _splits(
         index_hash=index_hash,
         content_hash=content.content_hash,
         dataset=content.name,
-        notes=(*content.notes, *content.train.notes),
+        notes=(*content.notes, *content.train.notes, *notes),
+        group_names=content.group_names,
     )
 
 
-def _validation_indices(content: DatasetContent, asked: float | None) -> NDArray[np.int64]:
+def _validation_indices(
+    content: DatasetContent, asked: float | None
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Which images validate, and what there is to say of their number."""
     if asked is None and content.validation_indices is not None:
-        return content.validation_indices
+        return content.validation_indices, ()
     size = len(content.train)
     wanted = size / 6 if asked is None else asked * size if asked < 1 else asked
     count = round(wanted)
     most = largest_part(np.bincount(content.train.labels))
+    if most == 0:
+        raise UserError(
+            "no validation part can be cut: no class has a training image to spare",
+            got=f"{size} training images of {len(content.class_names)} classes",
+            expected="two or more images in a class, a validation part of your own, or protocol course",
+            where="protocol.validation",
+        )
     if not 1 <= count <= most:
         raise UserError(
             f"cannot cut a validation part of {count} out of {size} training images"
@@ -98,7 +114,14 @@ def _validation_indices(content: DatasetContent, asked: float | None) -> NDArray
             expected=f"1 to {most} images, so that each class keeps one to train on",
             where="protocol.validation",
         )
-    return stratified(content.train.labels, count, "validation")
+    images = Labelled(
+        labels=content.train.labels,
+        groups=content.train.groups,
+        class_names=content.class_names,
+        group_names=content.group_names,
+    )
+    chosen = part_of(images, count, "validation")
+    return chosen, () if len(chosen) == count else (approximated("validation", count, len(chosen)),)
 
 
 def _limited(images: Images, indices: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:

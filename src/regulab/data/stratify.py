@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from regulab.streams import Streams
 
-_SPLITS = Streams("regulab dataset splits", 0)
+SPLITS = Streams("regulab dataset splits", 0)
 
 
 def largest_part(sizes: NDArray[np.int64]) -> int:
@@ -43,6 +43,6 @@ def stratified(labels: NDArray[np.int64], count: int, part: str) -> NDArray[np.i
     chosen = []
     for label, number in enumerate(taken):
         members = np.flatnonzero(labels == label)
-        draws = _SPLITS.generator(part, str(label)).bit_generator.random_raw(len(members))
+        draws = SPLITS.generator(part, str(label)).bit_generator.random_raw(len(members))
         chosen.append(members[np.argsort(draws, kind="stable")[:number]])
     return np.sort(np.concatenate(chosen))

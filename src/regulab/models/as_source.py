@@ -47,17 +47,17 @@ class Written:
 
 def as_source(factory: Callable[..., Any]) -> Written:
     """The source of a class, a function, a lambda or a `functools.partial` of one of them."""
-    writer = _Writer(str(getattr(factory, "__module__", "")))
+    source_file = _SourceFile(str(getattr(factory, "__module__", "")))
     name = getattr(factory, "__name__", NAMELESS)
     name = name if name.isidentifier() else NAMELESS
-    writer.add(name, factory)
-    parts = ["\n".join(sorted(writer.imports)), "\n".join(writer.values), *writer.chunks]
+    source_file.add(name, factory)
+    parts = ["\n".join(sorted(source_file.imports)), "\n".join(source_file.values), *source_file.chunks]
     text = "\n\n\n".join(part for part in parts if part) + "\n"
-    return Written(name, text, tuple(writer.lacks), writer.local)
+    return Written(name, text, tuple(source_file.lacks), source_file.local)
 
 
 @dataclass
-class _Writer:
+class _SourceFile:
     """What a file needs, in the order in which it must stand there."""
 
     module: str  # whose classes and functions are written out

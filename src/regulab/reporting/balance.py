@@ -1,50 +1,15 @@
-"""How many images each class has, what always answering the largest one would give, and which runs do just that."""
+"""What always answering the largest class would give, in words, and which runs do just that."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from regulab.records import StudyRecords
 from regulab.reporting.sides import runs_of
+from regulab.statistics.class_counts import class_counts, majority
 from regulab.wording import quoted
 
-PARTS = ("train", "validation", "test")
 HEADINGS = {"train": "training images", "validation": "validation images", "test": "test images"}
-UNEVEN = 1.2  # times an equal share, from which the largest class is worth a word (MNIST's has 1.14)
-
-
-@dataclass(frozen=True)
-class Majority:
-    """The largest class of the test images, and the accuracy in % of never answering anything else."""
-
-    number: int
-    accuracy: float
-    uneven: bool
-
-
-def class_counts(records: StudyRecords) -> dict[str, tuple[int, ...]]:
-    """Part -> images of each class, as resolved at the start; for older records only the test part, from the
-    predictions."""
-    classes = len(records.class_names)
-    recorded = records.study["resolved"].get("class_counts")
-    if isinstance(recorded, Mapping):
-        found = {part: tuple(map(int, recorded[part])) for part in PARTS if part in recorded}
-        return {part: counts for part, counts in found.items() if len(counts) == classes}
-    labels = next((one.labels for _, one in sorted(records.predictions.items())), None)
-    return {} if labels is None else {"test": tuple(np.bincount(labels, minlength=classes).tolist())}
-
-
-def majority(records: StudyRecords) -> Majority | None:
-    """None where the test images are not known, or there are no two classes."""
-    counts = class_counts(records).get("test", ())
-    if len(counts) < 2 or not sum(counts):
-        return None
-    largest = max(range(len(counts)), key=counts.__getitem__)
-    share = counts[largest] / sum(counts)
-    return Majority(largest, 100 * share, share * len(counts) >= UNEVEN)
 
 
 def largest_class_words(records: StudyRecords) -> str | None:
@@ -84,6 +49,8 @@ def images_words(records: StudyRecords) -> str | None:
     if not isinstance(used, int):
         return None
     there = sum(class_counts(records).get("train", ()))
+    if records.study["train"].get("sampling") == "balanced":
+        return f"{used:,} draws an epoch from {there:,} training images, every class equally often"
     return (
         f"{used:,} of {there:,} training images an epoch" if there else f"{used:,} training images an epoch"
     )

@@ -11,6 +11,7 @@ from regulab.records import StudyRecords
 from regulab.reporting import measures
 from regulab.reporting.measures import BySeed, Difference
 from regulab.reporting.sides import runs_of, stream
+from regulab.statistics.intervals import POINTS
 from regulab.statistics.label_swaps import largest_mean, max_t_p, swaps
 from regulab.statistics.verdicts import ALPHA
 
@@ -106,7 +107,9 @@ def class_accuracies(records: StudyRecords, baseline: str) -> dict[str, list[Cla
             ClassAccuracy(
                 number,
                 measures.mean(by_seed),
-                None if arm == baseline else measures.difference(by_seed, per_arm[baseline].get(number, {})),
+                None
+                if arm == baseline
+                else measures.difference(by_seed, per_arm[baseline].get(number, {}), POINTS),
             )
             for number, by_seed in found.items()
         ]

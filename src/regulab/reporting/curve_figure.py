@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from regulab.config.paths import shown_name
 from regulab.reporting import figure as report
-from regulab.reporting.curves import BANDS, Curve, alternative, axis_lines, counted, milestones
+from regulab.reporting.curves import Curve, alternative, axis_lines, band_words, counted, milestones
 from regulab.reporting.data import ReportData
 from regulab.reporting.interactive import specification
 from regulab.reporting.naming import PictureNames
@@ -68,7 +69,7 @@ def draw(data: ReportData, curve: Curve) -> Figure:
     if epochs:
         late.set_title(f"epochs {first} to {epochs}", fontsize=12, color=INK)
         _zoom(late, shown, first, epochs, curve, names)
-    dataset = one_line(names.text(data.records.study["data"]["name"]), 50)
+    dataset = one_line(names.text(shown_name(data.records.study["data"]["name"])), 50)
     verbatim(figure.suptitle(f"{curve.title} on {dataset}", fontsize=15, color=INK))
     _legend(figure, shown, labels, data.line_styles, band, columns)
     return figure
@@ -192,7 +193,7 @@ def _legend(
         labels = [*labels, text]
     legend = figure.legend(
         handles, ["arm"] * len(handles), loc="outside lower center", ncols=columns, frameon=False,
-        fontsize=11, handlelength=3.4, title=BANDS[band], title_fontsize=10.5,
+        fontsize=11, handlelength=3.4, title=band_words(shown, band), title_fontsize=10.5,
     )  # fmt: skip
     for entry, label in zip(legend.get_texts(), labels, strict=True):
         entry.set_text(label)  # set afterwards: a label that begins with _ would be left out

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from regulab.config.paths import shown_name
 from regulab.reporting.data import ReportData
-from regulab.reporting.series import Measure, Series
+from regulab.reporting.series import Band, Measure, Series
 from regulab.wording import isolated, one_line, quoted
 
 BANDS = {
@@ -34,6 +36,12 @@ class Curve:
     loss: bool
 
 
+def band_words(shown: Sequence[Series], band: Band) -> str:
+    """What lines and bands are."""
+    cut = any(one.is_cut(band) for one in shown)
+    return f"{BANDS[band]}{', cut at the ends of its range' if cut else ''}"
+
+
 def axis_lines(data: ReportData, curve: Curve) -> list[str]:
     """The title of the vertical axis, line by line."""
     course = data.records.study["protocol"]["kind"] == "course"
@@ -47,7 +55,7 @@ def alternative(data: ReportData, curve: Curve) -> str:
         for one in data.series[curve.measure]
         if one.runs and np.isfinite(one.mean[-1])
     ]
-    dataset = quoted(data.records.study["data"]["name"])
+    dataset = quoted(shown_name(data.records.study["data"]["name"]))
     return f"{curve.title} on {dataset} by epoch, one curve per arm; mean over seeds: {'; '.join(ends)}."
 
 

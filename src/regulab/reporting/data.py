@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import get_args
 
 from regulab.records import StudyRecords
-from regulab.reporting.balance import class_counts
 from regulab.reporting.classes import (
     ClassAccuracy,
     ClassTests,
@@ -24,6 +23,7 @@ from regulab.reporting.series import Band, Measure, Series, band_kind, series
 from regulab.reporting.sides import Changed, Sides, changed, compared, mostly
 from regulab.reporting.weights import Histogram, WeightCounts, histograms
 from regulab.statistics import Comparison, compare
+from regulab.statistics.class_counts import class_counts
 from regulab.wording import named
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from regulab.reporting.tables import Row, metric_name
 from regulab.statistics import Comparison
+from regulab.statistics.comparison import cut_note
 from regulab.wording import one_line
 
 _ESCAPES = {
@@ -31,10 +32,12 @@ def latex_text(text: object) -> str:
 def latex_table(rows: Sequence[Row], comparison: Comparison, columns: Sequence[str]) -> bytes:
     """The rows of the table of verdicts as a ``tabular``; what judges and how stands in a comment above it."""
     rule = "added after looks" if comparison.rule == "sequential" else "fixed beforehand"
+    cut = cut_note(comparison.metric, comparison.arms.values())
     comment = (
         f"% {metric_name(comparison.metric)}; number of seeds {rule}; "
         f"intervals are 95 % t intervals, differences paired by seed\n"
     )
+    comment += f"% {cut}\n" if cut else ""
     lines = [_line(columns)]
     lines += [
         _line((row.legend, row.seeds, row.mean, row.interval, row.difference, row.difference_interval, row.p,

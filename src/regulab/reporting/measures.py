@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from regulab.records import DIVERGED, StudyRecords
-from regulab.statistics.intervals import Interval, mean_interval
+from regulab.statistics.intervals import ANY, Bounds, Interval, mean_interval
 
 BySeed = Mapping[int, float]
 
@@ -73,9 +73,9 @@ def mean(values: BySeed) -> float:
     return float(np.mean(list(values.values())))
 
 
-def difference(arm: BySeed, baseline: BySeed) -> Difference | None:
-    """The paired difference; None where the two share no seed."""
+def difference(arm: BySeed, baseline: BySeed, bounds: Bounds = ANY) -> Difference | None:
+    """The paired difference, which can be within ``bounds``; None where the two share no seed."""
     d = np.array([arm[seed] - baseline[seed] for seed in arm if seed in baseline])
     if len(d) == 0:
         return None
-    return Difference(float(d.mean()), mean_interval(d), len(d), int((d < 0).sum()))
+    return Difference(float(d.mean()), mean_interval(d, bounds=bounds), len(d), int((d < 0).sum()))

@@ -13,14 +13,19 @@ from typing import Any
 
 from regulab.records import DIVERGED, StudyRecords
 from regulab.reporting import measures
-from regulab.reporting.balance import largest_class_words, majority, single_answers
+from regulab.reporting.balance import largest_class_words, single_answers
 from regulab.reporting.chance import changed_classes, changed_images
 from regulab.reporting.data import ReportData
 from regulab.reporting.measures import BySeed, Difference
 from regulab.reporting.naming import heading, quoted_legend
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
 from regulab.statistics import ArmComparison, Comparison
+from regulab.statistics.class_counts import majority
+from regulab.statistics.intervals import ANY, Bounds
+from regulab.statistics.sense import underfit_below
 from regulab.wording import NOTE_LIMIT, named, one_line, quoted
+
+GAPS = (-200.0, 200.0)  # what two differences of accuracies can differ by
 
 
 @dataclass(frozen=True)
@@ -195,9 +200,27 @@ class _Writer:
         side = "above" if apart >= 0 else "below"
         text = (
             f"Its final weights get {number(train, 2)} % of the training images right (dropout and "
-            f"augmentation off), {number(abs(apart), 2)} points {side} the test accuracy"
+            f"augmentation off{self.noise()}), {number(abs(apart), 2)} points {side} the test accuracy"
         )
-        return text + self.compared(mine, base, 2, " points", "gap") + "."
+        return f"{text}{self.compared(mine, base, 2, ' points', 'gap', GAPS)}.{self.underfitted(train)}"
+
+    def underfitted(self, train: float) -> str:
+        """A strength that keeps a network from learning its training images, where the baseline does learn them."""
+        base, limit = self.column("train_accuracy")[1], underfit_below(self.records)[0]
+        if self.is_baseline or not base or not train < limit <= measures.mean(base):
+            return ""
+        return (
+            f" It does not fit its training images, and {named(self.baseline)} does: this is far too strong."
+        )
+
+    def noise(self) -> str:
+        """By which labels a training image is right, where some of them are wrong on purpose."""
+        share = self.records.study["data"].get("label_noise")
+        return (
+            f"; by the labels it was trained with, {100 * share:.3g} % of them wrong on purpose"
+            if share
+            else ""
+        )
 
     def zeros(self) -> str | None:
         mine, base = self.column("zero_fraction")
@@ -278,9 +301,11 @@ class _Writer:
         average = sum(early) / len(early)
         return f"{len(early)} of {len(runs)} runs stopped early, after {average:.1f} epochs on average."
 
-    def compared(self, mine: BySeed, base: BySeed, places: int, measured: str, what: str) -> str:
+    def compared(
+        self, mine: BySeed, base: BySeed, places: int, measured: str, what: str, bounds: Bounds = ANY
+    ) -> str:
         """The baseline's mean and the paired difference, which is described and not tested."""
-        apart = None if self.is_baseline else measures.difference(mine, base)
+        apart = None if self.is_baseline else measures.difference(mine, base, bounds)
         if apart is None:
             return ""
         return (

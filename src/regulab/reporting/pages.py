@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from regulab.config.paths import shown_name
 from regulab.registry import catalogue
 from regulab.reporting import tiles
 from regulab.reporting.balance import images_words
@@ -100,6 +101,7 @@ class Pages:
             "sprite": self.sprite,
             "study": records.study,
             "summary": summary(self.data),
+            "warnings": self.data.comparison.warnings,
         }
 
     def _laid_out(self, shown: list[tuple[Section, Printed]], shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,11 +135,21 @@ def summary(data: ReportData) -> str:
     planned = len(study["arms"]) * len(study["seeds"])
     return " · ".join(
         (
-            f"data {quoted(study['data']['name'])}",
-            f"model {quoted(study['model']['name'])}{parameters}",
+            f"data {quoted(shown_name(study['data']['name']))}",
+            f"model {quoted(shown_name(study['model']['name']))}{parameters}",
             f"{len(study['arms'])} arms × {len(study['seeds'])} seeds × {study['train']['epochs']} epochs",
             f"{len(results)} of {planned} runs finished",
             f"protocol {study['protocol']['kind']}",
+            *_conditions(study),
             *([words] if (words := images_words(data.records)) else []),
         )
     )
+
+
+def _conditions(study: Mapping[str, Any]) -> list[str]:
+    """What is special about labels and classes, in every arm."""
+    noise, weights = study["data"].get("label_noise"), study["train"].get("class_weights")
+    return [
+        *([f"label noise {100 * noise:.3g} %"] if noise else []),
+        *([f"class weights {weights if isinstance(weights, str) else 'of its own'}"] if weights else []),
+    ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from regulab.records import DIVERGED, StudyRecords
+from regulab.statistics.intervals import Bounds, bounds_of, is_cut
 
 Values = NDArray[np.float64]
 Measure = Literal["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
@@ -29,11 +30,13 @@ class End:
 
 @dataclass(frozen=True)
 class Series:
-    """One measure of one arm: ``values`` has shape ``(runs, epochs)``, NaN where a run has none."""
+    """One measure of one arm: ``values`` has shape ``(runs, epochs)``, NaN where a run has none; it can be within
+    ``bounds``."""
 
     arm: str
     values: Values
     ends: tuple[End, ...]
+    bounds: Bounds
 
     @property
     def runs(self) -> int:
@@ -54,12 +57,19 @@ class Series:
         return means
 
     def edges(self, band: Band) -> tuple[Values, Values]:
-        """Lower and upper edge over the ``common`` epochs: x̄ ± t·s/√n, or the lowest and highest run."""
+        """Lower and upper edge over the ``common`` epochs: x̄ ± t·s/√n, cut at ``bounds``, or the extreme runs."""
         values = self.values[:, : self.common]
         if band == "range":
             return np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         half = stats.t.ppf(0.975, self.runs - 1) * np.nanstd(values, axis=0, ddof=1) / np.sqrt(self.runs)
-        return self.mean[: self.common] - half, self.mean[: self.common] + half
+        mean, (low, high) = self.mean[: self.common], self.bounds
+        return np.maximum(mean - half, low), np.minimum(mean + half, high)
+
+    def is_cut(self, band: Band) -> bool:
+        """Whether the measure's range ends its band somewhere."""
+        if band != "interval" or not self.runs:
+            return False
+        return any(is_cut((low, high), self.bounds) for low, high in zip(*self.edges(band), strict=True))
 
 
 def series(records: StudyRecords, measure: Measure) -> list[Series]:
@@ -75,7 +85,7 @@ def series(records: StudyRecords, measure: Measure) -> list[Series]:
         values = np.full((len(runs), epochs), np.nan)
         for row, run in enumerate(runs.values()):
             values[row, [epoch - 1 for epoch in run]] = list(run.values())
-        gathered.append(Series(arm, values, _ends(records, arm, runs)))
+        gathered.append(Series(arm, values, _ends(records, arm, runs), bounds_of(measure)))
     return gathered
 
 

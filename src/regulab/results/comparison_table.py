@@ -14,7 +14,12 @@ from regulab.records import StudyRecords
 from regulab.reporting.tables import Row, rows, verdict_columns
 from regulab.statistics import Comparison, compare
 from regulab.statistics.verdicts import Verdict
-from regulab.terminal.comparison_table import comparison_notes, headline, print_comparison
+from regulab.terminal.comparison_table import (
+    comparison_notes,
+    headline,
+    print_comparison,
+    print_warnings,
+)
 from regulab.terminal.consoles import PLAIN_WIDTH
 
 
@@ -49,6 +54,7 @@ class ComparisonTable:
         # In a kernel rich would print into the cell, whatever the file, and where FORCE_COLOR is set, in colours.
         plain = Console(file=text, width=width, highlight=False, force_jupyter=False, force_terminal=False)
         print_comparison(self.to_json(), plain)
+        print_warnings(self.to_json(), plain)
         return text.getvalue().rstrip("\n")
 
     __repr__ = __str__
@@ -60,8 +66,11 @@ class ComparisonTable:
         body = Markup("").join(map(_html_row, self.rows))
         content = self.to_json()
         notes = Markup("").join(Markup("<p>{}</p>").format(note) for note in comparison_notes(content))
-        table = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}"
-        return str(Markup(table).format(headline(content), head, body, notes))
+        first = Markup("").join(
+            Markup("<p><b>First of all:</b> {}</p>").format(warning) for warning in self.comparison.warnings
+        )
+        table = "{}<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}"
+        return str(Markup(table).format(first, headline(content), head, body, notes))
 
 
 def _html_row(row: Row) -> Markup:

@@ -17,10 +17,13 @@ class Observations(str):
     def of(cls, data: ReportData) -> Observations:
         paragraphs = [(one.heading, " ".join(one.sentences)) for one in observe(data)]
         general = notes(data.records, data.comparison)
-        parts = [f"{heading}\n{text}" for heading, text in paragraphs] + [f"- {note}" for note in general]
+        first = data.comparison.warnings
+        parts = [f"First of all: {warning}" for warning in first]
+        parts += [f"{heading}\n{text}" for heading, text in paragraphs] + [f"- {note}" for note in general]
         text = cls("\n\n".join(parts))
         shown = [Markup("<h4>{}</h4><p>{}</p>").format(heading, said) for heading, said in paragraphs]
         items = Markup("").join(Markup("<li>{}</li>").format(note) for note in general)
+        shown = [*(Markup("<p><b>First of all:</b> {}</p>").format(warning) for warning in first), *shown]
         text._html = str(Markup("").join(shown) + Markup("<ul>{}</ul>").format(items))
         return text
 

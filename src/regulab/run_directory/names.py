@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from regulab.config.paths import GIVEN
 from regulab.files import LOCK, TEMPORARY, file_name
 
 STUDY, ENVIRONMENT, FLEETS = "study.yaml", "environment.json", "fleets.json"
@@ -13,7 +14,6 @@ LOOKS, ORDERS, WEIGHT_COUNTS = "looks.json", "orders.json", "weights.json"
 CHECKSUMS = "checksums.json"
 PREDICTIONS, WEIGHTS, CHECKPOINTS = "predictions", "weights", "checkpoints"
 FIGURES, MISCLASSIFIED = "figures", "misclassified"
-GIVEN = "given"  # images and a network that were given from Python (`regulab.keeping`)
 EMPTYING = ".regulab-emptying"  # what was study.yaml: everything else of regulab's is being removed
 MARK = "# A run directory of regulab: this study, as resolved.\n"
 

@@ -14,7 +14,7 @@ from regulab.records import DIVERGED, FIXED, Look, Predictions, StudyRecords
 from regulab.statistics import notes
 from regulab.statistics.differences import Pairs, pairs_of
 from regulab.statistics.holm import holm
-from regulab.statistics.intervals import Interval, mean_interval
+from regulab.statistics.intervals import Interval, bounds_of, bounds_of_difference, mean_interval
 from regulab.statistics.looks import rule_of
 from regulab.statistics.mcnemar import McNemar, mcnemar
 from regulab.statistics.noise import NoiseSplit, noise_split
@@ -158,7 +158,7 @@ class Comparer:
         values = np.array(list(self.values[arm].values()))
         return ArmComparison(
             mean=float(values.mean()) if len(values) else None,
-            ci95=mean_interval(values) if self.looks is None else None,
+            ci95=mean_interval(values, bounds=bounds_of(self.metric)) if self.looks is None else None,
             n=len(values),
             noise=self._noise(arm),
             note=notes.divergence(self.diverged[arm], self.runs[arm])
@@ -197,7 +197,7 @@ class Comparer:
         single = self._mcnemar(arm, next(iter(pairs.by_seed))) if len(pairs.by_seed) == 1 else None
         return replace(
             described,
-            difference_ci95=mean_interval(pairs.d),
+            difference_ci95=mean_interval(pairs.d, bounds=bounds_of_difference(self.metric)),
             p=tested.p,
             p_holm=tested.p_holm,
             equivalence_p_holm=tested.equivalence_p_holm,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,9 @@ from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, StudyRecords
 from regulab.statistics import looks
 from regulab.statistics.arms import ArmComparison, Comparer, missing_runs
+from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
 from regulab.statistics.pairing import pairing
+from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
 from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
@@ -45,6 +48,7 @@ class Comparison:
     pairing: dict[str, bool]
     baseline_diverged: bool
     note: str | None
+    warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
     arms: dict[str, ArmComparison]
 
     def to_json(self) -> dict[str, Any]:
@@ -55,7 +59,11 @@ class Comparison:
             "seeds": list(self.first_look.seeds),
             "verdicts": self.first_look.verdicts,
         }
-        return content | {
+        warned = {"warnings": list(self.warnings)} if self.warnings else {}
+        del content["warnings"]
+        return {
+            **warned,
+            **content,
             "seeds": list(self.seeds),
             "pairing": dict(self.pairing),
             "first_look": first,
@@ -86,6 +94,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     margin, rule = margin_of(records, metric), looks.rule_of(records)
     fixed = rule == FIXED
     arms = Comparer(records, baseline, metric, margin).arms()
+    notes = [*_notes(records, baseline, metric, margin), cut_note(metric, arms.values())]
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
@@ -100,7 +109,8 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         unfinished=missing_runs(records),
         pairing=pairing(records.results, records.orders),
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
-        note=_note(records, baseline, metric, margin),
+        note="; ".join(note for note in notes if note) or None,
+        warnings=warnings_of(records, metric),
         arms=arms,
     )
 
@@ -114,9 +124,9 @@ def _first_look(records: StudyRecords, baseline: str, metric: str) -> FirstLook 
     return FirstLook(seeds=look.seeds, verdicts=verdicts)
 
 
-def _note(records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> str | None:
+def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> list[str | None]:
     declared = records.study["baseline"]
-    notes = [
+    return [
         _margin_note(metric, margin, float(records.study["endpoint"]["margin"])),
         None
         if baseline == declared
@@ -127,7 +137,16 @@ def _note(records: StudyRecords, baseline: str, metric: str, margin: Fraction | 
         else None,
         looks.note_on_looks(records),
     ]
-    return "; ".join(note for note in notes if note) or None
+
+
+def cut_note(metric: str, arms: Iterable[ArmComparison]) -> str | None:
+    """Where a t interval would go on beyond what the metric can be."""
+    own, apart = bounds_of(metric), bounds_of_difference(metric)
+    if not any(is_cut(arm.ci95, own) or is_cut(arm.difference_ci95, apart) for arm in arms):
+        return None
+    if metric.endswith("accuracy"):
+        return "intervals are cut at 0 and 100 %, beyond which no accuracy lies"
+    return f"intervals are cut at {own[0]:g}, below which no {metric.replace('_', ' ')} lies"
 
 
 def _margin_note(metric: str, margin: Fraction | None, declared: float) -> str | None:

@@ -22,16 +22,14 @@ SIDES = (8, 16, 24, 32, 48, 64)
 LONG = 1.5  # times as long as high: cutting a square out of it would lose a third
 STEPS = 3000  # of training: a study of MNIST has 15,000, small networks learn most in the first thousands
 EPOCHS = (10, 60)
-BATCHES = ((2500, 128), (1000, 64), (300, 32), (0, 16))  # from so many training images on
+BATCHES = ((2500, 128), (1000, 64), (300, 32), (64, 16), (0, 8))  # from so many training images on
 UNBALANCED = 3  # times as many images in the largest class as in the smallest
 ARMS = 4
 SEEDS = 7  # the fewest with which a difference between arms can be told, where three are compared
 # A step of a residual network costs about so much for each pixel, run and image: six times its 40,000 multiply-adds.
 OPERATIONS = 240_000
-BUDGET, GPU_BUDGET = (
-    5e13,
-    1e16,
-)  # operations of a whole study: a quarter of an hour or so on two cores, or on one GPU
+# Operations of a whole study: a few minutes on two cores, and on a GPU.
+BUDGET, GPU_BUDGET = 1e13, 1e16
 DEVIATION = 30.0  # points: √(0.9·0.1), of whether an image is right where nine in ten are
 SHARE = 3  # a margin of a third of the test set's own standard error; one tenth of a point at 10,000 images
 
@@ -60,7 +58,7 @@ class Choices:
 
 def choose(survey: Survey, division: Division, *, resizable: bool, gpu: bool) -> Choices:
     """The choices for these images. ``resizable``: a study can bring them to another size; ``gpu``: one will train."""
-    shape, size, fit = _size(survey) if resizable else (next(iter(survey.sizes))[::-1], None, None)
+    shape, size, fit = _size(survey, gpu) if resizable else (next(iter(survey.sizes))[::-1], None, None)
     train, _, _ = division.sizes
     batch = min(train, next(size for least, size in BATCHES if train >= least))
     epochs = _epochs(train, batch)
@@ -77,14 +75,16 @@ def choose(survey: Survey, division: Division, *, resizable: bool, gpu: bool) ->
     )
 
 
-def _size(survey: Survey) -> tuple[tuple[int, int], Choice | None, Choice | None]:
+def _size(survey: Survey, gpu: bool) -> tuple[tuple[int, int], Choice | None, Choice | None]:
     """What images are brought to: nothing where all are small and of one size, else what a processor can train on."""
     if len(survey.sizes) == 1:
         ((width, height),) = survey.sizes
         if min(width, height) >= LEAST_SIDE and max(width, height) <= PHOTO_SIDE:
             return (height, width), None, None
         if max(width, height) <= 2 * min(width, height) and max(width, height) > PHOTO_SIDE:
-            return _reduced(width, height, survey.channels)
+            return _reduced(
+                width, height, PHOTO_SIDE / (min if gpu and survey.channels == 3 else max)(width, height)
+            )
     side = _side([min(size) for size, count in survey.sizes.items() for _ in range(count)])
     lengths = [max(size) / min(size) for size, count in survey.sizes.items() for _ in range(count)]
     long = statistics.median(lengths)
@@ -104,13 +104,12 @@ def _size(survey: Survey) -> tuple[tuple[int, int], Choice | None, Choice | None
     return (side, side), Choice(side, reason), fit
 
 
-def _reduced(width: int, height: int, channels: int) -> tuple[tuple[int, int], Choice, None]:
+def _reduced(width: int, height: int, scale: float) -> tuple[tuple[int, int], Choice, None]:
     """Images of one size keep their shape, so that nothing is cut off.
 
-    The longer side is `PHOTO_SIDE` of grey ones, for `cnn10k` takes no more; the shorter of others, for below 49 pixels
-    `resnet18` begins at full resolution, which takes four times as long.
+    The longer side is `PHOTO_SIDE`, for `cnn10k` is made for no more. Where a GPU will train on colours it is the
+    shorter one: up to 48 pixels `resnet18` begins at full resolution, which takes ten times as long.
     """
-    scale = PHOTO_SIDE / (max(width, height) if channels == 1 else min(width, height))
     shape = (max(LEAST_SIDE, round(height * scale)), max(LEAST_SIDE, round(width * scale)))
     value = shape[0] if shape[0] == shape[1] else list(shape)
     reason = f"All images are {width:,} × {height:,} pixels; {shape[1]} × {shape[0]} trains in bearable time."
@@ -131,7 +130,7 @@ def _model(survey: Survey, shape: tuple[int, int], images: int, gpu: bool) -> Ch
     """A residual network where the machine can bear ``images``, of all runs and epochs, going through it."""
     colours = "colour" if survey.channels == 3 else "grey"
     what = f"{colours} images of {shape[1]} × {shape[0]} pixels"
-    large = "resnet20" if max(shape) <= SMALL_SIDE else "resnet18"
+    large = "resnet20" if min(shape) <= SMALL_SIDE else "resnet18"
     if max(shape) > PHOTO_SIDE:
         return Choice(
             "resnet18", f"For {what}; `cnn10k`, by far the fastest, is made for up to {PHOTO_SIDE}."
@@ -147,7 +146,8 @@ def _model(survey: Survey, shape: tuple[int, int], images: int, gpu: bool) -> Ch
 
 
 def _batch_reason(train: int, batch: int) -> str:
-    return f"{train:,} images train: {max(1, train // batch):,} steps an epoch."
+    steps = max(1, train // batch)
+    return f"{train:,} images train: {steps:,} step{'s' if steps > 1 else ''} an epoch."
 
 
 def _epochs(train: int, batch: int) -> Choice:
@@ -163,12 +163,14 @@ def _endpoint(division: Division) -> tuple[Choice, Choice]:
     """Whether every class counts alike, and the margin: never under one test image, nor far under what chance does."""
     test, largest, smallest = division.test, int(division.train.max()), int(division.train.min())
     present = test[test > 0]
-    if largest >= UNBALANCED * max(smallest, 1):
+    ratio = largest / max(smallest, 1)
+    if ratio >= UNBALANCED:
         metric = Choice(
             "balanced_accuracy",
-            f"The largest class has {largest / max(smallest, 1):.3g} times as many training images as the smallest, "
-            f"and a network that names the largest for every image would have {100 * test.max() / test.sum():.0f} % "
-            "of plain accuracy. This is the mean over classes of the share that is right.",
+            f"The largest class has {ratio:,.{0 if ratio >= 10 else 1}f} times as many training images as the "
+            f"smallest, and a network that names the largest for every image would have "
+            f"{100 * test.max() / test.sum():.0f} % of plain accuracy. This is the mean over classes of the share that "
+            "is right.",
         )
         one = 100 / (len(present) * int(present.min()))
         return metric, _margin(

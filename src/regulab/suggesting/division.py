@@ -36,7 +36,7 @@ class Division:
 
 def divide(survey: Survey) -> Division:
     """Under the protocol ``holdout``; raises `UserError` where there are too few images to cut a part from."""
-    counts = survey.counts
+    counts, says = survey.counts, PARTS[survey.format]
     if WHOLE in counts:
         everything = counts[WHOLE]
         part = round(int(everything.sum()) / 5)
@@ -44,14 +44,16 @@ def divide(survey: Survey) -> Division:
         validation = _cut(everything - test, part, survey)
         origin = f"{NO_PARTS[survey.format]}, so fixed fifths of every class test and validate."
         return Division(everything - test - validation, validation, test, origin)
-    train, test = counts["train"], counts["test"]
+    train = counts["train"]
+    if "test" not in counts:
+        test = _cut(train, round(int(train.sum()) / 5), survey)
+        origin = f"{says} what trains and validates; a fixed fifth of the training images tests."
+        return Division(train - test, counts["val"], test, origin)
     if "val" in counts:
-        return Division(
-            train, counts["val"], test, f"{PARTS[survey.format]} what trains, validates and tests."
-        )
+        return Division(train, counts["val"], counts["test"], f"{says} what trains, validates and tests.")
     validation = _cut(train, round(int(train.sum()) / 6), survey)
-    origin = f"{PARTS[survey.format]} what tests; a fixed sixth of the others validates."
-    return Division(train - validation, validation, test, origin)
+    origin = f"{says} what tests; a fixed sixth of the others validates."
+    return Division(train - validation, validation, counts["test"], origin)
 
 
 def _cut(sizes: NDArray[np.int64], count: int, survey: Survey) -> NDArray[np.int64]:

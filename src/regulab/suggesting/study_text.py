@@ -32,7 +32,7 @@ def study_text(
         _data(survey, choices, data),
         _protocol(division),
         ["model:", *_chosen("name", choices.model)],
-        ["train:", *_chosen("batch_size", choices.batch_size), *_chosen("epochs", choices.epochs)],
+        _train(choices),
         ["endpoint:", *_chosen("metric", choices.metric), *_chosen("margin", choices.margin)],
         [
             *_comment(
@@ -58,6 +58,16 @@ def _data(survey: Survey, choices: Choices, data: str) -> list[str]:
         1,
     )
     lines += ["  # augment: {flip: true, rotate: 10}"]
+    return lines
+
+
+def _train(choices: Choices) -> list[str]:
+    lines = ["train:", *_chosen("batch_size", choices.batch_size), *_chosen("epochs", choices.epochs)]
+    if choices.metric.value == "balanced_accuracy":
+        reason = (
+            "Uncomment to let each class count as much as any other in training, too, in every arm alike."
+        )
+        lines += [*_comment(reason, 1), "  # class_weights: balanced"]
     return lines
 
 

@@ -41,6 +41,13 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
 
 
+def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:
+    """What to read before the verdicts; last, where a terminal's reader looks first."""
+    for warning in comparison.get("warnings", ()):
+        text = Text.assemble(("first of all: ", "bold yellow"), visible(warning, isolates=True))
+        console.print(text, soft_wrap=not console.is_terminal)
+
+
 def print_training_notes(environment: Mapping[str, Any], console: Console) -> None:
     """What was notable in training, as the pages say it: a line for each note."""
     for note in environment.get("notes", ()):

@@ -20,6 +20,7 @@ from regulab.data.dataset import Images
 from regulab.data.preprocessing import Preprocessing
 from regulab.data.stored_pixels import StoredPixels, chunks
 from regulab.streams import Streams
+from regulab.training.sampling import balanced_order
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,15 @@ def _free_memory(device: torch.device) -> int:
 class InputPlan:
     """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``.
 
-    A seed stands for all runs that share its streams: with ``pairing: none`` every run is a seed of its own.
+    A seed stands for all runs that share its streams: with ``pairing: none`` every run is a seed of its own. With
+    ``balanced`` an epoch draws every class equally often; else it takes every image at most once.
     """
 
     seeds: Sequence[Streams]
     settings: Sequence[AugmentSettings | None]
     seed_of: Sequence[int]
     setting_of: Sequence[int]
+    balanced: bool = False
 
 
 MOST_OF_DEVICE = 1 / 2  # of a GPU's free memory, which images may take
@@ -161,6 +164,9 @@ class Batches:
 
     def orders(self, epoch: int) -> np.ndarray:
         """``(S, N)``: the order of the images for each seed."""
+        if self._plan.balanced:
+            labels = self._images.labels.cpu().numpy()
+            return np.stack([balanced_order(labels, seed, epoch) for seed in self._plan.seeds])
         n = len(self._images)
         return np.stack([s.generator("order", epoch=epoch).permutation(n) for s in self._plan.seeds])
 
@@ -180,8 +186,11 @@ class Batches:
         """A step's inputs ``(B, R, C, H, W)`` float32, normalized, and labels ``(B, R)``. ``position`` may be a
         tensor."""
         assert self._order is not None, "an epoch begins first"
-        chosen = self._order.index_select(1, self._places + position * self.size)  # (S, B)
-        cells = self._inputs(chosen)  # (settings·S, B, C, H, W)
+        places = self._places + position * self.size
+        chosen = self._order.index_select(1, places)  # (S, B)
+        # An image that an epoch takes twice is turned and moved anew each time: it draws by its place in the order.
+        drawn_as = places.expand_as(chosen) if self._plan.balanced else chosen
+        cells = self._inputs(chosen, drawn_as)  # (settings·S, B, C, H, W)
         labels = self._images.labels[chosen]
         return cells[self._cell].transpose(0, 1), labels[self._seed_of].T
 
@@ -190,10 +199,11 @@ class Batches:
         self.begin(orders, epoch)
         return (self.batch(position) for position in range(self.steps))
 
-    def _inputs(self, chosen: Tensor) -> Tensor:
+    def _inputs(self, chosen: Tensor, drawn_as: Tensor) -> Tensor:
+        """``drawn_as`` ``(S, B)``: whose rows of the draws the chosen images get."""
         unit = self._preprocessing.to_unit(self._images.gather(chosen.flatten()))
         seeds = torch.arange(chosen.shape[0], device=chosen.device)[:, None].expand_as(chosen).flatten()
-        draws = {stream: table[seeds, chosen.flatten()] for stream, table in self._draws.items()}
+        draws = {stream: table[seeds, drawn_as.flatten()] for stream, table in self._draws.items()}
         cells = []
         for operations in self._operations:
             x = augment(unit, draws, operations, self._mean)

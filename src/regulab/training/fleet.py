@@ -182,7 +182,7 @@ class Fleet:
             parameters = {name: p.data for p, name in self._trained.items()}
             again = partial(self._again, x, targets, before)
             losses, gradients = transformed(self._transforms, parameters, evaluation, again)
-        if changes_objective(self._hooks):
+        if changes_objective(self._hooks, self._setup.class_weights):
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
             # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
@@ -197,7 +197,7 @@ class Fleet:
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         logits = self._forward(x.flatten(1, 2))
-        losses = objective(self._hooks, logits, targets)
+        losses = objective(self._hooks, logits, targets, self._setup.class_weights)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
         gradients = torch.autograd.grad(losses.sum(), list(self._trained))

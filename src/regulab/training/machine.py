@@ -221,7 +221,8 @@ def freed_memory_kept() -> Iterator[None]:
     global _keepers
     _keepers += 1
     if _keepers == 1:
-        _set_malloc(trim_threshold=2**31 - 1, mmap_max=0)
+        # -1: never. A fleet of ResNet-18s frees more than 2 GiB at once, the most that a number here can say.
+        _set_malloc(trim_threshold=-1, mmap_max=0)
     try:
         yield
     finally:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
+from regulab.wording import quoted
 
-NAMED = 5  # parameters; of more the number is given
+NAMED = 5  # parameters, or classes; of more the number is given
 
 
 def notes(setup: Setup) -> list[str]:
     """Sentences for the dry run, the terminal and the report."""
     return [
-        *_of_an_epoch(len(setup.images), setup.study.train.batch_size),
+        *(_of_balanced_sampling if setup.study.train.sampling else _of_an_epoch)(setup),
+        *_of_class_weights(setup),
         *_of_idle_parameters(setup),
         *augmentation_notes(setup),
+        *given.remarks(setup.study.model.name),
     ]
 
 
-def _of_an_epoch(images: int, batch_size: int) -> list[str]:
+def _of_an_epoch(setup: Setup) -> list[str]:
+    images, batch_size = len(setup.images), setup.study.train.batch_size
     taken, size = images_per_epoch(images, batch_size), images_per_step(images, batch_size)
     smaller = "" if size in (batch_size, images) else f" (not {batch_size}, so that fewer are left out)"
     if taken == images and not smaller:
@@ -26,6 +33,35 @@ def _of_an_epoch(images: int, batch_size: int) -> list[str]:
     which = f"all {images:,}" if taken == images else f"{taken:,} of the {images:,}"
     others = " and leaves out others each time" if taken < images else ""
     return [f"an epoch takes {which} training images in batches of {size}{smaller}{others}"]
+
+
+def _of_balanced_sampling(setup: Setup) -> list[str]:
+    """How often an epoch takes an image of the smallest and of the largest class."""
+    images, batch_size = len(setup.images), setup.study.train.batch_size
+    counts = np.bincount(setup.splits.train.labels, minlength=setup.classes)
+    there = np.flatnonzero(counts)
+    each = images / len(there)
+    ends = [there[counts[there].argmin()], there[counts[there].argmax()]]
+    told = ", ".join(
+        f"one of the {counts[label]:,} of {quoted(setup.splits.class_names[label])} {each / counts[label]:.2g} times"
+        for label in dict.fromkeys(ends)
+    )
+    return [
+        f"an epoch draws {images_per_epoch(images, batch_size):,} images in batches of "
+        f"{images_per_step(images, batch_size)}, every class equally often; on average it takes {told}"
+    ]
+
+
+def _of_class_weights(setup: Setup) -> list[str]:
+    """With the recorded losses, which are unweighted, so that they can be compared."""
+    if setup.class_weights is None:
+        return []
+    named = [
+        f"{quoted(name)} {weight:.3g}"
+        for name, weight in zip(setup.splits.class_names, setup.class_weights.tolist(), strict=True)
+    ]
+    listed = ", ".join(named[:NAMED]) + (f" and {len(named) - NAMED} more" if len(named) > NAMED else "")
+    return [f"the loss that is minimized weighs the classes ({listed}); recorded losses do not"]
 
 
 def _of_idle_parameters(setup: Setup) -> list[str]:

@@ -116,7 +116,7 @@ class PlainTrainer:
                 self._repeat.begin()
             logits = self._forward(x[:, 0])
             loss = self._objective(logits, targets)
-            changed = changes_objective(self._hooks)
+            changed = changes_objective(self._hooks, self._setup.class_weights)
             recorded = float(F.cross_entropy(logits.detach(), labels[:, 0]) if changed else loss.detach())
             correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
             fine = bool(loss.isfinite()) and self._step(loss, lr, partial(self._again, x, targets))
@@ -132,9 +132,12 @@ class PlainTrainer:
 
     def _objective(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Of logits ``(B, classes)``: the mean cross-entropy, as anyone writes it, unless a technique has another."""
-        if any(hooks.loss for hooks in self._hooks.values()):
-            return objective(self._hooks, logits[:, None], targets)[0]
-        return F.cross_entropy(logits, targets[:, 0])
+        weights = self._setup.class_weights
+        # Targets that are spread over classes torch would divide by B, not by Σ ω.
+        spread = weights is not None and targets.is_floating_point()
+        if spread or any(hooks.loss for hooks in self._hooks.values()):
+            return objective(self._hooks, logits[:, None], targets, weights)[0]
+        return F.cross_entropy(logits, targets[:, 0], weight=weights)
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` in contiguous memory, as a loader gives it, so that ``x.view(B, -1)`` works."""

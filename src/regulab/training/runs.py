@@ -20,6 +20,7 @@ from regulab.streams import Streams
 from regulab.techniques import Architecture, architecture_of
 from regulab.techniques.technique import Edit, Technique
 from regulab.training.batches import ImageTensors, as_loaded
+from regulab.training.class_weights import class_weights
 from regulab.training.idle import idle_parameters
 from regulab.training.initial_networks import InitialNetworks
 from regulab.training.machine import Machine
@@ -63,6 +64,18 @@ class Setup:
     @property
     def classes(self) -> int:
         return len(self.splits.class_names)
+
+    @cached_property
+    def class_weights(self) -> Tensor | None:
+        """What an image of each class counts in the loss that is minimized ``(K,)``; None where all count alike."""
+        names = self.splits.class_names
+        weights = class_weights(self.study.train.class_weights, self.splits.train.labels, names)
+        machine = self.machine
+        return (
+            None
+            if weights is None
+            else torch.tensor(weights, dtype=machine.parameters, device=machine.device)
+        )
 
     def run(self, arm: str, seed: int) -> Run:
         return Run(arm, seed, self.arms[arm])

@@ -29,6 +29,7 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     arms = arms_of(study)
     splits = data if isinstance(data, Splits) else load(study.data, study.protocol, data)
     setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
+    _ = setup.class_weights  # refused here where they name a class that is not there
     if models.is_user_model(study.model.name):
         models.refresh(study.model.name)
     check_augmentation(setup)

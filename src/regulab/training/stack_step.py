@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from regulab.models.layers.draws import bind_draws, bind_layers
 from regulab.models.layers.dropout import LEVELS, Rated
 from regulab.models.run_generators import RunGenerators
 from regulab.models.stacking import Unstackable
+from regulab.models.stacking.run_tensor import line_of_person
 from regulab.streams import Streams
 from regulab.training.batches import as_loaded
 
@@ -149,7 +151,8 @@ def _called(module: nn.Module, x: Tensor, what: str) -> Any:
     except Unstackable:
         raise
     except Exception as error:  # a person's forward pass may fail in any way
-        raise Unstackable(f"{what}: {' '.join(str(error).split())}") from error
+        frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        raise Unstackable(f"{line_of_person(frames[::-1])}{what}: {' '.join(str(error).split())}") from error
 
 
 def step_of_modules(modules: Sequence[nn.Module], inputs: Sequence[Tensor], step: int = 0) -> StepOutcome:

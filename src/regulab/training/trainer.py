@@ -84,6 +84,7 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
         settings=settings,
         seed_of=[distinct.index(own) for own in streams],
         setting_of=[settings.index(setting) for setting in wanted],
+        balanced=setup.study.train.sampling == "balanced",
     )
 
 
@@ -104,10 +105,14 @@ def change_batch(
     return x, targets
 
 
-def objective(techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor) -> Tensor:
+def objective(
+    techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor, class_weights: Tensor | None
+) -> Tensor:
     """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
 
-    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``.
+    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``. With ``class_weights`` w ``(K,)`` the mean over a
+    batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``; one
+    whose target is spread over classes has ω = Σ_k w_k·target_k.
     """
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     losses = each.view(logits.shape[:2])
@@ -117,12 +122,17 @@ def objective(techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor) 
             own = hooks.present(losses.T, losses.detach().T).T
             outputs = hooks.present(logits.transpose(0, 1), logits.detach().transpose(0, 1)).transpose(0, 1)
             losses = hooks.present(hooks.loss(own, outputs, targets).T, losses.T).T
-    return losses.mean(0)
+    if class_weights is None:
+        return losses.mean(0)
+    soft = targets.is_floating_point()
+    weights = targets @ class_weights if soft else class_weights[targets]  # (B, R)
+    return (weights * losses).sum(0) / weights.sum(0)
 
 
-def changes_objective(techniques: Mapping[str, Hooks]) -> bool:
-    """Whether what is minimized is other than the cross-entropy with the true labels, which is what records tell."""
-    return any(hooks.batch is not None or hooks.loss is not None for hooks in techniques.values())
+def changes_objective(techniques: Mapping[str, Hooks], class_weights: Tensor | None) -> bool:
+    """Whether what is minimized is other than the cross-entropy with the labels, which is what records tell."""
+    hooked = any(hooks.batch is not None or hooks.loss is not None for hooks in techniques.values())
+    return hooked or class_weights is not None
 
 
 def transformed(

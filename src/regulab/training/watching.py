@@ -40,6 +40,11 @@ class Drop:
         return f"{self.place} (rate {self.rate:g})"
 
 
+KEYED = "dropout, as layers or as functions, draws from streams that a fleet knows"
+
+BUFFERS = "what a forward pass remembers belongs into a buffer (register_buffer)"
+
+
 @dataclass(frozen=True)
 class PassReport:
     """What forward passes did.
@@ -57,6 +62,7 @@ class PassReport:
     stateful: tuple[str, ...]
     unrepeatable: tuple[str, ...]
     mixes: bool
+    drawn_at: str = ""  # the first line that moved torch's generator
 
     @property
     def alone(self) -> str:
@@ -67,9 +73,10 @@ class PassReport:
         if drops:
             return f"it drops activations out in {', '.join(map(str, drops))}"
         if drawn:
-            return f"it draws from the generator of {', '.join(drawn)}"
+            where = f" ({self.drawn_at})" if self.drawn_at else ""
+            return f"it draws from the generator of {', '.join(drawn)}{where}; {KEYED}"
         if self.stateful:
-            return f"it changes attributes of its own: {', '.join(self.stateful)}"
+            return f"it changes attributes of its own: {', '.join(self.stateful)}; {BUFFERS}"
         return "in inference the images of a batch mix" if self.mixes else ""
 
     @property
@@ -100,6 +107,7 @@ class _Pass:
     outputs: Any
     draws: frozenset[str]
     drops: list[Drop] = field(default_factory=list)
+    drawn_at: str = ""
 
 
 def watch(module: nn.Module, x: Tensor) -> PassReport:
@@ -137,6 +145,7 @@ def watch(module: nn.Module, x: Tensor) -> PassReport:
         tuple(stateful),
         tuple(unrepeatable),
         _mixed(seen[False], part),
+        seen[True].drawn_at or seen[False].drawn_at,
     )
 
 
@@ -158,7 +167,7 @@ def _passed(module: nn.Module, x: Tensor, draw: NamedDraw) -> _Pass:
         outputs = outputs.detach() if isinstance(outputs, Tensor) else outputs
         after = generator_states(x.device)
     moved = frozenset(name for name, state in after.items() if not _equal(state, before[name]))
-    return _Pass(outputs, moved, watching.found)
+    return _Pass(outputs, moved, watching.found, watching.drawn_at)
 
 
 def _still_training(module: nn.Module) -> list[Drop]:
@@ -231,11 +240,13 @@ def same_numbers(one: Tensor, other: Tensor) -> bool:
 
 
 class _Dropouts(TorchFunctionMode):
-    """Sees every call of torch's dropout functions, by whatever name a person's code reached them."""
+    """Sees every call of torch's dropout functions, by whatever name a person's code reached them, and which call is
+    the first that draws from torch's generator."""
 
     def __init__(self, keyed: bool) -> None:
         super().__init__()
         self.found: list[Drop] = []
+        self.drawn_at = ""
         self._keyed = keyed
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -247,7 +258,13 @@ class _Dropouts(TorchFunctionMode):
             if place is not None:
                 reached = func in DROPOUTS or func in ATTENTIONS
                 self.found.append(Drop(place, rate, self._keyed and reached))
-        return func(*args, **kwargs)
+        if self.drawn_at:
+            return func(*args, **kwargs)
+        before = torch.get_rng_state()
+        y = func(*args, **kwargs)
+        if not torch.equal(before, torch.get_rng_state()):
+            self.drawn_at = _place(sys._getframe(1)) or ""
+        return y
 
 
 def _argument(args: Any, kwargs: Any, position: int, name: str, default: Any) -> Any:

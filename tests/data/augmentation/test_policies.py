@@ -13,7 +13,7 @@ from torch import Tensor
 from regulab.data.augmentation import augment
 from regulab.data.augmentation.operations.rand_augment import SPACE
 from regulab.data.augmentation.operations.trivial_augment import WIDE
-from regulab.data.augmentation.policies import OPERATIONS, Drawn, Space, by_policy
+from regulab.data.augmentation.policies import OPERATIONS, DrawnOperations, Space, by_policy
 from tests.data.augmentation.settings import settings_of
 from tests.data.augmentation.test_pillow import SIZE, as_pillow, levels, photographs, unit
 
@@ -64,7 +64,7 @@ def test_every_operation_is_pillows(name, space, channels):
     pixels = photographs(channels)
     for magnitude in (0, 1, 9, 16, 30):
         for sign in (-1.0, 1.0):
-            drawn = Drawn(
+            drawn = DrawnOperations(
                 space,
                 torch.full((6,), float(OPERATIONS.index(name))),
                 torch.full((6,), float(magnitude)),
@@ -74,7 +74,8 @@ def test_every_operation_is_pillows(name, space, channels):
             want = levels([PILLOWS[name](image, sign, magnitude / 30, space) for image in as_pillow(pixels)])
             apart = (found - want).abs()
             if name in MOVING:
-                assert (apart > 1e-3).float().mean() < 0.01, (magnitude, sign)
+                # sin 30° is 1/2, and so many a pixel half-way
+                assert (apart > 1e-3).float().mean() < 0.025, (magnitude, sign)
             else:
                 assert apart.max() < 1.001, (magnitude, sign)
                 assert (apart > 1e-3).float().mean() < 0.02, (magnitude, sign)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from regulab.config import validate
-from regulab.data.augmentation import AugmentSettings, all_operations, columns_of
+from regulab.data.augmentation import AugmentSettings, all_operations, columns_of, draw_epoch
 from regulab.errors import UserError
+from regulab.streams import Streams
 from regulab.techniques.augmentation import Augmentation
 from tests.data.augmentation.settings import settings_of
 
@@ -95,6 +98,15 @@ def test_streams_are_named_for_operations_and_a_larger_n_adds_to_a_smaller():
     two, three = (columns_of([settings_of(rand_augment={"n": n})]) for n in (2, 3))
     assert two.items() < three.items()
     assert columns_of([settings_of(shear_x=3, flip="both")]) == {"": 5, "shear": 2, "vertical flip": 1}
+
+
+def test_the_oldest_draws_stay_as_they_are_to_the_bit():
+    """Existing studies are repeated by them: rotation, shifts, scale and flip from a stream without a name."""
+    table = draw_epoch(Streams("golden", 3), 2, 65, columns_of([settings_of(rotate=7)]))[""]
+    old = Streams("golden", 3).generator("augmentation", epoch=2).bit_generator.random_raw(65 * 5)
+    assert np.array_equal(table, ((old >> np.uint64(40)) / 2**24).reshape(65, 5).astype(np.float32))
+    digest = "369285cd0c22925e736a6ace22a0da0cf5adb6ca3fceeea1c0619e51b48d86d9"
+    assert hashlib.sha256(table.astype("<f4").tobytes()).hexdigest() == digest
 
 
 REFUSED: list[tuple[dict[str, Any], list[str]]] = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from regulab.data.augmentation.drawing import Draws
 from regulab.data.augmentation.operation import Operation
 from regulab.data.augmentation.settings import AugmentSettings
 
-VALUES = 200_000  # pixels times channels that a processor changes at a time, so that they stay in its cache
+VALUES = 200_000  # pixels times channels: so many a processor keeps in its cache
 
 
 def augment(x: Tensor, draws: Draws, operations: Sequence[Operation], mean: Tensor) -> Tensor:
@@ -21,27 +22,26 @@ def augment(x: Tensor, draws: Draws, operations: Sequence[Operation], mean: Tens
     This stands before normalization. ``mean`` ``(C, 1, 1)`` is that of the training images, of which `fill` may ask.
     Returns ``x`` itself where there is no operation.
     """
-    whole = list(takewhile(lambda one: not one.in_parts(), operations))
-    for operation in whole:
-        x = operation.apply(x, draws, mean)
-    rest = operations[len(whole) :]
-    images = max(1, VALUES // x[0].numel()) if x.device.type == "cpu" else len(x)
-    if not rest:
-        return x
-    parts = [
-        _changed(part, _rows(draws, k * images, images), rest, mean) for k, part in enumerate(x.split(images))
-    ]
-    return torch.cat(parts) if len(parts) > 1 else parts[0]
+    on_processor = x.device.type == "cpu"
+    for in_parts, several in groupby(operations, lambda one: one.in_parts() and on_processor):
+        change = partial(_one_after_the_other, operations=list(several), mean=mean)
+        x = _in_parts(x, draws, change) if in_parts else change(x, draws)
+    return x
 
 
-def _changed(x: Tensor, draws: Draws, operations: Sequence[Operation], mean: Tensor) -> Tensor:
+def _one_after_the_other(x: Tensor, draws: Draws, operations: Sequence[Operation], mean: Tensor) -> Tensor:
     for operation in operations:
         x = operation.apply(x, draws, mean)
     return x
 
 
-def _rows(draws: Draws, start: int, count: int) -> Draws:
-    return {stream: table[start : start + count] for stream, table in draws.items()}
+def _in_parts(x: Tensor, draws: Draws, change: Callable[[Tensor, Draws], Tensor]) -> Tensor:
+    images = max(1, VALUES // x[0].numel())
+    parts = []
+    for start, part in zip(range(0, len(x), images), x.split(images), strict=True):
+        rows = {stream: table[start : start + images] for stream, table in draws.items()}
+        parts.append(change(part.contiguous(), rows))
+    return torch.cat(parts)
 
 
 def columns_of(several: Iterable[AugmentSettings | None]) -> dict[str, int]:

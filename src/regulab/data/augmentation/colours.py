@@ -19,7 +19,7 @@ def grey(x: Tensor) -> Tensor:
 
 def mixed(x: Tensor, ground: Tensor | float, factor: Tensor) -> Tensor:
     """ground + factor·(x − ground), cut to [0, 1]: Pillow's ``Image.blend``, without its rounding to levels."""
-    return (ground + factor * (x - ground)).clamp(0, 1)
+    return (x - ground).mul_(factor).add_(ground).clamp_(0, 1)
 
 
 def smoothed(x: Tensor) -> Tensor:

@@ -107,14 +107,33 @@ def sample(x: Tensor, grid: Tensor, fill: Fill, mean: Tensor) -> Tensor:
     if fill == EDGE:
         return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
     if fill == REFLECT:
-        mirrored = torch.stack([_mirrored(grid[..., axis], x.shape[3 - axis]) for axis in (0, 1)], -1)
-        return F.grid_sample(x, mirrored, mode="bilinear", padding_mode="border", align_corners=False)
+        return F.grid_sample(
+            x, _both_mirrored(grid, x), mode="bilinear", padding_mode="border", align_corners=False
+        )
     if fill == 0:
         return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     ground = colour(fill, x, mean)
     # Between − and + a level may leave [0, 1] by half a unit in its last place.
     beside = F.grid_sample(x - ground, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return (beside + ground).clamp_(0, 1)
+
+
+def nearest(levels: Tensor, grid: Tensor, fill: Fill, ground: Tensor) -> Tensor:
+    """The nearest of whole ``levels`` at ``grid``, as `sample` has it.
+
+    What is outside is ``ground`` ``(C, 1, 1)``, or with ``edge`` and ``reflect`` the image.
+    """
+    if fill in (EDGE, REFLECT):
+        inside = _both_mirrored(grid, levels) if fill == REFLECT else grid
+        return F.grid_sample(levels, inside, mode="nearest", padding_mode="border", align_corners=False)
+    if fill == 0:
+        return F.grid_sample(levels, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    found = F.grid_sample(levels + 1, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return torch.where(found == 0, ground, found - 1)
+
+
+def _both_mirrored(grid: Tensor, x: Tensor) -> Tensor:
+    return torch.stack([_mirrored(grid[..., axis], x.shape[3 - axis]) for axis in (0, 1)], -1)
 
 
 def _mirrored(normalized: Tensor, size: int) -> Tensor:

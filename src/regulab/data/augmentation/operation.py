@@ -68,8 +68,10 @@ class Operation(ABC):
         return None
 
     def in_parts(self) -> bool:
-        """Whether a batch may be changed part by part, which is faster on a processor."""
-        return True
+        """Whether a processor is faster with parts of a batch, which stay in its cache: where all values are passed
+        over several times.
+        """
+        return False
 
     def notes(self, height: int, width: int) -> tuple[str, ...]:
         """What a person should know of what it does to images of this size."""
@@ -93,6 +95,9 @@ class Jitter(Operation):
 
     def label(self) -> str:
         return f"{self.name} {as_factor(self.amount)}"
+
+    def in_parts(self) -> bool:
+        return True
 
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         low, high = limits(self.amount, 1.0)

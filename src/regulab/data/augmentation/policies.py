@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from regulab.data.augmentation.colours import grey, smoothed
-from regulab.data.augmentation.fill import Fill, colour, take
+from regulab.data.augmentation.fill import Fill, colour, nearest
 from regulab.data.augmentation.levels import equalized, histograms, looked_up, stretched
 from regulab.data.augmentation.operation import for_some
 
@@ -37,9 +37,6 @@ OPERATIONS = (
     "equalize",
 )
 MOVING = ("shear x", "shear y", "translate x", "translate y", "rotate")
-BY_LEVEL = ("brightness", "contrast", "posterize", "solarize")
-EVENING = ("autocontrast", "equalize")
-ENHANCING = ("colour", "sharpness")
 BINS = 31  # magnitudes
 
 
@@ -56,7 +53,7 @@ class Space:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnOperations:
     """What each image gets, vectors ``(B,)``: the place of the operation, the magnitude from 0 to 30, the sign."""
 
     space: Space
@@ -84,27 +81,36 @@ class Drawn:
         return 1 + _each(self.sign) * self.part * self.space.factor
 
 
-def by_policy(x: Tensor, several: Sequence[Drawn], fill: Fill, mean: Tensor) -> Tensor:
+Change = Callable[[Tensor, DrawnOperations], Tensor]
+
+
+def by_policy(x: Tensor, several: Sequence[DrawnOperations], fill: Fill, mean: Tensor) -> Tensor:
     """Images ``(B, C, H, W)`` in [0, 1] as levels, each by its own operations in turn, as values in [0, 1]."""
-    levels = (x * 255).round_()
+    levels = (x.contiguous() * 255).round_()
     moving = partial(moved, fill=fill, ground=(colour(fill, x, mean) * 255).round())
-    enhancing = ENHANCING if x.shape[1] > 1 else ("sharpness",)  # grey images have no colour to change
-    changes = ((MOVING, moving), (BY_LEVEL, by_level), (EVENING, evened), (enhancing, enhanced))
+    changes: dict[tuple[str, ...], Change] = {
+        MOVING: moving,
+        ("brightness", "contrast"): blended,
+        ("posterize",): posterized,
+        ("solarize",): solarized,
+        ("autocontrast", "equalize"): evened,
+        ("sharpness",): sharpened,
+    }
+    if x.shape[1] > 1:  # grey images have no colour to change
+        changes["colour",] = coloured
     for drawn in several:
         each = (drawn.operation, drawn.magnitude, drawn.sign)
-        for names, change in changes:
+        for names, change in changes.items():
             own = partial(_with_draws, change, drawn.space)
             levels = for_some(drawn.of(*names), levels, own, *each, in_place=True)
-    return levels / 255
+    return levels.div_(255)
 
 
-def _with_draws(
-    change: Callable[[Tensor, Drawn], Tensor], space: Space, levels: Tensor, *each: Tensor
-) -> Tensor:
-    return change(levels, Drawn(space, *each))
+def _with_draws(change: Change, space: Space, levels: Tensor, *each: Tensor) -> Tensor:
+    return change(levels, DrawnOperations(space, *each))
 
 
-def moved(levels: Tensor, drawn: Drawn, *, fill: Fill, ground: Tensor) -> Tensor:
+def moved(levels: Tensor, drawn: DrawnOperations, *, fill: Fill, ground: Tensor) -> Tensor:
     """Sheared about the upper left corner, shifted, turned about the centre: the nearest pixels are taken.
 
     The middle of an output pixel (x, y) is taken from (a·x + b·y + c, d·x + a·y + f), as in Pillow's
@@ -126,24 +132,29 @@ def moved(levels: Tensor, drawn: Drawn, *, fill: Fill, ground: Tensor) -> Tensor
     columns = torch.arange(width, dtype=levels.dtype, device=levels.device) + 0.5
     rows = (torch.arange(height, dtype=levels.dtype, device=levels.device) + 0.5)[:, None]
     cosine, b, c, d, f = (part[:, None, None] for part in (cosine, b, c, d, f))
-    from_column = (cosine * columns + (b * rows + c)).floor().long()
-    from_row = (d * columns + (cosine * rows + f)).floor().long()
-    return take(levels, from_row, from_column, fill, ground)
+    # Positions from −1 to 1 from edge to edge, as `grid_sample` takes them.
+    across = (cosine * (2 / width)) * columns + ((b * rows + c) * (2 / width) - 1)
+    down = (d * (2 / height)) * columns + ((cosine * rows + f) * (2 / height) - 1)
+    return nearest(levels, torch.stack((across, down), -1), fill, ground)
 
 
-def by_level(levels: Tensor, drawn: Drawn) -> Tensor:
-    """Brightness, contrast, posterize and solarize, which are functions of the level alone."""
-    ground = torch.where(_each(drawn.of("contrast")), _mean_grey(levels), 0.0)
+def blended(levels: Tensor, drawn: DrawnOperations) -> Tensor:
+    """Brightness and contrast: away from black, or from the mean grey."""
+    return _blended(levels, _mean_grey(levels) * _each(drawn.of("contrast")), drawn.factor)
+
+
+def posterized(levels: Tensor, drawn: DrawnOperations) -> Tensor:
+    """The highest bits are kept."""
     step = 2.0 ** (drawn.part * drawn.space.bits).round()
-    posterized = (levels / step).floor() * step
-    solarized = torch.where(levels < 255 * (1 - drawn.part), levels, 255 - levels)
-    others = torch.where(_each(drawn.of("posterize")), posterized, solarized)
-    return torch.where(
-        _each(drawn.of("brightness", "contrast")), _blended(levels, ground, drawn.factor), others
-    )
+    return (levels / step).floor_().mul_(step)
 
 
-def evened(levels: Tensor, drawn: Drawn) -> Tensor:
+def solarized(levels: Tensor, drawn: DrawnOperations) -> Tensor:
+    """Levels from 255 − 255·magnitude/30 on are inverted."""
+    return torch.where(levels < 255 * (1 - drawn.part), levels, 255 - levels)
+
+
+def evened(levels: Tensor, drawn: DrawnOperations) -> Tensor:
     """Autocontrast and equalize, of which every channel has a table of its own."""
     whole = levels.long()
     counts = histograms(whole)
@@ -151,12 +162,14 @@ def evened(levels: Tensor, drawn: Drawn) -> Tensor:
     return (looked_up(whole, torch.where(stretch, stretched(counts), equalized(counts))) * 255).round_()
 
 
-def enhanced(levels: Tensor, drawn: Drawn) -> Tensor:
-    """Colour and sharpness: away from grey, or from a smoothed copy."""
-    ground = (smoothed(levels) + 0.5).floor()
-    if levels.shape[1] > 1:
-        ground = torch.where(_each(drawn.of("colour")), (grey(levels) + 0.5).floor(), ground)
-    return _blended(levels, ground, drawn.factor)
+def sharpened(levels: Tensor, drawn: DrawnOperations) -> Tensor:
+    """Away from a smoothed copy."""
+    return _blended(levels, (smoothed(levels) + 0.5).floor_(), drawn.factor)
+
+
+def coloured(levels: Tensor, drawn: DrawnOperations) -> Tensor:
+    """Away from grey."""
+    return _blended(levels, (grey(levels) + 0.5).floor_(), drawn.factor)
 
 
 def _each(of_images: Tensor) -> Tensor:
@@ -173,4 +186,4 @@ def _mean_grey(levels: Tensor) -> Tensor:
 
 def _blended(levels: Tensor, ground: Tensor, factor: Tensor) -> Tensor:
     """Pillow's ``Image.blend`` of levels: fractions are cut off."""
-    return (ground + factor * (levels - ground)).clamp(0, 255).floor()
+    return (levels - ground).mul_(factor).add_(ground).clamp_(0, 255).floor_()

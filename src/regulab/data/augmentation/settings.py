@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from regulab.data.augmentation.fill import MEAN, Outside, colour_refusal
 from regulab.data.augmentation.operation import Operation
@@ -42,39 +32,11 @@ from regulab.errors import UserError, did_you_mean
 from regulab.registry import catalogue
 from regulab.values import Part
 from regulab.values.complaints import Refusal
+from regulab.values.short import Short
 
 FLIPS = ("horizontal", "vertical", "both")
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FACTORS = "A number r draws factors from 1 − r to 1 + r."
-
-
-@dataclass(frozen=True)
-class Short:
-    """Marks a part for which a bare number will do, its parameter ``key``; ``true`` for its defaults if it has all."""
-
-    key: str = ""
-    whole: bool = True
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._opened, handler(source))
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        found = handler(schema)
-        short = [{"type": "number"}] if self.key else []
-        return {
-            **found,
-            "anyOf": [*found["anyOf"], *short, {"type": "boolean"} if self.whole else {"const": False}],
-        }
-
-    def _opened(self, value: Any) -> Any:
-        if value is False:
-            return None
-        if value is True and self.whole:
-            return {}
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return {self.key: value} if self.key and number else value
 
 
 def _flip(value: Any) -> bool | str:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from regulab.data.formats.split_folders import NAMES
 from regulab.data.names import visible_list
 from regulab.errors import UserError
 
 IMAGES, LABELS = "images", "labels"
 TRAIN, VAL, TEST, ALL = "train", "val", "test", "all"
-PART_WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
-    **dict.fromkeys(("test", "testing", "tst"), TEST),
-}
 KIND_WORDS = {
     **dict.fromkeys(("images", "image", "imgs", "img", "x", "data", "pixels"), IMAGES),
     **dict.fromkeys(("labels", "label", "y", "targets", "target"), LABELS),
 }
 CLASS_NAMES, NOTES = "class_names", "notes"
+NO_TEST = "there is no test part: a fixed fifth of the training images, stratified by class, tests and does not train"
 WANTED = (
     "train_images, train_labels, test_images, test_labels (and val_images, val_labels), "
     "x_train, y_train, x_test, y_test, or images and labels alone"
@@ -60,8 +57,8 @@ def _meaning(name: str) -> tuple[str, str | None]:
         words = [letter for letter in letters.groups() if letter] if letters else words
     if len(words) == 2:
         for part, kind in (words, reversed(words)):
-            if part in PART_WORDS and kind in KIND_WORDS:
-                return PART_WORDS[part], KIND_WORDS[kind]
+            if part in NAMES and kind in KIND_WORDS:
+                return NAMES[part], KIND_WORDS[kind]
     return ALL, None
 
 

@@ -10,13 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.cutting import fifths
+from regulab.data.cutting import fifth, fifths
 from regulab.data.dataset import DatasetContent, Images
+from regulab.data.formats.array_groups import named_groups
 from regulab.data.formats.array_keys import (
     ALL,
     CLASS_NAMES,
     IMAGES,
     LABELS,
+    NO_TEST,
     NOTES,
     TEST,
     TRAIN,
@@ -25,6 +27,7 @@ from regulab.data.formats.array_keys import (
 )
 from regulab.data.formats.array_labels import as_labels, refuse_single_class
 from regulab.data.formats.array_pixels import as_pixels
+from regulab.data.groups import Labelled, with_groups
 from regulab.data.names import refuse_unprintable, visible_list
 from regulab.errors import UserError
 
@@ -41,13 +44,33 @@ class Arrays(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class ArraySource:
     """Where arrays come from, and what the numbers of their labels are called if that is known."""
 
     name: str  # of the dataset
     arrays: Arrays
     where: str
     class_names: tuple[str, ...] | None = None
+    group: str | None = None  # the name of the arrays of groups: ``patient`` or ``train_patient`` …
+
+    def groups(self, part: str, images: Mapping[str, str]) -> list[str] | None:
+        """The name of each image's group, of a part whose arrays are ``images``; None where none are asked for."""
+        if self.group is None:
+            return None
+        names = [self.group] if part == ALL else [f"{part}_{self.group}"] + [self.group] * (part == TRAIN)
+        there = [name for name in names if name in self.arrays.shapes]
+        if not there:
+            raise UserError(
+                "no array of groups",
+                got=f"{visible_list([*self.arrays.shapes], 20)}, and data.group {self.group}",
+                expected=" or ".join(names),
+                where=self.where,
+            )
+        count = self.arrays.shapes[images[IMAGES]][0]
+        return named_groups(self.arrays.read(there[0]), count, f"{self.where}, {there[0]}")
+
+    def is_group(self, name: str) -> bool:
+        return self.group is not None and name.removeprefix(name.partition("_")[0] + "_") == self.group
 
     def images(self, names: Mapping[str, str]) -> tuple[NDArray[np.uint8], Any, tuple[str, ...]]:
         """Pixels, labels as they are, and notes, of a part's arrays."""
@@ -55,46 +78,60 @@ class Source:
         return pixels, self.arrays.read(names[LABELS]), notes
 
 
-def content_of(source: Source) -> DatasetContent:
+def content_of(source: ArraySource) -> DatasetContent:
     """The content of arrays whose names say what they are (see `arrays_by_part`).
 
     Images stand in the order in which they are given, those of a validation part behind those that train. Class names
     are those of the source, of an array ``class_names``, or the labels themselves. The values of the test part are not
-    read before ``open_test`` is called, unless it has to be cut out of the rest.
+    read before ``open_test`` is called, unless it has to be cut out of the images that train.
     """
     parts, others = arrays_by_part(source.arrays.shapes, source.where)
     notes = _kept_notes(source)
+    others = [name for name in others if name != source.group and not source.is_group(name)]
     if others:
         notes += (
             f"{len(others):,} arrays left out, by their names neither images nor labels: {visible_list(others)}",
         )
     source = replace(source, class_names=source.class_names or _declared_names(source))
     if TEST not in parts and VAL not in parts:
-        return _cut(source, parts[ALL] if ALL in parts else parts[TRAIN], notes)
-    validates = parts.get(VAL)
-    if TEST not in parts:
-        notes += (
-            "there is no test part: what is called validation is tested on, and validation is cut from training",
+        return _cut(
+            source, ALL if ALL in parts else TRAIN, parts, notes if ALL in parts else (*notes, NO_TEST)
         )
-        validates, parts = None, {**parts, TEST: parts[VAL]}
     train, class_names = _training(source, parts[TRAIN])
+    groups = source.groups(TRAIN, parts[TRAIN])
+    if TEST in parts:
+        open_test, test_groups = (
+            partial(_other, source, parts[TEST], class_names, train),
+            source.groups(TEST, parts[TEST]),
+        )
+    else:
+        rest, tests = fifth(Labelled.of(train.labels, class_names, groups), source.where, SPLITS)
+        open_test, test_groups = partial(train.take, tests), _those(groups, tests)
+        groups, notes = _those(groups, rest), (*notes, NO_TEST)
+        train = replace(train.take(rest), notes=train.notes)
     indices = None
-    if validates is not None:
-        val = _other(source, validates, class_names, train)
+    if VAL in parts:
+        val = _other(source, parts[VAL], class_names, train)
         indices = np.arange(len(train), len(train) + len(val))
         train = _joined(train, val)
-    return DatasetContent(
+        groups = None if groups is None else groups + (source.groups(VAL, parts[VAL]) or [])
+    content = DatasetContent(
         name=source.name,
         class_names=class_names,
         train=train,
         validation_indices=indices,
-        open_test=partial(_other, source, parts[TEST], class_names, train),
+        open_test=open_test,
         content_hash=train.content_hash(),
         notes=notes,
     )
+    return content if groups is None or test_groups is None else with_groups(content, groups, test_groups)
 
 
-def _training(source: Source, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
+def _those(groups: list[str] | None, indices: NDArray[np.int64]) -> list[str] | None:
+    return None if groups is None else [groups[index] for index in indices]
+
+
+def _training(source: ArraySource, names: Mapping[str, str]) -> tuple[Images, tuple[str, ...]]:
     pixels, raw, notes = source.images(names)
     where = f"{source.where}, {names[LABELS]}"
     labels = as_labels(raw, len(pixels), where)
@@ -104,7 +141,9 @@ def _training(source: Source, names: Mapping[str, str]) -> tuple[Images, tuple[s
     return Images(pixels, indices, notes), class_names
 
 
-def _other(source: Source, names: Mapping[str, str], class_names: tuple[str, ...], train: Images) -> Images:
+def _other(
+    source: ArraySource, names: Mapping[str, str], class_names: tuple[str, ...], train: Images
+) -> Images:
     """The images of a part that does not train, which are of the same size and of the same classes."""
     pixels, raw, notes = source.images(names)
     where = f"{source.where}, {names[LABELS]}"
@@ -138,11 +177,14 @@ def _numbered(raw: Any, class_names: tuple[str, ...], where: str) -> NDArray[np.
     return labels.astype(np.int64)
 
 
-def _cut(source: Source, names: Mapping[str, str], notes: tuple[str, ...]) -> DatasetContent:
-    images, class_names = _training(source, names)
-    rest, validation, test = fifths(images.labels, len(class_names), source.where, SPLITS)
+def _cut(
+    source: ArraySource, part: str, parts: Mapping[str, Mapping[str, str]], notes: tuple[str, ...]
+) -> DatasetContent:
+    images, class_names = _training(source, parts[part])
+    groups = source.groups(part, parts[part])
+    rest, validation, test = fifths(Labelled.of(images.labels, class_names, groups), source.where, SPLITS)
     train = replace(images.take(rest), notes=images.notes)
-    return DatasetContent(
+    content = DatasetContent(
         name=source.name,
         class_names=class_names,
         train=train,
@@ -151,6 +193,9 @@ def _cut(source: Source, names: Mapping[str, str], notes: tuple[str, ...]) -> Da
         content_hash=train.content_hash(),
         notes=notes,
     )
+    if groups is None:
+        return content
+    return with_groups(content, [groups[index] for index in rest], [groups[index] for index in test])
 
 
 def _joined(one: Images, other: Images) -> Images:
@@ -160,7 +205,7 @@ def _joined(one: Images, other: Images) -> Images:
     )
 
 
-def _declared_names(source: Source) -> tuple[str, ...] | None:
+def _declared_names(source: ArraySource) -> tuple[str, ...] | None:
     if CLASS_NAMES not in source.arrays.shapes:
         return None
     where = f"{source.where}, {CLASS_NAMES}"
@@ -177,7 +222,7 @@ def _declared_names(source: Source) -> tuple[str, ...] | None:
     return tuple(names.tolist())
 
 
-def _kept_notes(source: Source) -> tuple[str, ...]:
+def _kept_notes(source: ArraySource) -> tuple[str, ...]:
     """What was done to arrays that were given from Python, before they became a file."""
     if NOTES not in source.arrays.shapes:
         return ()

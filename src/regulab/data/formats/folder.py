@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,13 @@ from regulab.data.formats.class_folders import (
     is_folder,
     list_images,
 )
+from regulab.data.formats.file_groups import file_groups
 from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
 from regulab.data.formats.split_folders import Part, innermost, parts_in
+from regulab.data.groups import Labelled, part_of, with_groups
 from regulab.data.names import visible, visible_list
-from regulab.data.stratify import largest_part, stratified
+from regulab.data.stratify import largest_part
 from regulab.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 # Training files (validation at their end), the indices of validation among them (None: none is given), and test files.
 FoundSplits = tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]
+GroupOf = Callable[[Sequence[Path]], list[str]]  # the name of each file's group
 SHOWN = 20  # names of classes in a message
 
 
@@ -40,7 +43,8 @@ def folder_dataset(data: Data, path: Path) -> Dataset:
     Class names are the names of the folders, sorted; images may lie in folders below them. Folders ``train``, ``test``
     and ``val`` in PATH, or others of their names in any case (`split_folders.NAMES`), are the splits. Without ``test``
     a fixed fifth of the training images is the test split; without any, a fixed fifth tests and another fifth
-    validates; stratified by class with the images ordered by name (see `stratified`). PATH may hold all of that in one
+    validates; stratified by class with the images ordered by name, or of whole groups where ``data.group`` says what
+    belongs together (see `part_of` and `file_groups`). PATH may hold all of that in one
     folder. What is done, and what is left out (hidden files, files that are no images by their name), the notes say.
 
     Images are of every kind in `decoding.FORMATS`; of several frames the first counts; EXIF rotation is applied. They
@@ -62,7 +66,7 @@ FOLDER = Format(
     name="folder",
     summary="a folder of class folders",
     dataset=folder_dataset,
-    takes=frozenset({"range", "size", "fit"}),
+    takes=frozenset({"range", "group", "size", "fit"}),
 )
 
 
@@ -72,51 +76,62 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     left_out = LeftOut(path)
     inner = innermost(path)
     parts = parts_in(inner, left_out)
-    files, validation, test = _given_splits(parts, left_out) if parts else _cut_splits(inner, left_out)
+    group = None
+    if data.group is not None:
+        group = partial(file_groups, data.group, root=inner, above=1 if parts else 0)
+    found = _given_splits(parts, left_out, group) if parts else _cut_splits(inner, left_out, group)
+    files, validation, test = found
     everything = np.arange(len(files))
     training = everything if validation is None else np.setdiff1d(everything, validation)
     train, form = read_training(data, files, training)
-    return DatasetContent(
+    content = DatasetContent(
         name=data.name,
         class_names=files.class_names,
         train=train,
         validation_indices=validation,
         open_test=lambda: read_test(test, form),
         content_hash=train.content_hash(),
-        notes=(*_notes(path, inner, parts), *left_out.notes()),
+        notes=(*layout_notes(path, inner, parts), *left_out.notes()),
     )
+    return content if group is None else with_groups(content, group(files.paths), group(test.paths))
 
 
-def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut) -> FoundSplits:
+def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut, group: GroupOf | None) -> FoundSplits:
     """The splits that the folders are; a fifth of the training images is cut for the test where no folder is."""
     train = list_images(parts["train"], left_out)
     if "test" in parts:
         test = list_images(parts["test"], left_out)
-        _require_same_classes(train, parts["train"], test, parts["test"])
+        require_same_classes(train, parts["train"], test, parts["test"])
     elif "val" not in parts:
-        return _cut_splits(parts["train"], left_out)
+        return _cut_splits(parts["train"], left_out, group)
     else:
-        train, test = _cut_test(train, parts["train"])
+        train, test = _cut_test(train, parts["train"], group)
     if "val" not in parts:
         return train, None, test
     val = list_images(parts["val"], left_out)
-    _require_same_classes(train, parts["train"], val, parts["val"])
+    require_same_classes(train, parts["train"], val, parts["val"])
     labels = np.concatenate((train.labels, val.labels))
     both = replace(train, paths=train.paths + val.paths, labels=labels)
     return both, np.arange(len(train), len(both)), test
 
 
-def _cut_splits(path: Path, left_out: LeftOut) -> FoundSplits:
-    """Three fifths, one fifth, one fifth."""
+def _cut_splits(path: Path, left_out: LeftOut, group: GroupOf | None) -> FoundSplits:
+    """Three fifths, one fifth, one fifth; of whole groups where there are some."""
     files = list_images(path, left_out)
     part = _fifth(files, 2, path)
-    rest, test = _cut_test(files, path)
-    return rest, stratified(rest.labels, part, "validation"), test
+    rest, test = _cut_test(files, path, group, keep=2)
+    return rest, part_of(_labelled(rest, group), part, "validation"), test
 
 
-def _cut_test(files: ImageFiles, path: Path) -> tuple[ImageFiles, ImageFiles]:
-    """All but a fixed fifth, and that fifth."""
-    test = stratified(files.labels, _fifth(files, 1, path), "test")
+def _labelled(files: ImageFiles, group: GroupOf | None) -> Labelled:
+    return Labelled.of(files.labels, files.class_names, None if group is None else group(files.paths))
+
+
+def _cut_test(
+    files: ImageFiles, path: Path, group: GroupOf | None, keep: int = 1
+) -> tuple[ImageFiles, ImageFiles]:
+    """All but a fixed fifth, and that fifth; of each class ``keep`` groups stay."""
+    test = part_of(_labelled(files, group), _fifth(files, 1, path), "test", keep=keep)
     rest = np.setdiff1d(np.arange(len(files)), test, assume_unique=True)
     return files.take(rest), files.take(test)
 
@@ -134,7 +149,7 @@ def _fifth(files: ImageFiles, times: int, path: Path) -> int:
     return part
 
 
-def _notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]:
+def layout_notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]:
     """What was done where folders have other names than `LAYOUT` has, or are missing."""
     if inner != path:
         yield f"the images were found in {visible(str(inner.relative_to(path)))}/"
@@ -149,7 +164,7 @@ def _notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]
         yield f"no folder test: a fixed fifth of {train}, stratified by class, tests and does not train{cure}"
 
 
-def _require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
+def require_same_classes(files: ImageFiles, folder: Path, others: ImageFiles, other_folder: Path) -> None:
     if files.class_names != others.class_names:
         raise UserError(
             f"other classes than in {folder}",

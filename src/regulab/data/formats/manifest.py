@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.data.cutting import fifths
+from regulab.data.cutting import fifth, fifths
 from regulab.data.dataset import Dataset, DatasetContent
-from regulab.data.formats.array_keys import PART_WORDS, TEST, TRAIN, VAL
+from regulab.data.formats.array_keys import NO_TEST, TEST, TRAIN, VAL
 from regulab.data.formats.array_labels import refuse_single_class
 from regulab.data.formats.class_folders import ImageFiles
 from regulab.data.formats.decoding import suffixes
 from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
 from regulab.data.formats.manifest_rows import Rows, read_rows
+from regulab.data.formats.split_folders import NAMES
+from regulab.data.groups import Labelled, with_groups
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.errors import UserError
 
 if TYPE_CHECKING:
     from regulab.config import Data
 
+Parts = tuple[NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64]]
 SPLIT_WORDS = "train, val (valid, validation, dev) and test, in upper or lower case"
 SHOWN = 5  # missing files in a message
 
@@ -35,9 +38,10 @@ def manifest_dataset(data: Data, path: Path) -> Dataset:
 
     Files stand relative to the table's folder; images keep the order of their rows, those of a validation part behind
     those that train. Without a column ``split`` a fixed fifth of the images is the test split and another fifth the
-    validation part (`fifths`). Class names are the labels, sorted as text. The files are read as those of a folder are.
-    Raises `UserError` for tables without the columns or with empty cells, for files that are not there or stand there
-    twice, for splits of unknown names, and for labels of the test or validation part that no training image has.
+    validation part (`fifths`), of whole groups where ``data.group`` names a column of them; without a test part in it
+    a fifth of those that train is. Class names are the labels, sorted as text. The files are read as those of a folder
+    are. Raises `UserError` for tables without the columns or with empty cells, for files that are not there or stand
+    there twice, for splits of unknown names, and for labels of the test or validation part that no training image has.
     """
     return Dataset(
         name=data.name,
@@ -51,26 +55,22 @@ CSV = Format(
     name="csv",
     summary="a table of image files and labels",
     dataset=manifest_dataset,
-    takes=frozenset({"range", "size", "fit"}),
+    takes=frozenset({"range", "group", "size", "fit"}),
 )
 
 
 def _load(data: Data, path: Path, root: Path) -> DatasetContent:
     if path.is_dir():
         raise UserError("a folder, no table", got=str(path), expected=f"folder:{path}", where="data.name")
-    rows = read_rows(path, None)
-    parts, notes = manifest_parts(rows, path)
+    rows = read_rows(path, data.group)
     files = manifest_files(rows, path)
-    if parts is None:
-        parts = fifths(files.labels, len(files.class_names), str(path), f"a column split with {SPLIT_WORDS}")
-    else:
-        _refuse_unknown_labels(files, parts, path)
-    rest, validation, test = parts
+    (rest, validation, test), notes = manifest_parts(rows, files, path)
+    _refuse_unknown_labels(files, rest if validation is None else np.delete(rest, validation), path)
     train_files, test_files = files.take(rest), files.take(test)
     everything = np.arange(len(rest))
     trains = everything if validation is None else np.setdiff1d(everything, validation)
     train, form = read_training(data, train_files, trains)
-    return DatasetContent(
+    content = DatasetContent(
         name=data.name,
         class_names=files.class_names,
         train=train,
@@ -79,18 +79,35 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
         content_hash=train.content_hash(),
         notes=notes,
     )
+    groups = rows.groups
+    if groups is None:
+        return content
+    return with_groups(content, [groups[index] for index in rest], [groups[index] for index in test])
 
 
-Parts = tuple[NDArray[np.int64], NDArray[np.int64] | None, NDArray[np.int64]]
-
-
-def manifest_parts(rows: Rows, path: Path) -> tuple[Parts | None, tuple[str, ...]]:
-    """Rows that train (those that validate behind them), which of these validate, and rows that test; None where no
-    column says it."""
+def manifest_parts(rows: Rows, files: ImageFiles, path: Path) -> tuple[Parts, tuple[str, ...]]:
+    """Rows that train (those that validate behind them), which of these validate, and rows that test; and a note where
+    a column says only a part of it."""
+    images = Labelled.of(files.labels, files.class_names, rows.groups)
+    where, otherwise = str(path), f"a column split with {SPLIT_WORDS}"
     if rows.splits is None:
-        return None, ()
-    words = [split.lower() for split in rows.splits]
-    unknown = [(line, word) for line, word in zip(rows.lines, words, strict=True) if word not in PART_WORDS]
+        return fifths(images, where, otherwise), ()
+    train, val, test = _given_parts(rows.splits, rows, path)
+    if not len(test) and not len(val):
+        rest, validation, test = fifths(images.take(train), where, otherwise)
+        return (train[rest], validation, train[test]), (NO_TEST,)
+    notes: tuple[str, ...] = ()
+    if not len(test):
+        rest, cut = fifth(images.take(train), where, otherwise)
+        train, test, notes = train[rest], train[cut], (NO_TEST,)
+    both = np.concatenate((train, val))
+    return (both, np.arange(len(train), len(both)) if len(val) else None, test), notes
+
+
+def _given_parts(splits: Sequence[str], rows: Rows, path: Path) -> tuple[NDArray[np.int64], ...]:
+    """The rows that train, that validate and that test."""
+    words = [split.lower() for split in splits]
+    unknown = [(line, word) for line, word in zip(rows.lines, words, strict=True) if word not in NAMES]
     if unknown:
         line, word = unknown[0]
         raise UserError(
@@ -99,22 +116,15 @@ def manifest_parts(rows: Rows, path: Path) -> tuple[Parts | None, tuple[str, ...
             expected=SPLIT_WORDS,
             where=f"{path}, line {line}",
         )
-    names = np.array([PART_WORDS[word] for word in words])
-    train, val, test = (np.flatnonzero(names == part) for part in (TRAIN, VAL, TEST))
-    if not len(train) or not (len(test) or len(val)):
+    names = np.array([NAMES[word] for word in words])
+    if TRAIN not in names:
         raise UserError(
-            f"no row of the split {'train' if not len(train) else 'test'}",
+            "no row of the split train",
             got=visible_list(sorted(set(words))),
             expected=SPLIT_WORDS,
             where=str(path),
         )
-    if not len(test):
-        note = "there is no test part: what is called validation is tested on, and validation is cut from training"
-        return (train, None, val), (note,)
-    if not len(val):
-        return (train, None, test), ()
-    both = np.concatenate((train, val))
-    return (both, np.arange(len(train), len(both)), test), ()
+    return tuple(np.flatnonzero(names == part) for part in (TRAIN, VAL, TEST))
 
 
 def manifest_files(rows: Rows, path: Path) -> ImageFiles:
@@ -171,9 +181,7 @@ def _refuse_twice(paths: Sequence[Path], rows: Rows, path: Path) -> None:
             )
 
 
-def _refuse_unknown_labels(files: ImageFiles, parts: Parts, path: Path) -> None:
-    rest, validation, _ = parts
-    trains = rest if validation is None else np.delete(rest, validation)
+def _refuse_unknown_labels(files: ImageFiles, trains: NDArray[np.int64], path: Path) -> None:
     foreign = np.setdiff1d(files.labels, files.labels[trains])
     if len(foreign):
         raise UserError(

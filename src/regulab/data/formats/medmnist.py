@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regulab.data.dataset import Dataset, DatasetContent
 from regulab.data.fetching.remote_file import RemoteFile
-from regulab.data.formats.arrays import Source, content_of
+from regulab.data.formats.arrays import ArraySource, content_of
 from regulab.data.formats.npz_file import NpzFile
 from regulab.errors import UserError
 
@@ -57,4 +57,4 @@ def _load(name: str, file: RemoteFile, classes: tuple[str, ...], root: Path) -> 
             " or name another data root with --data-root or REGULAB_DATA",
             where=str(path),
         )
-    return content_of(Source(name, NpzFile(path), str(path), classes))
+    return content_of(ArraySource(name, NpzFile(path), str(path), classes))

@@ -32,14 +32,14 @@ DEEPEST = 3  # folders that hold nothing but one folder, as archives have them
 
 def innermost(path: Path) -> Path:
     """The folder that holds the parts or the classes: below ``path`` where that holds one folder and no image."""
-    for _ in range(DEEPEST):
-        folders = visible_folders(path)
-        if len(folders) != 1 or has_images(path) or _part(folders[0]) is not None:
+    place = path
+    for _ in range(1 + DEEPEST):
+        folders = visible_folders(place)
+        if len(folders) > 1 or any(_part(folder) for folder in folders):
+            return place
+        if not folders or has_images(place):
             break
-        below = visible_folders(folders[0])
-        if len(below) < 2 and not any(_part(folder) for folder in below):
-            break
-        path = folders[0]
+        place = folders[0]
     return path
 
 

@@ -46,5 +46,7 @@ def _facts(images: Images, part: str) -> list[Facts]:
             blank=is_blank(pixels),
             digest=content_digest(pixels),
         )
-        for index, (pixels, label) in enumerate(zip(images.pixels, images.labels.tolist(), strict=True))
+        for index, (pixels, label) in enumerate(
+            zip(np.asarray(images.pixels), images.labels.tolist(), strict=True)
+        )
     ]

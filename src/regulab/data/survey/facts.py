@@ -20,13 +20,13 @@ DIGEST_BYTES = 16  # a chance match among a million images has probability 1e-27
 # 12 megapixels take 35 ms instead of 150.
 LARGE = 2**18
 GLIMPSE = Fit(256, 256, "squash")
-GLANCE = 8_192  # levels that the spread is taken from
+GLANCE = 8_192  # pixels that the spread is taken from
 BLANK_SHARE, BLANK_LEVELS = 1, 4  # percent of the levels at either end; of 256
 
 
 @dataclass(frozen=True)
 class Facts:
-    """``size``: width, height, upright. ``blank``: but for two percent all levels are within `BLANK_LEVELS` of 255."""
+    """``size``: width, height, upright. ``blank``: see `is_blank`."""
 
     place: str  # the file, as the person finds it, or the number in an array
     part: str
@@ -74,20 +74,23 @@ def content_digest(array: NDArray[Any]) -> bytes:
 
 
 def is_blank(array: NDArray[Any]) -> bool:
-    """Whether an image shows nothing: between its 1st and 99th percentile lie no more than 4 of 255 levels.
+    """Whether an image ``(H, W)`` or ``(H, W, C)`` shows nothing: in every channel no more than 4 of 255 levels lie
+    between the 1st and the 99th percentile.
 
     Of deep levels, whose range is not known here, it is the share of the image's own greatest level.
     """
-    flat = array.reshape(-1)
-    sample = flat[:: max(1, flat.size // GLANCE)]
-    low, high = np.percentile(sample, [BLANK_SHARE, 100 - BLANK_SHARE])
+    pixels = array.reshape(-1, array.shape[2] if array.ndim == 3 else 1)
+    sample = pixels[:: max(1, len(pixels) // GLANCE)]
+    low, high = np.percentile(sample, [BLANK_SHARE, 100 - BLANK_SHARE], axis=0)
     full = 255 if array.dtype == np.uint8 else max(float(sample.max()), 1e-30)
-    return bool(high - low <= BLANK_LEVELS / 255 * full)
+    return bool((high - low <= BLANK_LEVELS / 255 * full).all())
 
 
 def _file_digest(path: Path) -> bytes:
     with open_regular(path) as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).digest()
+        return hashlib.blake2b(
+            file.read(), digest_size=DIGEST_BYTES
+        ).digest()  # a file of 1 GiB is refused before
 
 
 def _why(error: UserError) -> str:

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.formats.array_keys import TEST, TRAIN, VAL
-from regulab.data.formats.class_folders import ImageFiles, LeftOut, is_folder, list_images
+from regulab.data.formats.class_folders import ImageFiles, LeftOut, list_images
+from regulab.data.formats.folder import layout_notes, require_same_classes
 from regulab.data.formats.manifest import manifest_files, manifest_parts
 from regulab.data.formats.manifest_rows import read_rows
+from regulab.data.formats.split_folders import ORDER, innermost, parts_in
 from regulab.data.survey.survey import WHOLE, Item
 
 Found = tuple[tuple[str, ...], list[Item], tuple[str, ...]]
@@ -18,24 +20,27 @@ Found = tuple[tuple[str, ...], list[Item], tuple[str, ...]]
 
 def folder_items(path: Path) -> Found:
     """Names of the classes, every image, and notes on what was left out; refuses what a study would refuse."""
-    left_out = LeftOut(path)
-    parts = {WHOLE: path}
-    if is_folder(path / "train") and is_folder(path / "test"):
-        parts = {part: path / part for part in (TRAIN, VAL, TEST) if is_folder(path / part)}
-    found = {part: list_images(folder, left_out) for part, folder in parts.items()}
-    names = next(iter(found.values())).class_names
-    items = [item for part, files in found.items() for item in _items(files, [part] * len(files))]
-    return names, items, left_out.notes()
+    left_out, inner = LeftOut(path), innermost(path)
+    parts = parts_in(inner, left_out)
+    folders: dict[str, Path] = {part: parts[part] for part in ORDER if part in parts}
+    if len(folders) < 2:  # of which a study cuts all parts
+        folders = {WHOLE: folders.get(TRAIN, inner)}
+    found = {part: list_images(folder, left_out) for part, folder in folders.items()}
+    (first, files), *others = found.items()
+    for part, other in others:
+        require_same_classes(files, folders[first], other, folders[part])
+    items = [item for part, some in found.items() for item in _items(some, [part] * len(some))]
+    return files.class_names, items, (*layout_notes(path, inner, parts), *left_out.notes())
 
 
 def manifest_items(path: Path) -> Found:
     """The same of the files that a table lists."""
     rows = read_rows(path, None)
-    parts, notes = manifest_parts(rows, path)
     files = manifest_files(rows, path)
     words: NDArray[np.str_] = np.full(len(files), WHOLE, dtype="U8")
-    if parts is not None:
-        rest, validation, test = parts
+    notes: tuple[str, ...] = ()
+    if rows.splits is not None:
+        (rest, validation, test), notes = manifest_parts(rows, files, path)
         words[rest], words[test] = TRAIN, TEST
         if validation is not None:
             words[rest[validation]] = VAL

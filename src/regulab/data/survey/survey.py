@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.formats.in_order import in_order, threads_for
+from regulab.data.formats.split_folders import ORDER
 from regulab.data.survey.facts import Facts, Refused, look_at
 from regulab.errors import UserError
 
@@ -47,7 +48,7 @@ class Survey:
         found: dict[str, NDArray[np.int64]] = {}
         for facts in self.images:
             found.setdefault(facts.part, np.zeros(len(self.class_names), np.int64))[facts.label] += 1
-        return found
+        return {part: found[part] for part in (WHOLE, *ORDER) if part in found}
 
     @cached_property
     def sizes(self) -> Counter[tuple[int, int]]:

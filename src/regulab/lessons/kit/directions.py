@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.statistics.holm import holm
-from regulab.statistics.intervals import mean_interval
+from regulab.statistics.intervals import ANY, Bounds, mean_interval
 from regulab.statistics.sign_flip import two_sided_p
 from regulab.statistics.verdicts import ALPHA
 
@@ -29,9 +29,9 @@ def directions(differences: Mapping[str, Values]) -> dict[str, str]:
     }
 
 
-def interval_text(values: Values, digits: int = 1) -> str:
-    """Mean and 95 % t interval as printed: ``5.3 [4.1, 6.5]``."""
-    interval = mean_interval(values)
+def interval_text(values: Values, digits: int = 1, bounds: Bounds = ANY) -> str:
+    """Mean and 95 % t interval as printed: ``5.3 [4.1, 6.5]``, of a measure that can be within ``bounds``."""
+    interval = mean_interval(values, bounds=bounds)
     mean = f"{values.mean():.{digits}f}"
     if interval is None:
         return mean

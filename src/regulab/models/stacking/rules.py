@@ -83,7 +83,7 @@ def stack_modules(modules: Sequence[nn.Module], followed: bool = False) -> nn.Mo
     ``followed``: what is not a layer with a rule is code that runs with `RunTensor`.
     """
     of = ForwardPass() if followed else None
-    stack = _Stacking(of).stacked(modules)
+    stack = _Stacking(of).stacked(modules, "")
     _tie(stack, modules[0])
     if of is None:
         return stack
@@ -93,22 +93,25 @@ def stack_modules(modules: Sequence[nn.Module], followed: bool = False) -> nn.Mo
 
 
 class _Stacking:
-    """The walk through one network. ``of`` where its code is followed. A layer that stands in two places is stacked once."""
+    """The walk through one network. ``of`` where its code is followed. A layer in two places is stacked once."""
 
     def __init__(self, of: ForwardPass | None) -> None:
         self._of = of
         self._done: dict[tuple[int, ...], nn.Module] = {}
 
-    def stacked(self, modules: Sequence[nn.Module]) -> nn.Module:
+    def stacked(self, modules: Sequence[nn.Module], path: str) -> nn.Module:
+        """``path``: the layer's name in the network, for messages."""
         key = tuple(id(module) for module in modules)
         if key not in self._done:
-            self._done[key] = self._made(modules)
+            self._done[key] = self._made(modules, path)
         return self._done[key]
 
-    def _made(self, modules: Sequence[nn.Module]) -> nn.Module:
+    def _made(self, modules: Sequence[nn.Module], path: str) -> nn.Module:
         first = modules[0]
         for module in modules:
-            _refuse_changed(module)
+            _refuse_changed(
+                module, f"layer {path} ({type(module).__name__})" if path else type(module).__name__
+            )
         if isinstance(inspect.getattr_static(type(first), "stacked", None), staticmethod | classmethod):
             return self._layer(_by_itself(modules))
         if type(first) in RULES:
@@ -119,12 +122,12 @@ class _Stacking:
                     raise
             else:
                 return made if type(first) in AS_THEY_ARE else self._layer(made)
-        return self._container(modules)
+        return self._container(modules, path)
 
     def _layer(self, made: nn.Module) -> nn.Module:
         return made if self._of is None else follow(made, FollowedLayer, self._of)
 
-    def _container(self, modules: Sequence[nn.Module]) -> nn.Module:
+    def _container(self, modules: Sequence[nn.Module], path: str) -> nn.Module:
         """The first module's own code, with its layers stacked and, if followed, its parameters."""
         first = modules[0]
         own = any(True for _ in first.parameters(recurse=False)) or any(
@@ -143,7 +146,8 @@ class _Stacking:
         container = copy.deepcopy(first, memo)
         for name, _ in first._modules.items():
             if first._modules[name] is not None:
-                container._modules[name] = self.stacked([module._modules[name] for module in modules])  # type: ignore[misc]
+                layers = [module.get_submodule(name) for module in modules]
+                container._modules[name] = self.stacked(layers, f"{path}.{name}".lstrip("."))
         if own and self._of is not None:
             _stack_own(container, modules)
             recurrent = isinstance(first, nn.RNNBase)
@@ -180,13 +184,14 @@ def _by_itself(layers: Sequence[Any]) -> nn.Module:
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def _refuse_changed(module: nn.Module) -> None:
-    """Raises `Unstackable` where a layer does more than its class says: hooks, methods of its own, other parameters."""
-    name = type(module).__name__
+def _refuse_changed(module: nn.Module, what: str) -> None:
+    """Raises `Unstackable` where a layer does more than its class says: hooks, methods of its own."""
     if type(module) not in AS_THEY_ARE and any(getattr(module, hooks, None) for hooks in HOOKS):
-        raise Unstackable(f"hooks on {name}")
+        raise Unstackable(
+            f"{what} has hooks, which see one network: what they do belongs into a forward method"
+        )
     if "forward" in vars(module) or "train" in vars(module):
-        raise Unstackable(f"{name} whose forward pass was replaced")
+        raise Unstackable(f"{what} has another forward or train than its class: write a class of your own")
 
 
 def _tie(stack: nn.Module, module: nn.Module) -> None:

@@ -9,11 +9,12 @@ sizes: the axis of the runs is known for every tensor. Whatever reaches the numb
 
 from __future__ import annotations
 
-import sys
+import linecache
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import walk_stack
 from typing import Any
 
 import torch
@@ -141,23 +142,19 @@ def first_run_tensor(args: Any, kwargs: Any) -> RunTensor:
     return next(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, RunTensor))
 
 
-VALUES_READ = (
-    "its value decides what the code does, or leaves the tensor: work on the whole tensor (torch.where)"
-)
-READS = (
-    *("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__complex__", "__array__"),
-    *(
-        "__repr__",
-        "__format__",
-        "__contains__",
-        "backward",
-        "register_hook",
-        "retain_grad",
-        "nonzero",
-        "unique",
+READS = {  # what leaves the tensor, by the name of torch's function, in words
+    **dict.fromkeys(
+        ("__bool__", "__contains__", "equal", "allclose"), "a tensor's value decides what is done"
     ),
-    "masked_select",
-)
+    **dict.fromkeys(("item", "tolist", "numpy", "__array__"), "a tensor's value is read out"),
+    **dict.fromkeys(("__float__", "__int__", "__index__", "__complex__"), "a tensor is made a number"),
+    **dict.fromkeys(("__repr__", "__format__"), "a tensor is printed"),
+    **dict.fromkeys(
+        ("backward", "register_hook", "retain_grad"), "gradients are asked for within the forward pass"
+    ),
+    **dict.fromkeys(("nonzero", "unique", "masked_select"), "a shape depends on values"),
+}
+CURE = "it is another one in every run; write it with whole tensors (torch.where, masks)"
 RESHAPED_IN_PLACE = (
     *("t_", "transpose_", "squeeze_", "unsqueeze_", "swapaxes_", "swapdims_"),
     *("resize_", "resize_as_", "set_", "as_strided_"),
@@ -171,7 +168,7 @@ def in_general(func: Any, args: Any, kwargs: Any) -> Any:
     """
     name = getattr(func, "__name__", str(func))
     if name in READS:
-        raise Unstackable(f"{place_in_code()}`{name}`: {VALUES_READ}")
+        raise Unstackable(f"{place_in_code()}{READS[name]}: {CURE}")
     if name in RESHAPED_IN_PLACE or name == "__set__":
         raise Unstackable(
             f"{place_in_code()}`{name}` changes a tensor's shape in place: write the result to a name"
@@ -234,7 +231,7 @@ def _joined(each: Sequence[Any], name: str) -> Any:
                 raise Unstackable(f"{place_in_code()}`{name}` gives every run another shape")
             parts.append(torch.stack(leaves))
         elif any(leaf != leaves[0] for leaf in leaves):
-            raise Unstackable(f"{place_in_code()}`{name}`: {VALUES_READ}")
+            raise Unstackable(f"{place_in_code()}`{name}` gives a number: {CURE}")
         else:
             parts.append(leaves[0])
     return pytree.tree_unflatten(parts, specs[0])
@@ -244,11 +241,16 @@ LIBRARIES = (Path(torch.__file__).parent, Path(__file__).resolve().parents[2])
 
 
 def place_in_code() -> str:
-    """``net.py, line 12: `` for the innermost line that is neither torch's nor regulab's; empty if there is none."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        file = Path(frame.f_code.co_filename)
-        if not any(file.is_relative_to(library) for library in LIBRARIES):
-            return f"{file.name}, line {frame.f_lineno}: "
-        frame = frame.f_back  # type: ignore[assignment]
+    """``net.py, line 12 (`x = x.item()`): `` for the innermost line that is neither torch's nor regulab's."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in walk_stack(None)]
+    return line_of_person(frames)
+
+
+def line_of_person(frames: Sequence[tuple[str, int]]) -> str:
+    """The same for files and lines from the innermost outwards; empty where all are libraries'."""
+    for file, line in frames:
+        path = Path(file)
+        if not any(path.is_relative_to(library) for library in LIBRARIES):
+            text = linecache.getline(file, line).strip()
+            return f"{path.name}, line {line}" + (f" (`{text}`): " if text else ": ")
     return ""

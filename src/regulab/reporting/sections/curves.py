@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from regulab.reporting.curves import BANDS, label
+from regulab.reporting.curves import band_words, label
 from regulab.reporting.data import ReportData
 from regulab.reporting.interactive import dash_lengths
 from regulab.reporting.section import Printed, Section
@@ -76,7 +76,7 @@ def content(data: ReportData) -> Mapping[str, Any]:
     shown = [*data.series["val_accuracy"], *data.series["val_loss"]]
     return {
         "arm_numbers": data.picture_names.of_arms,
-        "band": BANDS[data.band],
+        "band": band_words(shown, data.band),
         "dashes": {arm.name: " ".join(f"{n:g}" for n in dash_lengths(arm.line_style)) for arm in data.arms},
         "epochs": max((one.values.shape[1] for one in shown), default=0),
         "labels": {one.arm: label(data, one) for one in data.series["val_accuracy"]},

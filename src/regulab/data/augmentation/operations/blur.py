@@ -68,5 +68,8 @@ class Blur(Operation):
             expected=f"under {min(height, width) / 2:g} pixels",
         )
 
+    def in_parts(self) -> bool:
+        return True
+
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         return blurred(x, uniform(draws[self.name][:, 0], *self.limits), self.radius)

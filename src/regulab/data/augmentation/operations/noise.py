@@ -49,7 +49,10 @@ class GaussianNoise(Operation):
         low, high = self.limits
         return f"noise σ {high:g}" if low == high else f"noise σ {low:g} to {high:g}"
 
+    def in_parts(self) -> bool:
+        return True
+
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         table = draws[self.name]
         deviation = uniform(table[:, SIZE], *self.limits)[:, None, None, None]
-        return (x + deviation * normals(table[:, KEY], x)).clamp_(0, 1)
+        return normals(table[:, KEY], x).mul_(deviation).add_(x).clamp_(0, 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from regulab.data.augmentation.drawing import Draws
 from regulab.data.augmentation.fill import Outside, as_text, colour_refusal
 from regulab.data.augmentation.operation import Operation
-from regulab.data.augmentation.policies import OPERATIONS, Drawn, Space, by_policy
+from regulab.data.augmentation.policies import OPERATIONS, DrawnOperations, Space, by_policy
 from regulab.values import Part
 from regulab.values.complaints import Refusal
 
@@ -76,8 +76,8 @@ class RandAugment(Part, Operation):
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         return by_policy(x, [self.drawn(draws[stream]) for stream in self.streams()], self.fill or 0.0, mean)
 
-    def drawn(self, u: Tensor) -> Drawn:
-        return Drawn(
+    def drawn(self, u: Tensor) -> DrawnOperations:
+        return DrawnOperations(
             SPACE,
             operation=(u[:, 0] * len(OPERATIONS)).floor(),
             magnitude=torch.full_like(u[:, 0], self.m),

@@ -11,7 +11,7 @@ from torch import Tensor
 from regulab.data.augmentation.drawing import Draws
 from regulab.data.augmentation.fill import Fill, as_text
 from regulab.data.augmentation.operation import Operation
-from regulab.data.augmentation.policies import BINS, OPERATIONS, Drawn, Space, by_policy
+from regulab.data.augmentation.policies import BINS, OPERATIONS, DrawnOperations, Space, by_policy
 
 if TYPE_CHECKING:
     from regulab.data.augmentation.settings import AugmentSettings
@@ -62,8 +62,8 @@ class TrivialAugment(Operation):
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
         return by_policy(x, [self.drawn(draws[self.name])], self.fill, mean)
 
-    def drawn(self, u: Tensor) -> Drawn:
-        return Drawn(
+    def drawn(self, u: Tensor) -> DrawnOperations:
+        return DrawnOperations(
             WIDE,
             operation=(u[:, 0] * len(OPERATIONS)).floor(),
             magnitude=(u[:, 1] * BINS).floor(),

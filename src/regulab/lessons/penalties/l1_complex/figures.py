@@ -11,6 +11,8 @@ from regulab.lessons.penalties.l1_complex.experiment import PenalizedFits
 from regulab.reporting.theme import Theme
 from regulab.statistics.intervals import mean_interval
 
+EXPLAINED = (-np.inf, 100.0)  # of the variance, in percent: a bad fit explains less than nothing
+
 
 def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
     evidence: PenalizedFits = measured.evidence
@@ -55,7 +57,10 @@ def _path(evidence: PenalizedFits, theme: Theme) -> Figure:
         for index, (penalty, marker, line) in enumerate((("L1", "o", "-"), ("L2", "s", "--"))):
             colour = theme.colours[index]
             means = fit.test[:, index].mean(0)
-            intervals = [mean_interval(column) or (column[0], column[0]) for column in fit.test[:, index].T]
+            intervals = [
+                mean_interval(column, bounds=EXPLAINED) or (column[0], column[0])
+                for column in fit.test[:, index].T
+            ]
             low, high = np.transpose(intervals)
             axes.fill_between(evidence.strengths, low, high, color=colour, alpha=0.2, linewidth=0)
             axes.plot(

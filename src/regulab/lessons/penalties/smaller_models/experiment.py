@@ -21,7 +21,7 @@ from regulab.evaluation.pruning import (
 )
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
-from regulab.statistics.intervals import mean_interval
+from regulab.statistics.intervals import PERCENT, mean_interval
 from regulab.statistics.paired import paired_verdicts
 from regulab.streams import Streams
 
@@ -261,7 +261,7 @@ def _table(evidence: PrunedNetworks) -> Table:
         for fraction in (1.0, 0.5, 0.25, 0.1):
             at = FRACTIONS.index(fraction)
             accuracy = evidence.accuracy[arm][:, at]
-            low, high = mean_interval(accuracy) or (accuracy[0], accuracy[0])
+            low, high = mean_interval(accuracy, bounds=PERCENT) or (accuracy[0], accuracy[0])
             rows.append(
                 [
                     f"{label(arm, evidence)}, {fraction:.0%}",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.lessons.penalties.smaller_models.experiment import PrunedNetworks, label
 from regulab.reporting.theme import Theme
-from regulab.statistics.intervals import mean_interval
+from regulab.statistics.intervals import PERCENT, mean_interval
 
 LINES = {"none": ("o", "-"), "l1": ("s", (0, (5, 1.5))), "l2": ("^", (0, (1.5, 1.2)))}
 
@@ -49,8 +49,8 @@ def _pruned_figure(evidence: PrunedNetworks, theme: Theme) -> Figure:
         marker, line = LINES[arm]
         look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": line, "markersize": 6}
         columns = evidence.accuracy[arm].T
-        low, high = np.transpose([mean_interval(c) or (c[0], c[0]) for c in columns])
-        accuracy.fill_between(kept, low, np.minimum(high, 100), color=colour, alpha=0.18, linewidth=0)
+        low, high = np.transpose([mean_interval(c, bounds=PERCENT) or (c[0], c[0]) for c in columns])
+        accuracy.fill_between(kept, low, high, color=colour, alpha=0.18, linewidth=0)
         accuracy.plot(kept, columns.mean(1), label=label(arm, evidence), **look)
         size.plot(kept, evidence.bytes[arm].mean(0) / 1024, **look)
         base = evidence.arithmetic["none"][:, 0].mean()

@@ -16,6 +16,7 @@ from regulab.data.augmentation.operations.affine import ROTATE as ROTATION
 from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
+from regulab.statistics.intervals import PERCENT, POINTS
 from regulab.techniques.augmentation import Augmentation
 from regulab.training.setup import Run, Setup
 
@@ -162,8 +163,8 @@ def _table(
         [
             arm,
             f"{train[arm].mean():.1f}",
-            interval_text(test[arm]),
-            interval_text(train[arm] - test[arm]),
+            interval_text(test[arm], bounds=PERCENT),
+            interval_text(train[arm] - test[arm], bounds=POINTS),
             verdicts[arm],
         ]
         for arm in train

@@ -11,7 +11,7 @@ from regulab.lessons.kit.lesson import LessonFigure, Measured
 from regulab.lessons.training.augmentation.experiment import ANY, BOTH, EPOCHS_SHOWN, MORE, AccuraciesAndViews
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
-from regulab.statistics.intervals import mean_interval
+from regulab.statistics.intervals import PERCENT, mean_interval
 
 
 def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
@@ -101,7 +101,7 @@ def _gap_row(
     axes: Axes, place: float, train: NDArray[np.float64], test: NDArray[np.float64], colour: str
 ) -> None:
     """One arm as a row: the seeds, the mean with its interval, the mean on training images, the gap between."""
-    low, high = mean_interval(test) or (test.mean(), test.mean())
+    low, high = mean_interval(test, bounds=PERCENT) or (test.mean(), test.mean())
     axes.plot([test.mean(), train.mean()], [place, place], color=colour, linewidth=1, linestyle=":")
     axes.plot([low, high], [place, place], color=colour, linewidth=4, solid_capstyle="butt", alpha=0.55)
     axes.plot(test, np.full(len(test), place + 0.22), ".", color=colour, markersize=4, alpha=0.7)

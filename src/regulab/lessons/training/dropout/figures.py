@@ -15,7 +15,7 @@ from regulab.lessons.training.dropout.effects import DropoutEffects
 from regulab.lessons.training.dropout.masks import Floats
 from regulab.reporting.palette import DASHES
 from regulab.reporting.theme import Theme
-from regulab.statistics.intervals import mean_interval
+from regulab.statistics.intervals import PERCENT, POINTS, UNIT, Bounds, mean_interval
 
 
 def draw(measured: Measured, theme: Theme) -> list[LessonFigure]:
@@ -138,12 +138,14 @@ def _effect_picture(evidence: DropoutEffects, theme: Theme) -> LessonFigure:
     places = figure.subplots(2, 2)
     _draw_accuracies(places[0, 0], evidence, theme)
     gaps = {rate: evidence.train[rate] - evidence.test[rate] for rate in evidence.test}
-    for axes, results, colour, label, title in (
-        (places[0, 1], gaps, theme.colours[2], "gap (points)", "Gap: training minus test"),
-        (places[1, 0], evidence.deletion, theme.colours[3], "accuracy lost (points)", "Deleting one channel"),
-        (places[1, 1], evidence.correlation, theme.colours[4], "mean |correlation|", "Channels of a block"),
+    lost = (evidence.deletion, POINTS, "accuracy lost (points)")
+    alike = (evidence.correlation, UNIT, "mean |correlation|")
+    for axes, (results, bounds, label), colour, title in (
+        (places[0, 1], (gaps, POINTS, "gap (points)"), theme.colours[2], "Gap: training minus test"),
+        (places[1, 0], lost, theme.colours[3], "Deleting one channel"),
+        (places[1, 1], alike, theme.colours[4], "Channels of a block"),
     ):
-        _against_rate(axes, results, colour, (1, 0), "")
+        _against_rate(axes, results, colour, (1, 0), "", bounds)
         costly = [rate for rate, verdict in evidence.verdicts.items() if verdict in ("worse", "diverged")]
         axes.plot(
             costly,
@@ -177,8 +179,8 @@ def _effect_picture(evidence: DropoutEffects, theme: Theme) -> LessonFigure:
 
 
 def _draw_accuracies(axes: Axes, evidence: DropoutEffects, theme: Theme) -> None:
-    _against_rate(axes, evidence.train, theme.colours[1], DASHES[0], "training")
-    _against_rate(axes, evidence.test, theme.colours[0], (1, 0), "test")
+    _against_rate(axes, evidence.train, theme.colours[1], DASHES[0], "training", PERCENT)
+    _against_rate(axes, evidence.test, theme.colours[0], (1, 0), "test", PERCENT)
     axes.set_ylabel("accuracy (%)")
     axes.set_title("Accuracy, and the verdicts on test accuracy")
     axes.set_yticks(range(0, 101, 20))
@@ -190,14 +192,20 @@ def _draw_accuracies(axes: Axes, evidence: DropoutEffects, theme: Theme) -> None
 
 
 def _against_rate(
-    axes: Axes, results: Mapping[float, Floats], colour: str, dashes: tuple[float, ...], label: str
+    axes: Axes,
+    results: Mapping[float, Floats],
+    colour: str,
+    dashes: tuple[float, ...],
+    label: str,
+    bounds: Bounds,
 ) -> None:
     rates = np.array(list(results))
     means = np.array([values.mean() for values in results.values()])
-    bounds = [
-        mean_interval(values) or (mean, mean) for values, mean in zip(results.values(), means, strict=True)
+    intervals = [
+        mean_interval(values, bounds=bounds) or (mean, mean)
+        for values, mean in zip(results.values(), means, strict=True)
     ]
-    low, high = np.array(bounds).T
+    low, high = np.array(intervals).T
     for rate, values in results.items():
         axes.plot(np.full(len(values), rate), values, ".", color=colour, markersize=4, alpha=0.45)
     axes.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)

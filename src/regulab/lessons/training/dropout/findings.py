@@ -10,6 +10,7 @@ from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.lesson import Number, Table, Values
 from regulab.lessons.training.dropout.effects import DropoutEffects
 from regulab.lessons.training.dropout.masks import LAYER_DRAWS, RATE, Expectation
+from regulab.statistics.intervals import PERCENT, POINTS, UNIT
 
 STRAYED, SHARE = 3.0, 0.01  # a logit further off has strayed; chance alone makes 0.27 % of them
 
@@ -91,10 +92,10 @@ def tables(evidence: DropoutEffects, values: Values) -> list[Table]:
     accuracy = [
         [
             f"{rate:g}",
-            interval_text(evidence.train[rate]),
-            interval_text(evidence.test[rate]),
+            interval_text(evidence.train[rate], bounds=PERCENT),
+            interval_text(evidence.test[rate], bounds=PERCENT),
             evidence.verdicts[rate],
-            interval_text(evidence.train[rate] - evidence.test[rate]),
+            interval_text(evidence.train[rate] - evidence.test[rate], bounds=POINTS),
             word("gap", rate),
         ]
         for rate in evidence.test
@@ -102,9 +103,9 @@ def tables(evidence: DropoutEffects, values: Values) -> list[Table]:
     units = [
         [
             f"{rate:g}",
-            interval_text(evidence.deletion[rate], 2),
+            interval_text(evidence.deletion[rate], 2, POINTS),
             word("deletion", rate),
-            interval_text(evidence.correlation[rate], 3),
+            interval_text(evidence.correlation[rate], 3, UNIT),
             word("correlation", rate),
             f"{evidence.norm_variance[rate].mean():.2f}",
         ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from regulab.lessons.kit.directions import directions, interval_text
 from regulab.lessons.kit.laboratory import Laboratory, Trial
 from regulab.lessons.kit.lesson import Measured, Number, Table, Values
+from regulab.statistics.intervals import NOT_NEGATIVE, PERCENT
 
 PATIENCE, IMPATIENT = 10, 3  # epochs
 END, STOPPED, EARLIER = "to the end", f"patience {PATIENCE}", f"patience {IMPATIENT}"
@@ -183,8 +184,8 @@ def _table(trial: Trial, evidence: StoppingCurves) -> Table:
         [
             arm,
             f"{trial.results(arm, 'epochs').mean():.1f}",
-            interval_text(evidence.test_loss[arm], 3),
-            interval_text(evidence.test_accuracy[arm]),
+            interval_text(evidence.test_loss[arm], 3, NOT_NEGATIVE),
+            interval_text(evidence.test_accuracy[arm], bounds=PERCENT),
             evidence.verdicts.get(arm, "baseline"),
         ]
         for arm in (EARLIER, STOPPED, END)

@@ -47,6 +47,11 @@ IN_PLACE = " ".join(f"{name}_" for name in NAMES.split() if not name.endswith("_
 def element_by_element(func: Any, args: Any, kwargs: Any) -> Any:
     """All runs at once; axes are aligned as in one run, from the last one on."""
     x = args[0] if args else None
+    if _in_place(func) and not isinstance(x, RunTensor):
+        raise Unstackable(
+            f"{place_in_code()}`{func.__name__}` writes into a tensor that the network shares among all runs: "
+            "make it from the input, as x.new_zeros(…)"
+        )
     kwargs.pop("memory_format", None)  # speaks of the axes of one run
     alone = not any(
         isinstance(a, Tensor) and (a.ndim > 0 or isinstance(a, RunTensor))
@@ -65,11 +70,6 @@ def element_by_element(func: Any, args: Any, kwargs: Any) -> Any:
         more = {k: aligned(a, ndim, place) if isinstance(a, Tensor) else a for k, a in kwargs.items()}
         y = func(*moved, **more)
     if _in_place(func):
-        if not isinstance(x, RunTensor):
-            raise Unstackable(
-                f"{place_in_code()}`{func.__name__}` writes into a tensor that the network shares among all runs: "
-                "make it from the input, as x.new_zeros(…)"
-            )
         return x
     return RunTensor(y, place, first_run_tensor(args, kwargs).of)
 
