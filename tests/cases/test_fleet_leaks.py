@@ -132,7 +132,15 @@ def test_what_would_mix_runs_in_the_channels_is_followed_and_equals_the_plain_lo
     check_equal(make, "followed")
 
 
-@pytest.mark.parametrize("make", [RandomPlaces, with_hook, with_a_method_of_its_own])
+def test_what_hooks_do_vmap_does_too():
+    for machine in (FLOAT32, FUSED, MIXED):
+        name, reason = engine(with_hook, machine)
+        assert name == "vmap"
+        assert "hooks" in reason
+    check_equal(with_hook, "vmap")
+
+
+@pytest.mark.parametrize("make", [RandomPlaces, with_a_method_of_its_own])
 def test_what_no_rule_reaches_trains_in_the_plain_loop_with_a_reason(make):
     for machine in (FLOAT32, FUSED, MIXED):
         name, reason = engine(make, machine)

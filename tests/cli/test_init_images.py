@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from regulab.suggesting import estimate as estimating
 from regulab.training.planning import FleetPlan
 from tests.cases.making_images import fill, save, with_splits
 
+ROOT = Path(__file__).parents[2]
 RANDOM = np.random.default_rng(8)
 
 
@@ -68,6 +71,15 @@ def test_from_a_folder_to_a_first_report():
     ran = invoke("run", "photos.yaml", "--seeds", "1", "--epochs", "1", "--arms", "none,l1")
     assert ran.exit_code == 0, ran.stderr
     assert Path("runs/photos/report.html").is_file()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_page_shows_what_it_prints():
+    """README's “Your own study”, word for word, on the pictures that it says."""
+    subprocess.run([sys.executable, ROOT / "examples" / "pictures.py"], check=True)
+    said = invoke("init", "photos").stdout.partition("\n\n")[0]
+    section = (ROOT / "README.md").read_text().partition("## Your own study")[2]
+    assert f"```\n{said}\n```\n" in section
 
 
 @pytest.mark.usefixtures("quick")

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from regulab.cli import app
 from regulab.config import Data, Protocol
 from regulab.data import find_dataset, load
 from regulab.data.dataset import Images
@@ -21,6 +23,7 @@ from regulab.data.regular_file import most_bytes
 from regulab.data.room import InMemory, OnDisk
 from regulab.data.stored_pixels import StoredPixels
 from regulab.errors import UserError
+from regulab.terminal.consoles import size
 
 RANDOM = np.random.default_rng(8)
 
@@ -300,3 +303,14 @@ def test_stored_pixels_are_indexed_like_an_array():
             np.testing.assert_array_equal(stored[key], wanted[key])
         np.testing.assert_array_equal(np.asarray(stored), wanted)
         np.testing.assert_array_equal(stored.chosen(np.array([3, 0]))[:], wanted[[3, 0]])
+
+
+def test_the_command_shows_the_cache_and_deletes_it(photos, tmp_path):
+    Heard(photos)
+    total = sum(path.stat().st_size for path in cached(tmp_path))
+    other = tmp_path / "cache" / "somebody's own"
+    other.write_text("stays")
+    shown = CliRunner().invoke(app, ["data", "cache"])
+    assert shown.output == f"{tmp_path / 'cache'}: 2 files, {size(total)}\n"
+    assert CliRunner().invoke(app, ["data", "cache", "--clear"]).exit_code == 0
+    assert cached(tmp_path) == [other]

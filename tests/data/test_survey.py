@@ -203,7 +203,8 @@ def test_links_are_followed_once(tmp_path):
 
 
 def test_reading_is_shown_and_leaves_the_filters_of_warnings_as_they_were(tmp_path):
-    folder, told = fill(tmp_path, {"a": 2, "b": 3}), list[Any]()
+    folder = fill(tmp_path, {"a": 2, "b": 3})
+    told: list[object] = []
     save(folder / "a" / "photo.bmp", RANDOM.integers(0, 256, (400, 500, 3), dtype=np.uint8))
 
     class Shown:

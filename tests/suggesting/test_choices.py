@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from regulab.config import build_study, parse_study
-from regulab.data.cutting import fifths
-from regulab.data.groups import Labelled
+from regulab.data.stratify import stratified
 from regulab.data.survey.facts import Facts
 from regulab.data.survey.survey import WHOLE, Survey
 from regulab.errors import UserError
@@ -46,9 +45,10 @@ class TestDivision:
     @pytest.mark.parametrize("counts", [[40, 41, 7], [300, 5, 77], [5, 5], [11, 90]], ids=str)
     def test_it_counts_what_a_study_cuts(self, counts):
         labels = np.repeat(np.arange(len(counts)), counts)
-        rest, validation, test = fifths(
-            Labelled.of(labels, [str(k) for k in range(len(counts))], None), "", ""
-        )
+        part = round(len(labels) / 5)
+        test = stratified(labels, part, "test")
+        rest = np.delete(np.arange(len(labels)), test)
+        validation = stratified(labels[rest], part, "validation")
         found = divide(survey({WHOLE: counts}))
         classes = len(counts)
         assert found.test.tolist() == np.bincount(labels[test], minlength=classes).tolist()

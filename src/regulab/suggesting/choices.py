@@ -169,8 +169,8 @@ def _endpoint(division: Division) -> tuple[Choice, Choice]:
             "balanced_accuracy",
             f"The largest class has {ratio:,.{0 if ratio >= 10 else 1}f} times as many training images as the "
             f"smallest, and a network that names the largest for every image would have "
-            f"{100 * test.max() / test.sum():.0f} % of plain accuracy. "
-            "This is the mean over classes of the share that is right.",
+            f"{100 * test.max() / test.sum():.0f} % of plain accuracy. This is the mean over classes of the share that "
+            "is right.",
         )
         one = 100 / (len(present) * int(present.min()))
         return metric, _margin(
