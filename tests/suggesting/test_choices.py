@@ -211,5 +211,6 @@ class TestText:
         text = study_text(found, divide(found), chosen(found), file="f.yaml", name="f", data="folder:f")
         for line in ("# augment: {flip: true, rotate: 10}", "# class_weights: balanced"):
             assert f"  {line}\n" in text
-        text = text.replace("# augment", "augment")
-        assert build_study(parse_study(text, "")[0]).data.augment == {"flip": True, "rotate": 10}
+        text = text.replace("# augment", "augment").replace("# class_weights", "class_weights")
+        study = build_study(parse_study(text, "")[0])
+        assert (study.data.augment, study.train.class_weights) == ({"flip": True, "rotate": 10}, "balanced")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,13 +84,11 @@ def look_at_all(items: Sequence[Item]) -> tuple[list[Facts], list[Refused]]:
     found: list[Facts] = []
     refused: list[Refused] = []
     total = sum(item.path.stat().st_size for item in items if item.path.exists())
-    # Once for all threads: filters of warnings, which decoding changes for a moment, are the process's own.
-    with warnings.catch_warnings():
-        for _, seen in in_order(_look, items, what=WHAT, threads=threads_for(total, len(items))):
-            if isinstance(seen, Facts):
-                found.append(seen)
-            else:
-                refused.append(seen)
+    for _, seen in in_order(_look, items, what=WHAT, threads=threads_for(total, len(items))):
+        if isinstance(seen, Facts):
+            found.append(seen)
+        else:
+            refused.append(seen)
     if not found:
         raise UserError(
             "no image can be read",
