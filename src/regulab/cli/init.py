@@ -50,15 +50,18 @@ def init(
 
 def _holds_images(path: Path) -> bool:
     """Whether an argument alone names images that are there; else it names a study file, which ends as one."""
+    from regulab.data import datasets
     from regulab.data.survey import format_at
 
     if format_at(path) is not None:
         return True
     if path.suffix.lower() not in ENDINGS:
+        known = str(path) in datasets()
         raise UserError(
             "neither images that are there nor the name of a study file",
             got=str(path),
             expected="a folder of class folders, a .csv or .npz that is there, or a file to write that ends in .yaml",
+            cure=f"for the dataset of that name: regulab run --data {path}" if known else "",
         )
     return False
 
@@ -122,7 +125,9 @@ def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     choices = choose(survey, division, resizable=resizable, gpu=gpu)
     print("\n".join(survey_lines(survey, division, choices)))
     data = f"{survey.format}:{_from_file(path, file)}"
-    _write(file, study_text(survey, division, choices, file=str(file), name=file.stem, data=data))
+    _write(
+        file, study_text(survey, division, choices, file=shlex.quote(str(file)), name=file.stem, data=data)
+    )
     print(f"wrote       {file}", flush=True)
     study = load_study(str(file))
     with signals.unwinding():
