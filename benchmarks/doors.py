@@ -98,7 +98,7 @@ def write_files(parts: Parts, folder: Path) -> None:
     for name, stem, part in (("train", "train", parts.train), ("test", "t10k", parts.test)):
         count, height, width, _ = part.pixels.shape
         header = struct.pack(">IIII", 0x803, count, height, width)
-        (raw / f"{stem}-images-idx3-ubyte").write_bytes(header + part.pixels.tobytes())
+        (raw / f"{stem}-images-idx3-ubyte").write_bytes(header + part.pixels[:].tobytes())
         labels = part.labels.astype(np.uint8).tobytes()
         (raw / f"{stem}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + labels)
         for label in range(10):

@@ -1,4 +1,4 @@
-"""Which engine trains a network faster: a fleet by rules, vmap, or the plain loop, for each kind of network.
+"""Which engine trains a network faster: a fleet, one whose code is followed, vmap, or the plain loop.
 
 Four runs together against one run alone, per run: milliseconds of processor time of a training step (all engines in one
 process, in turn, medians), and how many operations reach the device for it, which on a GPU is what
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from regulab.training.setup import Setup
     from regulab.training.trainer import Trainer
 
-NETWORKS = Path(__file__).parent / "peers" / "networks.py"
-ENGINES = ("plain", "fleet", "vmap")
+NETWORKS = Path(__file__).parent / "peers" / "kinds.py"
+ENGINES = ("plain", "fleet", "followed", "vmap")
 RUNS = 4
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A network of `peers/networks.py`, and the images that it gets."""
+    """A network of `peers/kinds.py`, and the images that it gets."""
 
     text: str
     pixels: int = 28
@@ -100,8 +101,16 @@ def setup_of(name: str, kind: Kind, precision: str, steps: int) -> Setup:
 
 def measured(name: str, precision: str, steps: int, rounds: int, engines: Sequence[str]) -> list[Row]:
     """Each engine trains an epoch of ``steps`` steps unmeasured, then one in each round, by turns."""
-    from regulab.models.stacking import Unstackable
+    from regulab.models.stacking import stack_modules
     from regulab.training.loop import make_trainer
+    from regulab.training.stack_check import check_stack
+    from regulab.training.vmapped import VmappedNetwork
+
+    checks = {
+        "fleet": stack_modules,
+        "followed": partial(stack_modules, followed=True),
+        "vmap": VmappedNetwork,
+    }
 
     kind, rows = KINDS[name], []
     setup = setup_of(name, kind, precision, steps)
@@ -109,10 +118,12 @@ def measured(name: str, precision: str, steps: int, rounds: int, engines: Sequen
     for engine in engines:
         runs = setup.runs()[: 1 if engine == "plain" else RUNS]
         try:
-            trainer = make_trainer(engine, setup, runs)
-            trainer.train_epoch(1).loss.tolist()
-            trainers[engine] = trainer
-        except (Unstackable, RuntimeError) as problem:  # a stack that nobody checked fails in any way
+            if engine in checks:
+                modules = [setup.module(run) for run in setup.runs()[:3]]
+                check_stack(modules, setup.first_images(8), checks[engine])
+            trainers[engine] = make_trainer(engine, setup, runs)
+            trainers[engine].train_epoch(1).loss.tolist()
+        except Exception as problem:  # a person's forward pass may fail in any way
             rows.append(
                 Row(kind=name, precision=precision, engine=engine, milliseconds=None, operations=None,
                     reason=str(problem))
@@ -135,15 +146,15 @@ def operations(trainer: Trainer, epoch: int) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counting(TorchDispatchMode):
-        count = 0
+        count: int = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             self.count += not (func.is_view or "empty" in func.name() or "detach" in func.name())
             return func(*args, **(kwargs or {}))
 
-    with Counting() as counting:
+    with Counting() as counting:  # type: ignore[no-untyped-call]  # torch types no constructor of it
         trainer.train_epoch(epoch).loss.tolist()
-    return counting.count
+    return int(counting.count)
 
 
 def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
@@ -157,14 +168,14 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         cells[row.kind, row.precision][row.engine] = row
     for (kind, precision), by_engine in cells.items():
         times = [by_engine[e].milliseconds if e in by_engine else None for e in ENGINES]
-        plain, _, vmap = times
-        ratio = f"{vmap / plain:.2f}" if vmap is not None and plain else ""
-        counts = ", ".join(f"{e} {r.operations}" for e, r in by_engine.items() if r.operations is not None)
+        counts = ", ".join(
+            f"{e} {r.operations}" for e, r in sorted(by_engine.items()) if r.operations is not None
+        )
         said = " | ".join("–" if one is None else f"{one:.1f}" for one in times)
-        lines.append(f"| {KINDS[kind].text} | {precision} | {said} | {ratio} | {counts} |")
+        lines.append(f"| {KINDS[kind].text} | {precision} | {said} | {counts} |")
     lines += [
         "",
-        f"ms: processor time of one step of one run, median; fleet and vmap train {RUNS} runs together, the plain loop",
+        f"ms: processor time of one step of one run, median; all but the plain loop train {RUNS} runs together, it",
         "one. –: the engine does not take the network.",
     ]
     return "\n".join(lines) + "\n"

@@ -104,19 +104,19 @@ def outcome(name: str, machine: Machine) -> Outcome:
 
 def table(exact: dict[str, Outcome], single: dict[str, Outcome], command: str) -> str:
     engines = Counter(one.engine for one in exact.values())
-    fleets = engines["fleet"] + engines["followed"]
+    fleets = engines["fleet"] + engines["followed"] + engines["vmap"]
     lines = [
         "# Networks as people write them",
         "",
         f"{datetime.date.today()}, torch {torch.__version__}, {torch.get_num_threads()} threads. Command: `{command}`.",
         "",
         f"Of {len(exact)} networks {fleets} train as fleets: {engines['fleet']} with the runs side by side in the "
-        f"channels (fleet), {engines['followed']} with their own code followed (followed); {engines['plain']} train in "
-        f"the plain loop. Of the {len(COURSE)} for MNIST as courses write them "
+        f"channels (fleet), {engines['followed']} with their own code followed (followed), {engines['vmap']} under "
+        f"torch.func.vmap (vmap); {engines['plain']} train in the plain loop. Of the {len(COURSE)} for MNIST as courses write them "
         f"{sum(exact[name].engine != 'plain' for name in COURSE)} are fleets. Deviations are the largest of any "
         "weight after three steps from that of the plain loops.",
         "",
-        "| network | engine | float64 | float32 | why not a fleet |",
+        "| network | engine | float64 | float32 | why no rule does it |",
         "| --- | --- | ---: | ---: | --- |",
     ]
     for name, one in exact.items():

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import regulab.study
+from regulab.cli.watching import GuardedProgress
 from regulab.config import Study, build_study
-from regulab.progress import Beginning, Outcome, Several, Silent
+from regulab.progress import Beginning, Outcome, Several, Silent, reading_of
+from regulab.terminal.progress_display import LiveProgress, PlainProgress
 
 BEGINNING = Beginning(
     study="s", directory=Path("runs/s"), arms=("none",), seeds=(0,), epochs=2, total=2, done=0
@@ -134,3 +139,60 @@ def test_a_study_that_does_not_end_well_tells_why_and_goes_on_later(tmp_path, er
     run(tmp_path / "run", later)
     started = dict(later.heard)["started"]
     assert (started.total, started.done) == (8, 4)
+
+
+class Shown:
+    """A listener that is shown how far the reading of files has come."""
+
+    def __init__(self):
+        self.seen = []
+
+    @contextmanager
+    def reading(self, what, total):
+        self.seen.append((what, total))
+        yield self.seen.append
+        self.seen.append("closed")
+
+
+def test_whoever_can_be_shown_the_reading_is_and_others_are_not_asked():
+    one, other = Shown(), Shown()
+    several = Several(Listener(), one, other)
+    with reading_of(several)("reading image files", 3) as advance:
+        advance(2)
+        advance(1)
+    assert one.seen == other.seen == [("reading image files", 3), 2, 1, "closed"]
+    assert reading_of(Silent()) is None
+
+
+def test_plain_lines_of_reading_come_every_few_seconds():
+    lines, now = [], iter([0.0, 0.0, 1.0, 4.0, 4.0, 5.0])
+    progress = PlainProgress(lines.append, lambda: next(now))
+    with progress.reading("reading image files", 2_000) as advance:
+        for _ in range(3):
+            advance(500)
+    assert lines == ["reading image files: 1,000 of 2,000"]
+
+
+def test_a_bar_of_reading_goes_when_it_is_full():
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with LiveProgress(console).reading("reading image files", 2) as advance:
+        advance(2)
+    written = console.file.getvalue()
+    assert "reading image files" in written
+    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1  # the cursor is back
+
+
+def test_an_error_while_reading_is_shown_ends_no_study(capsys):
+    class Broken(Shown):
+        @contextmanager
+        def reading(self, what, total):
+            def advance(_count):
+                raise RuntimeError("no terminal")
+
+            yield advance
+
+    progress = GuardedProgress(Broken(), "")
+    with progress.reading("reading image files", 2) as advance:
+        advance(1)
+        advance(1)
+    assert capsys.readouterr().err.count("no terminal") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,6 +211,9 @@ def test_what_cannot_be_written_trains_here_and_says_how_to_go_on_elsewhere(note
     (file,) = (tmp_path / "given").rglob("*.py")
     assert file.read_text().splitlines()[1] == "# This file does not run by itself: it lacks array (Tensor)"
     assert run(tmp_path, model=notebook.Lacking).records.results == first.records.results
+    assert "its file lacks array (Tensor): it goes on only where it is given again" in str(
+        first.records.environment
+    )
     elsewhere()
     with pytest.raises(rl.UserError, match=r"lacks array \(Tensor\).*regulab\.run with the same class"):
         rl.run(rl.load_study(tmp_path / "study.yaml", seeds=2), out=tmp_path, progress=None)
@@ -267,24 +271,49 @@ def test_a_study_of_objects_is_a_frozen_value(notebook):
     assert given.written(one.model.name) is not None
 
 
-@pytest.mark.slow  # two processes that import torch and train
-def test_a_program_that_was_run_twice_and_then_goes_on_from_the_command_line(tmp_path):
+def test_no_link_is_followed_in_what_is_kept(notebook, tmp_path, elsewhere):
+    run(tmp_path / "runs", model=notebook.MyNet)
+    (file,) = (tmp_path / "runs" / "given").rglob("*.py")
+    file.rename(tmp_path / "outside.py")
+    file.symlink_to(tmp_path / "outside.py")
+    with pytest.raises(rl.UserError, match="this is a link"):
+        run(tmp_path / "runs", model=notebook.MyNet)
+
+
+def test_a_kept_file_that_was_changed_is_another_network(notebook, tmp_path, elsewhere):
+    run(tmp_path, model=notebook.MyNet)
+    elsewhere()
+    (file,) = (tmp_path / "given").rglob("*.py")
+    file.write_text(file.read_text().replace("WIDTH = 4", "WIDTH = 8"))
+    with pytest.raises(rl.UserError, match=r"files of the network: MyNet\.py"):
+        rl.run(rl.load_study(tmp_path / "study.yaml", seeds=2), out=tmp_path, progress=None)
+
+
+@pytest.mark.slow  # three processes that import torch and train
+def test_a_program_goes_on_from_the_command_line_and_again_by_itself(tmp_path):
     program = NOTEBOOK + (
         "if __name__ == '__main__':\n"
         "    import numpy as np, regulab as rl\n"
         "    labels = np.arange(60) % 2\n"
         "    images = np.full((60, 8, 8), 50, np.uint8) + np.uint8(100) * labels[:, None, None].astype(np.uint8)\n"
-        "    study = rl.Study(name='mine', model=MyNet, data=(images, labels), seeds=1, train={'epochs': 1})\n"
+        "    study = rl.Study(name='mine', model=MyNet, data=(images, labels), seeds=1, train={'epochs': 1}, arms={'none': {}})\n"
         "    print(len(rl.run(study, progress=None).records.results))\n"
     )
     (tmp_path / "program.py").write_text(program)
 
+    environment = {**os.environ, "PYTHONPATH": str(Path(rl.__file__).resolve().parents[1])}
+
     def call(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout
 
-    assert call("program.py") == call("program.py") == "4\n"
+    assert call("program.py") == "1\n"
     call("-m", "regulab", "run", "runs/mine/study.yaml", "--seeds", "2", "-q")
-    assert call("program.py") == "8\n"
+    assert call("program.py") == "2\n"

@@ -108,7 +108,7 @@ def with_a_method_of_its_own() -> nn.Module:
     return net
 
 
-MIXING = {
+MIXING: dict[str, Callable[[], nn.Module]] = {
     "mean beside largest": MeanBesideLargest,
     "over the largest of all": OverTheLargestOfAll,
     "attention over channels": AttentionOverChannels,
@@ -129,10 +129,18 @@ def test_what_would_mix_runs_in_the_channels_is_followed_and_equals_the_plain_lo
         assert engine(make, machine) == ("followed", "")
     with pytest.raises(Unstackable):
         check_stack([made(make, STUDY).module(RUNS[0]) for _ in range(3)], torch.rand(8, 1, 8, 8))
-    check_equal(make, followed=True)
+    check_equal(make, "followed")
 
 
-@pytest.mark.parametrize("make", [RandomPlaces, with_hook, with_a_method_of_its_own])
+def test_what_hooks_do_vmap_does_too():
+    for machine in (FLOAT32, FUSED, MIXED):
+        name, reason = engine(with_hook, machine)
+        assert name == "vmap"
+        assert "hooks" in reason
+    check_equal(with_hook, "vmap")
+
+
+@pytest.mark.parametrize("make", [RandomPlaces, with_a_method_of_its_own])
 def test_what_no_rule_reaches_trains_in_the_plain_loop_with_a_reason(make):
     for machine in (FLOAT32, FUSED, MIXED):
         name, reason = engine(make, machine)
@@ -183,10 +191,10 @@ def fused(inputs: int, outputs: int) -> list[nn.Module]:
     return [conv(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def check_equal(make: Callable[[], nn.Module], followed: bool = False) -> None:
+def check_equal(make: Callable[[], nn.Module], engine: str = "fleet") -> None:
     """Two epochs in float64: to rounding, losses and weights are those of the plain loops."""
     setup = made(make, STUDY, FLOAT64)
-    fleet, plains = Fleet(setup, RUNS, followed), [PlainTrainer(setup, [run]) for run in RUNS]
+    fleet, plains = Fleet(setup, RUNS, engine), [PlainTrainer(setup, [run]) for run in RUNS]
     for epoch in (1, 2):
         together = fleet.train_epoch(epoch).loss
         alone = torch.cat([plain.train_epoch(epoch).loss for plain in plains])

@@ -434,7 +434,7 @@ def test_images_in_folders_below_a_class(tmp_path):
     assert train.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
     order = ["cat/00.png", "cat/kitten/00.png", "cat/kitten/01.png", "cat/old/00.png"]
     order += ["dog/00.png", "dog/01.png", "dog/a/b/c/deep.TIF"]
-    for pixels, name in zip(train.pixels, order, strict=True):
+    for pixels, name in zip(train.pixels[:], order, strict=True):
         same(pixels, np.asarray(Image.open(tmp_path / "train" / name)))
     assert notes == ("4 images lie in folders below a class folder, and count for the class",)
 

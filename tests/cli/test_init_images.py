@@ -197,6 +197,7 @@ class TestWhatItWrites:
         assert done.exit_code == 2  # a study file cannot name such a folder
         assert "data.name" in done.stderr
         assert "\u202e" not in done.stdout + done.stderr
+        assert [path.name for path in Path().iterdir()] == ["pho\u202etos\n"]
 
 
 @pytest.mark.parametrize(

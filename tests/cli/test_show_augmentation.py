@@ -73,6 +73,14 @@ def test_a_row_has_the_picture_and_its_changes():
     assert Path("sheet.png").read_bytes() == first
 
 
+def test_a_sheet_of_named_operations():
+    done = invoke("cutout", "rotate", "--image", "digit.png")
+    assert done.exit_code == 0, done.stderr
+    rows = sum(len(all_operations()[name].samples(28)) for name in ("cutout", "affine"))
+    with Image.open("augmentation.png") as sheet:
+        assert sheet.height == pytest.approx(2 * 14 + rows * (112 + 6) - 6, abs=2)
+
+
 def test_the_settings_of_a_study_and_its_arms():
     Path("s.yaml").write_text(
         "data: {augment: {rotate: 7}}\narms: {none: {}, a: {augmentation: {crop: 4}}, b: {augmentation: {crop: 4}}}\n"
@@ -97,6 +105,8 @@ REFUSED: list[tuple[tuple[str, ...], str]] = [
     ),
     (("data.augment.crop=28", "--image", "digit.png"), "padding as large as the images"),
     (("data.augment.rotat=7", "--image", "digit.png"), "did you mean rotate?"),
+    (("hue", "--image", "digit.png"), "data.augment.hue: has no effect on grey images"),
+    (("nope", "--image", "digit.png"), "no such study"),
     (("l1-l2", "--image", "digit.png"), "the study l1-l2 augments nothing"),
     (("--out", "a.png"), "--out"),
 ]

@@ -8,7 +8,16 @@ import torch
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from tests.contracts import trainings
-from tests.contracts.trainings import EXAMPLES, OPTIMIZERS, Trained, fleets, plain, setup, together
+from tests.contracts.trainings import (
+    EXAMPLES,
+    ON_A_DEVICE,
+    OPTIMIZERS,
+    Trained,
+    fleets,
+    plain,
+    setup,
+    together,
+)
 
 ARMS = [arm for runs in fleets(0) for run in runs for arm in (run.arm,)]
 
@@ -36,6 +45,11 @@ def test_so_it_is_under_class_weights_and_balanced_sampling(arm):
     ours = together(1, True)[arm]
     assert_alike(arm, ours, plain(1, arm, True))
     assert not torch.equal(ours.logits, together(1)[arm].logits), "the conditions change nothing"
+
+
+@pytest.mark.parametrize("arm", ["none", "several"])
+def test_so_it_is_with_the_draws_of_a_device(arm):
+    assert_alike(arm, together(ON_A_DEVICE, True)[arm], plain(ON_A_DEVICE, arm, True))
 
 
 def assert_alike(arm: str, ours: Trained, theirs: Trained) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from tests.training.vmap_networks import NETWORKS, REFUSED
 
 FILE = Path(vmap_networks.__file__)
 LEAVE = ("stops", "diverges")  # after the first epoch
-GROUPS = {
+GROUPS: dict[str, dict[str, Any]] = {
     "arms": {
         "none": {},
         "l1": {"l1": 3e-3},
@@ -124,10 +125,9 @@ def test_the_arms_of_a_seed_share_their_draws_and_seeds_do_not():
     assert not torch.allclose(logits[:, 0], logits[:, arms])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_it_is_planned_where_rules_do_not_reach(name):
-    given = setup(name, "arms")
-    (fleet,) = plan_fleets(given, [0, 1])
+@pytest.mark.parametrize("name", ["lstm", "rnn", "OwnParameters", "StochasticDepth", "Noisy"])
+def test_it_is_planned_where_neither_rules_nor_followed_code_reach(name):
+    (fleet,) = plan_fleets(setup(name, "arms"), [0, 1])
     assert (fleet.engine, len(fleet.runs)) == ("vmap", 12)
     assert fleet.reason
     assert not fleet.kernels
@@ -137,13 +137,16 @@ def test_it_is_planned_where_rules_do_not_reach(name):
     ]
 
 
-def test_it_can_be_asked_for_and_the_plain_loop_too():
-    asked = setup("Mixer", "arms", "vmap")
-    assert {(fleet.engine, fleet.reason) for fleet in plan_fleets(asked, [0])} == {
-        ("vmap", "the study asks for it")
-    }
-    plain = setup("Mixer", "arms", "plain")
-    assert {fleet.engine for fleet in plan_fleets(plain, [0])} == {"plain"}
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_takes_every_network_that_asks_for_it(name):
+    fleets = plan_fleets(setup(name, "arms", "vmap"), [0])
+    assert {(fleet.engine, fleet.reason) for fleet in fleets} == {("vmap", "the study asks for it")}
+
+
+def test_arms_that_set_the_rate_within_attention_train_together_under_vmap():
+    (fleet,) = plan_fleets(setup("encoder", "rates"), [0])
+    assert fleet.engine == "vmap"
+    assert "MultiheadAttention" in fleet.reason
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -162,11 +165,9 @@ def test_bfloat16_is_as_near_to_the_plain_loop_as_autocast_is(name):
     given = [replace(setup(name, "arms"), machine=machine) for machine in (exact, lowered)]
     run = runs_of(given[0].study)[0]
     x = given[0].first_images(8)
+    trainers = [PlainTrainer(one, [run]) for one in given], Fleet(given[1], [run, run], "vmap")
     with torch.no_grad():
-        want = PlainTrainer(given[0], [run]).logits(x)
-        alone, together = (
-            PlainTrainer(given[1], [run]).logits(x),
-            Fleet(given[1], [run, run], "vmap").logits(x),
-        )
+        want, alone = (trainer.logits(x) for trainer in trainers[0])
+        together = trainers[1].logits(x)
     assert not torch.equal(together[:, 0], want[:, 0])
     assert (together[:, 0] - want[:, 0]).norm() < 2 * (alone - want).norm() + 1e-3 * want.norm()

@@ -1,5 +1,7 @@
 """Photographs of any size and kind become what Pillow, called by hand, makes of them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -118,7 +120,8 @@ def test_palette_cmyk_alpha_and_bits_are_resized_as_what_they_show(tmp_path):
         (palette, "p.png", "RGB"), (palette, "p.gif", "RGB"), (cmyk, "c.tif", "RGB"), (bits, "b.png", "L"),
         (opaque, "o.png", "RGB"), (picture, "w.webp", "RGB"),
     ):  # fmt: skip
-        image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+        lossless: dict[str, Any] = {"lossless": True} if name.endswith("webp") else {}
+        image.save(tmp_path / name, **lossless)
         found = read_levels(tmp_path / name, Fit(20, 20, "squash")).array
         with Image.open(tmp_path / name) as again:
             wanted = np.asarray(again.convert(mode).resize((20, 20), Image.Resampling.BICUBIC))

@@ -4,21 +4,26 @@ import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from regulab.cli import app
 from regulab.config import Data, Protocol
 from regulab.data import find_dataset, load
 from regulab.data.dataset import Images
 from regulab.data.formats import image_cache, image_stack, in_order
+from regulab.data.formats.image_levels import read_levels
 from regulab.data.preprocessing import fit
 from regulab.data.reading_shown import reading_shown
 from regulab.data.regular_file import most_bytes
 from regulab.data.room import InMemory, OnDisk
 from regulab.data.stored_pixels import StoredPixels
 from regulab.errors import UserError
+from regulab.terminal.consoles import size
 
 RANDOM = np.random.default_rng(8)
 
@@ -42,7 +47,7 @@ def photos(tmp_path):
 
 class Heard:
     def __init__(self, path, **keys):
-        self.said = []
+        self.said: list[str] = []
         with reading_shown(None, self.said.append):
             self.splits = load(Data(name=f"folder:{path}", **({"size": 6} | keys)), Protocol(), path)
         self.test = self.splits.open_test()
@@ -52,7 +57,7 @@ class Heard:
 def decoded(monkeypatch):
     """Counts how many images were decoded."""
     paths = []
-    real = image_stack.read_levels
+    real = read_levels
 
     def read(path, *arguments, **keywords):
         paths.append(path)
@@ -151,7 +156,7 @@ def test_a_damaged_cache_is_told_and_made_anew(photos, tmp_path, decoded, harm):
         path.unlink()  # the pixels of the first are still mapped
         if harm == "flipped":
             content[7] ^= 4
-        harmed = {
+        harmed: dict[str, bytes | bytearray] = {
             "cut": content[:50],
             "cut by a byte": content[1:],
             "flipped": content,
@@ -159,8 +164,8 @@ def test_a_damaged_cache_is_told_and_made_anew(photos, tmp_path, decoded, harm):
             "longer": bytes(9) + content,
             "text": b"no images at all" * 9,
             "other shape": content.replace(b"6, 6", b"4, 9"),
-        }[harm]
-        path.write_bytes(harmed)
+        }
+        path.write_bytes(harmed[harm])
     again = Heard(photos)
     assert len(decoded) == 48
     assert len([one for one in again.said if "damaged" in one and "made anew" in one]) == 2
@@ -187,7 +192,7 @@ def test_on_a_full_disk_images_are_in_memory(photos, tmp_path, monkeypatch):
             return getattr(self._file, name)
 
     def images(self, *arguments):
-        grown = real(self, *arguments)
+        grown: Any = real(self, *arguments)
         grown.file = Full(grown.file)
         return grown
 
@@ -213,7 +218,7 @@ def test_what_fits_nowhere_is_refused():
 
 
 def test_a_file_that_changes_while_it_is_read(photos, tmp_path, monkeypatch):
-    real = image_stack.read_levels
+    real = read_levels
 
     def read(path, *arguments, **keywords):
         found = real(path, *arguments, **keywords)
@@ -269,7 +274,7 @@ def test_the_first_failure_in_order_is_raised_and_the_rest_is_left():
 
 
 def test_the_reading_is_shown(photos):
-    told = []
+    told: list[Any] = []
 
     class Bar:
         def __init__(self, what, total):
@@ -298,3 +303,14 @@ def test_stored_pixels_are_indexed_like_an_array():
             np.testing.assert_array_equal(stored[key], wanted[key])
         np.testing.assert_array_equal(np.asarray(stored), wanted)
         np.testing.assert_array_equal(stored.chosen(np.array([3, 0]))[:], wanted[[3, 0]])
+
+
+def test_the_command_shows_the_cache_and_deletes_it(photos, tmp_path):
+    Heard(photos)
+    total = sum(path.stat().st_size for path in cached(tmp_path))
+    other = tmp_path / "cache" / "somebody's own"
+    other.write_text("stays")
+    shown = CliRunner().invoke(app, ["data", "cache"])
+    assert shown.output == f"{tmp_path / 'cache'}: 2 files, {size(total)}\n"
+    assert CliRunner().invoke(app, ["data", "cache", "--clear"]).exit_code == 0
+    assert cached(tmp_path) == [other]

@@ -100,7 +100,8 @@ def test_files_are_kept_in_a_run_directory_and_old_ones_have_none(tmp_path):
     indices, images = np.array([2, 5]), np.zeros((2, 3, 3, 1), np.uint8)
     for files in (np.array(["a/ü.png", "b/=1+1.png"]), None):
         path = tmp_path / "mistakes.npz"
-        RunDirectory.write_mistakes(_Written(path), Mistakes(indices=indices, images=images, files=files))
+        written = Mistakes(indices=indices, images=images, files=files)
+        RunDirectory.write_mistakes(_Written(path), written)  # type: ignore[arg-type]
         found = read_npz(path, Mistakes)
         assert (found.files is None) if files is None else found.files.tolist() == files.tolist()
         assert found.file(5) == (None if files is None else "b/=1+1.png")

@@ -79,6 +79,7 @@ def test_nothing_in_the_committed_study():
         (("cat", "dog"), EVEN, {}, 75),
         (("cat", "dog"), {**EVEN, "train": [71, 29]}, {}, 85.5),
         (("cat", "dog"), {**EVEN, "train": [71, 29]}, {"train": {"class_weights": "balanced"}}, 75),
+        (("cat", "dog"), {**EVEN, "train": [71, 29]}, {"train": {"class_weights": {"dog": 2}}}, 75),
         (("cat", "dog"), {**EVEN, "train": [71, 29]}, {"train": {"sampling": "balanced"}}, 75),
         (TEN, TENS, {"data": {"label_noise": 0.4}}, 35),
     ],

@@ -59,7 +59,7 @@ def test_rare_classes_do_not_count_twice_over():
 
 
 def test_a_class_may_be_called_by_a_number():
-    assert Train(class_weights={7: 2}).class_weights == {"7": 2.0}
+    assert Train(class_weights={7: 2}).class_weights == {"7": 2.0}  # type: ignore[dict-item]
 
 
 def test_it_is_refused_before_anything_trains(tmp_path):

@@ -174,7 +174,7 @@ def test_every_run_gets_what_it_would_get_alone(name: str) -> None:
     # Wherever the axis of the runs stands: first as for parameters, or behind the images.
     for place in (0, 1):
         of = ForwardPass(runs=R, active=True)
-        together = {
+        together: dict[str, Tensor] = {
             key: RunTensor(
                 torch.stack([one[key] for one in each], min(place, len(shape))), min(place, len(shape)), of
             )
@@ -249,7 +249,7 @@ def test_dropout_as_layers_and_as_functions_is_the_same_in_fleet_and_plain_loop(
     runs = setup.runs()
     checked = [setup.module(setup.run(runs[0].arm, seed)) for seed in range(CHECKED_SEEDS)]
     assert choose_engine(setup, checked) == ("followed", "")
-    fleet, plains = Fleet(setup, runs, followed=True), [PlainTrainer(setup, [run]) for run in runs]
+    fleet, plains = Fleet(setup, runs, "followed"), [PlainTrainer(setup, [run]) for run in runs]
     for epoch in (1, 2):
         together = fleet.train_epoch(epoch).loss
         alone = torch.cat([plain.train_epoch(epoch).loss for plain in plains])
@@ -274,7 +274,7 @@ def test_the_arms_of_a_seed_drop_the_same_and_seeds_differ():
     study = study_of({"none": {}, "other": {"l2": 0.0}}, seeds=2, model={"dropout": None})
     setup = made(Dropping, study, FLOAT64)
     setup = replace(setup, arms=with_rates_of_its_own(setup.arms))
-    fleet = Fleet(setup, setup.runs(), followed=True)
+    fleet = Fleet(setup, setup.runs(), "followed")
     loss = fleet.train_epoch(1).loss
     assert torch.equal(loss[[0, 2]], loss[[1, 3]])
     assert loss[0] != loss[2]
@@ -282,6 +282,8 @@ def test_the_arms_of_a_seed_drop_the_same_and_seeds_differ():
 
 class Remembering(nn.Module):
     """A buffer that the forward pass replaces, a list of parameters, and a layer that stands in two places."""
+
+    level: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -301,7 +303,7 @@ class Remembering(nn.Module):
 def test_buffers_that_are_replaced_and_parameters_in_lists_belong_to_their_runs():
     study = study_of({"none": {}, "l2": {"l2": 0.1}}, seeds=2, model={"dropout": None})
     setup, runs = made(Remembering, study, FLOAT64), runs_of(study)
-    fleet, plains = Fleet(setup, runs, followed=True), [PlainTrainer(setup, [run]) for run in runs]
+    fleet, plains = Fleet(setup, runs, "followed"), [PlainTrainer(setup, [run]) for run in runs]
     fleet.train_epoch(1)
     for position, plain in enumerate(plains):
         plain.train_epoch(1)

@@ -69,6 +69,12 @@ OTHERS = {
     "dilation": lambda: pooled(conv(1, 5, dilation=2, padding=2)),
     "groups": lambda: pooled(conv(3, 6, groups=3)),
     "no pooling": lambda: [conv(1, 5), nn.BatchNorm2d(5, 1e-3, 0.3), nn.ReLU(), ElementDropout(0.5)],
+    "ReLU before the norm": lambda: [
+        conv(2, 5, bias=True),
+        nn.ReLU(),
+        nn.BatchNorm2d(5),
+        ElementDropout(0.3),
+    ],
     "no dropout": lambda: [conv(2, 5, bias=True), nn.MaxPool2d((2, 2), 2), BatchNorm(5), nn.ReLU(True)],
     "pooling last": lambda: [
         *(conv(2, 4, 2, stride=(1, 2)), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), ElementDropout(0.2))
@@ -207,7 +213,7 @@ def watched(layers, place):
         lambda: nn.Sequential(*row(pooling=nn.MaxPool2d(2, ceil_mode=True))),
         lambda: nn.Sequential(*row(pooling=nn.AvgPool2d(2))),
         lambda: nn.Sequential(*row()[:-1]),
-        lambda: nn.Sequential(conv(1, 4), nn.ReLU(), nn.BatchNorm2d(4)),
+        lambda: nn.Sequential(conv(1, 4), nn.Tanh(), nn.BatchNorm2d(4)),
         lambda: nn.Sequential(*watched(row(), 1)),
         lambda: nn.Sequential(*watched(row(), 3)),
         lambda: OwnForward(*row()),

@@ -96,6 +96,34 @@ def test_values_gradients_and_statistics_are_those_of_the_layers(dtype, toleranc
         assert (got.double() - expected).abs().max() <= tolerance * scale, name
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.bfloat16, 8e-3)])
+def test_relu_may_stand_before_the_norm(dtype, tolerance, shape, dropped):
+    x, gamma, beta, generator = setup(shape, dtype, seed=4)
+    drops = drops_for(shape, 1, generator) if dropped else None
+    inputs = [t.clone().requires_grad_() for t in (x, gamma, beta)]
+    y, mean, variance = Between.apply(*inputs, library(dtype), shape[3], 1, EPS, drops, True)
+    upstream = torch.randn(y.shape, generator=generator).to(dtype)
+    y.backward(upstream)
+    exact = [t.double().requires_grad_() for t in (x, gamma, beta)]
+    p = F.relu(exact[0])
+    want = F.batch_norm(p, None, None, exact[1], exact[2], True, eps=EPS) * (kept(drops) if dropped else 1.0)
+    want.backward(upstream.double())
+    torch.testing.assert_close(mean.double(), p.mean((0, 2, 3)), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(variance.double(), p.var((0, 2, 3), unbiased=False), rtol=1e-5, atol=1e-6)
+    for name, got, expected in zip(
+        ("y", "x", "γ", "β"), (y, *(t.grad for t in inputs)), (want, *(t.grad for t in exact)), strict=True
+    ):
+        scale = expected.abs().max().clamp(min=1e-3)
+        assert (got.double() - expected).abs().max() <= tolerance * scale, name
+    assert (inputs[0].grad[x <= 0] == 0).all()
+    averages = (mean, variance)
+    got = infer(x, None, gamma, beta, averages, library(dtype), shape[3], 1, EPS, True)
+    fixed = F.batch_norm(F.relu(x.double()), *(t.double() for t in (*averages, gamma, beta)), False, eps=EPS)
+    assert (got.double() - fixed).abs().max() <= tolerance * fixed.abs().max()
+
+
 @pytest.mark.parametrize("pool", [1, 2])
 def test_inference_takes_the_running_averages(pool):
     x, gamma, beta, generator = setup(SHAPES[1], torch.float32, seed=2)

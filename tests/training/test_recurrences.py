@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 from regulab.training.recurrences import CELLS, one_step, recurrent
 
-LAYERS = {
+LAYERS: dict[str, Callable[..., nn.RNNBase]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
     "rnn_tanh": nn.RNN,

@@ -15,6 +15,7 @@ from regulab.data.dataset import Images
 from regulab.data.formats import image_cache
 from regulab.data.preprocessing import fit
 from regulab.data.stored_pixels import StoredPixels
+from regulab.records import StudyRecords
 from regulab.run_directory.reading import read_records
 from regulab.streams import Streams
 from regulab.study import run
@@ -89,7 +90,7 @@ def test_a_study_from_the_cache_leaves_the_same_records(tmp_path, monkeypatch, e
         }
     )
     monkeypatch.setenv("REGULAB_CACHE", str(tmp_path / "cache"))
-    records = []
+    records: list[StudyRecords] = []
     for worth in (10**9, 1, 1):  # in memory; made and kept; from the cache
         monkeypatch.setattr(image_cache, "WORTH_FILES", worth)
         directory = tmp_path / f"run {len(records)}"

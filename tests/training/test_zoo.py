@@ -12,12 +12,14 @@ import networks
 from zoo import COURSE, ZOO
 
 PLAIN = {  # and what the reason names
-    "stochastic depth": r"it draws from the generator of torch \(\w+.py, line \d+\)",
     "numbers decide": r"awkward.py, line \d+ \(`if x.max\(\) > 20:`\): a tensor's value decides",
-    "hooks": r"layer conv \(Conv2d\) has hooks",
     "skips at random": "it draws from the generator of random",
-    "noisy input": r"it draws from the generator of torch \(\w+.py, line \d+\)",
     "counts its passes": "it changes attributes of its own: passes",
+}
+VMAPPED = {
+    "stochastic depth": r"it draws from the generator of torch \(\w+.py, line \d+\)",
+    "hooks": r"layer conv \(Conv2d\) has hooks",
+    "noisy input": r"it draws from the generator of torch \(\w+.py, line \d+\)",
 }
 SIDE_BY_SIDE = {
     *("two blocks", "residual", "bottleneck", "grouped bottleneck", "pre-activated", "squeeze and excite"),
@@ -26,10 +28,19 @@ SIDE_BY_SIDE = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in PLAIN])
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in {**PLAIN, **VMAPPED}])
 def test_a_fleet_takes_the_network_as_it_is_and_equals_the_plain_loops(name: str) -> None:
     outcome = networks.outcome(name, networks.FLOAT64)
     assert outcome.engine == ("fleet" if name in SIDE_BY_SIDE else "followed")
+    assert outcome.deviation is not None
+    assert outcome.deviation < 1e-11
+
+
+@pytest.mark.parametrize("name", VMAPPED)
+def test_what_no_rule_does_vmap_does_and_equals_the_plain_loops(name: str) -> None:
+    outcome = networks.outcome(name, networks.FLOAT64)
+    assert outcome.engine == "vmap"
+    assert VMAPPED[name] in outcome.reason
     assert outcome.deviation is not None
     assert outcome.deviation < 1e-11
 

@@ -145,6 +145,8 @@ class Viewed(nn.Module):
 class OwnParameters(nn.Module):
     """Parameters held directly, a running mean that each step replaces, a mask that is written into zeros."""
 
+    average: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.w, self.scale = nn.Parameter(torch.randn(64, 12) * 0.1), nn.Parameter(torch.ones(()))

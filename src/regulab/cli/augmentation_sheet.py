@@ -25,19 +25,19 @@ LONGEST, TILE, GAP, LABELS, MARGIN = 224, 112, 6, 330, 14  # pixels
 SHEET = "sheet of samples"  # whose draws they are
 
 
-def sheet(picture: Path, study: Study | None) -> tuple[bytes, tuple[str, ...]]:
+def sheet(picture: Path, study: Study | None, names: Sequence[str] = ()) -> tuple[bytes, tuple[str, ...]]:
     """The PNG of a sheet, and what a person should know of it.
 
-    Rows are every operation by itself as its examples have it, or what a study's augmentation and that of its arms
-    are. A side of the picture has 224 pixels at most, which is what amounts in pixels are of. `UserError` for a
-    picture that cannot be read, and for operations that do not go with it.
+    Rows are every operation by itself as its examples have it, or those of the ``names``, or what a study's
+    augmentation and that of its arms are. A side of the picture has 224 pixels at most, which is what amounts in
+    pixels are of. `UserError` for a picture that cannot be read, and for operations that do not go with it.
     """
     found = load_picture(picture, LONGEST)
     levels = np.atleast_3d(found.levels).astype(np.float32)
     x = torch.from_numpy(np.moveaxis(levels, -1, 0))[None]
     channels, height, width = x.shape[1:]
     if study is None:
-        rows, left_out = _examples(channels, height, width)
+        rows, left_out = _examples(names, channels, height, width)
     else:
         rows, left_out = of_study(study), []
         for where, settings in rows.items():
@@ -77,14 +77,24 @@ def changed(x: Tensor, settings: AugmentSettings) -> Tensor:
     return augment(x.repeat(SAMPLES, 1, 1, 1), draws, settings.operations(), mean)
 
 
-def _examples(channels: int, height: int, width: int) -> tuple[dict[str, AugmentSettings], list[str]]:
-    """A row for every operation that goes with such a picture, and the names of the others."""
+def _examples(
+    names: Sequence[str], channels: int, height: int, width: int
+) -> tuple[dict[str, AugmentSettings], list[str]]:
+    """A row for every operation that goes with such a picture, and the names of the others.
+
+    Of those that are named, where any is, each has to go with it.
+    """
     rows: dict[str, AugmentSettings] = {}
     left_out: list[str] = []
     for name, kind in all_operations().items():
+        asked = not {name, *kind.keys}.isdisjoint(names)
+        if names and not asked:
+            continue
         for place, said in enumerate(kind.samples(min(height, width))):
             settings = validate(AugmentSettings, said, name)
-            if settings.refusal(channels, height, width):
+            if asked:
+                settings.require("data.augment", channels, height, width)
+            elif settings.refusal(channels, height, width):
                 left_out.append(name)
                 break
             rows[f"{name} {place}"] = settings

@@ -18,7 +18,10 @@ HEAD = (
     "In a study file under data.augment, or as an arm's own augmentation. They are done in this order, before "
     "normalization; every image has draws of its own in each epoch, which all arms of a seed share."
 )
-SHEET = "--image FILE draws a sheet of samples; with a study or data.augment.KEY=VALUE, of its own settings."
+SHEET = (
+    "--image FILE draws a sheet of samples; with names only of those, with a study or data.augment.KEY=VALUE of its "
+    "settings."
+)
 
 
 def overview() -> str:

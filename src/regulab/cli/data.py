@@ -42,6 +42,24 @@ def fetch(name: Name, data_root: DataRoot = None) -> None:
 
 @app.command()
 @guarded
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete what is there.")] = False,
+) -> None:
+    """Show where decoded images are kept and how much they take, or delete them: they are made again when needed."""
+    from regulab.data.formats.image_cache import cache_folder, cached_files
+    from regulab.files import refusing
+    from regulab.terminal.consoles import size
+
+    found = cached_files()
+    for path, _ in found if clear else ():
+        with refusing(path):
+            path.unlink(missing_ok=True)
+    total = sum(count for _, count in found)
+    print(f"{cache_folder()}: {len(found)} files, {size(total)}{', deleted' if clear else ''}")
+
+
+@app.command()
+@guarded
 def verify(name: Name, data_root: DataRoot = None) -> None:
     """Check a dataset's files against their published checksums."""
     from regulab.data import data_root as found_root

@@ -12,7 +12,7 @@ import typer
 from regulab.cli import completing
 from regulab.cli.exits import guarded
 from regulab.cli.options import Device
-from regulab.errors import UserError, unseen_characters
+from regulab.errors import UserError, printable, unseen_characters
 from regulab.process import signals
 
 STUDY = Path("study.yaml")
@@ -103,7 +103,7 @@ def _write_template(file: Path, force: bool) -> None:
 def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     """Looks at the images, writes the study, and says what was found and what a run will take."""
     from regulab.cli.survey_text import advice, survey_lines
-    from regulab.config import load_study
+    from regulab.config import build_study, parse_study
     from regulab.data import known_formats
     from regulab.data.reading_shown import reading_shown
     from regulab.data.survey import look
@@ -124,15 +124,14 @@ def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     gpu = choose_machine(device, "auto", kernels=False).device.type != "cpu"
     choices = choose(survey, division, resizable=resizable, gpu=gpu)
     print("\n".join(survey_lines(survey, division, choices)))
-    data = f"{survey.format}:{_from_file(path, file)}"
-    _write(
-        file, study_text(survey, division, choices, file=shlex.quote(str(file)), name=file.stem, data=data)
-    )
-    print(f"wrote       {file}", flush=True)
-    study = load_study(str(file))
+    shown, data = printable(shlex.quote(str(file))), f"{survey.format}:{_from_file(path, file)}"
+    text = study_text(survey, division, choices, file=shown, name=file.stem, data=data)
+    study = build_study(parse_study(text, str(file))[0], str(file))  # refused before it is written
+    _write(file, text)
+    print(f"wrote       {printable(str(file))}", flush=True)
     with signals.unwinding():
         planned = estimate(study, survey, division, choices, device)
-    print("\n".join(advice(planned, study, shlex.quote(str(file)), survey)))
+    print("\n".join(advice(planned, study, shown, survey)))
 
 
 def _from_file(path: Path, file: Path) -> str:

@@ -103,7 +103,8 @@ def _print_about(kind: Kind, name: str | None) -> None:
 
 
 def _draw_sheet(arguments: list[str], image: Path | None, out: Path, force: bool) -> None:
-    """Of every operation, or of a study's own settings where one is given."""
+    """Of every operation, or of those that are named, or of a study's own settings where one is given."""
+    from regulab.cli import listing
     from regulab.cli.arguments import assembled
     from regulab.cli.augmentation_sheet import sheet
     from regulab.files import refusing, write_whole
@@ -118,7 +119,9 @@ def _draw_sheet(arguments: list[str], image: Path | None, out: Path, force: bool
         raise UserError(
             "the file is there already", got=str(out), cure="--force replaces it, --out names another"
         )
-    if arguments:
+    if arguments and set(arguments) <= set(listing.CATALOGUES["augmentation"]()):
+        content, notes = sheet(image, None, arguments)
+    elif arguments:
         study, source = assembled(arguments)
         with source.locating():
             content, notes = sheet(image, study)

@@ -41,14 +41,15 @@ class GuardedProgress:
 
     @contextmanager
     def reading(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        shown = reading_of(self._shown)
+        listener, shown = self._shown, reading_of(self._shown)
         if shown is None:
             yield lambda _count: None
             return
         with shown(what, total) as advance:
 
             def each(count: int) -> None:
-                self._show(lambda: advance(count))
+                if self._shown is listener:
+                    self._show(lambda: advance(count))
                 signals.check()
 
             yield each

@@ -35,6 +35,9 @@ class StoredPixels:
     def __len__(self) -> int:
         return len(self.mapped if self.rows is None else self.rows)
 
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         return np.array(self.mapped[key if self.rows is None else self.rows[key]])
 

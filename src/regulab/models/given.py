@@ -59,6 +59,17 @@ def written(name: str) -> Written | None:
     return folder.written if isinstance(folder, GivenNetwork) else None
 
 
+def remarks(name: str) -> list[str]:
+    """What a person should know of a network that could not be written whole."""
+    found = written(name)
+    if found is None or not found.lacks:
+        return []
+    lacks = ", ".join(found.lacks)
+    return [
+        f"the network came from Python, and its file lacks {lacks}: it goes on only where it is given again"
+    ]
+
+
 @contextmanager
 def readable(name: str) -> Iterator[str]:
     """A name under which another process can build the network; empty where there is none."""

@@ -61,12 +61,12 @@ def means(records: StudyRecords, column: str) -> dict[str, float]:
 def underfit_below(records: StudyRecords) -> tuple[float, float]:
     """The training accuracy in % under which a network is underfitted, and what it would have without learning.
 
-    Halfway between the two: from always answering the largest class (where classes are weighed or drawn equally, from
-    one answer in K) to all training labels that noise has not replaced.
+    Halfway between the two: from always answering the largest class (where classes are weighed or drawn equally, which
+    costs images of the largest, from one answer in K) to all training labels that noise has not replaced.
     """
     study = records.study
     classes, largest = len(records.class_names), majority(records, "train")
-    equal = any(study["train"].get(key) == "balanced" for key in ("class_weights", "sampling"))
+    equal = any(study["train"].get(key) for key in ("class_weights", "sampling"))
     unlearned = 100 / classes if largest is None or equal else largest.accuracy
     best = 100 * (1 - (study["data"].get("label_noise") or 0.0))
     return unlearned + HALFWAY * max(0.0, best - unlearned), unlearned

@@ -9,7 +9,10 @@ from regulab.data.preprocessing import Preprocessing
 from regulab.training.batches import ImageTensors
 from regulab.training.trainer import Trainer
 
-EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}  # images × runs in one evaluation batch
+# Images × runs in one evaluation batch. Of images beyond 32 × 32 pixels so many fewer as each has more: 4,096
+# photographs of 224 × 224 take 2.5 GB as inputs alone.
+EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}
+WHOLE = 32 * 32  # pixels
 
 
 def evaluate(
@@ -21,7 +24,8 @@ def evaluate(
     """
     losses, predicted, confidence = [], [], []
     runs, device = len(trainer.runs), images.labels.device
-    size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) // runs)
+    height, width, _ = images.shape
+    size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) * WHOLE // max(WHOLE, height * width) // runs)
     preprocessing = preprocessing.to(device)
     with torch.no_grad():
         for start in range(0, len(images), size):

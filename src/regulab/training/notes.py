@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.setup import Setup
@@ -19,6 +20,7 @@ def notes(setup: Setup) -> list[str]:
         *_of_class_weights(setup),
         *_of_idle_parameters(setup),
         *augmentation_notes(setup),
+        *given.remarks(setup.study.model.name),
     ]
 
 

@@ -139,6 +139,8 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
         return "plain", ASKED
     x = setup.first_images(CHECKED_IMAGES)
     watched = watch(modules[0], x)
+    if watched.not_vectorized:
+        return "plain", watched.not_vectorized
     unstacked = ASKED if asked == "vmap" else watched.alone
     if not unstacked:
         if not watched.drops and not _refused(lambda: _check_fleet(modules, x, machine, followed=False)):
@@ -148,10 +150,12 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
         )
         if not unstacked:
             return "followed", ""
-    alone = watched.not_vectorized or _refused(lambda: check_vmap(modules, x, machine))
-    if not alone:
+    refused = _refused(lambda: check_vmap(modules, x, machine))
+    if not refused:
         return "vmap", unstacked
-    return "plain", alone if unstacked in (alone, ASKED) else f"{unstacked}; and vmap refuses: {alone}"
+    place, line, _ = refused.partition(" (`")
+    same = unstacked == ASKED or (line and place in unstacked)  # both stop at one line
+    return "plain", refused if same else f"{unstacked}; and vmap refuses: {refused}"
 
 
 def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine, followed: bool) -> None:

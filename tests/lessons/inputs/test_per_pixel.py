@@ -69,7 +69,7 @@ def test_a_difference_is_blown_up_where_pixels_vary_less_than_the_channel_does(s
     train = images(seed, channels)
     by_channel, by_pixel = fit(train, "dataset"), fit(train, "pixel")
     maps = Maps.of(train, by_channel, by_pixel)
-    unit = np.moveaxis(train.pixels / 255, -1, 1)
+    unit = np.moveaxis(train.pixels[:] / 255, -1, 1)
     assert maps.constant.sum() == channels
     assert maps.constant[:, 1, 2].all()
     np.testing.assert_allclose(maps.deviation, unit.std(0), rtol=1e-5, atol=1e-12)

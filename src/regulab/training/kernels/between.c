@@ -194,7 +194,7 @@ int forward(const Shape *s, const Convolution *conv, int training, const T *x, T
                     if (failed) continue;
                     if (BY_TILES(s)) pack_image(s, plan, &work, tiles, x, c, pooled, won, sum);
                     else take_chunk(s, plan, conv, x, c, pooled, won, sum);
-                    if (training) square_chunk(plan, p, c, sum, sum + K);
+                    if (training) square_chunk(s, plan, p, c, sum, sum + K);
                 }
             }
             if (BY_TILES(s) && !failed) close_workspace(&work);
@@ -233,7 +233,7 @@ int backward(const Shape *s, const Convolution *conv, const T *grad, const T *po
             int64_t me = omp_get_thread_num();
             double *total = totals + me * 2 * K;
             float *a = vectors + me * 5 * K, *b = a + K, *outer = b + K, *slope = outer + K, *shift = slope + K;
-            const Way way = {a, b, scale, mean, outer, slope, shift, draws, low};
+            const Way way = {a, b, scale, mean, outer, slope, shift, draws, low, relu_first(s)};
             find_line(K, gamma, beta, mean, variance, eps, a, b);
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < plan->chunks; c++) {

@@ -23,10 +23,14 @@ TILE_CHANNELS = 16  # in and out, of what it convolves by tiles
 
 
 class Shape(ctypes.Structure):
-    """The map before pooling, and how it divides among runs; ``inputs`` 0 but for a block with its convolution."""
+    """The map before pooling, and how it divides among runs; ``inputs`` 0 but for a block with its convolution.
+
+    ``before`` 1 where ReLU stands before the norm.
+    """
 
     _fields_ = [
-        (name, ctypes.c_int64) for name in ("images", "height", "width", "runs", "channels", "pool", "inputs")
+        (name, ctypes.c_int64)
+        for name in ("images", "height", "width", "runs", "channels", "pool", "inputs", "before")
     ]
 
 
@@ -54,7 +58,8 @@ class Between(torch.autograd.Function):
 
         ∂L/∂β = Σ g      ∂L/∂γ = Σ g x̂      ∂L/∂p = γ/√(σ² + ε) · (g − ∂L/∂β/n − x̂ ∂L/∂γ/n)
 
-    which goes to the first largest of each window. Also gives μ and σ² (biased), ``(R·C,)``, without gradients.
+    which goes to the first largest of each window. With ``before``, ReLU stands before the norm instead: p = max(0, x),
+    y has no other, and the gradient goes to where x > 0. Also gives μ and σ² (biased), ``(R·C,)``, without gradients.
     Sums, γ and β are float32. Source of the norm: Ioffe & Szegedy 2015 (arXiv 1502.03167).
     """
 
@@ -69,9 +74,11 @@ class Between(torch.autograd.Function):
         pool: int,
         eps: float,
         drops: Drops | None,
+        before: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        assert not (before and pool == 2), "no network pools between ReLU and norm"
         b, k, h, w = x.shape
-        call = _Call(kernel, Shape(b, h, w, runs, k // runs, pool, 0), x.dtype, eps)
+        call = _Call(kernel, Shape(b, h, w, runs, k // runs, pool, 0, before), x.dtype, eps)
         y, saved = call.forward(x, gamma, beta, drops)
         *_, mean, variance, _ = saved
         ctx.save_for_backward(gamma, beta, *saved)
@@ -88,7 +95,7 @@ class Between(torch.autograd.Function):
         if shape.pool == 2 and (shape.height % 2 or shape.width % 2):
             dx.zero_()
         dgamma, dbeta = ctx.call.backward(grad, gamma, beta, saved, ctx.drops, dx)
-        return dx, dgamma, dbeta, None, None, None, None, None
+        return dx, dgamma, dbeta, None, None, None, None, None, None
 
 
 class Convolved(torch.autograd.Function):
@@ -140,6 +147,7 @@ def infer(
     runs: int,
     pool: int,
     eps: float,
+    before: bool = False,
 ) -> Tensor:
     """Inference: the running averages in the place of μ and σ², no dropout, no gradient.
 
@@ -147,7 +155,7 @@ def infer(
     """
     if weight is None:
         b, k, h, w = x.shape
-        call = _Call(kernel, Shape(b, h, w, runs, k // runs, pool, 0), x.dtype, eps)
+        call = _Call(kernel, Shape(b, h, w, runs, k // runs, pool, 0, before), x.dtype, eps)
         return call.forward(x, gamma, beta, None, statistics=statistics)[0]
     call, convolution = _convolution(x, weight, kernel, pool, eps)
     return call.forward(convolution[0], gamma, beta, None, convolution, statistics)[0]

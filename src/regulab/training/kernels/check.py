@@ -31,14 +31,18 @@ class Case:
     channels: int
     pool: int
     inputs: int
+    before: bool = False  # ReLU before the norm
 
     def __str__(self) -> str:
         what = f"a convolution of {self.inputs} channels and " if self.inputs else ""
-        return what + f"batch norm{' with pooling' if self.pool == 2 else ''}"
+        return (
+            what + f"batch norm{' with pooling' if self.pool == 2 else ' after ReLU' if self.before else ''}"
+        )
 
 
 CASES = (
     Case(5, 5, 7, 2, 17, 1, 0),
+    Case(5, 5, 7, 2, 17, 1, 0, before=True),
     Case(5, 5, 7, 2, 17, 2, 0),
     Case(5, 5, 7, 2, 17, 2, 1),
     Case(5, 5, 7, 2, 5, 2, 3),
@@ -73,11 +77,12 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
         given = (*ours, kernel, case.pool, EPS, drops)
         y, mean, variance = Convolved.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
     else:
-        without_weight = (ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops)
+        without_weight = (ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops, case.before)
         y, mean, variance = Between.apply(*without_weight)  # type: ignore[no-untyped-call]  # torch types no apply
     y.backward(upstream)
     p = _before_norm(theirs[0], theirs[1], case, dtype)
-    want = F.relu(F.batch_norm(p, None, None, theirs[2], theirs[3], True, eps=EPS)) * _kept(drops)
+    after = (lambda y: y) if case.before else F.relu
+    want = after(F.batch_norm(p, None, None, theirs[2], theirs[3], True, eps=EPS)) * _kept(drops)
     want.backward(upstream.double())
     yield "the output", y, want
     yield "the mean", mean, p.mean((0, 2, 3))
@@ -88,10 +93,12 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
     with torch.no_grad():
         averages = (beta.clone(), gamma.abs() + 0.1)
         own_weight = weight if case.inputs else None
-        got = infer(x.detach(), own_weight, gamma, beta, averages, kernel, case.runs, case.pool, EPS)
+        got = infer(
+            x.detach(), own_weight, gamma, beta, averages, kernel, case.runs, case.pool, EPS, case.before
+        )
         center, spread = (t.double() for t in averages)
         want = F.batch_norm(p, center, spread, theirs[2], theirs[3], False, eps=EPS)
-        yield "inference", got, F.relu(want)
+        yield "inference", got, after(want)
 
 
 def _setup(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Drops]:
@@ -120,7 +127,7 @@ def _setup(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tens
 def _before_norm(x: Tensor, weight: Tensor, case: Case, dtype: torch.dtype) -> Tensor:
     """The map that is normalized; a convolved one is kept in the type of maps."""
     p = F.conv2d(x, weight.flatten(0, 1), None, 1, 1, 1, case.runs) if case.inputs else x
-    p = F.max_pool2d(p, 2) if case.pool == 2 else p
+    p = F.max_pool2d(p, 2) if case.pool == 2 else F.relu(p) if case.before else p
     return p + (p.detach().to(dtype).double() - p.detach()) if case.inputs else p
 
 

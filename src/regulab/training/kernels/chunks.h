@@ -59,17 +59,17 @@ static void take_chunk(const Shape *s, const Plan *plan, const Convolution *conv
             find_windows(s, from, from + count, places);
             BLOCKS(K, pool, x, places, count, K, s->width * K, pooled + from * K, won + from * K, sum);
         } else {
-            BLOCKS(K, add_up, x + from * K, count, K, sum);
+            BLOCKS(K, add_up, x + from * K, count, K, relu_first(s), sum);
         }
     }
 }
 
 /* The sums of chunk c's squares about its own mean, while the first cache has its rows: merge() makes the variance of them,
  * equal to rounding, and saves a pass over memory. Squares about 0 would cancel where the mean is large. */
-static void square_chunk(const Plan *plan, const T *p, int64_t c, const float *sum, float *square) {
+static void square_chunk(const Shape *s, const Plan *plan, const T *p, int64_t c, const float *sum, float *square) {
     float mean[plan->K], n = (float)least(plan->length, plan->rows - c * plan->length);
     for (int64_t k = 0; k < plan->K; k++) mean[k] = sum[k] / n;
-    STRIPS(c) BLOCKS(plan->K, add_up_squares, p + from * plan->K, count, plan->K, mean, square);
+    STRIPS(c) BLOCKS(plan->K, add_up_squares, p + from * plan->K, count, plan->K, relu_first(s), mean, square);
 }
 
 static void normalize_chunk(const Shape *s, const Plan *plan, const T *p, int64_t c, const float *a, const float *b,
@@ -79,7 +79,7 @@ static void normalize_chunk(const Shape *s, const Plan *plan, const T *p, int64_
         for (int64_t run = 0; run < s->runs; run++) {
             const int16_t *draw = draws ? draws[run] + from * C : NULL;
             int64_t at = from * K + run * C;
-            BLOCKS(C, normalize, p + at, count, K, a + run * C, b + run * C, draw, C, draws ? low[run] : 0,
+            BLOCKS(C, normalize, p + at, count, K, relu_first(s), a + run * C, b + run * C, draw, C, draws ? low[run] : 0,
                    scale + run * C, y + at);
         }
 }

@@ -42,6 +42,7 @@ def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
 class FusedLayers:
     """A convolution, then `Between`: 2×2 max pooling or none, batch norm, ReLU, dropout or none.
 
+    Or ReLU, batch norm, dropout or none (``relu_first``), as many networks of courses have it.
     Equal to ``layers`` one after the other but for rounding, running statistics and their count included.
     """
 
@@ -50,6 +51,7 @@ class FusedLayers:
     pool: int  # 2, or 1 for none
     norm: StackedBatchNorm
     dropout: StackedDropout | None
+    relu_first: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """The layers' output; of a followed network's tensor, too."""
@@ -71,10 +73,11 @@ class FusedLayers:
         gamma, beta = of_all_runs(norm.weight), of_all_runs(norm.bias)
         mean, variance = norm.running_mean.flatten(), norm.running_var.flatten()  # views, updated in place
         if not norm.training:
-            return infer(x, weight, gamma, beta, (mean, variance), kernel, runs, self.pool, norm.eps)
+            averages = (mean, variance)
+            return infer(x, weight, gamma, beta, averages, kernel, runs, self.pool, norm.eps, self.relu_first)
         drops = self._drops(x)
         if weight is None:
-            given = (x, gamma, beta, kernel, runs, self.pool, norm.eps, drops)
+            given = (x, gamma, beta, kernel, runs, self.pool, norm.eps, drops, self.relu_first)
             outputs = Between.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
         else:
             with_weight = (x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
@@ -99,7 +102,8 @@ class FusedLayers:
         like = self.conv.like[0]
         settings = (like.kernel_size, like.padding, like.stride, like.dilation, like.groups)
         return (
-            settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
+            not self.relu_first
+            and settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
             and self.conv.bias is None
             and self._kernel(x.dtype) is not None
             and convolves(x, self.conv.weight, self.pool)
@@ -156,9 +160,12 @@ def _one_by_one(calls: Iterable[Callable[[Any], Any]], x: Any) -> Any:
 
 def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
     """The first of ``layers`` for which there is a kernel, as one; None where it starts with others."""
+    relu_first = False
     match layers:
         case [StackedConv2d() as conv, StackedBatchNorm() as norm, nn.ReLU(), *rest]:
             pool = 1
+        case [StackedConv2d() as conv, nn.ReLU(), StackedBatchNorm() as norm, *rest]:
+            pool, relu_first = 1, True
         case [
             StackedConv2d() as conv,
             nn.MaxPool2d() as pooling,
@@ -173,7 +180,7 @@ def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
     row = layers[: len(layers) - len(rest) + (dropout is not None)]
     if norm.weight is None or norm.bias is None or any(_has_hooks(layer) for layer in row):
         return None
-    return FusedLayers(row, conv, pool, norm, dropout)
+    return FusedLayers(row, conv, pool, norm, dropout, relu_first)
 
 
 def _halves(pooling: nn.MaxPool2d) -> bool:

@@ -82,29 +82,32 @@ INLINE void convolve_and_pool(const float *image, const int64_t *places, int64_t
     WRITE(sum + k, total);
 }
 
-INLINE void add_up(const T *p, int64_t rows, int64_t K, float *sum, int64_t k, int n) {
+INLINE void add_up(const T *p, int64_t rows, int64_t K, I first, float *sum, int64_t k, int n) {
     V total = floats(sum + k, n);
-    for (int64_t r = 0; r < rows; r++) total += load(p + r * K + k, n);
+    for (int64_t r = 0; r < rows; r++) total += rectified(load(p + r * K + k, n), first);
     WRITE(sum + k, total);
 }
 
-INLINE void add_up_squares(const T *p, int64_t rows, int64_t K, const float *mean, float *sum, int64_t k, int n) {
+INLINE void add_up_squares(const T *p, int64_t rows, int64_t K, I first, const float *mean, float *sum, int64_t k,
+                           int n) {
     V total = floats(sum + k, n), center = floats(mean + k, n);
     for (int64_t r = 0; r < rows; r++) {
-        V d = load(p + r * K + k, n) - center;
+        V d = rectified(load(p + r * K + k, n), first) - center;
         total += d * d;
     }
     WRITE(sum + k, total);
 }
 
-/* One run's channels: max(0, a p + b), times scale where the draw is not below low. */
-INLINE void normalize(const T *p, int64_t rows, int64_t K, const float *a, const float *b, const int16_t *draw,
-                      int64_t C, int16_t low, const float *scale, T *y, int64_t k, int n) {
+/* Where ReLU stands before the norm: all lanes or none. */
+INLINE I relu_first(const Shape *s) { return (I){0} - (int32_t)s->before; }
+
+/* One run's channels: max(0, a p + b), or a max(0, p) + b, times scale where the draw is not below low. */
+INLINE void normalize(const T *p, int64_t rows, int64_t K, I first, const float *a, const float *b,
+                      const int16_t *draw, int64_t C, int16_t low, const float *scale, T *y, int64_t k, int n) {
     V as = floats(a + k, n), bs = floats(b + k, n), factor = {0};
     if (draw) factor = floats(scale + k, n);
     for (int64_t r = 0; r < rows; r++) {
-        V v = load(p + r * K + k, n) * as + bs;
-        v = (V)((I)v & ~(v < 0)); /* a NaN passes */
+        V v = rectified(rectified(load(p + r * K + k, n), first) * as + bs, ~first);
         if (draw) {
             READ(S, d, draw + r * C + k);
             v = (V)((I)(v * factor) & ~__builtin_convertvector(d < low, I));
@@ -118,6 +121,7 @@ typedef struct {
     const float *a, *b, *scale, *mean, *outer, *slope, *shift;
     const int16_t *const *draws; /* for each run; NULL without dropout */
     const int16_t *low;
+    I first;
 } Way;
 
 /* One run's part of it, from a row on. */
@@ -126,19 +130,20 @@ typedef struct {
     const int16_t *draw;
     int64_t C;
     int16_t low;
+    I first;
 } Gate;
 
 INLINE Gate gate_of(const Way *w, int64_t C, int64_t run, int64_t row) {
     int64_t at = run * C;
     return (Gate){w->a + at,     w->b + at,     w->scale + at, w->mean + at,
                   w->outer + at, w->slope + at, w->shift + at, w->draws ? w->draws[run] + row * C : NULL,
-                  C,             w->draws ? w->low[run] : 0};
+                  C,             w->draws ? w->low[run] : 0, w->first};
 }
 
 /* The gradient behind ReLU and dropout in row r: that of y, where both let the value through. Input and draws say where; y
  * itself need not be kept for that, and runs share their draws. */
 INLINE V let_through(V g, V p, const Gate *gate, V a, V b, V factor, int64_t r, int64_t k, int n) {
-    I open = p * a + b > 0;
+    I open = (p * a + b > 0) | gate->first; /* a ReLU before the norm is behind this */
     if (gate->draw) {
         READ(S, d, gate->draw + r * gate->C + k);
         open &= ~__builtin_convertvector(d < gate->low, I);
@@ -152,7 +157,8 @@ INLINE void add_up_gradients(const T *grad, const T *p, int64_t rows, int64_t K,
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n);
     V center = floats(gate->mean + k, n), total = floats(sum + k, n), weighted = floats(product + k, n);
     for (int64_t r = 0; r < rows; r++) {
-        V v = load(p + r * K + k, n), g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
+        V v = rectified(load(p + r * K + k, n), gate->first);
+        V g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
         total += g;
         weighted += g * (v - center);
     }
@@ -167,8 +173,10 @@ INLINE void spread_gradients(const T *grad, const T *p, const uint8_t *won, cons
     V center = floats(gate->mean + k, n), outer = floats(gate->outer + k, n);
     V slope = floats(gate->slope + k, n), shift = floats(gate->shift + k, n);
     for (int64_t r = 0; r < rows; r++) {
-        V v = load(p + r * K + k, n), g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
+        V seen = load(p + r * K + k, n), v = rectified(seen, gate->first);
+        V g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
         g = outer * (g - shift - (v - center) * slope);
+        g = (V)((I)g & ~((seen <= 0) & gate->first));
         T *here = dx + places[r] + k;
         if (!won) {
             store(here, g, n);
