@@ -220,8 +220,8 @@ def test_test_images_are_not_read_before_the_test_split_is_opened(tmp_path):
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ({}, "fewer than two class folders; got 'none'"),
-        ({"only": 5}, "fewer than two class folders; got 'only'"),
+        ({}, "no images here; got 'an empty folder'"),
+        ({"only": 5}, "fewer than two class folders; got 'only, with 5 images'"),
         ({"a": 5, "b": 0}, "b: a class folder without images"),
         ({"a": 1, "b": 1}, "too few images"),
         ({"a": 40, "b": 1, "train": 1}, None),
