@@ -156,7 +156,7 @@ class Shown:
 
 def test_whoever_can_be_shown_the_reading_is_and_others_are_not_asked():
     one, other = Shown(), Shown()
-    several = Several(Listener(), one, other)
+    several = Several(Listener(), one, other)  # type: ignore[arg-type]  # they hear of the reading alone
     with reading_of(several)("reading image files", 3) as advance:
         advance(2)
         advance(1)
@@ -165,7 +165,8 @@ def test_whoever_can_be_shown_the_reading_is_and_others_are_not_asked():
 
 
 def test_plain_lines_of_reading_come_every_few_seconds():
-    lines, now = [], iter([0.0, 0.0, 1.0, 4.0, 4.0, 5.0])
+    lines: list[str] = []
+    now = iter([0.0, 0.0, 1.0, 4.0, 4.0, 5.0])
     progress = PlainProgress(lines.append, lambda: next(now))
     with progress.reading("reading image files", 2_000) as advance:
         for _ in range(3):
@@ -174,10 +175,11 @@ def test_plain_lines_of_reading_come_every_few_seconds():
 
 
 def test_a_bar_of_reading_goes_when_it_is_full():
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100)
     with LiveProgress(console).reading("reading image files", 2) as advance:
         advance(2)
-    written = console.file.getvalue()
+    written = text.getvalue()
     assert "reading image files" in written
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1  # the cursor is back
 
@@ -191,7 +193,7 @@ def test_an_error_while_reading_is_shown_ends_no_study(capsys):
 
             yield advance
 
-    progress = GuardedProgress(Broken(), "")
+    progress = GuardedProgress(Broken(), "")  # type: ignore[arg-type]
     with progress.reading("reading image files", 2) as advance:
         advance(1)
         advance(1)

@@ -296,7 +296,8 @@ def test_a_program_goes_on_from_the_command_line_and_again_by_itself(tmp_path):
         "    import numpy as np, regulab as rl\n"
         "    labels = np.arange(60) % 2\n"
         "    images = np.full((60, 8, 8), 50, np.uint8) + np.uint8(100) * labels[:, None, None].astype(np.uint8)\n"
-        "    study = rl.Study(name='mine', model=MyNet, data=(images, labels), seeds=1, train={'epochs': 1}, arms={'none': {}})\n"
+        "    study = rl.Study(name='mine', model=MyNet, data=(images, labels), seeds=1,\n"
+        "                     train={'epochs': 1}, arms={'none': {}})\n"
         "    print(len(rl.run(study, progress=None).records.results))\n"
     )
     (tmp_path / "program.py").write_text(program)

@@ -187,7 +187,7 @@ class TestRun:
         ("arguments", "message"),
         [
             (["nope"], "expected a YAML file or one of l1-l2"),
-            (["--data", "nope"], "expected one of digits"),
+            (["--data", "nope"], "expected one of cifar10"),
             (["--arms", "none,l9"], "expected some of none, l1, l2, l1+l2"),
             (["arms.l1.l9=1"], f"expected one of {', '.join(TECHNIQUES)}"),
             (["arms.l1.l1=-1"], "arms.l1.l1"),
@@ -342,7 +342,7 @@ class TestData:
 
     @pytest.mark.parametrize("command", ["fetch", "verify"])
     @pytest.mark.parametrize(
-        ("name", "message"), [("nope", "expected one of digits"), ("digits", "no files")]
+        ("name", "message"), [("nope", "expected one of cifar10"), ("digits", "no files")]
     )
     def test_what_cannot_be_fetched(self, command, name, message):
         done = invoke("data", command, name)

@@ -49,7 +49,7 @@ def offered(line: str, folder: Path) -> list[str]:
         ("regulab init ", ["photos/", "runs/", "table.csv"]),
         ("regulab init photos/", ["photos/cat/"]),
         ("regulab init nowhere/", []),
-        ("regulab data ", ["fetch", "verify"]),
+        ("regulab data ", ["fetch", "cache", "verify"]),
         ("regulab run --until", ["--until-decided"]),
         ("regulab run ", [*builtin_studies(), "broken.yml", "mine.yaml"]),
         ("regulab run mine.yaml --arms none,", ["none,steep", "none,flat"]),

