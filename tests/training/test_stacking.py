@@ -119,6 +119,10 @@ class SharedParameter(SharedLayer):
         self.again.weight = self.conv.weight
 
 
+def test_a_weight_that_two_layers_share_stays_one():
+    check_stack(several(SharedParameter), batch(6, 2, 7, 9))
+
+
 @pytest.mark.parametrize("make", [SoftmaxOverChannels, HardCodedChannels, OwnParameter])
 def test_code_that_the_runs_side_by_side_would_mix_is_followed(make):
     check_stack(several(make), batch(6, 2, 7, 9), partial(stack_modules, followed=True))
@@ -142,7 +146,6 @@ def test_layers_that_had_no_rule_once_stand_side_by_side(make):
         SoftmaxOverChannels,
         HardCodedChannels,
         OwnParameter,
-        SharedParameter,
         lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, momentum=None), nn.Flatten()),
     ],
 )

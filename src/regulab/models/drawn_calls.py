@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from regulab.models.layers.dropout import LEVELS, channels_of, drop_elements, drop_to_alpha
+from regulab.models.layers.dropout import LEVELS, SeveralRates, channels_of, drop_elements, drop_to_alpha
 
 NamedDraw = Callable[[str, torch.Size], Tensor]
 
@@ -56,7 +56,7 @@ class DropoutFunction:
             inplace = bool(given.arguments["inplace"])
         values = given.arguments
         drops = values["train" if self.core else "training"]
-        return DropoutCall(values["input"], float(values["p"]), bool(drops), inplace)
+        return DropoutCall(values["input"], _rate(values["p"]), bool(drops), inplace)
 
     def shape(self, x: Tensor) -> torch.Size:
         return channels_of(x, self.dimensions) if self.dimensions else x.shape
@@ -155,7 +155,7 @@ class DrawnCalls(TorchFunctionMode):
     def _attention(self, args: Any, kwargs: Any) -> Tensor | None:
         """softmax(q·kᵀ·scale + mask), dropped out, times v."""
         name, values = self._name(), {**dict(zip(ATTENTION, args, strict=False)), **kwargs}
-        rate = float(values.get("dropout_p", 0.0))
+        rate = _rate(values.get("dropout_p", 0.0))
         if not keeps_and_drops(rate):
             return None
         query, key, value = (values[name] for name in ATTENTION[:3])
@@ -179,7 +179,8 @@ class DrawnCalls(TorchFunctionMode):
 def without_dispatch(function: Any) -> Any:
     """A function of `torch.nn.functional` that is written in Python, carried out by the functions that it calls."""
     own = dict(function.__globals__)
-    own["has_torch_function"] = own["has_torch_function_variadic"] = lambda *_: False
+    asks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    own |= dict.fromkeys(asks, lambda *_: False)
     copied = FunctionType(
         function.__code__, own, function.__name__, function.__defaults__, function.__closure__
     )
@@ -189,6 +190,10 @@ def without_dispatch(function: Any) -> Any:
 
 ATTENTIONS = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
 ATTENTION = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
+
+
+def _rate(p: Any) -> float:
+    return p if isinstance(p, SeveralRates) else float(p)
 
 
 def keeps_and_drops(rate: float) -> bool:

@@ -132,7 +132,9 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
     """``fleet``, ``followed``, or the reason why not with ``vmap`` or ``plain``.
 
     Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, where the
-    network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap.
+    network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap. In this
+    order, as it is that of speed where there are convolutions; elsewhere vmap costs what the plain loop does, in a
+    third of the operations (benchmarks/engines.md).
     """
     asked, machine = setup.study.train.engine, setup.machine
     if asked == "plain":

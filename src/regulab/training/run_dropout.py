@@ -73,21 +73,29 @@ class RunDropout:
             shape = channels_of(x, 2)
         elif isinstance(layer, ChannelDropout):
             shape = channels_of(x, layer.dimensions)
-        below = self._vector([threshold(rate) for rate in rates], torch.int16, x.device)
         draws = self._position.drawn(self._source, shape).to(x.device)
         exact = torch.promote_types(x.dtype, torch.float32)  # 1/(1 − p) is not rounded to bfloat16
         if alpha:
             factors = [_restoring(rate) for rate in rates]
             scale = self._vector([a for a, _ in factors], exact, x.device)
             shift = self._vector([b for _, b in factors], exact, x.device)
+            below = self._vector([threshold(rate) for rate in rates], torch.int16, x.device)
             y = x.masked_fill(draws < below, ALPHA).to(exact) * scale + shift
         else:
-            scale = self._vector([inverse_keep(rate) for rate in rates], exact, x.device)
-            y = x * ((draws >= below) * scale)  # two passes over x; filling with 0 would take three
+            y = dropped_by_run(x, draws, rates, self._position)
         return x.copy_(y) if layer.inplace else y.to(x.dtype)
 
     def _vector(self, values: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
         return self._position.of_each(lambda: torch.tensor(values, dtype=dtype, device=device))
+
+
+def dropped_by_run(x: Tensor, draws: Tensor, rates: Sequence[float], position: Position) -> Tensor:
+    """x·m/(1 − p) at the rate of each run: two passes over x, where filling with 0 would take three."""
+    exact = torch.promote_types(x.dtype, torch.float32)  # 1/(1 − p) is not rounded to bfloat16
+    low, keep = [threshold(rate) for rate in rates], [inverse_keep(rate) for rate in rates]
+    below = position.of_each(lambda: torch.tensor(low, dtype=torch.int16, device=x.device))
+    scale = position.of_each(lambda: torch.tensor(keep, dtype=exact, device=x.device))
+    return (x * ((draws.to(x.device) >= below) * scale)).to(x.dtype)
 
 
 def _restoring(rate: float) -> tuple[float, float]:

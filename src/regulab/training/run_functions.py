@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import FunctionType
 from typing import Any, Self
 
 import torch
@@ -17,9 +16,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from regulab.models.drawn_calls import without_dispatch
 from regulab.models.layers.draws import UNBOUND, TorchDraws
+from regulab.models.layers.dropout import SeveralRates
 from regulab.training.across_runs import across_runs, run_by_run
 from regulab.training.recurrences import CELLS, one_step, recurrent
+from regulab.training.run_dropout import Position, dropped_by_run
 
 # fmt: off
 LOWERED = {  # products, which autocast computes in the lower precision
@@ -52,32 +54,23 @@ ONE_STEP = {getattr(torch, f"{kind}_cell"): cell for kind, cell in CELLS.items()
 BIASES = 3  # position of has_biases among a recurrent function's arguments
 
 
-def _opened(function: Any) -> Any:
-    """A function of torch's that is written in Python, so that a mode which is active sees what it calls.
-
-    Torch's own would hand itself to the mode, and then run without it.
-    """
-    asks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-    inside = {**vars(F), **dict.fromkeys(asks, lambda *_: False)}
-    made = FunctionType(function.__code__, inside, function.__name__, function.__defaults__)
-    made.__kwdefaults__ = function.__kwdefaults__
-    return made
+OPENED = (F.multi_head_attention_forward, F.gumbel_softmax)  # one drops out within, the other draws
 
 
-# Attention drops out, and gumbel_softmax draws, within.
-OPENED = {function: _opened(function) for function in (F.multi_head_attention_forward, F.gumbel_softmax)}
-
-
-class RateOfRuns(float):
-    """A dropout rate that is another in each run, for code that hands it on: as a number, the highest."""
+class RateOfRuns(SeveralRates):
+    """A dropout rate that is another in each run, for torch's layers that hand theirs on."""
 
     rates: Sequence[float]
+    position: Position
 
     @classmethod
-    def of(cls, rates: Sequence[float]) -> Self:
+    def of(cls, rates: Sequence[float], position: Position) -> Self:
         made = cls(max(rates))
-        made.rates = list(rates)
+        made.rates, made.position = list(rates), position
         return made
+
+    def drop(self, x: Tensor, draws: Tensor) -> Tensor:
+        return dropped_by_run(x, draws, self.rates, self.position)
 
 
 class RunFunctions(TorchFunctionMode):
@@ -129,7 +122,7 @@ class RunFunctions(TorchFunctionMode):
             return _batch_norm(self._run, *args, **kwargs)
         if func in OPENED:
             with self:
-                return OPENED[func](*args, **kwargs)
+                return without_dispatch(func)(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _drawn(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Tensor:

@@ -52,7 +52,7 @@ class VmappedNetwork(DrawsInCalls):
     def forward(self, x: Tensor) -> Tensor:
         """Each run gets its images in memory of their own, as a loader gives them, so that ``x.view(B, -1)`` works."""
         for layer, source in self._rated:
-            layer.dropout = RateOfRuns.of(source.rates)  # as selections leave them
+            layer.dropout = RateOfRuns.of(source.rates, self._position)  # as selections leave them
         tensors = self._tensors.present()
         runs = torch.arange(len(tensors[0]), device=x.device)
         own = x.unflatten(1, (len(runs), -1)).transpose(0, 1).contiguous()

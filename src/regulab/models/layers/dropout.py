@@ -109,8 +109,19 @@ class AlphaDropout(Rated):
 ALPHA = -1.7580993408473766  # −λα of SELU
 
 
+class SeveralRates(float):
+    """A rate of each run's own, for code that hands a rate on inside vmap: as a number, the highest of them."""
+
+    def drop(self, x: Tensor, draws: Tensor) -> Tensor:
+        """What `drop_elements` does, at the rate of the run that ``x`` belongs to."""
+        raise NotImplementedError
+
+
 def drop_elements(x: Tensor, draws: Tensor, rate: float, inplace: bool = False) -> Tensor:
     """y = x·m/(1 − p), where m is 0 for int16 ``draws`` below the rate's threshold; they may be broadcast to x."""
+    if isinstance(rate, SeveralRates):
+        y = rate.drop(x, draws)
+        return x.copy_(y) if inplace else y
     dropped = draws.to(x.device) < threshold(rate)
     if inplace:
         return x.mul_(inverse_keep(rate)).masked_fill_(dropped, 0)
