@@ -197,19 +197,21 @@ class TestWhatItWrites:
         assert done.exit_code == 2  # a study file cannot name such a folder
         assert "data.name" in done.stderr
         assert "\u202e" not in done.stdout + done.stderr
+        assert [path.name for path in Path().iterdir()] == ["pho\u202etos\n"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere/photos"], "neither images that are there nor the name of a study file"),
+        (["digits"], "for the dataset of that name: regulab run --data digits"),
         (["nowhere", "x.yaml"], "no images there; got 'nowhere'"),
         (["empty"], "an empty folder"),
         (["x.yaml", "y.yaml"], "no images there; got 'x.yaml'"),
         (["one"], "too few images to cut a test and a validation part from"),
         (["loose", "loose"], "a folder, no file; got 'loose'"),
     ],
-    ids=["typo", "typo-and-file", "empty", "two-files", "one-each", "folder-to-write"],
+    ids=["typo", "dataset", "typo-and-file", "empty", "two-files", "one-each", "folder-to-write"],
 )
 def test_what_is_refused_writes_nothing(arguments, message):
     Path("empty").mkdir()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import warnings
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from regulab.data.formats.in_order import in_order
 from regulab.data.reading_shown import reading_shown
 from regulab.data.survey import look
 from regulab.data.survey.facts import LARGE, is_blank
@@ -202,10 +204,9 @@ def test_links_are_followed_once(tmp_path):
     assert look(images).counts[WHOLE].tolist() == [2, 3]
 
 
-def test_reading_is_shown_and_leaves_the_filters_of_warnings_as_they_were(tmp_path):
+def test_reading_is_shown(tmp_path):
     folder = fill(tmp_path, {"a": 2, "b": 3})
     told: list[object] = []
-    save(folder / "a" / "photo.bmp", RANDOM.integers(0, 256, (400, 500, 3), dtype=np.uint8))
 
     class Shown:
         def __init__(self, what: str, total: int) -> None:
@@ -217,10 +218,27 @@ def test_reading_is_shown_and_leaves_the_filters_of_warnings_as_they_were(tmp_pa
         def __exit__(self, *_):
             return None
 
-    before = list(warnings.filters)
-    with reading_shown(Shown, told.append):
+    with reading_shown(Shown, lambda _: None):
         look(folder)
-    assert told == [("looking at images", 6), 1, 1, 1, 1, 1, 1]
+    assert told == [("looking at images", 5), 1, 1, 1, 1, 1]
+
+
+def test_threads_leave_the_filters_of_warnings_as_they_were():
+    """Two that set filters at once, of which the first to begin is the first to end."""
+    begun, first_ended = Barrier(2), Event()
+
+    def decode(number: int) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            begun.wait(10)
+            if number == 1:
+                assert first_ended.wait(10)
+        if number == 0:
+            first_ended.set()
+        return number
+
+    before = list(warnings.filters)
+    assert [made for _, made in in_order(decode, [0, 1], what="", threads=2)] == [0, 1]
     assert warnings.filters == before
 
 

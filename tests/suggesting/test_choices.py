@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from regulab.config import build_study, parse_study
+from regulab.data.formats.image_levels import DEEP, DEEP_COLOUR, EIGHT, FLOATING
 from regulab.data.stratify import stratified
 from regulab.data.survey.facts import Facts
 from regulab.data.survey.survey import WHOLE, Survey
@@ -211,5 +213,20 @@ class TestText:
         text = study_text(found, divide(found), chosen(found), file="f.yaml", name="f", data="folder:f")
         for line in ("# augment: {flip: true, rotate: 10}", "# class_weights: balanced"):
             assert f"  {line}\n" in text
-        text = text.replace("# augment", "augment")
-        assert build_study(parse_study(text, "")[0]).data.augment == {"flip": True, "rotate": 10}
+        text = text.replace("# augment", "augment").replace("# class_weights", "class_weights")
+        study = build_study(parse_study(text, "")[0])
+        assert (study.data.augment, study.train.class_weights) == ({"flip": True, "rotate": 10}, "balanced")
+
+    @pytest.mark.parametrize(
+        ("depth", "said"), [(DEEP, True), (FLOATING, True), (EIGHT, False), (DEEP_COLOUR, False)]
+    )
+    def test_levels_of_more_than_8_bits_may_be_given_their_range(self, depth, said):
+        found = survey({WHOLE: [50, 50]})
+        deep = Survey(
+            found.path, "folder", found.class_names, [replace(one, depth=depth) for one in found.images]
+        )
+        text = study_text(deep, divide(deep), chosen(deep), file="f.yaml", name="f", data="folder:f")
+        assert ("  # range: [0, 4095]\n" in text) is said
+        assert build_study(parse_study(text.replace("# range", "range"), "")[0]).data.range == (
+            (0, 4095) if said else None
+        )

@@ -12,7 +12,7 @@ import typer
 from regulab.cli import completing
 from regulab.cli.exits import guarded
 from regulab.cli.options import Device
-from regulab.errors import UserError, unseen_characters
+from regulab.errors import UserError, printable, unseen_characters
 from regulab.process import signals
 
 STUDY = Path("study.yaml")
@@ -50,15 +50,18 @@ def init(
 
 def _holds_images(path: Path) -> bool:
     """Whether an argument alone names images that are there; else it names a study file, which ends as one."""
+    from regulab.data import datasets
     from regulab.data.survey import format_at
 
     if format_at(path) is not None:
         return True
     if path.suffix.lower() not in ENDINGS:
+        known = str(path) in datasets()
         raise UserError(
             "neither images that are there nor the name of a study file",
             got=str(path),
             expected="a folder of class folders, a .csv or .npz that is there, or a file to write that ends in .yaml",
+            cure=f"for the dataset of that name: regulab run --data {path}" if known else "",
         )
     return False
 
@@ -100,7 +103,7 @@ def _write_template(file: Path, force: bool) -> None:
 def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     """Looks at the images, writes the study, and says what was found and what a run will take."""
     from regulab.cli.survey_text import advice, survey_lines
-    from regulab.config import load_study
+    from regulab.config import build_study, parse_study
     from regulab.data import known_formats
     from regulab.data.reading_shown import reading_shown
     from regulab.data.survey import look
@@ -121,13 +124,14 @@ def _suggest(path: Path, file: Path, device: str, force: bool) -> None:
     gpu = choose_machine(device, "auto", kernels=False).device.type != "cpu"
     choices = choose(survey, division, resizable=resizable, gpu=gpu)
     print("\n".join(survey_lines(survey, division, choices)))
-    data = f"{survey.format}:{_from_file(path, file)}"
-    _write(file, study_text(survey, division, choices, file=str(file), name=file.stem, data=data))
-    print(f"wrote       {file}", flush=True)
-    study = load_study(str(file))
+    shown, data = printable(shlex.quote(str(file))), f"{survey.format}:{_from_file(path, file)}"
+    text = study_text(survey, division, choices, file=shown, name=file.stem, data=data)
+    study = build_study(parse_study(text, str(file))[0], str(file))  # refused before it is written
+    _write(file, text)
+    print(f"wrote       {printable(str(file))}", flush=True)
     with signals.unwinding():
         planned = estimate(study, survey, division, choices, device)
-    print("\n".join(advice(planned, study, shlex.quote(str(file)), survey)))
+    print("\n".join(advice(planned, study, shown, survey)))
 
 
 def _from_file(path: Path, file: Path) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from regulab.suggesting.division import Division
 
 WIDTH, LABEL = 100, 12  # columns of a line, and of what it is about
-SHOWN_CLASSES, SHOWN_FILES, LONGEST_NAME = 12, 10, 40
+SHOWN_CLASSES, SHOWN_FILES, LONGEST_NAME = 12, 100, 40
 FEW = 10  # training images of a class
 LONG_STUDY = 300  # seconds; beyond it a short trial is suggested
 PART_NAMES = {WHOLE: "images", "train": "train", "val": "val", "test": "test"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from regulab.config import Study
 from regulab.config.documents import dump_yaml
+from regulab.data.formats.image_levels import DEEP_COLOUR, EIGHT
 from regulab.data.survey.survey import Survey
 from regulab.errors import printable
 from regulab.suggesting.choices import SEEDS, Choice, Choices
@@ -52,6 +53,13 @@ def _data(survey: Survey, choices: Choices, data: str) -> list[str]:
         lines += _chosen("size", choices.size)
     if choices.fit is not None:
         lines += _chosen("fit", choices.fit)
+    if set(survey.depths) - {EIGHT, DEEP_COLOUR}:
+        lines += _comment(
+            "Levels of more than 8 bits: the least and the greatest of the training images become 0 and 255, unless "
+            "you give the range that your instrument has.",
+            1,
+        )
+        lines += ["  # range: [0, 4095]"]
     lines += _comment(
         "Training images may be changed at random. Whether a mirrored one keeps its class only you know: most "
         "photographs do, digits, letters and road signs do not.",

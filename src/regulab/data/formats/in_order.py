@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +33,9 @@ def in_order(
                 yield one, do(one)
                 advance(1)
             return
-        with ThreadPoolExecutor(threads) as pool:
+        # Decoding changes the filters of warnings for a moment. They are the process's own, and threads that do so at
+        # once put back each other's.
+        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
             waiting: deque[tuple[One, Future[Made]]] = deque()
             try:
                 for one in ones:
