@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +316,26 @@ def test_the_command_shows_the_cache_and_deletes_it(photos, tmp_path):
     assert shown.output == f"{tmp_path / 'cache'}: 2 files, {size(total)}\n"
     assert CliRunner().invoke(app, ["data", "cache", "--clear"]).exit_code == 0
     assert cached(tmp_path) == [other]
+
+
+def test_two_at_once_leave_one_whole_cache(photos, tmp_path, decoded):
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: Heard(photos), range(2))
+    assert same(one.splits.train, other.splits.train)
+    assert {path.suffix for path in cached(tmp_path)} == {".images"}
+    assert len(cached(tmp_path)) == 2
+    before = len(decoded)
+    again = Heard(photos)
+    assert len(decoded) == before
+    assert (again.said, again.splits.content_hash) == ([], one.splits.content_hash)
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(photos, tmp_path):
+    (tmp_path / "cache").mkdir()
+    old, new = (tmp_path / "cache" / f"{name}.part" for name in ("old", "new"))
+    for path, age in ((old, 25 * 3600), (new, 60)):
+        path.write_bytes(b"cut")
+        os.utime(path, (time.time() - age, time.time() - age))
+    Heard(photos)
+    assert not old.exists()
+    assert new.exists()

@@ -15,11 +15,13 @@ from regulab.data.dataset import Images
 from regulab.data.formats import image_cache
 from regulab.data.preprocessing import fit
 from regulab.data.stored_pixels import StoredPixels
+from regulab.errors import UserError
 from regulab.records import StudyRecords
 from regulab.run_directory.reading import read_records
 from regulab.streams import Streams
 from regulab.study import run
 from regulab.training.batches import Batches, ImageTensors, InputPlan
+from regulab.training.setup import set_up
 
 RANDOM = np.random.default_rng(6)
 CPU = torch.device("cpu")
@@ -105,6 +107,12 @@ def test_a_study_from_the_cache_leaves_the_same_records(tmp_path, monkeypatch, e
         assert np.array_equal(other.mistakes.images, records[0].mistakes.images)
         hashes = [each.study["resolved"]["data_hash"] for each in (other, records[0])]
         assert hashes[0] == hashes[1]
+
+
+def test_a_size_under_the_nets_least_names_both_cures(tmp_path):
+    study = build_study({"data": {"name": f"folder:{photos(tmp_path / 'photos')}", "size": 3}})
+    with pytest.raises(UserError, match=r"cannot take these images.*3×3×3.*, or another data\.size"):
+        set_up(study, tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")

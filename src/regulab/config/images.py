@@ -133,6 +133,20 @@ class Data(Part):
             raise Refusal("too wide", got=list(value), expected="levels of images, such as [0, 4095]")
         return value
 
+    @field_validator("size", mode="before")
+    @classmethod
+    def _a_side_or_two(cls, value: Any) -> Any:
+        sides = list(value) if isinstance(value, list | tuple) else [value]
+        whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+        given = value is not None
+        if given and not (whole and len(sides) in (1, 2) and all(1 <= side <= MOST_PIXELS for side in sides)):
+            raise Refusal(
+                "no size of images",
+                got=value,
+                expected=f"the side of a square, 1 to {MOST_PIXELS:,} pixels, or [height, width]",
+            )
+        return sides[0] if given and len(sides) == 1 else value
+
     @field_validator("size")
     @classmethod
     def _a_square_is_one_number(cls, value: int | tuple[int, int] | None) -> int | tuple[int, int] | None:

@@ -79,7 +79,12 @@ def _outputs_per_image(setup: Setup, module: nn.Module) -> int:
     for layer in leaves:
         layer.register_forward_hook(count)
     x = setup.first_images(1)[:1].to(next(module.parameters()).device)
-    with fails(name, "the model cannot take these images", x), torch.no_grad(), bound(module):
+    sized = setup.study.data.size is not None
+    with (
+        fails(name, "the model cannot take these images", x, sized=sized),
+        torch.no_grad(),
+        bound(module),
+    ):
         y = module.eval()(x)
     scores(y, 1, setup.classes, name)
     return outputs[0]

@@ -79,10 +79,11 @@ def _repeated(tensor: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def fails(name: str, problem: str, x: Tensor) -> Iterator[None]:
+def fails(name: str, problem: str, x: Tensor, *, sized: bool = False) -> Iterator[None]:
     """Runs a forward pass. Raises `UserError` where it fails, or changes settings that training then would feel."""
     _, c, h, w = x.shape
-    size = f"a network for images of {c}×{h}×{w} (channels, height, width)"
+    other = ", or another data.size" if sized else ""  # where a study says to which size images are brought
+    size = f"a network for images of {c}×{h}×{w} (channels, height, width){other}"
 
     def cure(error: BaseException) -> str:
         return next((cure for words, cure in CURES.items() if words in words_of(error)), size)
