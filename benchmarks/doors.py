@@ -189,7 +189,8 @@ def main() -> None:
         f"{datetime.date.today()}, {processor()}, regulab {rl.__version__}, torch {torch.__version__}, "
         f"numpy {np.__version__}. Command: `{shlex.join(['python', *sys.argv])}`. {sizes} of MNIST; cnn10k on "
         f"{content['train_images'] or 'all'} of them for {content['train']['epochs']} epochs, two arms, two seeds. "
-        "Seconds are for loading and checking all images, without a cache.",
+        "Seconds are for loading and checking all images, on a machine that others used too; the folder finds what "
+        "the table of the same files left in the cache of decoded images.",
         "",
     ]
     for title, ordered, with_folder in (

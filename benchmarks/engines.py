@@ -106,7 +106,7 @@ def measured(name: str, precision: str, steps: int, rounds: int, engines: Sequen
     from regulab.training.stack_check import check_stack
     from regulab.training.vmapped import VmappedNetwork
 
-    checks = {
+    checks: dict[str, Any] = {
         "fleet": stack_modules,
         "followed": partial(stack_modules, followed=True),
         "vmap": VmappedNetwork,
@@ -121,8 +121,9 @@ def measured(name: str, precision: str, steps: int, rounds: int, engines: Sequen
             if engine in checks:
                 modules = [setup.module(run) for run in setup.runs()[:3]]
                 check_stack(modules, setup.first_images(8), checks[engine])
-            trainers[engine] = make_trainer(engine, setup, runs)
-            trainers[engine].train_epoch(1).loss.tolist()
+            trainer = make_trainer(engine, setup, runs)
+            trainer.train_epoch(1).loss.tolist()
+            trainers[engine] = trainer
         except Exception as problem:  # a person's forward pass may fail in any way
             rows.append(
                 Row(kind=name, precision=precision, engine=engine, milliseconds=None, operations=None,
@@ -148,11 +149,14 @@ def operations(trainer: Trainer, epoch: int) -> int:
     class Counting(TorchDispatchMode):
         count: int = 0
 
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             self.count += not (func.is_view or "empty" in func.name() or "detach" in func.name())
             return func(*args, **(kwargs or {}))
 
-    with Counting() as counting:  # type: ignore[no-untyped-call]  # torch types no constructor of it
+    with Counting() as counting:
         trainer.train_epoch(epoch).loss.tolist()
     return int(counting.count)
 
@@ -160,9 +164,9 @@ def operations(trainer: Trainer, epoch: int) -> int:
 def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
     lines = ["# Which engine trains a network faster", "", *conditions, ""]
     lines += [
-        "| network | precision | plain: ms | fleet: ms | vmap: ms | vmap ÷ plain | operations of a run's step |"
+        f"| network | precision | {' | '.join(f'{e}: ms' for e in ENGINES)} | operations of a run's step |"
     ]
-    lines += ["| --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    lines += ["| --- | --- |" + " ---: |" * len(ENGINES) + " --- |"]
     cells = {(row.kind, row.precision): {} for row in rows}  # type: dict[tuple[str, str], dict[str, Row]]
     for row in rows:
         cells[row.kind, row.precision][row.engine] = row
@@ -175,8 +179,8 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
         lines.append(f"| {KINDS[kind].text} | {precision} | {said} | {counts} |")
     lines += [
         "",
-        f"ms: processor time of one step of one run, median; all but the plain loop train {RUNS} runs together, it",
-        "one. –: the engine does not take the network.",
+        f"ms: processor time of one step of one run, median; all but the plain loop train {RUNS} runs together.",
+        "–: the engine does not take the network.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -103,20 +103,21 @@ def outcome(name: str, machine: Machine) -> Outcome:
 
 
 def table(exact: dict[str, Outcome], single: dict[str, Outcome], command: str) -> str:
-    engines = Counter(one.engine for one in exact.values())
-    fleets = engines["fleet"] + engines["followed"] + engines["vmap"]
+    count = Counter(one.engine for one in exact.values())
+    course = sum(exact[name].engine in ("fleet", "followed") for name in COURSE)
     lines = [
         "# Networks as people write them",
         "",
         f"{datetime.date.today()}, torch {torch.__version__}, {torch.get_num_threads()} threads. Command: `{command}`.",
         "",
-        f"Of {len(exact)} networks {fleets} train as fleets: {engines['fleet']} with the runs side by side in the "
-        f"channels (fleet), {engines['followed']} with their own code followed (followed), {engines['vmap']} under "
-        f"torch.func.vmap (vmap); {engines['plain']} train in the plain loop. Of the {len(COURSE)} for MNIST as courses write them "
-        f"{sum(exact[name].engine != 'plain' for name in COURSE)} are fleets. Deviations are the largest of any "
-        "weight after three steps from that of the plain loops.",
+        f"Of {len(exact)} networks {count['fleet'] + count['followed']} train as fleets: {count['fleet']} with runs "
+        f"side by side in the channels (fleet), {count['followed']} with their own code followed (followed). "
+        f"{count['vmap']} more share batches and draws through `torch.func.vmap`; {count['plain']} are left to the "
+        f"plain loop. Of the {len(COURSE)} for MNIST as courses write them {course} are fleets. Deviations are the "
+        "largest of "
+        "any weight after three steps from that of the plain loops.",
         "",
-        "| network | engine | float64 | float32 | why no rule does it |",
+        "| network | engine | float64 | float32 | why no fleet of rules |",
         "| --- | --- | ---: | ---: | --- |",
     ]
     for name, one in exact.items():

@@ -1,10 +1,10 @@
 """What a run costs in a fleet of four of a person's own networks, beside a loop written by hand.
 
-Two networks for MNIST as courses write them, unchanged, in float32 and in bfloat16, and a ResNet-18 for 32×32 pixels in
-bfloat16. The loop is PyTorch's own: images in memory, batches of 128, SGD with momentum, autocast where it is bfloat16.
-Loop and fleet take turns in one process, round by round, so that noise of the machine hits both; an epoch of each
-before the clock starts is left out. Both have the memory settings that regulab trains with. Given are medians over
-rounds, and the ratio's median: the loop's time for one run, over a quarter of the fleet's for four.
+Two networks for MNIST as courses write them, unchanged, and a ResNet-18 for 32×32 pixels, in float32 and in bfloat16.
+The loop is PyTorch's own: images in memory, batches of 128, SGD with momentum, autocast where it is bfloat16. Loops and
+fleets take turns in one process, round by round, so that noise of the machine hits all; an epoch of each before the
+clock starts is left out. All have the memory settings that regulab trains with. Given are medians over rounds, and
+medians of ratios: the loop's time for one run, over a quarter of the fleet's for four.
 
     python benchmarks/own_networks.py --out benchmarks/own_networks.md
 """
@@ -44,27 +44,27 @@ RUNS, BATCH = 4, 128
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its images, and how many steps a round has."""
+    """A network, its images, how many steps a round has, and the precisions that are measured."""
 
     network: str
     shape: tuple[int, int, int]  # (C, H, W)
-    precision: str
     steps: int
+    precisions: tuple[str, ...] = ("fp32", "bf16")
 
     @property
     def name(self) -> str:
         return self.network.rpartition(":")[2]
 
 
-MNIST, SMALL = (1, 28, 28), (3, 32, 32)
+FILE = ZOO / "full_size.py"
 CASES = (
-    *(Case(f"{ZOO / 'full_size.py'}:Notebook", MNIST, precision, 5) for precision in ("fp32", "bf16")),
-    *(Case(f"{ZOO / 'full_size.py'}:Example", MNIST, precision, 5) for precision in ("fp32", "bf16")),
-    Case(f"{ZOO / 'full_size.py'}:ResNet18", SMALL, "bf16", 1),
+    Case(f"{FILE}:Notebook", (1, 28, 28), 5),
+    Case(f"{FILE}:Example", (1, 28, 28), 5),
+    Case(f"{FILE}:ResNet18", (3, 32, 32), 1, ("bf16",)),
 )
 
 
-def setup_of(case: Case) -> Setup:
+def setup_of(case: Case, precision: str) -> Setup:
     study = build_study(
         {
             "name": "own networks",
@@ -75,7 +75,7 @@ def setup_of(case: Case) -> Setup:
                 "batch_size": BATCH,
                 "optimizer": {"name": "sgd", "lr": 0.01},
                 "schedule": {"name": "constant"},
-                "precision": case.precision,
+                "precision": precision,
             },
         }
     )
@@ -92,10 +92,10 @@ def setup_of(case: Case) -> Setup:
         content_hash="",
         dataset="random",
     )
-    return Setup.of(study, splits, choose_machine("cpu", case.precision), arms_of(study))
+    return Setup.of(study, splits, choose_machine("cpu", precision), arms_of(study))
 
 
-def by_hand(setup: Setup, case: Case) -> Callable[[], None]:
+def by_hand(setup: Setup, case: Case, precision: str) -> Callable[[], None]:
     """An epoch of a loop as anyone writes it."""
     model: nn.Module = setup.built(setup.runs()[0])
     for layer in model.modules():  # torch's own dropout, as the person's file has it
@@ -110,7 +110,7 @@ def by_hand(setup: Setup, case: Case) -> Callable[[], None]:
         model.train()
         for index in torch.randperm(len(x)).split(BATCH):
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=case.precision == "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
                 loss = F.cross_entropy(model(x[index]), y[index])
             loss.backward()
             optimizer.step()
@@ -138,17 +138,35 @@ def seconds(epoch: Callable[[], None]) -> float:
 
 
 def measured(case: Case, rounds: int) -> str:
-    setup = setup_of(case)
+    """A row: ms of a step and run, of loop and fleet in each precision; what the fleet brings."""
+    ways: dict[str, Callable[[], None]] = {}
+    engine = ""
     with process_settings():
-        loop, (fleet, engine) = by_hand(setup, case), fleet_of(setup)
-        loop(), fleet()
-        pairs = [(seconds(loop), seconds(fleet) / RUNS) for _ in range(rounds)]
-    each = [1000 / case.steps * statistics.median(column) for column in zip(*pairs, strict=True)]
-    ratio = statistics.median(one / other for one, other in pairs)
-    size = "×".join(map(str, case.shape))
-    return (
-        f"| {case.name}, {size} | {case.precision} | {engine} | {each[0]:.1f} | {each[1]:.1f} | {ratio:.2f} |"
-    )
+        for precision in case.precisions:
+            setup = setup_of(case, precision)
+            ways[f"loop {precision}"] = by_hand(setup, case, precision)
+            ways[f"fleet {precision}"], engine = fleet_of(setup)
+        for epoch in ways.values():
+            epoch()
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, epoch in ways.items():
+                times[name].append(seconds(epoch) / (RUNS if name.startswith("fleet") else 1))
+
+    def shown(name: str) -> str:
+        return f"{1000 / case.steps * statistics.median(times[name]):.1f}" if name in times else ""
+
+    def ratio(loop: str, fleet: str) -> str:
+        if loop not in times or fleet not in times:
+            return ""
+        return f"{statistics.median(a / b for a, b in zip(times[loop], times[fleet], strict=True)):.2f}"
+
+    columns = [f"{case.name}, {'×'.join(map(str, case.shape))}", engine]
+    columns += [shown(f"{kind} {precision}") for precision in ("fp32", "bf16") for kind in ("loop", "fleet")]
+    columns += [
+        ratio(f"loop {a}", f"fleet {b}") for a, b in (("fp32", "fp32"), ("bf16", "bf16"), ("fp32", "bf16"))
+    ]
+    return f"| {' | '.join(columns)} |"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -161,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     rows = []
     for case in CASES:
-        if chosen.only in f"{case.name} {case.precision}":
+        if chosen.only in case.name:
             rows.append(measured(case, chosen.rounds))
             print(rows[-1], flush=True)
     command = shlex.join(["python", "benchmarks/own_networks.py", *(arguments or sys.argv[1:])])
@@ -173,8 +191,9 @@ def main(arguments: list[str] | None = None) -> None:
         "",
         "Milliseconds for a step of 128 images and one run: medians over rounds that take turns.",
         "",
-        "| network | precision | engine | by hand | in a fleet of four | by hand ÷ fleet |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
+        "| network | engine | loop, fp32 | fleet, fp32 | loop, bf16 | fleet, bf16 | fp32 ÷ fp32 | bf16 ÷ bf16 | "
+        "fp32 loop ÷ bf16 fleet |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     write_whole(chosen.out, ("\n".join([*head, *rows]) + "\n").encode())
 

@@ -1,5 +1,6 @@
 """Networks of the usual kinds as people write them, for `benchmarks/engines.py`: none knows of regulab."""
 
+# mypy: disable-error-code="no-any-return, index"
 from __future__ import annotations
 
 import torch
@@ -30,8 +31,8 @@ class BasicBlock(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
-        self.past = nn.Identity() if stride == 1 and inputs == outputs else None
-        if self.past is None:
+        self.past: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
             self.past = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )

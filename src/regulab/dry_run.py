@@ -15,6 +15,7 @@ from regulab.training.checks import bytes_per_image
 from regulab.training.evaluate import evaluate
 from regulab.training.loop import Job, make_trainer
 from regulab.training.machine import process_settings
+from regulab.training.network_notes import sizes
 from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from regulab.training.setup import Setup, set_up
@@ -59,7 +60,7 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
         test = len(setup.splits.seal.labels)
         amounts = Amounts(len(setup.images), len(setup.splits.validation), test, held)
         planned = _plan(setup, amounts, time.perf_counter() - start, setup.splits.notes)
-        return replace(planned, notes=[*planned.notes, *notes(setup)])
+        return replace(planned, notes=[*planned.notes, *notes(setup), *sizes(setup)])
 
 
 def plan_without_images(study: Study, stand_ins: Splits, amounts: Amounts, device: str = "auto") -> Plan:

@@ -28,6 +28,8 @@ from regulab.training.setup import Setup
 FIXED = {
     "class_names": "the names of the classes or their order",
     "model_hash": "the model: its code or its initialization",
+    "model_package": "the package that the model comes from, or its version",
+    "given_weights_hash": "the file of the initial weights",
     "buffers_hash": "the model: its buffers at the start",
     "data_hash": "the training images or their labels",
     "split_hash": "which images train and validate",
@@ -64,8 +66,11 @@ def findings(setup: Setup) -> dict[str, Any]:
 
 
 def _own_network(setup: Setup, networks: Sequence[nn.Module]) -> dict[str, Any]:
-    """A person's network: its files, its buffers at the start, and for each arm the weights that norms are taken of."""
-    if not models.is_user_model(setup.study.model.name):
+    """A person's network, or given weights: their files, the buffers at the start, and for each arm the weights that
+    norms are taken of."""
+    model = setup.study.model
+    given = {} if model.weights is None else {"given_weights_hash": models.given_weights_hash(model)}
+    if not (models.is_user_model(model.name) or model.weights or model.freeze):
         return {}
     weights: dict[str, list[str]] = {}
     for group in setup.architectures:
@@ -73,8 +78,11 @@ def _own_network(setup: Setup, networks: Sequence[nn.Module]) -> dict[str, Any]:
         names = sorted(trained_weight_names(setup.initial(run), setup.idle(run)))
         weights |= dict.fromkeys(group, names)
     buffers = "".join(models.buffers_hash(network) for network in networks)
+    package = models.package_of(model.name) if models.is_user_model(model.name) else {}
     return {
-        "model_files": models.file_hashes(setup.study.model),
+        "model_files": models.file_hashes(model),
+        **({"model_package": package} if package else {}),
+        **given,
         "buffers_hash": hashlib.sha256(buffers.encode()).hexdigest(),
         "weight_names": weights,
     }

@@ -67,7 +67,8 @@ def run(
 def begun(setup: Setup, directory: Path, *, fresh: bool) -> RunDirectory:
     """The run directory of a study, made or gone on with; refused where the study is not the one that began it."""
     study, found = setup.study, identity.findings(setup)
-    if (start := start_of_paths(study.data.name, study.model.name, directory)) is not None:
+    weights = study.model.weights.file if study.model.weights else ""
+    if (start := start_of_paths(study.data.name, study.model.name, directory, weights)) is not None:
         found[PATHS_FROM] = start
     if not fresh:
         identity.refuse_changes(directory, setup, found)  # before anything is written there

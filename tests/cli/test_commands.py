@@ -422,3 +422,39 @@ class TestProgram:
         assert len(histories("run")) == 60
         assert histories("run")[: len(seen)] == seen
         assert done.stdout.endswith("report: run/report.html\n")
+
+
+def test_show_models_counts_for_images_of_any_size(tmp_path):
+    usual = invoke("show", "models", "resnet20").stdout
+    assert (
+        "269,722 parameters, 40.6 million multiply-adds for an image of 3×32×32, a unit of the last map"
+        in usual
+    )
+    assert "width: whole number ≥ 1" in usual
+    grey = invoke("show", "models", "cnn10k", "--size", "1x14x20").stdout
+    assert "9,690 parameters, 432,160 multiply-adds for an image of 1×14×20" in grey
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n\n\ndef net(n_classes):\n"
+        '    """Mine."""\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(n_classes))\n'
+    )
+    assert "With --size 3x64x64" in invoke("show", "models", "nets.py:net").stdout
+    own = invoke("show", "models", "nets.py:net", "--size", "3x4x5").stdout
+    assert own.startswith("net from nets.py\n\nMine.\n\nFor 10 classes: 610 parameters, 600 multiply-adds")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("models", "cnn10k", "--size", "28"), "--size: not a size of images; got '28'"),
+        (("models", "cnn10k", "--size", "1x0x5"), "--size: not a size of images; got '1x0x5'"),
+        (("models", "--size", "1x5x5"), "goes with a network alone"),
+        (("norms", "batch", "--size", "1x5x5"), "goes with a network alone"),
+        (("models", "cnn10k", "--size", "1x3x5"), "cnn10k needs images of 4 pixels"),
+        (("models", "cnn", "--size", "1x3x5"), "no such name; got 'cnn'"),
+        (("models", "absent.py:Net"), "no such file; got 'absent.py'"),
+    ],
+)
+def test_show_refuses_sizes_that_are_none(arguments, message):
+    done = invoke("show", *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr

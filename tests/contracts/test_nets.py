@@ -22,15 +22,20 @@ def test_it_says_what_it_is_and_gives_examples(name):
     assert all(model.name == name for model in net.examples)
 
 
-@pytest.mark.parametrize(("norm", "k"), NORM_EXAMPLES)
-@pytest.mark.parametrize(
-    ("name", "example"), [(name, k) for name, net in NETS.items() for k in range(len(net.examples))]
-)
+CASES = [
+    (name, example, norm, k)
+    for name, net in NETS.items()
+    for example in range(len(net.examples))
+    for norm, k in (NORM_EXAMPLES if "norm" in net.takes else [("batch", 0)])
+]
+
+
+@pytest.mark.parametrize(("name", "example", "norm", "k"), CASES)
 def test_it_classifies_trains_and_stacks(name, example, norm, k):
     value = NORMS[norm].examples()[k]
     model = NETS[name].examples[example].model_copy(update={"norm": named(value)})
-    modules = [build(model, 3, 7, Streams("nets", seed)) for seed in range(2)]
     x = torch.rand(6, 3, 17, 12, generator=torch.Generator().manual_seed(1))
+    modules = [build(model, 3, 7, Streams("nets", seed), x) for seed in range(2)]
     assert modules[0].eval()(x).shape == (6, 7)
     modules[0](x).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in modules[0].parameters())

@@ -2,10 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from regulab.config import Data, Study, load_study
-from regulab.data import Dataset, data_root, datasets, find_dataset
+from regulab.config import Data, Protocol, Study, load_study
+from regulab.data import Dataset, data_root, datasets, find_dataset, load
 from regulab.errors import UserError
 
 
@@ -75,3 +76,10 @@ def test_data_root_flag_over_environment_over_cache(monkeypatch):
     monkeypatch.delenv("REGULAB_DATA")
     assert "regulab" in data_root(None).parts
     assert data_root("~/x") == Path.home() / "x"
+
+
+def test_what_was_done_to_both_parts_is_said_once(tmp_path):
+    images, labels = np.random.default_rng(0).random((40, 6, 6)), np.arange(40) % 2
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images[:10], y_test=labels[:10])
+    notes = load(Data(name=f"npz:{tmp_path / 'set.npz'}"), Protocol(), tmp_path).notes
+    assert len([note for note in notes if note.startswith("data: floats from 0 to 1")]) == 1

@@ -155,7 +155,9 @@ def test_an_array_of_class_names_says_what_the_numbers_mean(tmp_path):
 
 def test_arrays_that_are_neither_are_named(tmp_path):
     content = load(saved(tmp_path, images=pixels(), labels=labels(), patients=np.arange(N)))
-    assert content.notes == ("1 arrays left out, by their names neither images nor labels: patients",)
+    assert content.notes == (
+        "arrays that by their names are neither images nor labels were left out: patients",
+    )
 
 
 BAD = {

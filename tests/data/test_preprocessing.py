@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from regulab.config.images import ChannelConstants
 from regulab.data import Images
 from regulab.data.preprocessing import fit
+from regulab.errors import UserError
 
 
 def images(pixels) -> Images:
@@ -78,3 +80,37 @@ def test_leading_axes_are_free():
     preprocessing = fit(images(np.random.default_rng(0).integers(0, 256, (3, 2, 2, 3))), "dataset")
     x = torch.rand(4, 5, 3, 2, 7)
     assert torch.equal(preprocessing.normalize(x)[2, 3], preprocessing.normalize(x[2, 3]))
+
+
+def test_the_constants_of_imagenet_are_those_of_red_green_and_blue():
+    pixels = np.random.default_rng(6).integers(0, 256, (3, 4, 5, 3))
+    found = fit(images(pixels), "imagenet")
+    x = found.normalize(found.to_unit(torch.from_numpy(pixels.astype(np.uint8))))
+    want = (np.moveaxis(pixels / 255, -1, 1) - [[[0.485]], [[0.456]], [[0.406]]]) / [
+        [[0.229]],
+        [[0.224]],
+        [[0.225]],
+    ]
+    np.testing.assert_allclose(x, want, rtol=1e-5, atol=1e-6)
+
+
+def test_given_constants_are_of_each_channel_or_of_all():
+    colour = images(np.random.default_rng(6).integers(0, 256, (3, 4, 5, 3)))
+    found = fit(colour, ChannelConstants(mean=(0.5,), std=(0.1, 0.2, 0.4)))
+    assert found.mean.flatten().tolist() == [0.5] * 3
+    np.testing.assert_allclose(found.deviation.flatten(), [0.1, 0.2, 0.4], rtol=1e-6)
+    assert found.mean.shape == found.deviation.shape == (3, 1, 1)
+    assert found.mean.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("normalize", "message"),
+    [
+        ("imagenet", r"data\.normalize: the images have 1 channel; got 'imagenet'; expected colour images; write"),
+        (ChannelConstants(mean=(0.1, 0.2), std=(1,)), r"data\.normalize\.mean: the images have 1 channel; got \[0\.1"),
+        (ChannelConstants(mean=(0.1,), std=(1, 1, 1)), r"data\.normalize\.std: .*expected 1 value"),
+    ],
+)  # fmt: skip
+def test_constants_for_other_channels_are_refused(normalize, message):
+    with pytest.raises(UserError, match=message):
+        fit(images(np.zeros((3, 4, 5, 1))), normalize)

@@ -263,11 +263,11 @@ def test_dropout_as_layers_and_as_functions_is_the_same_in_fleet_and_plain_loop(
     assert later.isfinite().all()
 
 
-def test_arms_that_set_the_rate_within_torchs_attention_train_in_the_plain_loop():
+def test_arms_that_set_the_rate_within_torchs_attention_are_left_to_vmap():
     study = study_of({"none": {}, "more": {"dropout": 0.4}}, model={"dropout": None})
     setup = made(Dropping, study, FLOAT64)
     engine, reason = choose_engine(setup, [setup.module(setup.run("none", s)) for s in range(CHECKED_SEEDS)])
-    assert (engine, "MultiheadAttention" in reason) == ("plain", True)
+    assert (engine, "MultiheadAttention" in reason) == ("vmap", True)
 
 
 def test_the_arms_of_a_seed_drop_the_same_and_seeds_differ():

@@ -15,13 +15,21 @@ from regulab import models
 from regulab.config import Model
 from regulab.models.layers.draws import bind_draws
 from regulab.models.layers.dropout import ElementDropout
+from regulab.models.layers.residual import BasicBlock
 from regulab.models.norms.batch import BatchNorm
 from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.kernels import fusing
 from regulab.training.kernels.between import Between
 from regulab.training.kernels.build import has_tiles, library
-from regulab.training.kernels.fusing import FusedLayers, FusedSequential, convolves, fuse, parts
+from regulab.training.kernels.fusing import (
+    FusedLayers,
+    FusedResidual,
+    FusedSequential,
+    convolves,
+    fuse,
+    parts,
+)
 from regulab.training.stack_check import check_rounding, check_stack
 from tests.training.setups import NOTEBOOK_NET
 
@@ -323,3 +331,31 @@ def test_dropout_behind_a_norm_with_fixed_statistics_still_drops():
 
 def test_a_map_smaller_than_its_windows_is_left_to_torch():
     assert not convolves(torch.zeros(2, 16, 1, 3).bfloat16(), torch.zeros(1, 16, 16, 3, 3), 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "width"), [("resnet20", 16), ("resnet18", 4)])
+def test_residual_blocks_run_their_first_half_fused_and_equal_to_their_layers(name, width, dtype):
+    if library(dtype) is None:
+        pytest.skip("no kernels of this type")
+    model = Model(name=name, depth=8 if name == "resnet20" else None, args={"width": width})
+    x = torch.rand(6, 3, 12, 10, generator=torch.Generator().manual_seed(4))
+    nets = [models.build(model, 3, 5, Streams("residual", seed), x) for seed in range(R)]
+    stack = fuse(stack_modules(copy.deepcopy(nets)), dtype)
+    blocks = [layer for layer in stack.modules() if isinstance(layer, FusedResidual)]
+    assert len(blocks) == sum(isinstance(layer, BasicBlock) for layer in nets[0].modules())
+    assert [n for n, _ in stack.named_parameters()] == [n for n, _ in nets[0].named_parameters()]
+    check_rounding(nets, x, dtype, kernels=True)
+
+
+@pytest.mark.parametrize("change", ["hook", "norm"])
+def test_residual_blocks_that_do_more_are_not_fused(change):
+    x = torch.rand(2, 3, 12, 10)
+    norm = "none" if change == "norm" else "batch"
+    net = models.build(Model(name="resnet20", depth=8, norm=norm), 3, 5, Streams("residual", 0), x)
+    stack = stack_modules([net, copy.deepcopy(net)])
+    if change == "hook":
+        for layer in stack.modules():
+            if isinstance(layer, BasicBlock):
+                layer.bn1.register_forward_hook(lambda *_: None)
+    assert not any(isinstance(layer, FusedResidual) for layer in fuse(stack, torch.float32).modules())

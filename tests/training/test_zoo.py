@@ -12,7 +12,7 @@ import networks
 from zoo import COURSE, ZOO
 
 PLAIN = {  # and what the reason names
-    "numbers decide": r"awkward.py, line \d+ \(`if x.max\(\) > 20:`\): a tensor's value decides",
+    "numbers decide": r"awkward.py, line \d+ \(`if x.max\(\) > 20:`\)",
     "skips at random": "it draws from the generator of random",
     "counts its passes": "it changes attributes of its own: passes",
 }
@@ -40,7 +40,7 @@ def test_a_fleet_takes_the_network_as_it_is_and_equals_the_plain_loops(name: str
 def test_what_no_rule_does_vmap_does_and_equals_the_plain_loops(name: str) -> None:
     outcome = networks.outcome(name, networks.FLOAT64)
     assert outcome.engine == "vmap"
-    assert VMAPPED[name] in outcome.reason
+    assert re.search(VMAPPED[name], outcome.reason)
     assert outcome.deviation is not None
     assert outcome.deviation < 1e-11
 

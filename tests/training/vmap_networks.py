@@ -239,6 +239,17 @@ class Parametrized(nn.Module):
         return self.head(F.relu(self.first(x.flatten(1))))
 
 
+class Renormed(nn.Module):
+    """A function for which vmap has no rule: torch calls it run by run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Parameter(torch.randn(12, 64)), nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(F.linear(x.flatten(1), torch.renorm(self.first, 2, 0, 1.0))))
+
+
 class Tied(nn.Module):
     """One layer in two places, one weight in two layers, one dropout in three places."""
 
@@ -284,58 +295,6 @@ class Shuffled(nn.Module):
 
 NETWORKS = (
     "multi_head", "encoder", "written_attention", "function_attention", "Mixer", "lstm", "gru", "rnn", "Cells",
-    "Viewed", "OwnParameters", "StochasticDepth", "Noisy", "Embedded", "Parametrized", "Tied", "Dropping", "Shuffled",
+    "Viewed", "OwnParameters", "StochasticDepth", "Noisy", "Embedded", "Parametrized", "Renormed", "Tied", "Dropping",
+    "Shuffled",
 )  # fmt: skip
-
-
-class Decides(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        if x.abs().max() > 5:
-            x = x / 2
-        return super().forward(x)
-
-
-class Counts(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) * float(self.head.weight.std().detach())
-
-
-class Selects(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.head.weight[self.head.weight > 0].mean()
-
-
-class Steps(Mixer):
-    passes = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.passes += 1
-        return super().forward(x)
-
-
-class Rolls(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        import random
-
-        return super().forward(x) * (1 + random.random() if self.training else 1)
-
-
-class Inferring(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + 0.1 * torch.rand(1)
-
-
-class Centred(Mixer):
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x - x.mean(0))
-
-
-REFUSED = {  # what is said of each
-    "Decides": ("vmap_networks.py, line", "decides by a number", "torch.where"),
-    "Counts": ("vmap_networks.py, line", "turns a tensor into a Python number", "no .item()"),
-    "Selects": ("vmap_networks.py, line", "a tensor of another size", "a mask"),
-    "Steps": ("changes attributes of its own: passes", "register_buffer"),
-    "Rolls": ("the generator of random", "draw from torch"),
-    "Inferring": ("draws in inference", "if self.training"),
-    "Centred": ("in inference the images of a batch mix",),
-}

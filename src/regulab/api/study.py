@@ -13,10 +13,10 @@ from regulab.api.objects import with_names
 from regulab.api.values import plain, plain_arms
 from regulab.config.effects import settle
 from regulab.config.loading import put_key
+from regulab.config.paths import is_user_model
 from regulab.data import find_dataset
 from regulab.errors import UserError
-from regulab.models import NETS
-from regulab.registry import lookup
+from regulab.models import net_of, refuse_choices
 from regulab.results.arguments import path
 from regulab.techniques import arms_of
 from regulab.values.complaints import explaining, refuse_non_finite
@@ -148,7 +148,7 @@ def _file_content(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_names(study: config.Study) -> None:
     """Raises `UserError` for techniques, networks and datasets that are not there, and for techniques' values."""
-    if ".py:" not in study.model.name:
-        lookup(NETS, study.model.name, "model", "model.name")
+    if not is_user_model(study.model.name):
+        refuse_choices(net_of(study.model), study.model)
     find_dataset(study.data)
     arms_of(study)

@@ -18,13 +18,14 @@ from regulab.errors import UserError, did_you_mean
 from regulab.values.describing import properties, rule
 
 if TYPE_CHECKING:
+    from regulab.config import Model
     from regulab.data import Dataset
     from regulab.exporters.exporter import Exporter
     from regulab.lessons.kit.lesson import Lesson
-    from regulab.models.net import Net
     from regulab.models.norm import Norm
     from regulab.techniques.technique import Technique
 
+CLASSES = 10  # that a network's size is counted for
 Entries = Mapping[str, tuple[str, Callable[[], str]]]  # name -> one line, and the whole text on demand
 
 
@@ -117,11 +118,44 @@ def _norm(kind: type[Norm]) -> str:
 def _models() -> Entries:
     from regulab.models import NETS
 
-    return {name: (net.summary, partial(_description, net)) for name, net in NETS.items()}
+    return {name: (net.summary, partial(model, name)) for name, net in NETS.items()}
 
 
-def _description(net: Net) -> str:
-    return f"{net.summary}\n\n{inspect.cleandoc(net.description)}"
+def model(name: str, size: str | None = None) -> str:
+    """All about a network, with its size for images of ``size``, ``3x64x64``: one of regulab's, or a person's own."""
+    from regulab.config import Model
+    from regulab.models import is_user_model, net_of
+
+    net = net_of(Model(name=name))
+    lines = [net.summary, "", inspect.cleandoc(net.description)]
+    if is_user_model(name) and size is None:
+        return "\n".join([*lines, "", "With --size 3x64x64 (channels, height, width) its size is counted."])
+    if net.args.model_fields:
+        lines += ["", "In a study file, as model.args:", *_fields(net.args)]
+    channels, height, width = net.usual if size is None else parsed_size(size)
+    return "\n".join([*lines, "", _size_of(Model(name=name), (channels, height, width))])
+
+
+def _size_of(chosen: Model, images: tuple[int, int, int]) -> str:
+    import torch
+
+    from regulab.models import build
+    from regulab.models.measuring import measure
+    from regulab.streams import Streams
+
+    x = torch.zeros(2, *images)
+    module = build(chosen, images[0], CLASSES, Streams("size", 0), x)
+    return f"For {CLASSES} classes: {measure(module, x[:1]).sentence(*images)}."
+
+
+def parsed_size(text: str) -> tuple[int, int, int]:
+    """``3x64x64`` or ``3×64×64``: channels, height, width."""
+    found = re.fullmatch(r"(\d{1,4})[x×,](\d{1,4})[x×,](\d{1,4})", text.strip())
+    numbers = tuple(map(int, found.groups())) if found else ()
+    if len(numbers) != 3 or 0 in numbers:
+        expected = "channels, height and width: 3x64x64"
+        raise UserError("not a size of images", got=text, expected=expected, where="--size")
+    return numbers
 
 
 def _datasets() -> Entries:

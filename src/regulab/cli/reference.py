@@ -36,7 +36,7 @@ class Key:
 def study_keys() -> list[Key]:
     """All keys, in the order of the study file, with those of augmentation and of every technique."""
     from regulab.data.augmentation import AugmentSettings
-    from regulab.models import NORMS
+    from regulab.models import NETS, NORMS
     from regulab.techniques import TECHNIQUES
     from regulab.techniques.norm import Normalization
 
@@ -48,6 +48,8 @@ def study_keys() -> list[Key]:
         if key.name == "resolved":
             continue
         found.append(key)
+        if key.name == "model.args":
+            found += [own for name, net in NETS.items() for own in _keys(net.args, key.name, name)]
         if key.name == "model.norm":
             found += norms(key.name)
         if key.name == "data.augment":
@@ -71,7 +73,9 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
             for option in named:
                 yield from _keys(option, key, option.name)
         elif options:
-            yield Key(key, of, _short_forms(field, options[0]) + "mapping", "", meaning)
+            short = _short_forms(field, options[0])
+            default = "" if short or isinstance(field.default, BaseModel) else _default(name, kind)
+            yield Key(key, of, f"{short}mapping" if short else rule(schemas[name]), default, meaning)
             yield from _keys(options[0], key, of)
         else:
             yield Key(key, of, _values_taken(name, schemas[name]), _default(name, kind), meaning)

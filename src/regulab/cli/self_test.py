@@ -59,8 +59,9 @@ def self_test() -> Iterator[Finding]:
         ways = [Way(device, "fleet", precision) for precision in TOLERANCE]
         if device == "cpu":
             ways += [Way(device, "fleet", precision, kernels=True) for precision in TOLERANCE]
+        ways += [Way(device, "vmap", precision) for precision in TOLERANCE]
         for way in ways:
-            name = f"fleet on {device}, {way.precision}{', kernels' if way.kernels else ''}"
+            name = f"{way.engine} on {device}, {way.precision}{', kernels' if way.kernels else ''}"
             yield examined(name, partial(_compared, way, kept[0]))
 
 
@@ -124,7 +125,7 @@ def _trained(way: Way) -> TrainedEpoch:
     with process_settings():
         setup = replace(_setup(way.device), machine=machine)
         runs = setup.runs()
-        together = [runs] if way.engine == "fleet" else [[run] for run in runs]
+        together = [[run] for run in runs] if way.engine == "plain" else [runs]
         trainers = [make_trainer(way.engine, setup, part) for part in together]
         losses = torch.cat([trainer.train_epoch(1).loss for trainer in trainers])
     stacks = [trainer.weights() for trainer in trainers]

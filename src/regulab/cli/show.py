@@ -44,6 +44,10 @@ def show(
             autocompletion=completing.names,
         ),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="CxHxW", help="With models NAME: count for images of channels×height×width."),
+    ] = None,
     image: Annotated[
         Path | None,
         typer.Option(
@@ -72,10 +76,12 @@ def show(
         raise UserError(
             "one name at a time", got=" ".join(given), expected="NAME", where=f"show {kind.value}"
         )
-    _print_about(kind, given[0] if given else None)
+    if size is not None and (kind is not Kind.models or not given):
+        raise UserError("goes with a network alone", got=size, expected="show models NAME", where="--size")
+    _print_about(kind, given[0] if given else None, size)
 
 
-def _print_about(kind: Kind, name: str | None) -> None:
+def _print_about(kind: Kind, name: str | None, size: str | None) -> None:
     from regulab.cli import augmentations, listing
     from regulab.cli.arguments import DEFAULT_STUDY
 
@@ -89,6 +95,9 @@ def _print_about(kind: Kind, name: str | None) -> None:
         print(augmentations.overview())
         return
     entries = listing.CATALOGUES[kind]()
+    if kind is Kind.models and name is not None and (":" in name or (size and name in entries)):
+        print(listing.model(name, size))
+        return
     if name is None:
         _print_lines({entry: summary for entry, (summary, _) in entries.items()})
         if not entries:

@@ -41,6 +41,8 @@ def study_schema() -> Schema:
     study = parts.pop(_name(references["study"]))
     _allow_bare_names(study, parts)
     _allow_bare_names(parts["Train"], parts)
+    for key in ("weights", "freeze"):  # a single path or pattern will do
+        parts["Model"]["properties"][key]["anyOf"].insert(0, {"type": "string"})
     data = parts["Data"]["properties"]
     data["augment"] = {**_told(data["augment"]), **references[AUGMENT]}
     keys = study["properties"]
@@ -66,11 +68,11 @@ def _told(schema: Mapping[str, Any]) -> Schema:
 
 
 def _enumerate_names(parts: Schema) -> None:
-    """The registered names in the place of any text; beside them a folder, or a network's file."""
+    """The registered names in the place of any text; beside them a folder, or a network's file or package."""
     norms: Schema = {"enum": list(NORMS)}
     for part, key, names in (
         ("Data", "name", _names_or(rf"^({'|'.join(known_formats())}):.|/|\.(csv|tsv|txt|npz)$", datasets())),
-        ("Model", "name", _names_or(r"\.py:.", NETS)),
+        ("Model", "name", _names_or(":.", NETS)),
         ("Model", "norm", norms),
         ("Normalization", "kind", norms),
     ):

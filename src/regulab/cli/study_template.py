@@ -45,7 +45,7 @@ def _lines(keys: list[Key], values: Mapping[str, Any]) -> Iterator[str]:
         if key.name.startswith("data.augment."):
             continue  # half a hundred, which `regulab show augmentation` tells and draws
         value = _value(values, key.name)
-        if key.name in SECOND_NAMES:
+        if key.name in SECOND_NAMES or (value is None and key.default != "null"):
             yield from _comment(f"{name}: {key.meaning}{_values_taken(key)}", INDENT * len(above))
             continue
         if not above:
@@ -67,10 +67,10 @@ def _augmentation(keys: list[Key]) -> Iterator[str]:
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
-    """The default at a dotted key."""
+    """The default at a dotted key; None where there is none: a part of ``data.normalize``, which is a name."""
     value: Any = values
     for part in key.split("."):
-        value = value.get(part)
+        value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 

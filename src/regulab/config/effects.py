@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from regulab.config.images import Protocol
+from regulab.config.paths import is_user_model
 from regulab.config.schema import NAMED_BY, Endpoint
 from regulab.config.training import DEFAULT_NAMES, Train
 from regulab.errors import UserError
@@ -148,7 +149,7 @@ def _drop_what_belongs_to_another(
 
 def _own_network_keeps_its_rates(settled: dict[str, Any], source: Source) -> None:
     model = settled.get("model")
-    if not isinstance(model, dict) or model.get("dropout") is None or ".py:" not in str(model.get("name")):
+    if not isinstance(model, dict) or model.get("dropout") is None or not is_user_model(model.get("name")):
         return
     if source.rank("model.name") > source.rank("model.dropout"):
         rate = model.pop("dropout")

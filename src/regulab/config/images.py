@@ -7,12 +7,31 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from regulab.config.paths import with_format
 from regulab.config.training import RECORDED
-from regulab.values import Count, Finite, Fraction, Part, Place
+from regulab.values import Count, Finite, Fraction, Part, Place, Positive
 from regulab.values.complaints import Refusal
+from regulab.values.part import how_named
+
+
+class ChannelConstants(Part):
+    """What weights from elsewhere were trained with: x becomes (x − mean)/std, for pixels from 0 to 1."""
+
+    mean: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Of each channel; a single one is that of all."
+    )
+    std: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Of each channel; a single one is that of all."
+    )
+
+
+Normalize = Annotated[
+    Annotated[Literal["dataset", "pixel", "none", "imagenet"], Tag("[name]")]
+    | Annotated[ChannelConstants, Tag("[mapping]")],
+    Discriminator(how_named),
+]
 
 NAME_PATTERN = "name:"  # of ``data.group``: a regular expression on file names follows
 MOST_PIXELS = 4_096  # a side
@@ -44,10 +63,11 @@ class Data(Part):
         description="The share of the training labels that are replaced by another class, drawn once and the same for "
         "every arm and seed; validation and test keep theirs. null: none.",
     )
-    normalize: Literal["dataset", "pixel", "none"] = Field(
+    normalize: Normalize = Field(
         default="dataset",
         description="To mean 0 and deviation 1 over the training part, per channel (`dataset`) or per pixel and "
-        "channel (`pixel`), or not at all.",
+        "channel (`pixel`), or not at all (`none`). For weights from elsewhere what they were trained with: "
+        "`imagenet`, of colour images, or `{mean: […], std: […]}` of pixels from 0 to 1.",
     )
     augment: dict[str, Any] = Field(
         default={},

@@ -44,11 +44,24 @@ def from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
         start_here = directory if kept else folder
         moved = _relative_to(name, path, start_here, source.at(f"{key}.name"))
         content[key] = {**value, "name": moved} if isinstance(value, dict) else moved
+    _weights_from_here(content, source, folder)
 
 
-def start_of_paths(data: str, model: str, directory: Path) -> str | None:
-    """The working directory as seen from a run directory, where a study's dataset or model is a relative path."""
-    paths = (data_path(data), model_path(model))
+def _weights_from_here(content: dict[str, Any], source: Source, folder: Path) -> None:
+    """The same for the file of a network's weights, ``weights: FILE`` or ``weights: {file: FILE}``."""
+    model = content.get("model")
+    given = model.get("weights") if isinstance(model, dict) else None
+    file = given.get("file") if isinstance(given, dict) else given
+    if not isinstance(model, dict) or not isinstance(file, str) or not file or "\0" in file:
+        return
+    moved = _relative_to(file, file, folder, source.at("model.weights"))
+    content["model"] = {**model, "weights": {**given, "file": moved} if isinstance(given, dict) else moved}
+
+
+def start_of_paths(data: str, model: str, directory: Path, weights: str = "") -> str | None:
+    """The working directory as seen from a run directory, where a study's dataset, model or weights are a relative
+    path."""
+    paths = (data_path(data), model_path(model), weights)
     if not any(path and not os.path.isabs(os.path.expanduser(path)) for path in paths):
         return None
     return os.path.relpath(os.getcwd(), os.path.realpath(directory))
@@ -79,6 +92,11 @@ def shown_name(name: str) -> str:
 def data_path(name: str) -> str:
     """The path in a dataset's name, ``FORMAT:PATH``; empty: there is none."""
     return name.partition(":")[2]
+
+
+def is_user_model(name: object) -> bool:
+    """Whether a network's name is of none of regulab's: ``FILE.py:NAME``, ``timm:NAME``, ``package.module:NAME``."""
+    return ":" in str(name)
 
 
 def model_path(name: str) -> str:

@@ -35,10 +35,15 @@ NAMED_BY = {
     "schedule": "name",
     "protocol": "kind",
     "norm": "name",
+    "weights": "file",
 }
 MOST_ARMS = 1_000
 # Keys that came later: while they say nothing a study is the one that it was without them.
-LATER_KEYS = {"data": ("group", "label_noise", "size", "fit"), "train": ("class_weights", "sampling")}
+LATER_KEYS = {
+    "data": ("group", "label_noise", "size", "fit"),
+    "model": ("args", "weights", "freeze"),
+    "train": ("class_weights", "sampling"),
+}
 
 
 class Endpoint(Part):
@@ -188,6 +193,8 @@ class Study(Part):
                     del content[part][key]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
+        if self.model.weights is not None:
+            content["model"]["weights"]["file"] = _last_part(self.model.weights.file, self.model.weights.file)
         return content
 
     def identity(self) -> str:

@@ -89,4 +89,7 @@ def load(data: Data, protocol: Protocol, root: Path) -> Splits:
     """
     splits = sealed(split(find_dataset(data).load(root), protocol, data.train_images))
     splits = noisy(splits, data.label_noise)
-    return replace(splits, notes=tuple(f"{NOTE}{note}" for note in splits.notes))
+    each_once = dict.fromkeys(
+        splits.notes
+    )  # what was done to the training images is often done to the test images too
+    return replace(splits, notes=tuple(f"{NOTE}{note}" for note in each_once))

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regulab.config.images import ChannelConstants
 from regulab.data.dataset import Images
 from regulab.data.stored_pixels import chunks
+from regulab.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +35,22 @@ class Preprocessing:
         return (x - self.mean.to(x.device)) / self.deviation.to(x.device)
 
 
-def fit(train: Images, normalize: str) -> Preprocessing:
-    """The preprocessing whose constants come from ``train`` alone.
+IMAGENET = ChannelConstants(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # red, green, blue
+
+
+def fit(train: Images, normalize: str | ChannelConstants) -> Preprocessing:
+    """The preprocessing whose constants come from ``train`` alone, or are given.
 
     ``dataset``: per channel, over all images and pixels, the mean and the deviation √(Σ(x − mean)²/n) of
     x = v/255, in float64 from exact counts of the 256 values. ``pixel``: the same over all images for every pixel and
     channel apart. The deviation of a constant channel or pixel is taken as 1, so it becomes 0 throughout training.
-    ``none``: mean 0 and deviation 1.
+    ``none``: mean 0 and deviation 1. ``imagenet``: the constants of red, green and blue that weights trained on
+    ImageNet expect (as torchvision and timm have them). Raises `UserError` where given constants are for another number
+    of channels: grey images have no part of three that would be right.
     """
     channels = train.pixels.shape[-1]
+    if normalize == "imagenet" or isinstance(normalize, ChannelConstants):
+        return _given(normalize, channels)
     if normalize == "none":
         return Preprocessing(torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1))
     if normalize == "pixel":
@@ -57,6 +66,26 @@ def fit(train: Images, normalize: str) -> Preprocessing:
     squares = (values / 255 - mean[:, None]) ** 2
     deviation = np.sqrt((counts * squares).sum(1) / total)
     return _constants(mean[:, None, None], deviation[:, None, None])
+
+
+def _given(normalize: str | ChannelConstants, channels: int) -> Preprocessing:
+    chosen = normalize if isinstance(normalize, ChannelConstants) else IMAGENET
+    for key, values in (("mean", chosen.mean), ("std", chosen.std)):
+        if len(values) not in (1, channels):
+            imagenet = normalize == "imagenet"
+            raise UserError(
+                f"the images have {channels} channel{'s' * (channels > 1)}",
+                got=normalize if imagenet else list(values),
+                expected="colour images"
+                if imagenet
+                else f"1 or {channels} values"
+                if channels > 1
+                else "1 value",
+                where="data.normalize" if imagenet else f"data.normalize.{key}",
+                cure="write normalize: dataset, or {mean: [0.449], std: [0.226]}" if imagenet else "",
+            )
+    mean, deviation = (np.resize(values, channels)[:, None, None] for values in (chosen.mean, chosen.std))
+    return _constants(mean, deviation)
 
 
 def _per_pixel(train: Images) -> Preprocessing:

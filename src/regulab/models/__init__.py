@@ -9,20 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from regulab.config import Model, NameWithFields, Source, validate
+from regulab.config.paths import is_user_model
 from regulab.errors import UserError
 from regulab.models.elsewhere import hashes_elsewhere, may_differ
+from regulab.models.freezing import freeze
 from regulab.models.generators import keyed_generators
 from regulab.models.given import readable
+from regulab.models.given_weights import load_into, read, refresh_weights
 from regulab.models.layers.dropout import adopt
-from regulab.models.net import Net
+from regulab.models.net import Net, args_of
 from regulab.models.norm import Norm
 from regulab.models.user_model import (
     REPEATABLE,
     WHERE,
-    is_user_model,
+    how_called,
     lazy,
     materialize,
-    refresh,
+    package_of,
+    refresh_sources,
     refuse_tensors,
     starts,
     user_net,
@@ -38,10 +42,15 @@ __all__ = [
     "build",
     "file_hashes",
     "fingerprint",
+    "given_weights_hash",
+    "how_called",
     "is_user_model",
     "named",
+    "net_of",
     "norm_of",
+    "package_of",
     "refresh",
+    "refuse_choices",
     "refuse_other_process",
     "weights_hash",
 ]
@@ -75,38 +84,63 @@ def build(
     images: Tensor | None = None,
     edits: Sequence[Callable[[nn.Module], nn.Module]] = (),
 ) -> nn.Module:
-    """The network of a study with the initial weights of a seed.
+    """The network of a study with the initial weights of a seed, or of the study's file of weights.
 
     Each layer draws its initial weights from a stream keyed by its own qualified name, in the way
     of its ``reset_parameters``; so a layer that a model adds changes no other layer's weights. A person's own
     network keeps what its constructor made, under one stream for the whole of it, from which Python's, numpy's and
-    torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``. ``edits`` change the
-    network; the layers that they add draw like ours.
+    torch's generators start. Its lazy layers take their sizes from ``images`` ``(B, C, H, W)``, and so do networks that
+    depend on them. ``edits`` change the network; the layers that they add draw like ours.
     """
-    net = (
-        user_net(model.name) if is_user_model(model.name) else lookup(NETS, model.name, "model", "model.name")
-    )
-    norm = norm_of(model.norm)
-    for choice in ("norm", "norm_position", "depth"):
-        chosen = getattr(model, choice)
-        if choice not in net.takes and chosen != Model.model_fields[choice].default:
-            raise UserError(f"{model.name} leaves no choice of this", got=chosen, where=f"model.{choice}")
+    net, norm = net_of(model), norm_of(model.norm)
+    refuse_choices(net, model)
+    own = is_user_model(model.name)
+    size = None if images is None else (int(images.shape[2]), int(images.shape[3]))
+    if size is not None:
+        net.refuse_small(size)
     with keyed_generators(streams, "initial weights", "construction"):
-        module = net.build(in_channels, classes, norm, model)
-        own = model.name not in NETS
+        module = net.build(in_channels, classes, norm, model, size if size or own else net.usual[1:])
         module = (
             _adopted_user_net(module, model, images, streams, (in_channels, classes))
             if own
             else adopt(module)
         )
         finished = set(module.modules()) if own else set()
+        if model.weights is not None:
+            _initialize(module, streams, finished)
+            load_into(module, model.weights, model.name)
+            finished = set(module.modules())
+        freeze(module, model.freeze or ())
         for edit in edits:
             module = adopt(edit(module))
-        for name, layer in module.named_modules():
-            if hasattr(layer, "reset_parameters") and layer not in finished:
-                _seed_torch(streams, name)
-                layer.reset_parameters()
+        _initialize(module, streams, finished)
     return module
+
+
+def net_of(model: Model) -> Net:
+    """The net that a study names: one of ours, or of a file or an installed package."""
+    found: Net = (
+        user_net(model.name) if is_user_model(model.name) else lookup(NETS, model.name, "model", "model.name")
+    )
+    return found
+
+
+def refuse_choices(net: Net, model: Model) -> None:
+    """Raises `UserError` for choices and arguments that the net does not leave."""
+    for choice in ("norm", "norm_position", "depth"):
+        chosen = getattr(model, choice)
+        if choice not in net.takes and chosen != Model.model_fields[choice].default:
+            raise UserError(f"{model.name} leaves no choice of this", got=chosen, where=f"model.{choice}")
+    if not is_user_model(model.name):
+        args_of(net.args, model)
+
+
+def _initialize(module: nn.Module, streams: Streams, finished: Collection[nn.Module]) -> None:
+    """Lets the layers that are not ``finished`` draw, each under its own name."""
+    for name, layer in module.named_modules():
+        if hasattr(layer, "reset_parameters") and layer not in finished:
+            _seed_torch(streams, name)
+            layer.reset_parameters()
 
 
 def _adopted_user_net(
@@ -141,7 +175,7 @@ def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
     """
     digest = hashlib.sha256("".join(weights_hash(module) for module in modules).encode())
     if is_user_model(model.name):
-        own, *imported = user_sources(model.name).items()
+        own, *imported = user_sources(model.name).items() if not package_of(model.name) else (("", b""),)
         digest.update(own[1])
         for path, content in imported:
             digest.update(f"\x1f{path}\x1f{hashlib.sha256(content).hexdigest()}".encode())
@@ -150,8 +184,22 @@ def fingerprint(model: Model, modules: Sequence[nn.Module]) -> str:
 
 def file_hashes(model: Model) -> dict[str, str]:
     """SHA-256 of each file of a person's own network, by path relative to its folder."""
-    files = user_sources(model.name) if is_user_model(model.name) else {}
+    own = is_user_model(model.name) and not package_of(model.name)
+    files = user_sources(model.name) if own else {}
     return {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+
+
+def refresh(model: Model) -> None:
+    """Reads a network's files anew where they have changed since this process read them."""
+    if is_user_model(model.name):
+        refresh_sources(model.name)
+    if model.weights is not None:
+        refresh_weights(model.weights)
+
+
+def given_weights_hash(model: Model) -> str:
+    """SHA-256 of the file that all runs start from; empty: there is none."""
+    return "" if model.weights is None else read(model.weights).digest
 
 
 def buffers_hash(module: nn.Module) -> str:

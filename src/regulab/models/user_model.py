@@ -1,10 +1,11 @@
-"""A person's own network, from a Python file: ``model: {name: "nets.py:MyNet"}``."""
+"""A network that is none of regulab's: from a Python file, ``nets.py:MyNet``, or from an installed package,
+``timm:resnet18``."""
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,24 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from regulab.config import Model
-from regulab.errors import UserError
-from regulab.models import sources
+from regulab.config.paths import model_path
+from regulab.errors import UserError, did_you_mean
+from regulab.models import packages, sources
 from regulab.models.attributes import as_text
+from regulab.models.calling import (
+    OFFERED,
+    Signature,
+    Sizes,
+    as_called,
+    called,
+    filled,
+    refuse_args,
+    refuse_downloads,
+)
 from regulab.models.guard import guarded, words_of
 from regulab.models.net import Net
 from regulab.models.norm import Norm
+from regulab.models.offline import offline
 
 WHERE = sources.WHERE
 REPEATABLE = (
@@ -36,24 +49,36 @@ STATE = (
     random.Random,
     torch.Generator,
 )
-OFFERED = "in_channels, classes, norm, norm_position, depth and dropout"
-
-
-def is_user_model(name: str) -> bool:
-    """Whether a model's name points into a file."""
-    return ".py:" in name
 
 
 def user_net(name: str) -> Net:
-    """The net that ``FILE.py:NAME`` names: an `nn.Module` class, or a function that returns a module.
+    """The net that ``FILE.py:NAME`` or ``PACKAGE:NAME`` names: an `nn.Module` class, or a function that returns one.
 
-    It is called with those of ``in_channels``, ``classes``, ``norm`` (a function from a number of channels
-    to a layer), ``norm_position``, ``depth`` and ``dropout`` that it has parameters for. Its dropout
-    layers share their draws among arms like ours. Raises `UserError` where the file cannot be read or run,
-    or holds no such net.
+    Its parameters are filled by their names (`regulab.models.calling`). Its dropout layers share their draws among
+    arms like ours. Raises `UserError` where the file or package cannot be read or run, or holds no such net.
     """
+    given: Mapping[str, Any] = {}
+    if model_path(name):
+        attribute = name.rpartition(":")[2]
+        factory, place = _in_file(name), name.rpartition(":")[0]
+    else:
+        package = packages.load(name)
+        attribute, factory, given, place = name.partition(":")[2], package.factory, package.given, package.top
+    with guarded(f"the parameters of {name} cannot be read", where=WHERE):
+        signature = Signature.of(factory, attribute)
+    return Net(
+        name=name,
+        summary=f"{attribute} from {place}",
+        description=inspect.getdoc(factory) or "",
+        build=_builder(factory, signature, name, given),
+        takes=frozenset(signature.parameters),
+    )
+
+
+def _in_file(name: str) -> Callable[..., Any]:
     file, _, attribute = name.rpartition(":")
-    module = sources.load(Path(file))
+    with offline(file, WHERE):
+        module = sources.load(Path(file))
     factory = getattr(module, attribute, None)
     if isinstance(factory, nn.Module):
         raise UserError(
@@ -64,38 +89,51 @@ def user_net(name: str) -> Net:
     if not callable(factory):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         expected = f"one of {', '.join(public)}" if public else "a class or function"
-        raise UserError(f"{file} has no net of this name", got=attribute, expected=expected, where=WHERE)
-    return Net(
-        name=name,
-        summary=f"{attribute} from {file}",
-        description=inspect.getdoc(factory) or "",
-        build=_builder(factory, name),
-        takes=_parameters(factory, name),
-    )
+        cure = did_you_mean(attribute, public)
+        raise UserError(
+            f"{file} has no net of this name", got=attribute, expected=expected, where=WHERE, cure=cure
+        )
+    return factory  # type: ignore[no-any-return]
 
 
 def user_sources(name: str) -> dict[str, bytes]:
-    """The file that a net's name points into, followed by those of its folder that it imports, by relative path."""
-    file = Path(name.rpartition(":")[0])
+    """The file that a net's name points into, followed by those of its folder that it imports, by relative path.
+
+    Of an installed package it is the file that has the factory.
+    """
+    if not model_path(name):
+        return packages.load(name).sources()
+    file = Path(model_path(name))
     found = sources.sources(file)
     own = file.resolve().name
     return {own: found.pop(own), **found}
 
 
-def refresh(name: str) -> None:
+def package_of(name: str) -> dict[str, str]:
+    """The installed package that a network comes from, with its version; empty for one of a file."""
+    if model_path(name):
+        return {}
+    package = packages.load(name)
+    return {package.top: package.version()}
+
+
+def refresh_sources(name: str) -> None:
     """Reads a net's file anew if it or what it imports has changed since this process loaded it."""
-    sources.refresh(Path(name.rpartition(":")[0]))
+    if model_path(name):
+        sources.refresh(Path(model_path(name)))
 
 
 def starts(name: str) -> dict[object, str]:
-    """For each network of a file that this process has built, its study and seed, the hash of its initial weights."""
-    return sources.memory(Path(name.rpartition(":")[0]))
+    """What this process remembers of a file: of each network that it built the hash of its initial weights, and how it
+    was called."""
+    return sources.memory(Path(model_path(name))) if model_path(name) else packages.load(name).memory
 
 
 def shared_state(name: str) -> dict[str, str]:
     """Numbers, arrays and generators at the top level of a net's files, and in their classes, as text."""
     found = {}
-    for module in sources.modules(Path(name.rpartition(":")[0])):
+    own = sources.modules(Path(model_path(name))) if model_path(name) else [packages.load(name).module]
+    for module in own:
         owners: dict[str, Any] = {module.__name__.rpartition(".")[2]: module}
         owners |= {
             k: v for k, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__
@@ -107,32 +145,26 @@ def shared_state(name: str) -> dict[str, str]:
     return found
 
 
-def _parameters(factory: Callable[..., Any], name: str) -> frozenset[str]:
-    with guarded(f"the parameters of {name} cannot be read", where=WHERE):
-        return frozenset(inspect.signature(factory).parameters)
-
-
 def _constructor(error: BaseException) -> str:
     """The cure for a constructor that cannot be called."""
     if isinstance(error, TypeError) and "argument" in words_of(error):
-        return f"parameters called {OFFERED}, as far as it needs them; others with defaults"
+        return f"parameters called {OFFERED}, as far as it needs them; others with defaults, or in model.args"
     return ""
 
 
-def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm, Model], nn.Module]:
-    def build(in_channels: int, classes: int, norm: Norm, model: Model) -> nn.Module:
-        offered = {
-            "in_channels": in_channels,
-            "classes": classes,
-            "norm": norm.build,
-            "norm_position": model.norm_position,
-            "depth": model.depth,
-            "dropout": model.dropout,
-        }
-        accepted = _parameters(factory, name)
-        given = {key: value for key, value in offered.items() if key in accepted and value is not None}
-        with guarded(f"{name} cannot be built", where=WHERE, expected=_constructor):
-            net = factory(**given)
+def _builder(
+    factory: Callable[..., Any], signature: Signature, name: str, always: Mapping[str, Any]
+) -> Callable[[int, int, Norm, Model, tuple[int, int] | None], nn.Module]:
+    def build(
+        in_channels: int, classes: int, norm: Norm, model: Model, size: tuple[int, int] | None
+    ) -> nn.Module:
+        sizes = Sizes(in_channels, classes, size)
+        refuse_args(signature, model, sizes)
+        if always:
+            refuse_downloads(model)
+        given = {**always, **filled(signature, model, norm, sizes)}
+        with guarded(f"{name} cannot be built", where=WHERE, expected=_constructor), offline(name, WHERE):
+            net, given = called(factory, signature, given, model, sizes)
         if not isinstance(net, nn.Module):
             raise UserError(
                 f"what {name} gives is not a network",
@@ -140,9 +172,15 @@ def _builder(factory: Callable[..., Any], name: str) -> Callable[[int, int, Norm
                 expected="a torch.nn.Module",
                 where=WHERE,
             )
+        starts(name)["call", model] = as_called(signature.text.partition("(")[0], given, model)
         return unwrapped(net, name)
 
     return build
+
+
+def how_called(model: Model) -> str:
+    """With which arguments the last network of a model was built; empty where only regulab's own names were filled."""
+    return starts(model.name).get(("call", model), "")
 
 
 def unwrapped(module: nn.Module, name: str) -> nn.Module:

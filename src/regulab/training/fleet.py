@@ -72,8 +72,7 @@ class Fleet:
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._stack = STACKS[engine](modules, setup.machine)
-        # vmap's networks get their images as in the plain loop, and lower the precision of products as autocast does.
-        self._vmapped = engine == "vmap"
+        self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
@@ -161,7 +160,8 @@ class Fleet:
         orders = self._batches.orders(epoch)
         self._batches.begin(orders, epoch)
         self._draws.begin(epoch)
-        self._torch_draws.begin(epoch)
+        if self._vmapped:
+            self._torch_draws.begin(epoch)
         self._counter.begin(epoch, validation_losses)
         self._sums.begin()
         self._generators = self._batch_generators(epoch)

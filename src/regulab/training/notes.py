@@ -7,10 +7,9 @@ import numpy as np
 from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
+from regulab.training.network_notes import network_notes, shortened
 from regulab.training.setup import Setup
 from regulab.wording import quoted
-
-NAMED = 5  # parameters, or classes; of more the number is given
 
 
 def notes(setup: Setup) -> list[str]:
@@ -18,6 +17,7 @@ def notes(setup: Setup) -> list[str]:
     return [
         *(_of_balanced_sampling if setup.study.train.sampling else _of_an_epoch)(setup),
         *_of_class_weights(setup),
+        *network_notes(setup),
         *_of_idle_parameters(setup),
         *augmentation_notes(setup),
         *given.remarks(setup.study.model.name),
@@ -41,15 +41,18 @@ def _of_balanced_sampling(setup: Setup) -> list[str]:
     counts = np.bincount(setup.splits.train.labels, minlength=setup.classes)
     there = np.flatnonzero(counts)
     each = images / len(there)
+    draws = (
+        f"an epoch draws {images_per_epoch(images, batch_size):,} images in batches of "
+        f"{images_per_step(images, batch_size)}, every class equally often"
+    )
     ends = [there[counts[there].argmin()], there[counts[there].argmax()]]
+    if counts[ends[0]] == counts[ends[1]]:
+        return [draws]
     told = ", ".join(
         f"one of the {counts[label]:,} of {quoted(setup.splits.class_names[label])} {each / counts[label]:.2g} times"
-        for label in dict.fromkeys(ends)
+        for label in ends
     )
-    return [
-        f"an epoch draws {images_per_epoch(images, batch_size):,} images in batches of "
-        f"{images_per_step(images, batch_size)}, every class equally often; on average it takes {told}"
-    ]
+    return [f"{draws}; on average it takes {told}"]
 
 
 def _of_class_weights(setup: Setup) -> list[str]:
@@ -60,13 +63,11 @@ def _of_class_weights(setup: Setup) -> list[str]:
         f"{quoted(name)} {weight:.3g}"
         for name, weight in zip(setup.splits.class_names, setup.class_weights.tolist(), strict=True)
     ]
-    listed = ", ".join(named[:NAMED]) + (f" and {len(named) - NAMED} more" if len(named) > NAMED else "")
-    return [f"the loss that is minimized weighs the classes ({listed}); recorded losses do not"]
+    return [f"the loss that is minimized weighs the classes ({shortened(named)}); recorded losses do not"]
 
 
 def _of_idle_parameters(setup: Setup) -> list[str]:
     names = sorted(set().union(*(setup.idle(run) for run in setup.examples())))
     if not names:
         return []
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    return [f"no gradient in training, so neither trained nor penalized nor counted: {listed}"]
+    return [f"no gradient in training, so neither trained nor penalized nor counted: {shortened(names)}"]

@@ -103,7 +103,7 @@ def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
     split = "fleets are split"
     texts = {
         "plain": "the plain loop trains, run by run",
-        "vmap": "torch.func.vmap trains the runs together, without rules of ours",
+        "vmap": "runs train together under torch.func.vmap, not by rules",
         "fleet": split,
         "followed": split,
     }

@@ -30,8 +30,7 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     splits = data if isinstance(data, Splits) else load(study.data, study.protocol, data)
     setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
     _ = setup.class_weights  # refused here where they name a class that is not there
-    if models.is_user_model(study.model.name):
-        models.refresh(study.model.name)
+    models.refresh(study.model)
     check_augmentation(setup)
     machine = setup.machine
     return replace(setup, machine=replace(machine, notes=(*machine.notes, *check_model(setup))))

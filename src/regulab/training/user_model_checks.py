@@ -320,6 +320,8 @@ def _notes(module: nn.Module, watched: PassReport, y: Tensor, types: set[str]) -
 
 
 def _same_for_all_seeds(setup: Setup, run: Run) -> list[str]:
+    if setup.study.model.weights is not None:  # of which `regulab.training.notes` tells
+        return []
     one, other = (models.weights_hash(setup.initial(replace(run, seed=run.seed + k))) for k in (0, 1))
     if one != other:
         return []

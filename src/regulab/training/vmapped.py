@@ -56,6 +56,8 @@ class VmappedNetwork(DrawsInCalls):
         tensors = self._tensors.present()
         runs = torch.arange(len(tensors[0]), device=x.device)
         own = x.unflatten(1, (len(runs), -1)).transpose(0, 1).contiguous()
+        warn = vars(torch._C)["_functorch"]._set_vmap_fallback_warning_enabled
+        warn(False)  # of functions that torch calls run by run, as it has no rule for them: right, and seldom
         try:
             y: Tensor = vmap(self._one_run)(tensors, own, runs)
         except Unstackable:
@@ -63,6 +65,7 @@ class VmappedNetwork(DrawsInCalls):
         except Exception as error:  # a person's forward pass may fail in any way
             raise Unstackable(reason(error)) from error
         finally:
+            warn(True)
             self._position.run = None
         return y.transpose(0, 1).flatten(1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -62,7 +62,14 @@ def parts_of(field: FieldInfo) -> tuple[type[BaseModel], ...]:
         if isinstance(mark, OneOf):
             return tuple(mark.kinds.values())
     options = typing.get_args(field.annotation) if is_union(field.annotation) else (field.annotation,)
-    return tuple(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+    bare = [option.__origin__ if typing.get_origin(option) is Annotated else option for option in options]
+    return tuple(
+        option
+        for option in bare
+        if isinstance(option, type)
+        and issubclass(option, BaseModel)
+        and option.model_config.get("extra") != "allow"
+    )
 
 
 def keys_below(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel], str]]:

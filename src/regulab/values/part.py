@@ -52,13 +52,14 @@ class NameWithFields(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _how_named(value: Any) -> str:
-    return "[mapping]" if isinstance(value, Mapping | NameWithFields) else "[name]"
+def how_named(value: Any) -> str:
+    """The tag of a value that may be a name or a mapping."""
+    return "[mapping]" if isinstance(value, Mapping | BaseModel) else "[name]"
 
 
 # In square brackets, which no key of a study file has: complaints leave them out of the places that they name.
 NameOrMapping = Annotated[
-    Annotated[Text, Tag("[name]")] | Annotated[NameWithFields, Tag("[mapping]")], Discriminator(_how_named)
+    Annotated[Text, Tag("[name]")] | Annotated[NameWithFields, Tag("[mapping]")], Discriminator(how_named)
 ]
 
 

@@ -90,7 +90,7 @@ def content_of(source: ArraySource) -> DatasetContent:
     others = [name for name in others if name != source.group and not source.is_group(name)]
     if others:
         notes += (
-            f"{len(others):,} arrays left out, by their names neither images nor labels: {visible_list(others)}",
+            f"arrays that by their names are neither images nor labels were left out: {visible_list(others)}",
         )
     source = replace(source, class_names=source.class_names or _declared_names(source))
     if TEST not in parts and VAL not in parts:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from regulab.config import Model
 from regulab.models.layers.block import Block
-from regulab.models.net import Net
+from regulab.models.net import Net, Size
 from regulab.models.norm import Norm
 
 WIDTH = 16
@@ -16,7 +16,9 @@ POOLED = (True, False, True, False, False)  # which of the five blocks halve the
 class CNN10k(nn.Module):
     """``(B, C, H, W)``, 8 ≤ H, W ≤ 64, to logits ``(B, classes)``: five blocks, global average pooling, linear."""
 
-    def __init__(self, in_channels: int, classes: int, norm: Norm, model: Model) -> None:
+    def __init__(
+        self, in_channels: int, classes: int, norm: Norm, model: Model, size: Size | None = None
+    ) -> None:
         super().__init__()
         inputs = (in_channels, *[WIDTH] * (len(POOLED) - 1))
         self.blocks = nn.Sequential(
@@ -39,5 +41,8 @@ CNN10K = Net(
         "norm."
     ),
     build=CNN10k,
+    usual=(1, 28, 28),
+    least=4,
+    made_for=(8, 64),
     examples=(Model(name="cnn10k"), Model(name="cnn10k", norm_position="after")),
 )

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from regulab.config import Model
 from regulab.models.layers.block import Block, HeConv2d
-from regulab.models.net import Net
+from regulab.models.net import Net, Size
 from regulab.models.norm import Norm
 
 WIDTH = 16
@@ -19,7 +19,9 @@ class Deep(nn.Module):
     The first block and the one in the middle halve the map.
     """
 
-    def __init__(self, in_channels: int, classes: int, norm: Norm, model: Model) -> None:
+    def __init__(
+        self, in_channels: int, classes: int, norm: Norm, model: Model, size: Size | None = None
+    ) -> None:
         super().__init__()
         depth = model.depth or DEPTH
         inputs = (in_channels, *[WIDTH] * (depth - 1))
@@ -42,6 +44,8 @@ DEEP = Net(
         "al. 2015, arXiv 1502.01852), so that without a norm, too, signals keep their size at the start."
     ),
     build=Deep,
+    usual=(1, 28, 28),
+    least=4,
     takes=frozenset({"norm", "norm_position", "depth"}),
     examples=(Model(name="deep", depth=3), Model(name="deep", depth=1, norm_position="after")),
 )

@@ -140,6 +140,7 @@ class _Stacking:
                 )
             if not any(True for _ in first.children()) and type(first) not in CONTAINERS:
                 raise Unstackable(f"no rule stacks {type(first).__name__}")
+        _refuse_other_constants(modules, path)
         memo: dict[int, Any] = {
             id(child): child for child in first.children()
         }  # replaced below: do not copy them
@@ -153,6 +154,19 @@ class _Stacking:
             recurrent = isinstance(first, nn.RNNBase)
             return follow(container, FollowedRecurrent if recurrent else FollowedModule, self._of)
         return container
+
+
+def _refuse_other_constants(modules: Sequence[nn.Module], path: str) -> None:
+    """A tensor among the attributes is shared by all runs, and must be the same in all networks."""
+    for name, value in vars(modules[0]).items():
+        others = [vars(module).get(name) for module in modules[1:]]
+        if isinstance(value, torch.Tensor) and not all(
+            isinstance(other, torch.Tensor) and torch.equal(value, other) for other in others
+        ):
+            where = f"{path}.{name}".lstrip(".")
+            raise Unstackable(
+                f"{where} is another tensor in every network: register_buffer gives each its own"
+            )
 
 
 def _stack_own(container: nn.Module, modules: Sequence[nn.Module]) -> None:

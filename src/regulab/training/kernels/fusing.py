@@ -1,7 +1,8 @@
 """Fusing: consecutive layers of a stacked network, from a convolution to ReLU or dropout, become one operation.
 
-They are found in regulab's own blocks, and in any `nn.Sequential` of a person's network. A stack is fused after it
-is made, so names, parameters and buffers stay as they were; without kernels nothing changes.
+They are found in regulab's own blocks, of residual ones in the first half, and in any `nn.Sequential` of a person's
+network. A stack is fused after it is made, so names, parameters and buffers stay as they were; without kernels nothing
+changes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab.models.layers.block import Block
+from regulab.models.layers.residual import BasicBlock
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
 from regulab.models.stacking.run_tensor import RunTensor, through
 from regulab.training.kernels.between import (
@@ -132,6 +135,22 @@ class FusedBlock(nn.Module):
         return self.fused(x)
 
 
+class FusedResidual(nn.Module):
+    """A stacked `BasicBlock` whose first half, to dropout, runs as `FusedLayers`, under the names that its layers had.
+
+    After the second half comes the sum with the shortcut, for which there is no kernel.
+    """
+
+    def __init__(self, block: BasicBlock, fused: FusedLayers) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.dropout = block.conv1, block.bn1, block.dropout
+        self.conv2, self.bn2, self.downsample = block.conv2, block.bn2, block.downsample
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn2(self.conv2(self.fused(x))) + self.downsample(x))
+
+
 class FusedSequential(nn.Sequential):
     """A stacked `nn.Sequential` that, called as a whole, runs as `FusedLayers` what it can of its layers.
 
@@ -197,6 +216,13 @@ def _has_hooks(layer: nn.Module) -> bool:
     )
 
 
+def _of_residual(block: BasicBlock) -> FusedLayers | None:
+    """The first half of a stacked residual block, if its norm is batch norm and its dropout is ours."""
+    layers = [block.conv1, block.bn1, nn.ReLU(), block.dropout]
+    fused = None if _has_hooks(block) else leading(layers)
+    return fused if fused is not None and len(fused.layers) == len(layers) else None
+
+
 def _of_block(block: Block) -> FusedLayers | None:
     """All the layers of a stacked block, if its norm is batch norm and stands before ReLU."""
     if block.norm_after or _has_hooks(block):
@@ -219,6 +245,8 @@ def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:
     for name, child in stack.named_children():
         if type(child) is Block and (fused := _of_block(child)) is not None:
             setattr(stack, name, FusedBlock(child, fused))
+        elif type(child) is BasicBlock and (half := _of_residual(child)) is not None:
+            setattr(stack, name, FusedResidual(child, half))
         else:
             fuse(child, dtype)
     if type(stack) is nn.Sequential and any(isinstance(part, FusedLayers) for part in parts(stack)):

@@ -1,0 +1,79 @@
+"""Residual networks (He et al. 2016, arXiv 1512.03385): two 3×3 convolutions and a shortcut, in stages.
+
+Names of layers are torchvision's, so that its weights of a ResNet-18 or -34 fit ours with batch normalization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.dropout import ElementDropout
+from regulab.models.norm import Norm
+
+
+class PaddedShortcut(nn.Module):
+    """The shortcut without parameters, option A of the paper: every second pixel, and channels of zeros beyond.
+
+    ``(B, C, H, W)`` to ``(B, channels, ⌈H/2⌉, ⌈W/2⌉)``; half of the new channels before, half after. Of R runs side
+    by side, ``(B, R·C, H, W)``, each gets zeros of its own.
+    """
+
+    def __init__(self, channels: int, runs: int = 1) -> None:
+        super().__init__()
+        self.channels, self.runs = channels, runs
+
+    def forward(self, x: Tensor) -> Tensor:
+        split = x[:, :, ::2, ::2].unflatten(1, (self.runs, -1))
+        new = self.channels - split.shape[2]
+        return F.pad(split, (0, 0, 0, 0, new // 2, new - new // 2)).flatten(1, 2)
+
+    @staticmethod
+    def stacked(layers: Sequence[PaddedShortcut]) -> PaddedShortcut:
+        return PaddedShortcut(layers[0].channels, len(layers))
+
+    @staticmethod
+    def examples() -> tuple[PaddedShortcut, ...]:
+        return (PaddedShortcut(8), PaddedShortcut(7))
+
+
+class BasicBlock(nn.Module):
+    """y = ReLU(F(x) + shortcut(x)), F: convolution 3×3, norm, ReLU, dropout, convolution 3×3, norm.
+
+    ``(B, inputs, H, W)`` to ``(B, outputs, H/stride, W/stride)``. Dropout stands between the convolutions, as in wide
+    residual networks (Zagoruyko & Komodakis 2016, arXiv 1605.07146). Where the shape changes, the shortcut is a 1×1
+    convolution with a norm (option B of the paper), or `PaddedShortcut` (option A).
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, norm: Norm, rate: float, *, projects: bool
+    ) -> None:
+        super().__init__()
+        self.conv1 = HeConv2d(inputs, outputs, 3, stride, 1, bias=not norm.shifts)
+        self.bn1 = norm.build(outputs)
+        self.dropout = ElementDropout(rate)
+        self.conv2 = HeConv2d(outputs, outputs, 3, 1, 1, bias=not norm.shifts)
+        self.bn2 = norm.build(outputs)
+        self.downsample: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            if projects:
+                convolution = HeConv2d(inputs, outputs, 1, stride, bias=not norm.shifts)
+                self.downsample = nn.Sequential(convolution, norm.build(outputs))
+            else:
+                self.downsample = PaddedShortcut(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dropout(F.relu(self.bn1(self.conv1(x))))
+        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+
+
+def stage(
+    inputs: int, outputs: int, blocks: int, stride: int, norm: Norm, rate: float, *, projects: bool
+) -> nn.Sequential:
+    """Blocks of one size of maps; the first takes the maps of the stage before."""
+    first = BasicBlock(inputs, outputs, stride, norm, rate, projects=projects)
+    others = (BasicBlock(outputs, outputs, 1, norm, rate, projects=projects) for _ in range(blocks - 1))
+    return nn.Sequential(first, *others)
