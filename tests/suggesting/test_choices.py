@@ -16,6 +16,7 @@ from regulab.data.stratify import stratified
 from regulab.data.survey.facts import Facts
 from regulab.data.survey.survey import WHOLE, Survey
 from regulab.errors import UserError
+from regulab.models import NETS
 from regulab.suggesting.choices import BATCHES, EPOCHS, Choices, choose
 from regulab.suggesting.division import divide
 from regulab.suggesting.study_text import study_text
@@ -128,6 +129,22 @@ class TestNetwork:
     def test_by_size_colours_and_what_the_machine_can_bear(self, size, channels, images, gpu, net):
         found = chosen(survey({WHOLE: [images // 2, images // 2]}, [size], channels), gpu=gpu)
         assert found.model.value == net
+
+    @pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
+    @pytest.mark.parametrize("channels", [1, 3], ids=["grey", "colour"])
+    @pytest.mark.parametrize(
+        "sizes",
+        [[(8, 8)], [(28, 28)], [(32, 32)], [(64, 64)], [(640, 480)], [(300, 200), (90, 80)]],
+        ids=str,
+    )
+    def test_every_network_is_there_and_made_for_its_images(self, sizes, channels, gpu):
+        found = chosen(survey({WHOLE: [9, 9]}, sizes, channels), gpu=gpu)
+        net = NETS[found.model.value]
+        net.refuse_small(found.shape)
+        if (
+            min(found.shape) >= 24
+        ):  # for smaller ones there is none of colours but the residual ones for few images
+            assert net.outside(found.shape) == ""
 
     def test_a_gpu_sees_the_shorter_side_of_photographs_in_64_pixels(self):
         assert chosen(survey({WHOLE: [50, 50]}, [(640, 480)], 3), gpu=True).shape == (64, 85)

@@ -18,10 +18,14 @@ from regulab.data.survey.survey import Survey
 from regulab.suggesting.division import Division
 
 LEAST_SIDE, SMALL_SIDE, PHOTO_SIDE = 8, 48, 64  # pixels
+RESIDUAL_SIDE = 24  # what `resnet20` and `resnet18` are made for
 SIDES = (8, 16, 24, 32, 48, 64)
 LONG = 1.5  # times as long as high: cutting a square out of it would lose a third
 STEPS = 3000  # of training: a study of MNIST has 15,000, small networks learn most in the first thousands
-EPOCHS = (10, 60)
+EPOCHS = (
+    10,
+    100,
+)  # small sets need many: 180 pictures of 3 classes were still being learnt after 60, 660 steps
 BATCHES = ((2500, 128), (1000, 64), (300, 32), (64, 16), (0, 8))  # from so many training images on
 UNBALANCED = 3  # times as many images in the largest class as in the smallest
 ARMS = 4
@@ -136,7 +140,8 @@ def _model(survey: Survey, shape: tuple[int, int], images: int, gpu: bool) -> Ch
             "resnet18", f"For {what}; `cnn10k`, by far the fastest, is made for up to {PHOTO_SIDE}."
         )
     operations = OPERATIONS * shape[0] * shape[1] * images
-    if survey.channels == 3 and operations <= (GPU_BUDGET if gpu else BUDGET):
+    bearable = operations <= (GPU_BUDGET if gpu else BUDGET)
+    if survey.channels == 3 and bearable and min(shape) >= RESIDUAL_SIDE:
         return Choice(large, f"A residual network for {what}; `cnn10k` is 20 times as fast or more.")
     return Choice(
         "cnn10k",
