@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from regulab.models.stacking import Unstackable, stack_modules
 from regulab.training.grouping import Buffers, group
+from regulab.training.in_float64 import in_float64
 from regulab.training.kernels.fusing import fuse
 from regulab.training.stack_step import (
     StepOutcome,
@@ -49,6 +50,11 @@ def check_stack(modules: Sequence[nn.Module], x: Tensor, make: Make = stack_modu
     training outputs, the gradient of every parameter and all buffers over several steps; and run r's output has no
     gradient with respect to another run's inputs or parameters. Works on copies.
     """
+    with in_float64():
+        _check_in_float64(modules, x, make)
+
+
+def _check_in_float64(modules: Sequence[nn.Module], x: Tensor, make: Make) -> None:
     plain = [randomized(module, run).double() for run, module in enumerate(modules)]
     stack = as_in_a_fleet(make(plain))
     _same_names(stack, plain[0])
@@ -85,7 +91,8 @@ def check_rounding(
         part.float().to(dtype).double() for part in inputs_of_runs(x, len(modules), "rounding", COUNTS[0])
     ]
     bind(nn.Identity(), exact, 0)
-    truth = step_of_modules(exact, inputs)
+    with in_float64():
+        truth = step_of_modules(exact, inputs)
     layers = _in_one_step(as_in_a_fleet(stack_modules(singles, followed)), inputs, dtype)
     if not kernels:
         return

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.models.stacking import Unstackable
+from regulab.training.in_float64 import in_float64
 from regulab.training.machine import Machine
 from regulab.training.stack_check import COUNTS, FLOOR, WORSE, as_in_a_fleet, check_stack, distance, paired
 from regulab.training.stack_step import (
@@ -40,7 +41,8 @@ def _check_lowered(modules: Sequence[nn.Module], x: Tensor, lower: torch.dtype) 
     set_mode(nothing, [*singles, *exact], training=True)
     inputs = inputs_of_runs(x, len(modules), "rounding", COUNTS[0])
     bind(nothing, exact, 0)
-    truth = step_of_modules(exact, inputs)
+    with in_float64():
+        truth = step_of_modules(exact, inputs)
     images = [part.float() for part in inputs]
     stack = as_in_a_fleet(VmappedNetwork(singles, lower)).train()
     bind(stack, singles, 0)
