@@ -92,7 +92,11 @@ def judged(study: Study, measured: Mapping[tuple[str, int], Measured]) -> dict[s
         for (arm, seed), one in measured.items()
     ]
     records = StudyRecords(
-        study=study.model_dump(mode="json") | {"seeds": sorted({seed for _, seed in measured})},
+        study=study.model_dump(mode="json")
+        | {
+            "seeds": sorted({seed for _, seed in measured}),
+            "resolved": {"class_names": [str(digit) for digit in range(10)]},
+        },
         environment={},
         history=(),
         results=tuple(results),

@@ -110,9 +110,9 @@ def test_another_size_is_seen_before_its_pixels(tmp_path, monkeypatch):
 
 def test_the_whole_dataset_has_a_limit(tmp_path, monkeypatch):
     with_splits(tmp_path)
-    monkeypatch.setattr("regulab.data.formats.image_files.most_bytes", lambda: 16 * 64)
+    monkeypatch.setattr("regulab.data.room.most_bytes", lambda: 16 * 64)
     assert len(read(tmp_path).train) == 16
-    monkeypatch.setattr("regulab.data.formats.image_files.most_bytes", lambda: 16 * 64 - 1)
+    monkeypatch.setattr("regulab.data.room.most_bytes", lambda: 16 * 64 - 1)
     with pytest.raises(
         UserError, match=r"more memory than there is.*got '1,024 bytes for 16 images of 8 × 8"
     ):

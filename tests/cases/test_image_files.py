@@ -442,8 +442,6 @@ def test_images_in_folders_below_a_class(tmp_path):
 @pytest.mark.parametrize(
     "places",
     [
-        ("Training/cat", "Training/dog", "Testing/cat", "Testing/dog"),
-        ("Train/cat", "Train/dog", "Test/cat", "Test/dog"),
         ("cat/train", "cat/test", "dog/train", "dog/test"),
         ("TRAIN/x", "other/y"),
     ],

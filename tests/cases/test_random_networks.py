@@ -62,7 +62,7 @@ def check(seed: int) -> str:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_fleet_equals_the_plain_loops_or_the_plain_loop_trains(seed):
-    assert check(seed) in ("fleet", "followed", "plain")
+    assert check(seed) in ("fleet", "followed", "vmap", "plain")
 
 
 @pytest.mark.slow
@@ -70,4 +70,5 @@ def test_three_hundred_networks_leak_nothing():
     engines = Counter(check(seed) for seed in range(12, 320))
     print(engines)
     assert engines["fleet"] >= 50, "the property says nothing where nothing trains as a fleet"
-    assert engines["plain"] >= 50
+    assert engines["followed"] >= 50
+    assert engines["plain"] + engines["vmap"] >= 20

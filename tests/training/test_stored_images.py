@@ -111,7 +111,7 @@ def test_a_study_from_the_cache_leaves_the_same_records(tmp_path, monkeypatch, e
 
 def test_a_size_under_the_nets_least_names_both_cures(tmp_path):
     study = build_study({"data": {"name": f"folder:{photos(tmp_path / 'photos')}", "size": 3}})
-    with pytest.raises(UserError, match=r"cannot take these images.*3×3×3.*, or another data\.size"):
+    with pytest.raises(UserError, match=r"cnn10k needs images of 4 pixels or more.*got '3×3'.*data\.size"):
         set_up(study, tmp_path)
 
 

@@ -47,7 +47,7 @@ class Net:
             raise UserError(
                 f"{self.name} needs images of {self.least} pixels or more on each side",
                 got=f"{size[0]}×{size[1]}",
-                expected="larger images, or another of `regulab show models`",
+                expected="larger images (`data.size` brings image files to one), or another of `regulab show models`",
                 where="model.name",
             )
 
