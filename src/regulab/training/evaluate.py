@@ -22,22 +22,26 @@ def evaluate(
 
     The last two have shape ``(N, R)``. Inference mode, no augmentation.
     """
-    losses, predicted, confidence = [], [], []
     runs, device = len(trainer.runs), images.labels.device
     height, width, _ = images.shape
     size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) * WHOLE // max(WHOLE, height * width) // runs)
     preprocessing = preprocessing.to(device)
+    # Filled in place: a small block for each batch, kept among the large ones that every batch frees, would split the
+    # memory that the next batch needs.
+    losses = torch.empty(-(-len(images) // size), runs, dtype=torch.float64, device=device)
+    predicted = torch.empty(len(images), runs, dtype=torch.int64, device=device)
+    confidence = torch.empty(len(images), runs, dtype=torch.float64, device=device)
     with torch.no_grad():
-        for start in range(0, len(images), size):
+        for batch, start in enumerate(range(0, len(images), size)):
             stop = start + size
             x = preprocessing.normalize(preprocessing.to_unit(images.part(start, stop)))
             log_probability = trainer.logits(x).log_softmax(-1)
             labels = images.labels[start:stop, None, None].expand(-1, runs, 1)
-            losses.append(-log_probability.gather(2, labels).squeeze(2).double().sum(0))
+            losses[batch] = -log_probability.gather(2, labels).squeeze(2).double().sum(0)
             top = log_probability.max(-1)
-            predicted.append(top.indices)
-            confidence.append(top.values.exp())
-    return torch.stack(losses).sum(0) / len(images), torch.cat(predicted), torch.cat(confidence)
+            predicted[start:stop] = top.indices
+            confidence[start:stop] = top.values.exp()
+    return losses.sum(0) / len(images), predicted, confidence
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> Tensor:
