@@ -9,10 +9,18 @@ from regulab.data.preprocessing import Preprocessing
 from regulab.training.batches import ImageTensors
 from regulab.training.trainer import Trainer
 
-# Images × runs in one evaluation batch. Of images beyond 32 × 32 pixels so many fewer as each has more: 4,096
-# photographs of 224 × 224 take 2.5 GB as inputs alone.
+# Images × runs in one evaluation batch of images up to 32 × 32 pixels. Of larger ones as many as have `PIXELS` pixels
+# together: 4,096 photographs of 224 × 224 take 2.5 GB as inputs alone, and the first layer's 64 maps 53 GB.
 EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}
+PIXELS = {"cpu": 2**20, "cuda": 2**26}
 WHOLE = 32 * 32  # pixels
+
+
+def images_at_once(height: int, width: int, runs: int, device: str) -> int:
+    """How many images an evaluation batch of so many runs has."""
+    if height * width <= WHOLE:
+        return max(1, EVALUATION_IMAGES.get(device, EVALUATION_IMAGES["cpu"]) // runs)
+    return max(1, PIXELS.get(device, PIXELS["cpu"]) // (height * width) // runs)
 
 
 def evaluate(
@@ -24,7 +32,7 @@ def evaluate(
     """
     runs, device = len(trainer.runs), images.labels.device
     height, width, _ = images.shape
-    size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) * WHOLE // max(WHOLE, height * width) // runs)
+    size = images_at_once(height, width, runs, device.type)
     preprocessing = preprocessing.to(device)
     # Filled in place: a small block for each batch, kept among the large ones that every batch frees, would split the
     # memory that the next batch needs.
