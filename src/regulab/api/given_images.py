@@ -11,10 +11,22 @@ from numpy.typing import NDArray
 from regulab.api.class_lists import class_list, refuse_other_classes
 from regulab.api.samples import as_array, is_array, is_samples, read_samples
 from regulab.data import given
-from regulab.data.formats.array_keys import ALL, CLASS_NAMES, NOTES, TEST, TRAIN, VAL
+from regulab.data.formats.array_keys import (
+    ALL,
+    CLASS_NAMES,
+    IMAGES,
+    LABELS,
+    NOTES,
+    TEST,
+    TRAIN,
+    VAL,
+    WANTED,
+    arrays_by_part,
+)
 from regulab.data.formats.array_labels import Labels, as_labels, refuse_single_class
 from regulab.data.formats.array_pixels import as_pixels
 from regulab.data.formats.split_folders import NAMES
+from regulab.data.names import visible_list
 from regulab.errors import UserError
 
 ACCEPTED = (
@@ -123,7 +135,23 @@ def _told(value: Any) -> str:
     return f"{type(value).__name__}{many}"
 
 
+def has_arrays(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping holds arrays by names, as an ``.npz`` does, and no parts."""
+    return not any(str(key).lower() in NAMES for key in value) and any(map(is_array, value.values()))
+
+
+def _named_arrays(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Images and labels of each part by the names that they have in an ``.npz``."""
+    found, others = arrays_by_part(map(str, value), "data")
+    others += [name for name in (CLASS_NAMES, NOTES) if name in value]
+    if others:
+        raise UserError("neither images nor labels", got=visible_list(others), expected=WANTED, where="data")
+    return {part: (value[names[IMAGES]], value[names[LABELS]]) for part, names in found.items()}
+
+
 def _named_parts(value: Mapping[Any, Any]) -> dict[str, Any]:
+    if has_arrays(value):
+        return _named_arrays(value)
     parts: dict[str, Any] = {}
     for key, part in value.items():
         name = NAMES.get(str(key).lower())

@@ -155,8 +155,8 @@ def _image(image: Any, index: int, where: str) -> NDArray[Any]:
 
 def _of_tensor(value: Any) -> NDArray[Any]:
     """An array, or a tensor of any device and precision; raises what numpy and torch raise for what is neither."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{np.ma.count_masked(value):,} masked values, of which nobody says what they show")
+    if isinstance(value, np.ma.MaskedArray) and bool(np.any(value.mask)):
+        raise ValueError(f"{np.sum(value.mask):,} masked values, of which nobody says what they are")
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if value.is_floating_point() and value.element_size() < 4:  # bfloat16, which numpy has not; exact

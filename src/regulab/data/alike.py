@@ -1,13 +1,18 @@
-"""Classes whose names a person would take for one: ``Cat`` and ``cat``, ``1`` and ``01``; and labels that are missing."""
+"""Classes whose names look like one (``Cat`` and ``cat``, ``1`` and ``01``) or like none, and those without images."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from regulab.data.names import visible
 
-MISSING = frozenset(("nan", "<na>", "nat", "null", "none", "n/a", "na"))  # what tables and pandas write for nothing
+MISSING = frozenset(
+    ("nan", "<na>", "nat", "null", "none", "n/a", "na")
+)  # what tables and pandas write for nothing
 SHOWN = 3
 
 
@@ -31,6 +36,19 @@ def alike(class_names: Sequence[str]) -> tuple[str, ...]:
             "out"
         )
     return tuple(notes)
+
+
+def without_images(class_names: Sequence[str], labels: NDArray[np.int64]) -> tuple[str, ...]:
+    """A note on the classes that none of the labels ``(N,)`` of the training part has."""
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    none = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if not none:
+        return ()
+    return (
+        f"no training image has the class {', '.join(map(_quoted, none[:SHOWN]))}"
+        + (f" or one of {len(none) - SHOWN:,} others" if len(none) > SHOWN else "")
+        + "; if labels count from 1, the names are those of their neighbours",
+    )
 
 
 def _plain(name: str) -> str:

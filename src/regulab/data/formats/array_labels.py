@@ -128,7 +128,10 @@ def _of_array(array: NDArray[Any], where: str) -> Labels:
             array = np.char.decode(array, "utf-8")
         except UnicodeDecodeError as error:
             raise UserError(
-                "labels that are no UTF-8", got=str(error.object), expected="texts, or bytes in UTF-8", where=where
+                "labels that are no UTF-8",
+                got=str(error.object),
+                expected="texts, or bytes in UTF-8",
+                where=where,
             ) from None
     if array.dtype.kind == "U":
         _refuse_missing(np.char.str_len(np.char.strip(array)) == 0, where)

@@ -47,7 +47,11 @@ def _notes(dtype: np.dtype[Any], furthest: float, most: int, where: str) -> tupl
     if dtype.kind == "b":
         return ("truth values became the levels 0 and 255",)
     if dtype.kind != "f":
-        return () if most > DARK else (f"no level of the images is above {most} of 255: they look black in pictures",)
+        return (
+            ()
+            if most > DARK
+            else (f"no level of the images is above {most} of 255: they look black in pictures",)
+        )
     if most <= DARK and furthest > EXACT:
         raise UserError(
             f"floats from 0 to 1 of which none is above {most} of 255 levels, so that most of what they hold is lost",
@@ -141,6 +145,7 @@ def _refuse_other_integers(part: NDArray[Any], start: int, where: str) -> None:
             got=f"levels from {low:,} to {high:,}, the first in image {index}",
             expected=BYTES,
             where=where,
+            cure="16 bits divided by 65535 are such floats" if low >= 0 and 255 < high < 2**16 else "",
         )
 
 

@@ -20,7 +20,10 @@ LAYOUT = (
 )
 # Photographs and drawings that Pillow does not read by itself: phones' and cameras' own kinds, vectors, layers.
 UNREAD = frozenset(
-    ".heic .heif .hif .svg .psd .xcf .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .jxl .eps .pdf .dcm".split()
+    (
+        *(".heic", ".heif", ".hif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"),
+        *(".svg", ".eps", ".pdf", ".psd", ".xcf", ".jxl", ".dcm"),
+    )
 )
 FOREIGN = "__MACOSX"  # what macOS adds to an archive: a shadow of every file, with the names of images
 PARTS = frozenset(
@@ -91,8 +94,8 @@ class LeftOut:
             unread = [name for name in self.names if Path(name).suffix.lower() in UNREAD]
             if unread:
                 found.append(
-                    f"{len(unread):,} of the files left out are pictures of kinds that are not read; converted to PNG or "
-                    f"JPEG they would count: {visible_list(sorted(unread))}"
+                    f"{len(unread):,} of the files left out are pictures of kinds that are not read; converted to PNG "
+                    f"or JPEG they would count: {visible_list(sorted(unread))}"
                 )
             what = "entry" if len(self.names) == 1 else "entries"
             found.append(

@@ -17,7 +17,7 @@ TABLE = "or a table of them with the columns file_name and label"
 
 def without_classes(path: Path, folders: list[Path], layout: str) -> UserError:
     """Of a folder in which lie fewer than two ``folders``, and of what else is there."""
-    files, images = _files(path)
+    images = _files(path)[1]
     if len(folders) == 1 and not images:
         return _one_folder(path, folders[0], layout)
     if folders:
