@@ -302,7 +302,7 @@ def test_labels_of_unusual_kinds(labels, names):
 
 
 def test_a_mapping_of_arrays_is_what_a_file_of_them_would_be(tmp_path):
-    arrays = {
+    arrays: dict[str, Any] = {
         "train_images": PIXELS,
         "train_labels": LABELS,
         "x_test": TEST,
