@@ -235,3 +235,17 @@ def test_a_folder_without_permission():
         Path("photos/a").chmod(0o755)
     assert done.exit_code == 2
     assert "cannot read the folder (Permission denied)" in done.stderr
+
+
+@pytest.mark.usefixtures("quick")
+def test_images_of_two_depths_have_their_cure_before_the_command():
+    photos(Path("photos"))
+    deep = RANDOM.integers(0, 65536, (40, 40), dtype=np.uint16)
+    Image.fromarray(deep).save(Path("photos") / "cat" / "deep.png")
+    done = invoke("init", "photos")
+    assert done.exit_code == 0, done.stderr
+    said = (
+        "Convert the 1 of grey levels of 16 or 32 bits, or give their data.range in photos.yaml, first. Then:"
+    )
+    assert said in done.stdout
+    assert done.stdout.index(said) < done.stdout.index("regulab run photos.yaml")
