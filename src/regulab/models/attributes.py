@@ -32,7 +32,7 @@ class Attributes:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._layers = frozenset(path for path, _ in module.named_modules())
+        self._layers = frozenset(path for path, _ in module.named_modules(remove_duplicate=False))
         self._first = dict(self._encoded())
 
     def changed(self) -> dict[str, str]:
@@ -63,7 +63,7 @@ class Attributes:
 
     def _remove_added_layers(self) -> None:
         """Layers that a forward pass made: ``if self.fc is None: self.fc = nn.Linear(…)``."""
-        for path, layer in list(self._module.named_modules()):
+        for path, layer in list(self._module.named_modules(remove_duplicate=False)):
             if path in self._layers:
                 for name in list(layer._modules):
                     if f"{path}.{name}".lstrip(".") not in self._layers and layer._modules[name] is not None:
