@@ -14,12 +14,14 @@ from regulab.data.formats.array_keys import ALL, CLASS_NAMES, NOTES, TEST, TRAIN
 from regulab.data.formats.array_labels import Labels, as_labels, refuse_single_class
 from regulab.data.formats.array_pixels import as_pixels
 from regulab.data.formats.split_folders import NAMES
+from regulab.data.names import visible_list
 from regulab.errors import UserError
 
 ACCEPTED = (
     "a name, a path, arrays (x, y) or (x_train, y_train, x_test, y_test), a dataset of (image, label), "
     'or a mapping {"train": (x, y), "val": …, "test": …}'
 )
+SHOWN = 12  # names of classes in a message
 ORDERS = {1: (ALL,), 2: (TRAIN, TEST), 3: (TRAIN, VAL, TEST)}
 
 
@@ -39,7 +41,7 @@ def images_name(value: Any) -> str:
     arrays: dict[str, NDArray[Any]] = {}
     notes: list[str] = []
     first: Labels | None = None
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # what the first part, a dataset, calls its classes
     parts = _parts(value)
     for part in (ALL, TRAIN, VAL, TEST):
         if part not in parts:
@@ -47,18 +49,33 @@ def images_name(value: Any) -> str:
         where = "data" if part == ALL else f"data, {part}"
         pixels, labels, declared, said = _read(parts[part], where)
         if first is None:
-            first, names = labels, declared or labels.names
+            first, names = labels, declared
             refuse_single_class(labels.names, where)
+        _refuse_other_names(declared, names, where)
         indices = labels.indices if labels is first else labels.among(first.names, where)
         prefix = "" if part == ALL else f"{part}_"
         stored = pixels[..., 0] if pixels.shape[3] == 1 else pixels
         arrays |= {
             f"{prefix}images": np.ascontiguousarray(stored),
-            f"{prefix}labels": _numbers(first, declared)[indices],
+            f"{prefix}labels": _numbers(first, names)[indices],
         }
         notes += [note for note in said if note not in notes]
-    arrays |= {CLASS_NAMES: np.array(names), **({NOTES: np.array(notes)} if notes else {})}
+    arrays |= {
+        CLASS_NAMES: np.array(names or (first.names if first else ())),
+        **({NOTES: np.array(notes)} if notes else {}),
+    }
     return f"npz:{given.hold(arrays)}"
+
+
+def _refuse_other_names(declared: tuple[str, ...], names: tuple[str, ...], where: str) -> None:
+    """Where two datasets name their classes, one number has to be one class in both."""
+    if declared and names and declared != names:
+        raise UserError(
+            "classes of other names, or in another order, than the training part has",
+            got=visible_list(declared, SHOWN),
+            expected=visible_list(names, SHOWN),
+            where=where,
+        )
 
 
 def _numbers(labels: Labels, declared: tuple[str, ...]) -> NDArray[np.int64]:
