@@ -111,8 +111,8 @@ def table(exact: dict[str, Outcome], single: dict[str, Outcome], command: str) -
         "",
         f"{datetime.date.today()}, torch {torch.__version__}, {threads}. Command: `{command}`.",
         "",
-        f"Of {len(exact)} networks {count['fleet'] + count['followed']} train as fleets: {count['fleet']} with the runs "
-        f"side by side in the channels (fleet), {count['followed']} with their own code followed (followed). "
+        f"Of {len(exact)} networks {count['fleet'] + count['followed']} train as fleets: {count['fleet']} with the "
+        f"runs side by side in the channels (fleet), {count['followed']} with their own code followed (followed). "
         f"{count['vmap']} more share batches and draws through `torch.func.vmap`, and {count['plain']} train in the "
         f"plain loop. Of the {len(COURSE)} for MNIST as courses write them {course} are fleets. Deviations are the "
         "largest of any weight after three steps from that of the plain loops.",
