@@ -30,3 +30,9 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=60_000)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def without_report(monkeypatch):
+    """Whole studies for their records alone: a report takes longer than a small study trains."""
+    monkeypatch.setattr("regulab.study.write_report", lambda records, directory: None)

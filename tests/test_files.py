@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regulab.errors import UserError
-from regulab.files import LOCK, NAME_LIMIT, Lock, file_name, npz_bytes, refusing, write_whole
+from regulab.files import LOCK, NAME_LIMIT, Lock, file_name, refusing, write_whole
+from regulab.npz import npz_bytes
 
 KEPT = set(string.ascii_letters + string.digits + "+-_.%~")
 

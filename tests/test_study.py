@@ -129,6 +129,7 @@ def test_recorded_weights_give_the_recorded_measures(finished):
     assert sum(counted["patient"]["1"]["bins"]) == (penalized != 0).sum()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_best_val_endpoint_tests_the_best_epoch(tmp_path):
     """With a rate that ruins the last epochs, the tested weights are those of the lowest validation loss."""
     arms: dict[str, Any] = {"none": {}}
@@ -147,6 +148,7 @@ def test_best_val_endpoint_tests_the_best_epoch(tmp_path):
         assert best.results[0].test_loss != final.results[0].test_loss
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_plain_loop_runs_whole_studies_too(tmp_path):
     arms = {"none": {}, "l1": {"l1": 1e-4}}
     train = {"epochs": 1, "precision": "fp32", "schedule": {"name": "constant"}}
@@ -166,6 +168,7 @@ def test_the_plain_loop_runs_whole_studies_too(tmp_path):
         assert one.test_loss == pytest.approx(other.test_loss, rel=0.02)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_course_protocol_validates_on_the_test_split(tmp_path):
     study = small(
         arms={"none": {}}, seeds=[0], protocol={"kind": "course"}, train={"epochs": 1, "precision": "fp32"}
@@ -176,6 +179,7 @@ def test_course_protocol_validates_on_the_test_split(tmp_path):
     assert records.history[-1].val_loss == pytest.approx(records.results[0].test_loss)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_test_split_is_opened_only_after_training(tmp_path, monkeypatch):
     events = []
 
@@ -244,6 +248,7 @@ def test_plan_counts_runs_and_estimates(tmp_path):
     assert 0 < plan.seconds < 600
 
 
+@pytest.mark.usefixtures("without_report")
 def test_orders_pair_across_fleets_where_an_arm_stops_early(tmp_path):
     """Every run of the plain loop trains alone; the epochs that two runs both trained are what compares."""
     arms = {"none": {}, "patient": ARMS["patient"]}
@@ -257,6 +262,7 @@ def test_orders_pair_across_fleets_where_an_arm_stops_early(tmp_path):
     assert compare(records).pairing == {"initial_weights": True, "data_order": True}
 
 
+@pytest.mark.usefixtures("without_report")
 def test_without_pairing_the_arms_of_a_seed_share_nothing(tmp_path):
     study = small(arms={"none": {}, "twin": {}}, seeds=[3], pairing="none", train={"epochs": 1})
     main_path.run(study, tmp_path, data_root=NOWHERE)
@@ -269,6 +275,7 @@ def test_without_pairing_the_arms_of_a_seed_share_nothing(tmp_path):
     assert "streams of its own" in comparison.note
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_study_is_not_extended_with_other_data(tmp_path):
     """A folder that gained images between two commands holds another dataset."""
     from PIL import Image

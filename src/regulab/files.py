@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import re
@@ -12,13 +11,10 @@ import secrets
 import socket
 import stat
 import sys
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import BinaryIO
 
 from regulab.errors import UserError
 
@@ -90,12 +86,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Creates missing folders. Raises `UserError` where writing is not allowed, `OSError` on a full disk.
     """
+    write_whole_by(path, lambda file: file.write(content))
+
+
+def write_whole_by(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """As `write_whole`, of what ``write`` puts into the file that it is handed: for what memory should not hold."""
     temporary = path.with_name(f".regulab-{secrets.token_hex(8)}.tmp")
     with refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:  # a new file, never what a link points to
-                file.write(content)
+                write(file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -124,19 +125,6 @@ def sync_folder(folder: Path) -> None:
 
 def json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
-    """A compressed ``.npz`` whose bytes follow from the arrays alone: `numpy.savez` would write the time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            content = io.BytesIO()
-            np.lib.format.write_array(content, np.asarray(array, order="C"), allow_pickle=False)
-            archive.writestr(entry, content.getvalue())
-    return buffer.getvalue()
 
 
 class Lock:

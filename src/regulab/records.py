@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,20 +86,36 @@ class Predictions:
         return np.flatnonzero(self.labels != self.predicted)
 
 
+class ImageRows(Protocol):
+    """Images uint8 ``(N, H, W, C)``, in memory or in a file, indexed as an array is: what is asked for is in memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> NDArray[np.uint8]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
     """The test images that any run got wrong, so that galleries need no dataset."""
 
     indices: NDArray[np.int64]  # (M,), into the test split, ascending
-    images: NDArray[np.uint8]  # (M, H, W, C)
+    images: ImageRows  # (M, H, W, C)
     files: NDArray[np.str_] | None = None  # (M,), from the dataset's folder; None where images have no files
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """The ``(H, W, C)`` image with this index in the test split."""
         position = int(np.searchsorted(self.indices, index))
         assert self.indices[position] == index, f"test image {index} was never misclassified"
-        image: NDArray[np.uint8] = self.images[position]
-        return image
+        return self.images[position]
 
     def file(self, index: int) -> str | None:
         """The file of the image with this index in the test split, from the dataset's folder; None: not recorded."""

@@ -337,3 +337,32 @@ def test_a_path_is_never_the_name_of_a_dataset():
     assert rl.Study(data=Path("mnist")).data.name == "folder:mnist"
     assert rl.Study(data=Path("here") / "set.npz").data.name == "npz:here/set.npz"
     assert rl.Study(data=Path("photos.csv")).data.name == "csv:photos.csv"
+
+
+def named(labels: Any, classes: list[str]) -> Shapes:
+    dataset = Shapes(PIXELS, labels)
+    dataset.classes = classes  # type: ignore[attr-defined]
+    return dataset
+
+
+def test_a_number_is_the_same_class_in_every_part():
+    """Also where only the training part, of which no image is a bee, says what its numbers mean."""
+    labels = np.where(LABELS == 0, 0, 2)
+    content = load({"train": named(labels, ["ant", "bee", "cow"]), "test": (PIXELS, labels)})
+    assert content.class_names == ("ant", "bee", "cow")
+    assert content.open_test().labels.tolist() == labels.tolist()
+    assert content.train.labels.tolist() == labels.tolist()
+
+
+def test_names_of_the_test_part_alone_are_those_of_no_other():
+    labels = np.where(LABELS == 0, 0, 2)
+    content = load({"train": (PIXELS, labels), "test": named(labels, ["ant", "bee", "cow"])})
+    assert content.class_names == ("0", "2")
+    assert content.open_test().labels.tolist() == (labels // 2).tolist()
+
+
+def test_parts_whose_numbers_mean_other_classes_are_refused():
+    """As the folders of torchvision's ImageFolder do where a part lacks a class."""
+    said = refused({"train": named(LABELS, ["ant", "bee"]), "test": named(LABELS, ["bee", "cow"])})
+    for words in ("classes of other names", "bee, cow", "ant, bee", "data, test"):
+        assert words in said

@@ -117,6 +117,7 @@ def test_without_a_kernel_it_is_as_on_the_command_line(monkeypatch):
         assert not in_notebook()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_none_is_silence_and_an_own_progress_is_taken(tmp_path):
     study = rl.Study(**SMALL)
     assert isinstance(progress_for(None), Silent)

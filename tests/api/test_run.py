@@ -25,6 +25,7 @@ def test_a_study_is_trained_into_the_folder_of_its_name(tmp_path, monkeypatch, c
     assert printed.out == printed.err == ""
 
 
+@pytest.mark.usefixtures("without_report")
 def test_what_is_finished_is_not_trained_again_and_more_seeds_extend_it(directory):
     before = rl.load(directory)
     study = rl.Study(**SMALL)
@@ -37,6 +38,7 @@ def test_what_is_finished_is_not_trained_again_and_more_seeds_extend_it(director
     assert more.compare().comparison.rule == "sequential", "it was looked at with two seeds"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_fresh_deletes_what_was_there(directory):
     study = rl.load_study(rl.Study(**SMALL), arms={"none": {}}, seeds=1)
     with pytest.raises(rl.UserError, match="another study"):
@@ -59,6 +61,7 @@ def test_home_folders_and_files_that_are_called_like_built_in_studies_are_found(
         rl.run("l1-l2", out="~nobody-of-this-name/runs", progress=None)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_seeds_are_added_until_every_arm_is_decided(tmp_path):
     arms = {"none": {}, "lost": ARMS["lost"]}
     results = rl.run(

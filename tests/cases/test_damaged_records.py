@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from regulab.errors import UserError
-from regulab.files import json_bytes, npz_bytes
+from regulab.files import json_bytes
+from regulab.npz import npz_bytes
 from regulab.reporting.weights import count, to_json
 from regulab.run_directory.reading import read_records
 from regulab.statistics import compare

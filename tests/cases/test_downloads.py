@@ -383,6 +383,9 @@ def test_a_gz_bomb_from_a_mirror(tmp_path, good):
     assert (check.status, check.detail) == ("corrupt", "more than the 60,000 bytes of the content")
 
 
+WAITS = "another process is downloading"
+
+
 def test_two_processes_do_not_collide(tmp_path):
     """Both are given the whole file, one download serves, and the one that waits says so."""
     gate = threading.Event()
@@ -402,29 +405,29 @@ def test_two_processes_do_not_collide(tmp_path):
             "print(*fetch.fetch(made, Path(sys.argv[2]), lambda *event: None, tell=print))"
         )
         digest = hashlib.sha256(CONTENT).hexdigest()
-        command = [sys.executable, "-c", code, server.address, str(tmp_path), digest]
-        both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        command = [sys.executable, "-u", "-c", code, server.address, str(tmp_path), digest]
+        said = [tmp_path / f"said-{number}.txt" for number in range(2)]
+        both = [_started(command, file) for file in said]
         for _ in range(400):  # until one downloads and the other waits for it
-            if server.requests and _someone_waits(tmp_path / "SET" / "raw", both):
+            if server.requests and any(WAITS in file.read_text() for file in said):
                 break
             time.sleep(0.05)
         gate.set()
-        lines = [process.communicate(timeout=30)[0].splitlines() for process in both]
+        for process in both:
+            process.wait(timeout=30)
+    lines = [file.read_text().splitlines() for file in said]
     path = tmp_path / "SET" / "raw" / NAME
     assert [process.returncode for process in both] == [0, 0]
     assert [line[-1] for line in lines] == [str(path)] * 2
     assert path.read_bytes() == ARCHIVE
     assert len(server.requests) == 1
-    waited = [line for line in lines if "another process is downloading" in line[0]]
+    waited = [line for line in lines if WAITS in line[0]]
     assert len(waited) == 1
 
 
-def _someone_waits(folder: Path, processes: list[subprocess.Popen]) -> bool:
-    """Whether the kernel lists a process that waits for the lock on the folder."""
-    if not folder.exists():
-        return False
-    waiting = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" in line]
-    return any(str(process.pid) in words for words in waiting for process in processes)
+def _started(command: list[str], said: Path) -> subprocess.Popen:
+    with said.open("wb") as out:
+        return subprocess.Popen(command, stdout=out)
 
 
 def test_without_permission_it_is_exit_code_2(tmp_path, monkeypatch, good):

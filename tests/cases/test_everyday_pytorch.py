@@ -113,6 +113,7 @@ class Net(nn.Sequential):
 """
 
 
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize(("batch_size", "images"), [(1, 20), (64, 1)])
 def test_a_batch_of_one_before_batch_norm_is_refused_with_the_cure(tmp_path, batch_size, images):
     file = tmp_path / "nets.py"

@@ -14,7 +14,7 @@ import torch
 
 from regulab.cli.exits import MOST_CHARACTERS, explained
 from regulab.errors import UserError
-from regulab.files import npz_bytes
+from regulab.npz import npz_bytes
 from tests.samples import finished_run
 
 HINT = " (REGULAB_DEBUG=1 shows where)"

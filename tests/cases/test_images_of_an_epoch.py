@@ -11,6 +11,8 @@ from regulab.config import build_study
 from regulab.errors import UserError
 from regulab.run_directory.writing import RunDirectory, read_records
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 def study_of(images: int, seeds: int, **train):
     return build_study(

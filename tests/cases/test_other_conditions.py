@@ -122,7 +122,8 @@ def test_where_nothing_changed_the_bytes_are_those_of_a_study_never_stopped(whol
     assert not any("conditions" in note for note in read_records(tmp_path / "run").environment["notes"])
 
 
-def test_a_fleet_that_goes_on_elsewhere_says_so_on_the_way_and_in_the_report(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("without_report")
+def test_a_fleet_that_goes_on_elsewhere_says_so_on_the_way_and_in_its_notes(tmp_path, monkeypatch):
     stopped(tmp_path / "run")
     elsewhere(monkeypatch, torch="9.9", processor="another")
     told = Told()

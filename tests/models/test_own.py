@@ -87,6 +87,7 @@ def study_with(name, **more):
     return build_study({"model": {"name": name, **more}, "arms": arms, "train": train, "seeds": 2})
 
 
+@pytest.mark.usefixtures("without_report")
 def test_it_trains_as_a_fleet_with_its_own_dropout(nets, tmp_path):
     main_path.run(study_with(f"{nets}:Small"), tmp_path / "run", data_root=Path())
     records = read_records(tmp_path / "run")
@@ -96,6 +97,7 @@ def test_it_trains_as_a_fleet_with_its_own_dropout(nets, tmp_path):
     assert losses[1] < losses[0]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_what_cannot_be_stacked_trains_in_the_plain_loop_and_says_so(nets, tmp_path):
     main_path.run(study_with(f"{nets}:Attentive"), tmp_path / "run", data_root=Path())
     assert {record.fleet_size for record in read_records(tmp_path / "run").history} == {1}
@@ -130,6 +132,7 @@ def test_a_dropout_arm_needs_a_dropout_layer(nets, tmp_path):
         main_path.run(study_with(f"{nets}:normed", dropout=0.2), tmp_path / "run", data_root=Path())
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_study_is_not_extended_with_a_changed_model(nets, tmp_path):
     study = study_with(f"{nets}:Small")
     main_path.run(study, tmp_path / "run", data_root=Path())
@@ -225,6 +228,7 @@ def test_dropout_zero_turns_a_nets_own_dropout_off(own):
     assert legends(study)["none"] == "none (no regularization)"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_tied_layers_and_torchs_random_numbers_repeat_and_resume(own, tmp_path):
     class Stop(Silent):
         def epoch(self, records):

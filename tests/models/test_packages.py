@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from regulab.config import Model
 from regulab.config.paths import model_path
 from regulab.errors import UserError
 from regulab.models import build, file_hashes, fingerprint, how_called, packages
+from regulab.models.offline import offline
 from regulab.streams import Streams
 from tests.cases.own import notes_of, study_of, trained
 
@@ -173,3 +175,28 @@ def test_a_package_is_known_by_its_version_and_no_path(installed, monkeypatch):
     assert packages.load("timm:tiny18").version() == pytest.__version__
     assert model_path("timm:tiny18") == ""
     assert fingerprint(model, []) == fingerprint(model, [])
+
+
+def test_a_package_that_is_a_link_to_a_folder_is_known_by_its_sources(installed, monkeypatch):
+    """``pip install -e``: what is in the folder changes while the version stays."""
+    place = installed / "linked-1.0.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: linked\nVersion: 1.0\n")
+    monkeypatch.setattr("importlib.metadata.packages_distributions", lambda: {"timm": ["linked"]})
+    assert packages.load("timm:tiny18").version() == "1.0"
+    (place / "direct_url.json").write_text('{"url": "file:///here", "dir_info": {"editable": true}}')
+    before = packages.load("timm:tiny18").version()
+    (installed / "timm" / "extra.py").write_text("changed = True")
+    assert before.startswith("sha256:")
+    assert packages.load("timm:tiny18").version() not in (before, "1.0")
+
+
+def test_what_others_put_in_the_place_of_a_socket_stays_there(monkeypatch):
+    def watched(*_):
+        raise OSError
+
+    monkeypatch.setattr(socket.socket, "connect", watched)
+    with offline("a network", "model.name"):
+        assert socket.socket.connect is not watched
+    assert socket.socket.connect is watched
+    assert "connect_ex" not in vars(socket.socket)

@@ -317,3 +317,51 @@ def test_outside_of_a_forward_pass_parameters_are_those_of_all_runs():
     assert stack.get_parameter("scales.0").shape == (R, 6, 1, 1)
     assert stack.level.shape == (R, 6)
     assert type(stack).__name__ == "Remembering"
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.scale).mean((2, 3))
+
+
+class Registered(Scaled):
+    known: list[str] = []  # noqa: RUF012  # as code is written that keeps a list of its networks
+
+    def __init_subclass__(cls, *, key: str, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        Registered.known.append(key)
+
+
+class Listed(Registered, key="listed"):
+    pass
+
+
+class Alone(type):
+    def __new__(cls, name: str, bases: Any, content: Any, own: bool = False) -> Any:
+        if not own:
+            raise RuntimeError("no class of it")
+        return super().__new__(cls, name, bases, content)
+
+    def __init__(cls, name: str, bases: Any, content: Any, own: bool = False) -> None:
+        super().__init__(name, bases, content)
+
+
+class Final(Scaled, metaclass=Alone, own=True):
+    pass
+
+
+def test_a_class_that_keeps_a_list_of_its_subclasses_does_not_hear_of_ours():
+    modules = [Listed().double() for _ in range(R)]
+    x = [torch.randn(2, 3, 4, 4, dtype=torch.float64) for _ in range(R)]
+    got = stack_modules(modules, followed=True)(torch.cat(x, 1))
+    torch.testing.assert_close(got, torch.cat([one(part) for one, part in zip(modules, x, strict=True)], 1))
+    assert Registered.known == ["listed"]
+
+
+def test_a_class_that_allows_no_subclass_is_refused():
+    with pytest.raises(Unstackable, match="no class can be made of Final: RuntimeError: no class of it"):
+        stack_modules([Final() for _ in range(R)], followed=True)

@@ -1,6 +1,8 @@
 """Images that stay in a file train as those in memory do: the same batches, losses and predictions to the bit."""
 
+import os
 import resource
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -18,9 +20,11 @@ from regulab.data.stored_pixels import StoredPixels
 from regulab.errors import UserError
 from regulab.records import StudyRecords
 from regulab.run_directory.reading import read_records
+from regulab.run_directory.stored_images import StoredImages
 from regulab.streams import Streams
 from regulab.study import run
 from regulab.training.batches import Batches, ImageTensors, InputPlan
+from regulab.training.evaluate import images_at_once
 from regulab.training.setup import set_up
 
 RANDOM = np.random.default_rng(6)
@@ -139,3 +143,66 @@ def test_a_set_larger_than_the_memory_that_is_allowed(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     assert gathered[:, 5, 5, 1].tolist() == [499 % 251, 0, 299 % 251]
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from regulab.config import build_study
+from regulab.data.formats import image_cache
+from regulab.study import run
+from regulab.training import loop
+folder = Path(sys.argv[1])
+study = build_study({
+    "data": {"name": f"folder:{folder / 'photos'}", "size": 128, "augment": {"fill": "mean", "rotate": 5}},
+    "model": {"name": f"{folder / 'net.py'}:tiny"}, "train": {"epochs": 1, "batch_size": 8},
+    "seeds": 1, "arms": {"none": {}},
+})
+image_cache.WORTH_FILES = 1
+status = Path("/proc/self/status").read_text().splitlines()
+held = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (held + 220_000_000,) * 2)
+try:
+    np.zeros((4800, 128, 128, 3), np.uint8)[:] = 1
+except MemoryError:
+    run(study, folder / "run", data_root=folder)
+    print("done")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a process as Linux does")
+def test_a_whole_study_runs_in_less_memory_than_its_wrong_images_take(tmp_path):
+    """Loaded, trained, tested, recorded and reported: 236 MB of test pixels, most of them wrong, in 220 MB more than a
+    process has that has imported everything."""
+    for split, images in (("train", 60), ("test", 4800)):
+        for number in range(images):
+            path = tmp_path / "photos" / split / str(number % 12) / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(RANDOM.integers(0, 256, (2, 2, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n"
+        "def tiny(in_channels, classes):\n"
+        "    return nn.Sequential(nn.AvgPool2d(32), nn.Flatten(), nn.Linear(16 * in_channels, classes))\n"
+    )
+    environment = os.environ | {"REGULAB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    shown = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stdout.endswith("done\n"), shown.stderr[-2000:]
+    mistakes = read_records(tmp_path / "run").mistakes
+    assert mistakes.images.nbytes > 200_000_000
+    assert isinstance(mistakes.images, StoredImages)
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_evaluation_takes_fewer_images_the_more_pixels_they_have():
+    assert images_at_once(32, 32, 4, "cpu") == images_at_once(28, 28, 4, "cpu") == 1024
+    assert images_at_once(64, 64, 4, "cpu") == 64
+    assert images_at_once(224, 224, 1, "cpu") == 20
+    assert images_at_once(2000, 2000, 3, "cpu") == 1
+    assert images_at_once(64, 64, 4, "cuda") == 4096

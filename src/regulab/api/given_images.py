@@ -54,7 +54,7 @@ def images_name(value: Any) -> str:
     arrays: dict[str, NDArray[Any]] = {}
     notes: list[str] = []
     first: Labels | None = None
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # what the first part, a dataset, calls its classes
     parts = _parts(value)
     for part in (ALL, TRAIN, VAL, TEST):
         if part not in parts:
@@ -62,7 +62,7 @@ def images_name(value: Any) -> str:
         where = "data" if part == ALL else f"data, {part}"
         pixels, labels, declared, said = _read(parts[part], where)
         if first is None:
-            first, names = labels, declared or labels.names
+            first, names = labels, declared
             refuse_single_class(labels.names, where)
             if all(name.isdecimal() for name in labels.names):
                 refuse_other_classes(parts)
@@ -71,10 +71,13 @@ def images_name(value: Any) -> str:
         stored = pixels[..., 0] if pixels.shape[3] == 1 else pixels
         arrays |= {
             f"{prefix}images": np.ascontiguousarray(stored),
-            f"{prefix}labels": _numbers(first, declared)[indices],
+            f"{prefix}labels": _numbers(first, names)[indices],
         }
         notes += [note for note in said if note not in notes]
-    arrays |= {CLASS_NAMES: np.array(names), **({NOTES: np.array(notes)} if notes else {})}
+    arrays |= {
+        CLASS_NAMES: np.array(names or (first.names if first else ())),
+        **({NOTES: np.array(notes)} if notes else {}),
+    }
     return f"npz:{given.hold(arrays)}"
 
 

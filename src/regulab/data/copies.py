@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from regulab.data.dataset import Images
 from regulab.data.stored_pixels import Pixels, chunks
+from regulab.records import ImageRows
 
 DIGEST_BYTES = 16  # a chance match among a million images has probability 1e-27
 
 
-def digests(pixels: Pixels) -> tuple[bytes, ...]:
+def digests(pixels: ImageRows) -> tuple[bytes, ...]:
     """BLAKE2b of the pixels of each image ``(N, H, W, C)``: 0.1 s for MNIST's 70,000."""
     return tuple(
         hashlib.blake2b(image.data, digest_size=DIGEST_BYTES).digest()

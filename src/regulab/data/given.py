@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.config.paths import GIVEN, given_path
-from regulab.files import npz_bytes
+from regulab.npz import npz_bytes
 
 FILE = "images.npz"
 DIGITS = 16  # of the hash in the name; the findings of a study hold whole ones

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.records import ImageRows
+
 CHUNK_BYTES = 2**22  # of pixels that are in memory at a time where all are gone through
 
 
@@ -52,7 +54,7 @@ class StoredPixels:
 Pixels = NDArray[np.uint8] | StoredPixels
 
 
-def chunks(pixels: Pixels) -> Iterator[NDArray[np.uint8]]:
+def chunks(pixels: ImageRows) -> Iterator[NDArray[np.uint8]]:
     """All images in order, as many at a time as take `CHUNK_BYTES`, one at least."""
     each = int(np.prod(pixels.shape[1:], dtype=np.int64))
     size = max(1, CHUNK_BYTES // max(1, each))

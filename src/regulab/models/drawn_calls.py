@@ -158,21 +158,36 @@ class DrawnCalls(TorchFunctionMode):
         rate = _rate(values.get("dropout_p", 0.0))
         if not keeps_and_drops(rate):
             return None
-        query, key, value = (values[name] for name in ATTENTION[:3])
-        if values.get("enable_gqa"):
-            key, value = (
-                part.repeat_interleave(query.shape[-3] // part.shape[-3], -3) for part in (key, value)
-            )
-        scale = values.get("scale") or 1 / math.sqrt(query.shape[-1])
-        weights = query @ key.transpose(-2, -1) * scale
-        mask = values.get("attn_mask")
-        if values.get("is_causal"):
-            mask = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).tril()
-        if mask is not None:
-            weights = weights.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else weights + mask
-        weights = weights.softmax(-1)
+        query, key, value, *others = (values.get(name) for name in ATTENTION if name != "dropout_p")
+        weights, value = attention_weights(query, key, value, *others)
         dropped: Tensor = drop_elements(weights, self._drawn(name, weights.shape), rate) @ value
         return dropped
+
+
+def attention_weights(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Tensor | None = None,
+    is_causal: bool | None = False,
+    scale: float | None = None,
+    enable_gqa: bool | None = False,
+) -> tuple[Tensor, Tensor]:
+    """softmax(q·kᵀ·scale + mask) of `F.scaled_dot_product_attention`, and the values with as many heads as q has.
+
+    ``scale`` is 1/√d by default; a mask of truth values lets through where it is true.
+    """
+    if enable_gqa:
+        times = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = torch.where(attn_mask, scores, -math.inf)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return scores.softmax(-1), value
 
 
 @cache

@@ -43,6 +43,9 @@ def offline(name: str, where: str) -> Iterator[None]:
 
     with _lock:
         kept = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+        own = {"connect", "connect_ex"} & vars(
+            socket.socket
+        ).keys()  # what others put there; else it is inherited
         socket.socket.connect = refusing(kept[0], _address)  # type: ignore[method-assign]
         socket.socket.connect_ex = refusing(kept[1], _address)  # type: ignore[method-assign]
         socket.getaddrinfo = refusing(kept[2], lambda host=None, *_: host or "localhost")
@@ -58,7 +61,11 @@ def offline(name: str, where: str) -> Iterator[None]:
             ) from error  # fmt: skip
         finally:
             _here.offline = False
-            del socket.socket.connect, socket.socket.connect_ex
+            for name, method in zip(("connect", "connect_ex"), kept, strict=False):
+                if name in own:
+                    setattr(socket.socket, name, method)
+                else:
+                    delattr(socket.socket, name)
             socket.getaddrinfo = kept[2]
 
 

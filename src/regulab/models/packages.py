@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,9 +43,10 @@ class Package:
         return self.module.__name__.partition(".")[0]
 
     def version(self) -> str:
-        """The version of what was installed; where there is none, a hash of the package's sources."""
+        """The version of what was installed; a hash of the package's sources where there is none, or where it was
+        installed as a link (``pip install -e``) to a folder that may change under one version."""
         names = metadata.packages_distributions().get(self.top, ())
-        if names:
+        if names and not _is_linked(metadata.distribution(names[0])):
             return metadata.version(names[0])
         digest = hashlib.sha256()
         for path, content in _sources(sys.modules[self.top]).items():
@@ -130,6 +132,12 @@ def _unknown(attribute: str, options: list[str], place: str) -> UserError:
         where=WHERE,
         cure=did_you_mean(attribute, options),
     )
+
+
+def _is_linked(distribution: metadata.Distribution) -> bool:
+    """Whether a folder of its developer is imported: PEP 610 has that in ``direct_url.json``."""
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    return bool(origin.get("dir_info", {}).get("editable"))
 
 
 def _sources(module: ModuleType) -> dict[str, bytes]:

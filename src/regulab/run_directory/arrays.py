@@ -5,13 +5,13 @@ A kilobyte of zip can claim a terabyte of zeros, a header a shape of 10¹², and
 
 from __future__ import annotations
 
-import io
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -19,7 +19,9 @@ from safetensors.numpy import load as load_safetensors
 
 from regulab.errors import UserError
 from regulab.records import Mistakes, Predictions
-from regulab.run_directory.places import read_file, status_of
+from regulab.run_directory.places import opened, read_file, status_of
+from regulab.run_directory.stored_images import MOST_FILE as MOST_STORED
+from regulab.run_directory.stored_images import stored_images
 from regulab.run_directory.text import cut
 
 Array = np.ndarray[Any, Any]
@@ -37,6 +39,7 @@ class ArrayForm:
     dtype: str
     dimensions: int
     optional: bool = False
+    stays: bool = False  # in its file, where it is large and not compressed
 
 
 ARRAYS: dict[type, dict[str, ArrayForm]] = {
@@ -47,7 +50,7 @@ ARRAYS: dict[type, dict[str, ArrayForm]] = {
     },
     Mistakes: {
         "indices": ArrayForm("int64", 1),
-        "images": ArrayForm("uint8", 4),
+        "images": ArrayForm("uint8", 4, stays=True),
         "files": ArrayForm("str", 1, optional=True),
     },
 }
@@ -59,35 +62,50 @@ def read_npz(path: Path, kind: type[Kind]) -> Kind | None:
     Raises `UserError` that names the file where it is damaged, or arrays are missing, or of another type or size, or
     contradict each other.
     """
-    content = read_file(path, MOST_FILE)
-    if content is None:
-        return None
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            most = max(ALWAYS, EXPANSION * len(content))
-            there = archive.namelist()
-            arrays = {
-                name: _entry(archive, name, form, most)
-                for name, form in ARRAYS[kind].items()
-                if not form.optional or f"{name}.npy" in there
-            }
-        made = kind(**arrays)
-        check_arrays(made)
-    except UserError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy's headers fail in many ways on damaged bytes
-        reason = cut(str(error)) or type(error).__name__
-        raise UserError(f"damaged: {reason}", expected="arrays as .npz", where=str(path)) from error
+    with opened(path, MOST_FILE if kind is Predictions else MOST_STORED) as file:
+        if file is None:
+            return None
+        try:
+            with zipfile.ZipFile(_AtMost(file)) as archive:
+                most = max(ALWAYS, EXPANSION * min(MOST_FILE, os.fstat(file.fileno()).st_size))
+                there = archive.namelist()
+                arrays = {
+                    name: _entry(archive, name, form, most, path, file)
+                    for name, form in ARRAYS[kind].items()
+                    if not form.optional or f"{name}.npy" in there
+                }
+            made = kind(**arrays)
+            check_arrays(made)
+        except UserError:
+            raise
+        except Exception as error:  # zipfile, zlib and numpy's headers fail in many ways on damaged bytes
+            reason = cut(str(error)) or type(error).__name__
+            raise UserError(f"damaged: {reason}", expected="arrays as .npz", where=str(path)) from error
     return made
 
 
-def _entry(archive: zipfile.ZipFile, name: str, form: ArrayForm, most: int) -> Array:
-    """One array, read to its end, so that its checksum was compared."""
+class _AtMost:
+    """A file of which nobody reads more than `MOST_FILE` at once: a zip's directory is as long as it claims."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.tell, self.seek, self.seekable, self._file = file.tell, file.seek, file.seekable, file
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MOST_FILE:
+            raise ValueError(f"a part claims {size} bytes")
+        return self._file.read(size)
+
+
+def _entry(
+    archive: zipfile.ZipFile, name: str, form: ArrayForm, most: int, path: Path, from_file: BinaryIO
+) -> Any:
+    """One array, read to its end, so that its checksum was compared; many images stay where they are."""
     member = f"{name}.npy"
     if archive.namelist().count(member) != 1:
         raise ValueError(f"no array {name}")
     info = archive.getinfo(member)
-    if info.file_size > most:
+    stays = form.stays and info.compress_type == zipfile.ZIP_STORED and info.file_size > ALWAYS
+    if info.file_size > most and not stays:
         raise ValueError(f"{name} claims {info.file_size} bytes")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is compressed in a way of its own")
@@ -96,8 +114,12 @@ def _entry(archive: zipfile.ZipFile, name: str, form: ArrayForm, most: int) -> A
         if not _is(dtype, form.dtype) or len(shape) != form.dimensions or fortran:
             wanted = f"{form.dtype} of {form.dimensions} dimension{'s' if form.dimensions > 1 else ''}"
             raise ValueError(f"{name} is {dtype} of shape {shape}, not {wanted}")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"{name} claims the shape {shape}")
+        if stays:
+            return stored_images(path, from_file, info, file, shape)
         size = prod(shape) * dtype.itemsize
-        if min(shape, default=0) < 0 or size > most:
+        if size > most:
             raise ValueError(f"{name} claims the shape {shape}")
         data = file.read(size + 1)
     if len(data) != size:
@@ -127,7 +149,7 @@ def check_arrays(arrays: Predictions | Mistakes) -> None:
             raise ValueError(f"{len(indices)} indices of {len(images)} images")
         if len(indices) and (indices[0] < 0 or (np.diff(indices) <= 0).any()):
             raise ValueError("indices that do not ascend")
-        if len(indices) and not (images[0].size and images[0].nbytes <= MOST_IMAGE and images.shape[3] <= 4):
+        if len(indices) and not (0 < prod(images.shape[1:]) <= MOST_IMAGE and images.shape[3] <= 4):
             raise ValueError(f"images of the shape {images.shape[1:]}")
         if arrays.files is not None and len(arrays.files) != len(images):
             raise ValueError(f"{len(arrays.files)} files of {len(images)} images")

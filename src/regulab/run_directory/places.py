@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from regulab.errors import UserError
-from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, refusing, sync_folder, write_whole
+from regulab.files import LOCK, NO_FOLLOW, TEMPORARY, refusing, sync_folder, write_whole_by
 from regulab.run_directory.names import EMPTYING, FOLDERS, NESTED, STUDY, is_own
 
 REGULAR = "a regular file; a run directory holds its own files, and no link is followed"
@@ -42,10 +44,24 @@ def read_file(path: Path, most: int, first: int | None = None) -> bytes | None:
 
     Raises `UserError` for a link, a pipe, a folder, a larger file, and where reading is not permitted.
     """
+    with opened(path, most) as file:
+        if file is None:
+            return None
+        size = os.fstat(file.fileno()).st_size
+        try:
+            return file.read(size if first is None else first)  # what is appended meanwhile is not waited for
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+
+@contextmanager
+def opened(path: Path, most: int) -> Iterator[BinaryIO | None]:
+    """A regular file of ``most`` bytes at most, to read; None where there is none. Raises as `read_file`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        yield None
+        return
     except (OSError, ValueError) as error:
         if path.is_symlink():
             raise UserError("this is a link", expected=REGULAR, where=str(path)) from error
@@ -56,12 +72,7 @@ def read_file(path: Path, most: int, first: int | None = None) -> bytes | None:
             raise UserError(f"this is a {_kind(found)}", expected=REGULAR, where=str(path))
         if found.st_size > most:
             raise UserError("too large", got=found.st_size, expected=f"at most {most} bytes", where=str(path))
-        try:
-            return file.read(
-                found.st_size if first is None else first
-            )  # what is appended meanwhile is not waited for
-        except OSError as error:
-            raise unreadable(path, error) from error
+        yield file
 
 
 def entries(folder: Path) -> list[Path]:
@@ -162,5 +173,10 @@ def check_folder(path: Path, place: Path) -> None:
 
 def write_inside(path: Path, name: str, content: bytes) -> None:
     """A file at a path in a run directory: whole or absent, and through no link."""
+    write_inside_by(path, name, lambda file: file.write(content))
+
+
+def write_inside_by(path: Path, name: str, write: Callable[[BinaryIO], object]) -> None:
+    """As `write_inside`, of what ``write`` puts into the file that it is handed."""
     check_folder(path, path / name)
-    write_whole(path / name, content)
+    write_whole_by(path / name, write)

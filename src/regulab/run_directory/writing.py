@@ -16,10 +16,11 @@ from safetensors.numpy import save as save_safetensors
 
 from regulab.config import Study
 from regulab.errors import UserError
-from regulab.files import Lock, file_name, json_bytes, npz_bytes, refusing
+from regulab.files import Lock, file_name, json_bytes, refusing
+from regulab.npz import npz_bytes, write_npz
 from regulab.records import COMPLETED, EpochRecord, Look, Mistakes, Predictions, Result
 from regulab.run_directory import history
-from regulab.run_directory.arrays import Array, has_whole_weights
+from regulab.run_directory.arrays import ALWAYS, Array, has_whole_weights
 from regulab.run_directory.checkpoints import checkpoint_bytes, dense, read_checkpoint
 from regulab.run_directory.checksums import SELF, Checksums, checksums_json, read_checksums
 from regulab.run_directory.names import (
@@ -48,6 +49,7 @@ from regulab.run_directory.places import (
     remove_temporaries,
     status_of,
     write_inside,
+    write_inside_by,
 )
 from regulab.run_directory.reading import (
     environment_checksum,
@@ -242,9 +244,12 @@ class RunDirectory:
         return missing
 
     def write_mistakes(self, mistakes: Mistakes) -> None:
-        self.write(
-            MISTAKES, npz_bytes({name: array for name, array in vars(mistakes).items() if array is not None})
-        )
+        """``mistakes.npz``. Images of more than `ALWAYS` bytes are not compressed: a report then reads those it shows,
+        and photographs are hardly any smaller compressed.
+        """
+        arrays = {name: array for name, array in vars(mistakes).items() if array is not None}
+        plain = {"images"} if mistakes.images.nbytes > ALWAYS else set()
+        write_inside_by(self.path, MISTAKES, lambda file: write_npz(file, arrays, plain))
 
     def write_weights(self, arm: str, seed: int, arrays: Mapping[str, Array]) -> bytes:
         """The file's content as well, for its checksum."""

@@ -10,6 +10,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -83,8 +84,9 @@ class ImageTensors:
         return self.pixels[self.rows[start:stop]].to(self.labels.device)
 
     def parts(self) -> Iterator[Tensor]:
-        """The pixels of all images, some thousands at a time."""
-        return (self.part(start, start + AT_ONCE) for start in range(0, len(self), AT_ONCE))
+        """The pixels of all images, at most `AT_ONCE` bytes of them at a time, one image at least."""
+        images = max(1, AT_ONCE // prod(self.shape))
+        return (self.part(start, start + images) for start in range(0, len(self), images))
 
     def first(self, count: int) -> ImageTensors:
         """The first images alone."""
@@ -113,7 +115,7 @@ class InputPlan:
 
 
 MOST_OF_DEVICE = 1 / 2  # of a GPU's free memory, which images may take
-AT_ONCE = 4096  # images that a sum over all of them reads at a time
+AT_ONCE = 2**24  # bytes of pixels that a sum over all images reads at a time
 MOST_LEFT_OUT = 1 / 20  # of the images, in one epoch
 
 

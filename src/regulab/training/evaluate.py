@@ -9,10 +9,18 @@ from regulab.data.preprocessing import Preprocessing
 from regulab.training.batches import ImageTensors
 from regulab.training.trainer import Trainer
 
-# Images × runs in one evaluation batch. Of images beyond 32 × 32 pixels so many fewer as each has more: 4,096
-# photographs of 224 × 224 take 2.5 GB as inputs alone.
+# Images × runs in one evaluation batch of images up to 32 × 32 pixels. Of larger ones as many as have `PIXELS` pixels
+# together: 4,096 photographs of 224 × 224 take 2.5 GB as inputs alone, and the first layer's 64 maps 53 GB.
 EVALUATION_IMAGES = {"cpu": 2**12, "cuda": 2**16}
+PIXELS = {"cpu": 2**20, "cuda": 2**26}
 WHOLE = 32 * 32  # pixels
+
+
+def images_at_once(height: int, width: int, runs: int, device: str) -> int:
+    """How many images an evaluation batch of so many runs has."""
+    if height * width <= WHOLE:
+        return max(1, EVALUATION_IMAGES.get(device, EVALUATION_IMAGES["cpu"]) // runs)
+    return max(1, PIXELS.get(device, PIXELS["cpu"]) // (height * width) // runs)
 
 
 def evaluate(
@@ -22,22 +30,26 @@ def evaluate(
 
     The last two have shape ``(N, R)``. Inference mode, no augmentation.
     """
-    losses, predicted, confidence = [], [], []
     runs, device = len(trainer.runs), images.labels.device
     height, width, _ = images.shape
-    size = max(1, EVALUATION_IMAGES.get(device.type, 2**12) * WHOLE // max(WHOLE, height * width) // runs)
+    size = images_at_once(height, width, runs, device.type)
     preprocessing = preprocessing.to(device)
+    # Filled in place: a small block for each batch, kept among the large ones that every batch frees, would split the
+    # memory that the next batch needs.
+    losses = torch.empty(-(-len(images) // size), runs, dtype=torch.float64, device=device)
+    predicted = torch.empty(len(images), runs, dtype=torch.int64, device=device)
+    confidence = torch.empty(len(images), runs, dtype=torch.float64, device=device)
     with torch.no_grad():
-        for start in range(0, len(images), size):
+        for batch, start in enumerate(range(0, len(images), size)):
             stop = start + size
             x = preprocessing.normalize(preprocessing.to_unit(images.part(start, stop)))
             log_probability = trainer.logits(x).log_softmax(-1)
             labels = images.labels[start:stop, None, None].expand(-1, runs, 1)
-            losses.append(-log_probability.gather(2, labels).squeeze(2).double().sum(0))
+            losses[batch] = -log_probability.gather(2, labels).squeeze(2).double().sum(0)
             top = log_probability.max(-1)
-            predicted.append(top.indices)
-            confidence.append(top.values.exp())
-    return torch.stack(losses).sum(0) / len(images), torch.cat(predicted), torch.cat(confidence)
+            predicted[start:stop] = top.indices
+            confidence[start:stop] = top.values.exp()
+    return losses.sum(0) / len(images), predicted, confidence
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> Tensor:

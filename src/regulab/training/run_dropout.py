@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +11,10 @@ from torch import Tensor
 from regulab.models.layers.draws import UNBOUND, DrawsInCalls, RatesOfRuns, StackedRandomLayer
 from regulab.models.layers.dropout import (
     ALPHA,
-    LEVELS,
     AlphaDropout,
     ChannelDropout,
     Rated,
+    alpha_scale_and_shift,
     channels_of,
     inverse_keep,
     threshold,
@@ -76,7 +75,7 @@ class RunDropout:
         draws = self._position.drawn(self._source, shape).to(x.device)
         exact = torch.promote_types(x.dtype, torch.float32)  # 1/(1 − p) is not rounded to bfloat16
         if alpha:
-            factors = [_restoring(rate) for rate in rates]
+            factors = [alpha_scale_and_shift(rate) for rate in rates]
             scale = self._vector([a for a, _ in factors], exact, x.device)
             shift = self._vector([b for _, b in factors], exact, x.device)
             below = self._vector([threshold(rate) for rate in rates], torch.int16, x.device)
@@ -96,10 +95,3 @@ def dropped_by_run(x: Tensor, draws: Tensor, rates: Sequence[float], position: P
     below = position.of_each(lambda: torch.tensor(low, dtype=torch.int16, device=x.device))
     scale = position.of_each(lambda: torch.tensor(keep, dtype=exact, device=x.device))
     return (x * ((draws.to(x.device) >= below) * scale)).to(x.dtype)
-
-
-def _restoring(rate: float) -> tuple[float, float]:
-    """a and b of `AlphaDropout`: 1 and 0 where nothing is dropped."""
-    p = round(rate * LEVELS) / LEVELS
-    a = 1 / math.sqrt((1 - p) * (1 + ALPHA**2 * p))
-    return a, -a * p * ALPHA

@@ -6,7 +6,6 @@ it would do run by run (attention, weight norm), and what autocast does not reac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from regulab.models.drawn_calls import without_dispatch
+from regulab.models.drawn_calls import attention_weights, without_dispatch
 from regulab.models.layers.draws import UNBOUND, TorchDraws
 from regulab.models.layers.dropout import SeveralRates
 from regulab.training.across_runs import across_runs, run_by_run
@@ -220,17 +219,8 @@ class RunFunctions(TorchFunctionMode):
 
             if query.ndim == key.ndim == value.ndim == 4:
                 return across_runs(rule, self._run, query, key, value)
-        if enable_gqa:
-            times = query.shape[-3] // key.shape[-3]
-            key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
-        weights = query @ key.transpose(-2, -1) * (scale or 1 / math.sqrt(query.shape[-1]))
-        if is_causal:
-            attn_mask = torch.ones(weights.shape[-2:], dtype=torch.bool, device=query.device).tril()
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            weights = torch.where(attn_mask, weights, -math.inf)
-        elif attn_mask is not None:
-            weights = weights + attn_mask
-        return self._dropout(weights.softmax(-1), dropout_p) @ value
+        weights, value = attention_weights(query, key, value, attn_mask, is_causal, scale, enable_gqa)
+        return self._dropout(weights, dropout_p) @ value
 
     def _recurrent(self, function: Any, *args: Any) -> Any:
         """``(input, hx, weights, has_biases, layers, dropout, train, bidirectional, batch_first)``, as in torch."""

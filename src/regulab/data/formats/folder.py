@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.data.cutting import fifth, fifths
 from regulab.data.dataset import Dataset, DatasetContent
 from regulab.data.formats.class_folders import (
     LAYOUT,
@@ -23,9 +24,8 @@ from regulab.data.formats.file_groups import file_groups
 from regulab.data.formats.format import Format
 from regulab.data.formats.image_files import read_test, read_training
 from regulab.data.formats.split_folders import Part, innermost, parts_in
-from regulab.data.groups import Labelled, part_of, with_groups
+from regulab.data.groups import Labelled, with_groups
 from regulab.data.names import visible, visible_list
-from regulab.data.stratify import largest_part
 from regulab.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FoundSplits = tuple[ImageFiles, NDArray[np.int64] | None, ImageFiles]
 GroupOf = Callable[[Sequence[Path]], list[str]]  # the name of each file's group
 SHOWN = 20  # names of classes in a message
+FOLDERS = "folders train and test"
 
 
 def folder_dataset(data: Data, path: Path) -> Dataset:
@@ -105,7 +106,8 @@ def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut, group: GroupOf 
     elif "val" not in parts:
         return _cut_splits(parts["train"], left_out, group)
     else:
-        train, test = _cut_test(train, parts["train"], group)
+        rest, cut = fifth(_labelled(train, group), str(parts["train"]), FOLDERS)
+        train, test = train.take(rest), train.take(cut)
     if "val" not in parts:
         return train, None, test
     val = list_images(parts["val"], left_out)
@@ -118,35 +120,12 @@ def _given_splits(parts: Mapping[Part, Path], left_out: LeftOut, group: GroupOf 
 def _cut_splits(path: Path, left_out: LeftOut, group: GroupOf | None) -> FoundSplits:
     """Three fifths, one fifth, one fifth; of whole groups where there are some."""
     files = list_images(path, left_out)
-    part = _fifth(files, 2, path)
-    rest, test = _cut_test(files, path, group, keep=2)
-    return rest, part_of(_labelled(rest, group), part, "validation"), test
+    rest, validation, test = fifths(_labelled(files, group), str(path), FOLDERS)
+    return files.take(rest), validation, files.take(test)
 
 
 def _labelled(files: ImageFiles, group: GroupOf | None) -> Labelled:
     return Labelled.of(files.labels, files.class_names, None if group is None else group(files.paths))
-
-
-def _cut_test(
-    files: ImageFiles, path: Path, group: GroupOf | None, keep: int = 1
-) -> tuple[ImageFiles, ImageFiles]:
-    """All but a fixed fifth, and that fifth; of each class ``keep`` groups stay."""
-    test = part_of(_labelled(files, group), _fifth(files, 1, path), "test", keep=keep)
-    rest = np.setdiff1d(np.arange(len(files)), test, assume_unique=True)
-    return files.take(rest), files.take(test)
-
-
-def _fifth(files: ImageFiles, times: int, path: Path) -> int:
-    """How many images are a fifth; raises `UserError` where so many cannot be cut so often."""
-    part = round(len(files) / 5)
-    if part < 1 or times * part > largest_part(np.bincount(files.labels)):
-        raise UserError(
-            f"too few images to cut a test{' and a validation' if times > 1 else ''} part from",
-            got=f"{len(files)} images in {len(files.class_names)} classes",
-            expected="more images in each class, or folders train and test",
-            where=str(path),
-        )
-    return part
 
 
 def layout_notes(path: Path, inner: Path, parts: Mapping[Part, Path]) -> Iterator[str]:

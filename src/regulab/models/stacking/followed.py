@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.models.drawn_calls import DrawnCalls
+from regulab.models.guard import words_of
 from regulab.models.layers.draws import DrawsInCalls
 from regulab.models.stacking.run_tensor import (
     ForwardPass,
@@ -25,6 +26,9 @@ PASS = "pass_of_runs"
 
 class FollowedModule(nn.Module):
     """Made of a person's class: inside a forward pass a parameter ``(R, *shape)`` has one run's shape."""
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        """The person's class is not asked: its own may want arguments, or register what is made of it."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -104,13 +108,13 @@ class FollowedNetwork(FollowedModule, DrawsInCalls):
 
 
 def follow(module: nn.Module, kind: type[FollowedModule], of: ForwardPass) -> nn.Module:
-    """The module with a class made of ``kind`` and its own."""
+    """The module with a class made of ``kind`` and its own; `Unstackable` where Python allows none."""
     vars(module)[PASS] = of
-    key = (kind, type(module))
-    if key not in MADE:
-        MADE[key] = type(type(module).__name__, key, {"__module__": type(module).__module__})
-    module.__class__ = MADE[key]
+    own = type(module)
+    try:
+        if (kind, own) not in of.classes:
+            of.classes[kind, own] = type(own.__name__, (kind, own), {"__module__": own.__module__})
+        module.__class__ = of.classes[kind, own]
+    except Exception as error:  # a metaclass may be a person's
+        raise Unstackable(f"no class can be made of {own.__name__}: {words_of(error)}") from error
     return module
-
-
-MADE: dict[tuple[type[FollowedModule], type[nn.Module]], type[nn.Module]] = {}

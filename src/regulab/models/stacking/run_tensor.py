@@ -30,12 +30,16 @@ CALLS: dict[Any, CallRule] = {}  # by torch's function; filled by the modules of
 
 @dataclass
 class ForwardPass:
-    """What the tensors of one stack share: the number of runs, the draws of dropout calls, what vmap refused."""
+    """What the tensors of one stack share: the number of runs, the draws of dropout calls, what vmap refused.
+
+    ``classes``: what its layers are, by what they were (`regulab.models.stacking.followed.follow`).
+    """
 
     runs: int = 0
     active: bool = False
     calls: DrawnCalls | None = None
     by_hand: set[Any] = field(default_factory=set)
+    classes: dict[tuple[type, type], type] = field(default_factory=dict)
 
 
 class RunTensor(Tensor):
