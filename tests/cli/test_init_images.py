@@ -186,7 +186,10 @@ class TestWhatItWrites:
         Path("photos.yaml").write_text("name: precious\n")
         done = invoke("init", "photos")
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "the file is there already; got 'photos.yaml'; --force replaces it" in done.stderr
+        assert (
+            "the file is there already; got 'photos.yaml'; --force replaces it, FILE names another"
+            in done.stderr
+        )
         assert Path("photos.yaml").read_text() == "name: precious\n"
         assert invoke("init", "photos", "--force").exit_code == 0
         assert load_study("photos.yaml").name == "photos"
