@@ -39,7 +39,7 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_numbers_of_other_classes_are_refused(name):
-    with pytest.raises(rl.UserError, match=r"other lists of classes.*cat, dog, eel .* and .*eel"):
+    with pytest.raises(rl.UserError, match=r"another class; got .*cat, dog, eel .* and .*eel"):
         rl.Study(data=WRONG[name])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from regulab.data.formats.array_keys import ALL
 from regulab.data.names import visible_list
 from regulab.errors import UserError
 
@@ -33,12 +34,12 @@ def refuse_other_classes(parts: Mapping[str, Any]) -> None:
             first = first or (name, found)
             if found != first[1]:
                 raise UserError(
-                    "datasets with other lists of classes: the same number would be another class",
+                    "classes of other names, or in another order: the same number would be another class",
                     got=f"{visible_list([*map(str, first[1])], SHOWN)} ({first[0]}) and "
                     f"{visible_list([*map(str, found)], SHOWN)} ({name})",
                     expected="one list, in one order, for all: labels by the first one's numbers (target_transform), "
                     "or as names",
-                    where="data",
+                    where=f"data, {name}" if name != ALL else "data",
                 )
 
 
