@@ -21,7 +21,7 @@ SHOWN = 5
 
 def is_array(value: Any) -> bool:
     """Whether a value is an array, a tensor, or a table of numbers."""
-    return hasattr(value, "__array__")
+    return hasattr(value, "__array__") and hasattr(value, "shape")
 
 
 def is_samples(value: Any) -> bool:
