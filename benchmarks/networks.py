@@ -105,17 +105,17 @@ def outcome(name: str, machine: Machine) -> Outcome:
 def table(exact: dict[str, Outcome], single: dict[str, Outcome], command: str) -> str:
     count = Counter(one.engine for one in exact.values())
     course = sum(exact[name].engine in ("fleet", "followed") for name in COURSE)
+    threads = f"{torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
     lines = [
         "# Networks as people write them",
         "",
-        f"{datetime.date.today()}, torch {torch.__version__}, {torch.get_num_threads()} threads. Command: `{command}`.",
+        f"{datetime.date.today()}, torch {torch.__version__}, {threads}. Command: `{command}`.",
         "",
-        f"Of {len(exact)} networks {count['fleet'] + count['followed']} train as fleets: {count['fleet']} with runs "
-        f"side by side in the channels (fleet), {count['followed']} with their own code followed (followed). "
-        f"{count['vmap']} more share batches and draws through `torch.func.vmap`; {count['plain']} are left to the "
+        f"Of {len(exact)} networks {count['fleet'] + count['followed']} train as fleets: {count['fleet']} with the "
+        f"runs side by side in the channels (fleet), {count['followed']} with their own code followed (followed). "
+        f"{count['vmap']} more share batches and draws through `torch.func.vmap`, and {count['plain']} train in the "
         f"plain loop. Of the {len(COURSE)} for MNIST as courses write them {course} are fleets. Deviations are the "
-        "largest of "
-        "any weight after three steps from that of the plain loops.",
+        "largest of any weight after three steps from that of the plain loops.",
         "",
         "| network | engine | float64 | float32 | why no fleet of rules |",
         "| --- | --- | ---: | ---: | --- |",

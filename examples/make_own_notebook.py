@@ -45,8 +45,9 @@ CELLS = [
         """
         ## The network
 
-        A class as you would write it anyway. Parameters called `in_channels` and `classes` are filled in, all others
-        need defaults; a function that returns a new network will do as well. Other cells may hold what it uses.
+        A class as you would write it anyway. Parameters with the usual names of channels and classes (`in_channels`,
+        `num_classes` …) are filled in, all others need defaults; a function that returns a new network will do as
+        well. Other cells may hold what it uses.
         """,
     ),
     (

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def as_one(arrays):
 
 @pytest.mark.parametrize("part", [1, 1000, 2**22])
 def test_parts_give_the_bytes_of_the_whole(part, monkeypatch):
-    arrays = {
+    arrays: dict[str, Any] = {
         "images": np.kron(RANDOM.integers(0, 256, (50, 7, 5, 3), np.uint8), np.ones((1, 2, 2, 1), np.uint8)),
         "noise": RANDOM.integers(0, 256, (300, 700), np.uint8),
         "turned": np.arange(12, dtype=np.int64).reshape(3, 4).T,
@@ -51,7 +52,10 @@ def test_rows_of_a_file_are_written_as_the_array_is(monkeypatch):
 
 
 def test_what_is_plain_stands_in_the_file_as_it_is():
-    arrays = {"images": np.arange(240, dtype=np.uint8).reshape(5, 4, 4, 3), "indices": np.arange(5)}
+    arrays: dict[str, Any] = {
+        "images": np.arange(240, dtype=np.uint8).reshape(5, 4, 4, 3),
+        "indices": np.arange(5),
+    }
     buffer = io.BytesIO()
     write_npz(buffer, arrays, {"images"})
     assert arrays["images"].tobytes() in buffer.getvalue()

@@ -252,6 +252,29 @@ BAD: dict[str, Any] = {
     "1 and '1'": ((PIXELS, [1, "1"] * 10), ["different labels with the same text", "1"]),
     "one class": ((PIXELS, [1] * N), ["fewer than two classes"]),
     "three arrays": ((PIXELS, LABELS, LABELS), ["no images and labels", "tuple of 3"]),
+    "empty arrays": ((PIXELS[:0], LABELS[:0]), ["no images and labels", "uint8 (0, 6, 5), int64 (0,)"]),
+    "swapped": ((LABELS, PIXELS), ["no images and labels", "int64 (20,), uint8 (20, 6, 5)"]),
+    "a list too long": (([*PIXELS], LABELS[:-1]), ["no images and labels", "list of 20, int64 (19,)"]),
+    "sparse": ((torch.zeros(N, 6, 5).to_sparse(), LABELS), ["data: no array of numbers", "Sparse"]),
+    "without data": ((torch.empty(N, 6, 5, device="meta"), LABELS), ["data: no array of numbers", "meta"]),
+    "masked": (
+        (np.ma.masked_equal(PIXELS, PIXELS[0, 0, 0]), LABELS),
+        ["no array of numbers", "masked values"],
+    ),
+    "bytes that are no text": ((PIXELS, [b"a", b"\xff"] * 10), ["labels that are no UTF-8", "xff"]),
+    "labels too large to tell apart": (
+        (PIXELS, (LABELS + 1) * 1e30),
+        ["numbers that name no class", "2e+30"],
+    ),
+    "divided twice": (
+        (PIXELS / 255 / 255, LABELS),
+        ["none is above 1 of 255 levels", "divided by 255 twice"],
+    ),
+    "an array of names": (
+        {"images": PIXELS, "labels": LABELS, "class_names": np.array(["a", "b"])},
+        ["data: neither images nor labels", "class_names"],
+    ),
+    "only images by name": ({"x_train": PIXELS, "x_test": TEST}, ["data: x_train without labels"]),
     "an object": (object(), ["no images and labels", "object"]),
 }
 
@@ -261,6 +284,46 @@ def test_what_is_no_set_of_images_is_refused_at_construction(name):
     data, parts = BAD[name]
     said = refused(data)
     assert [part for part in parts if part not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([torch.tensor(label) for label in LABELS], ("0", "1")),
+        ([b"cat", b"dog"] * 10, ("cat", "dog")),
+        (torch.tensor(LABELS).to(torch.bfloat16), ("0", "1")),
+    ],
+    ids=["tensors", "bytes", "bfloat16"],
+)
+def test_labels_of_unusual_kinds(labels, names):
+    content = load({"train": (PIXELS, labels), "test": (PIXELS, labels)})
+    assert content.class_names == names
+    assert content.train.labels.tolist() == LABELS.tolist()
+
+
+def test_a_mapping_of_arrays_is_what_a_file_of_them_would_be(tmp_path):
+    arrays: dict[str, Any] = {
+        "train_images": PIXELS,
+        "train_labels": LABELS,
+        "x_test": TEST,
+        "y_test": np.array([0, 1, 1, 0]),
+    }
+    np.savez(tmp_path / "set.npz", **arrays)
+    wanted = find_dataset(f"npz:{tmp_path / 'set.npz'}").load(tmp_path)
+    with np.load(tmp_path / "set.npz") as opened:
+        for given_arrays in (arrays, opened):
+            content = load(given_arrays)
+            assert content.content_hash == wanted.content_hash
+            assert content.open_test().content_hash() == wanted.open_test().content_hash()
+    assert load({"X": PIXELS, "y": LABELS}).content_hash == load(PAIR).content_hash
+
+
+def test_bfloat16_becomes_the_nearest_levels():
+    images = torch.from_numpy(PIXELS / 255).to(torch.bfloat16)
+    content = load({"train": (images, LABELS), "test": PAIR})
+    wanted = np.rint(images.double().numpy() * 255)
+    np.testing.assert_array_equal(content.train.pixels[..., 0], wanted)
+    assert "at most 0.5 of a level away" in content.notes[0]
 
 
 def test_equal_arrays_are_held_once():
@@ -301,5 +364,5 @@ def test_names_of_the_test_part_alone_are_those_of_no_other():
 def test_parts_whose_numbers_mean_other_classes_are_refused():
     """As the folders of torchvision's ImageFolder do where a part lacks a class."""
     said = refused({"train": named(LABELS, ["ant", "bee"]), "test": named(LABELS, ["bee", "cow"])})
-    for words in ("classes of other names", "bee, cow", "ant, bee", "data, test"):
+    for words in ("other lists of classes", "bee, cow (test)", "ant, bee (train)"):
         assert words in said

@@ -80,7 +80,7 @@ def test_what_is_printed_is_what_the_command_prints(results, capsys):
     )
     printed = capsys.readouterr().out.rstrip("\n")
     table = results.compare("l1", "test_loss")
-    compared, first, warnings = str(table).partition("\nfirst of all: ")
+    compared, first, warnings = str(table).partition("\nread first: ")
     assert first, "two epochs are too few"
     assert printed.startswith(f"{compared}\n")
     assert printed.endswith(f"{first}{warnings}")

@@ -42,7 +42,7 @@ def test_on_no_page_without_a_reason():
 def test_in_json_text_and_notebooks(underfitted):
     (warning,) = compare(underfitted).to_json()["warnings"]
     table = ComparisonTable(underfitted)
-    assert str(table).endswith(f"first of all: {warning}")
+    assert str(table).endswith(f"read first: {warning}")
     assert table._repr_html_().startswith("<p><b>First of all:</b> Underfitted")
     text = Observations.of(ReportData(underfitted))
     assert text.startswith(f"First of all: {warning}\n")
@@ -54,7 +54,7 @@ def test_in_the_terminal_a_line_each(underfitted):
     print_warnings(compare(underfitted).to_json(), Console(file=out, width=200, force_terminal=False))
     (line,) = out.getvalue().splitlines()
     assert line.startswith(
-        "first of all: Underfitted: every arm, the best of them arm “none”, still gets 63.0 % of"
+        "read first: Underfitted: every arm, the best of them arm “none”, still gets 63.0 % of"
     )
 
 

@@ -16,12 +16,38 @@ from safetensors.numpy import load_file
 from regulab.errors import UserError
 from regulab.models.parameters import trained_weight_names
 from regulab.training.plain import PlainTrainer
+from regulab.training.planning import plan_fleets
 from regulab.training.setup import Run
 from tests.cases.own import notes_of, prepared, study_of, trained, trained_in_pieces, write
 
 INIT = "def __init__(self, in_channels, classes):\n    super().__init__(in_channels, classes)\n"
 
+OLD_STYLE = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+
 REFUSED = {
+    "InPlace": (
+        INIT + "    self.net = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.3, inplace=True))\n"
+        "def forward(self, x):\n    return self.head(self.net(self.conv(x)).mean((2, 3)))",
+        r"backward pass fails, in step 1: .*inplace operation.*; expected no in-place operation.*x = x \+ y",
+    ),
+    "Cuda": (
+        "def forward(self, x):\n    raise AssertionError('Torch not compiled with CUDA enabled')",
+        r"cannot take these images.*expected no \.cuda\(\)",
+    ),
+    "MadeOnCuda": (
+        "def __init__(self):\n    raise AssertionError('Torch not compiled with CUDA enabled')",
+        r"cannot be built.*expected no \.cuda\(\)",
+    ),
+    "WantsLabels": (
+        "def forward(self, x, y):\n    return super().forward(x)",
+        r"expected forward\(x\), which",
+    ),
+    "MadeForNone": (
+        INIT + "    self.late = None\n"
+        "def forward(self, x):\n    x = self.features(x)\n    if self.late is None:\n"
+        "        self.late = nn.Linear(4, 4)\n    return self.head(self.late(x))",
+        "late.weight, late.bias.*lazy",
+    ),
     "NoParameters": (
         "def __init__(self, classes):\n    nn.Module.__init__(self)\n    self.classes = classes\n"
         "def forward(self, x):\n    return x.flatten(1)[:, : self.classes]",
@@ -324,6 +350,43 @@ def test_attributes_are_those_of_training_when_it_is_tested(trains):
 
 
 NOTED = {
+    "Sigmoid": ("def forward(self, x):\n    return super().forward(x).sigmoid()",
+                "between 0 and 1 as after a sigmoid.*stays above 1.46,"),
+    "Rectified": ("def forward(self, x):\n    return super().forward(x).relu()", "never negative, as after a ReLU"),
+    "BareTensor": (INIT + "    self.w = torch.full((4,), 0.5, requires_grad=True)\n"
+                   "def forward(self, x):\n    return self.head(self.features(x) * self.w)",
+                   "no nn.Parameter are not trained, though they require gradients: w"),
+    "BareTensors": (INIT + "    self.ws = [torch.full((4,), 0.5, requires_grad=True)]\n"
+                    "def forward(self, x):\n    return self.head(self.features(x) * self.ws[0])",
+                    "though they require gradients: ws"),
+    "MadeAnew": ("def forward(self, x):\n    return self.head(nn.BatchNorm2d(4)(self.conv(x)).mean((2, 3)))",
+                 "new in each pass, so never trained.*: BatchNorm2d"),
+    "NoStatistics": (INIT + "    self.bn = nn.BatchNorm2d(4, track_running_stats=False)\n"
+                     "def features(self, x):\n    return self.bn(self.conv(x)).square().sum((2, 3)) / 9",
+                     r"its batch: bn \(BatchNorm2d\) has no running statistics"),
+    "AlwaysTraining": (INIT + "    self.bn = nn.BatchNorm2d(4)\n"
+                       "def forward(self, x):\n    self.train()\n"
+                       "    return self.head(self.bn(self.conv(x)).square().mean((2, 3)))",
+                       r"bn \(BatchNorm2d\) is in training mode in inference"),
+    "BatchSecond": (INIT + "    self.mix = nn.MultiheadAttention(4, 2)\n"
+                    "def features(self, x):\n    x = self.conv(x).flatten(2).transpose(1, 2)\n"
+                    "    return self.mix(x, x, x)[0].mean(1)",
+                    r"perhaps mix \(MultiheadAttention\).*batch_first=True"),
+    "OverImages": ("def forward(self, x):\n    return super().forward(x).log_softmax(0)",
+                   r"axis 0, which is the batch, as softmax\(dim=0\)"),
+    "Flat": (INIT + "    self.theta = nn.Parameter(torch.ones(400))\n"
+             "def features(self, x):\n    return super().features(x) * self.theta.mean()",
+             "l1: only 76 of 490 trained .* left out are theta, head.bias, conv.bias .include: all"),
+    "Tokens": (INIT + "    self.pos = nn.Parameter(torch.ones(1, 4))\n"
+               "def features(self, x):\n    return super().features(x) + self.pos",
+               "l1: penalized as weights, since they have two dimensions or more: pos"),
+    "OldWeightNorm": (INIT + "    torch.nn.utils.weight_norm(self.conv)",
+                      "l1: shrinking conv.weight_v does not by itself"),
+    "NewWeightNorm": (INIT + "    torch.nn.utils.parametrizations.weight_norm(self.conv)",
+                      "l1: shrinking conv.parametrizations.weight.original1 does"),
+    "OldSpectralNorm": (INIT + "    torch.nn.utils.spectral_norm(self.conv)", "l1: shrinking conv.weight_orig does"),
+    "NewSpectralNorm": (INIT + "    torch.nn.utils.parametrizations.spectral_norm(self.conv)",
+                        "l1: shrinking conv.parametrizations.weight.original does"),
     "Softmax": ("def forward(self, x):\n    return super().forward(x).softmax(1)", "sum to 1"),
     "SeedsItself": ("def __init__(self, in_channels, classes):\n    torch.manual_seed(0)\n"
                     "    super().__init__(in_channels, classes)", "every seed starts from the same weights"),
@@ -340,10 +403,54 @@ NOTED = {
 }  # fmt: skip
 
 
+@OLD_STYLE
 @pytest.mark.parametrize("name", NOTED)
 def test_what_a_person_should_know_is_said(tmp_path, name):
     path = write(tmp_path, **{name: NOTED[name][0]})
     assert re.search(NOTED[name][1], notes_of(study_of(f"{path}:{name}")))
+
+
+def test_a_usual_network_gets_no_such_note(tmp_path):
+    path = write(tmp_path, Usual=INIT + "    self.bn = nn.BatchNorm2d(4)\n"
+                 "def features(self, x):\n    return self.bn(self.conv(x)).square().mean((2, 3))")  # fmt: skip
+    said = notes_of(study_of(f"{path}:Usual"))
+    assert not any(words in said for words in ("l1", "outputs", "new in each pass", "require"))
+
+
+NO_WEIGHTS = (
+    "def __init__(self, classes):\n    nn.Module.__init__(self)\n"
+    "    self.theta = nn.Parameter(torch.ones(64 * classes) * torch.randn(1))\n"
+    "def forward(self, x):\n    return x.flatten(1) @ self.theta.view(64, -1)"
+)
+
+
+def test_a_penalty_on_nothing_is_refused_and_one_on_all_trains(tmp_path):
+    path = write(tmp_path, NoWeights=NO_WEIGHTS)
+    with pytest.raises(UserError, match=r"arms\.l1\.l1: l1 falls on no parameter.*expected include: all"):
+        notes_of(study_of(f"{path}:NoWeights"))
+    everything = {"none": {}, "l1": {"l1": {"strength": 1e-3, "include": "all"}}, "off": {"l2": 0.0}}
+    assert "l1:" not in notes_of(study_of(f"{path}:NoWeights", arms=everything))
+
+
+PLAIN = {
+    "OldWeightNorm": (NOTED["OldWeightNorm"][0], "parametrizations.weight_norm in the place of"),
+    "OldSpectralNorm": (NOTED["OldSpectralNorm"][0], "parametrizations.spectral_norm in the place of"),
+    "Pruned": (INIT + "    import torch.nn.utils.prune as prune\n"
+               "    prune.l1_unstructured(self.conv, 'weight', amount=0.5)", "multiply with a mask in a buffer"),
+    "Averages": (INIT + "    self.bn = nn.BatchNorm2d(4, momentum=None)\n"
+                 "def features(self, x):\n    return self.bn(self.conv(x)).square().mean((2, 3))",
+                 r"^bn \(BatchNorm2d\) has momentum=None, .*; give it one, as 0.1$"),
+    "NoStatistics": (NOTED["NoStatistics"][0], "images of a batch mix: bn .* has no running statistics"),
+}  # fmt: skip
+
+
+@OLD_STYLE
+@pytest.mark.parametrize("name", PLAIN)
+def test_why_the_plain_loop_trains_is_told_once_with_the_cure(tmp_path, name):
+    path = write(tmp_path, **{name: PLAIN[name][0]})
+    (fleet, *_) = plan_fleets(prepared(study_of(f"{path}:{name}")), [0])
+    assert fleet.engine == "plain", fleet
+    assert len(re.findall(PLAIN[name][1], fleet.reason)) == 1, fleet.reason
 
 
 def test_what_a_file_does_to_the_process_is_undone(tmp_path, capsys):

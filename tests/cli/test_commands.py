@@ -296,6 +296,7 @@ class TestShow:
             ("norms", ["batch"]),
             ("models", ["cnn10k"]),
             ("datasets", ["digits", "mnist", "fashion_mnist", "kmnist"]),
+            ("formats", ["folder", "csv", "npz"]),
             ("studies", list(builtin_studies())),
         ],
     )

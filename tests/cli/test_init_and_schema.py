@@ -72,7 +72,10 @@ class TestInit:
         Path("mine.yaml").write_text("name: precious\n")
         done = invoke("init", "mine.yaml")
         assert done.exit_code == 2
-        assert "the file is there already; got 'mine.yaml'; --force replaces it" in done.stderr
+        assert (
+            "the file is there already; got 'mine.yaml'; --force replaces it, FILE names another"
+            in done.stderr
+        )
         assert Path("mine.yaml").read_text() == "name: precious\n"
         assert invoke("init", "mine.yaml", "--force").exit_code == 0
         assert load_study("mine.yaml").name == "mine"

@@ -186,7 +186,10 @@ class TestWhatItWrites:
         Path("photos.yaml").write_text("name: precious\n")
         done = invoke("init", "photos")
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "the file is there already; got 'photos.yaml'; --force replaces it" in done.stderr
+        assert (
+            "the file is there already; got 'photos.yaml'; --force replaces it, FILE names another"
+            in done.stderr
+        )
         assert Path("photos.yaml").read_text() == "name: precious\n"
         assert invoke("init", "photos", "--force").exit_code == 0
         assert load_study("photos.yaml").name == "photos"
@@ -235,3 +238,17 @@ def test_a_folder_without_permission():
         Path("photos/a").chmod(0o755)
     assert done.exit_code == 2
     assert "cannot read the folder (Permission denied)" in done.stderr
+
+
+@pytest.mark.usefixtures("quick")
+def test_images_of_two_depths_have_their_cure_before_the_command():
+    photos(Path("photos"))
+    deep = RANDOM.integers(0, 65536, (40, 40), dtype=np.uint16)
+    Image.fromarray(deep).save(Path("photos") / "cat" / "deep.png")
+    done = invoke("init", "photos")
+    assert done.exit_code == 0, done.stderr
+    said = (
+        "Convert the 1 of grey levels of 16 or 32 bits, or give their data.range in photos.yaml, first. Then:"
+    )
+    assert said in done.stdout
+    assert done.stdout.index(said) < done.stdout.index("regulab run photos.yaml")

@@ -252,3 +252,19 @@ def test_no_such_folder_and_no_path(tmp_path):
         content(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no path after folder:"):
         find_dataset("folder:")
+
+
+def test_photographs_of_kinds_that_are_not_read_are_said_apart(tmp_path):
+    folder = fill(tmp_path, {"a": 10, "b": 10})
+    for name in ("IMG_1.HEIC", "IMG_2.dng", "Thumbs.db"):
+        (folder / "a" / name).write_bytes(b"x")
+    said = content(folder).notes
+    assert said[0] == (
+        "2 of the files left out are pictures of kinds that are not read; converted to PNG or JPEG they would count:"
+        " a/IMG_1.HEIC, a/IMG_2.dng"
+    )
+    assert said[1].startswith("3 entries left out")
+    for path in (folder / "b").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(UserError, match=r"a class folder without images; got '10 files .* \(10 \.heic\)'"):
+        content(folder)

@@ -194,3 +194,29 @@ def test_a_damaged_test_image_is_noticed_when_the_test_split_is_opened(folder):
     content = load(table(folder, rows(*SPLITS)))
     with pytest.raises(UserError, match=r"5\.png"):
         content.open_test()
+
+
+def test_which_of_two_columns_of_labels_was_taken_is_said(folder):
+    lines = [f"in/{number}.png,{number % 3},{label}" for number, label in enumerate(LABELS)]
+    text = "\n".join(["file_name,Class,label", *lines])
+    content = load(table(folder, text))
+    assert content.class_names == ("dog", "wolf")
+    said = "labels are those of the column label; another column with such a name was left out: Class"
+    assert said in content.notes
+
+
+@pytest.mark.parametrize(
+    ("place", "cure"),
+    [
+        ("https://images.org/{}.png", "addresses are not read: download the files"),
+        ("C:\\me\\{}.png", "leave out what comes before the files' places"),
+        ("nowhere/{}.png", ""),
+    ],
+    ids=["address", "Windows", "here"],
+)
+def test_files_of_another_place_are_missing_with_the_cure(folder, place, cure):
+    lines = [f"{place.format(number)},{label}" for number, label in enumerate(LABELS)]
+    with pytest.raises(UserError, match="10 of 10 files are not there") as caught:
+        load(table(folder, "\n".join(["file_name,label", *lines])))
+    assert caught.value.cure.startswith(cure)
+    assert bool(caught.value.cure) == bool(cure)

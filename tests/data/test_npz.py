@@ -247,13 +247,20 @@ def test_what_is_no_set_of_images_is_refused(name, tmp_path):
         ({"x_test": pixels(4, 6, 5, 3), "y_test": labels(4)}, "another size or other channels"),
         ({"x_test": pixels(4), "y_test": labels(4) + 1}, "labels that no training image has; got '2'"),
         ({"x_test": pixels(4).astype(float), "y_test": labels(4)}, "floats outside 0 to 1"),
+        ({"x_test": pixels(4) // 128, "y_test": labels(4)}, "another scale .* 'levels up to 1'.*up to 255"),
     ],
-    ids=["size", "channels", "class", "levels"],
+    ids=["size", "channels", "class", "levels", "scale"],
 )
 def test_a_test_part_of_another_kind_is_refused_when_it_is_opened(test, message, tmp_path):
     content = load(saved(tmp_path, x_train=pixels(), y_train=labels(), **test))
     with pytest.raises(UserError, match=message):
         content.open_test()
+
+
+def test_a_dark_set_is_said_to_look_black(tmp_path):
+    content = load(saved(tmp_path, images=pixels() // 16, labels=labels()))
+    assert content.train.notes == ("no level of the images is above 15 of 255: they look black in pictures",)
+    assert content.train.pixels.max() == 15
 
 
 class Bomb:

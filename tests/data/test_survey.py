@@ -194,6 +194,16 @@ def test_arrays_with_and_without_parts(tmp_path):
     }
 
 
+def test_classes_that_look_alike_are_told_through_every_door(tmp_path):
+    folder = fill(tmp_path / "photos", {"Cat": 5, "cat": 5})
+    rows = [f"photos/{name}/{number:02}.png,{name}" for name in ("Cat", "cat") for number in range(5)]
+    (tmp_path / "a.csv").write_text("\n".join(["file_name,label", *rows]))
+    images, labels = np.arange(160, dtype=np.uint8).reshape(10, 4, 4), np.array(["Cat", "cat"] * 5)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    for place in (folder, tmp_path / "a.csv", tmp_path / "a.npz"):
+        assert any("“Cat”, “cat”" in note for note in look(place).notes), place
+
+
 def test_links_are_followed_once(tmp_path):
     fill(tmp_path / "elsewhere", {"a": 2, "b": 3})
     images = tmp_path / "images"

@@ -132,3 +132,22 @@ def test_nothing_is_wider_than_a_telephone(opened):
     opened.page.set_viewport_size({"width": 390, "height": 800})
     opened.page.wait_for_timeout(200)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_texts_below_wide_tables_are_seen_on_a_narrow_screen(chromium, report):
+    page = chromium.new_page(viewport={"width": 390, "height": 800})
+    page.goto(report.path.as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=30_000)
+    rights = page.eval_on_selector_all(
+        "caption > span", "all => all.filter(e => e.offsetParent).map(e => e.getBoundingClientRect().right)"
+    )
+    wide = page.eval_on_selector_all(".wide", "all => all.filter(e => e.scrollWidth > e.clientWidth).length")
+    assert rights
+    assert wide, "no table is wider than the screen"
+    assert max(rights) <= 390
+    frame, legend, first = (
+        page.eval_on_selector(f"fieldset.legend {part}".strip(), "e => e.getBoundingClientRect().toJSON()")
+        for part in ("", "legend", "label")
+    )
+    assert frame["top"] < legend["top"] < legend["bottom"] <= first["top"]
+    page.close()

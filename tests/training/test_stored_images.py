@@ -108,7 +108,7 @@ def test_a_study_from_the_cache_leaves_the_same_records(tmp_path, monkeypatch, e
         for key, mine in other.predictions.items():
             assert np.array_equal(mine.confidence, records[0].predictions[key].confidence)
         assert other.mistakes.files.tolist() == records[0].mistakes.files.tolist()
-        assert np.array_equal(other.mistakes.images, records[0].mistakes.images)
+        assert np.array_equal(other.mistakes.images[:], records[0].mistakes.images[:])
         hashes = [each.study["resolved"]["data_hash"] for each in (other, records[0])]
         assert hashes[0] == hashes[1]
 

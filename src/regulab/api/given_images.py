@@ -8,9 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.api.class_lists import class_list, refuse_other_classes
 from regulab.api.samples import as_array, is_array, is_samples, read_samples
 from regulab.data import given
-from regulab.data.formats.array_keys import ALL, CLASS_NAMES, NOTES, TEST, TRAIN, VAL
+from regulab.data.formats.array_keys import (
+    ALL,
+    CLASS_NAMES,
+    IMAGES,
+    LABELS,
+    NOTES,
+    TEST,
+    TRAIN,
+    VAL,
+    WANTED,
+    arrays_by_part,
+)
 from regulab.data.formats.array_labels import Labels, as_labels, refuse_single_class
 from regulab.data.formats.array_pixels import as_pixels
 from regulab.data.formats.split_folders import NAMES
@@ -21,7 +33,8 @@ ACCEPTED = (
     "a name, a path, arrays (x, y) or (x_train, y_train, x_test, y_test), a dataset of (image, label), "
     'or a mapping {"train": (x, y), "val": …, "test": …}'
 )
-SHOWN = 12  # names of classes in a message
+SHOWN = 6  # things in a message
+EACH_ONCE = 'train, val and test, each once: {"train": (x, y), "val": …, "test": …}'
 ORDERS = {1: (ALL,), 2: (TRAIN, TEST), 3: (TRAIN, VAL, TEST)}
 
 
@@ -51,7 +64,8 @@ def images_name(value: Any) -> str:
         if first is None:
             first, names = labels, declared
             refuse_single_class(labels.names, where)
-        _refuse_other_names(declared, names, where)
+            if all(name.isdecimal() for name in labels.names):
+                refuse_other_classes(parts)
         indices = labels.indices if labels is first else labels.among(first.names, where)
         prefix = "" if part == ALL else f"{part}_"
         stored = pixels[..., 0] if pixels.shape[3] == 1 else pixels
@@ -67,17 +81,6 @@ def images_name(value: Any) -> str:
     return f"npz:{given.hold(arrays)}"
 
 
-def _refuse_other_names(declared: tuple[str, ...], names: tuple[str, ...], where: str) -> None:
-    """Where two datasets name their classes, one number has to be one class in both."""
-    if declared and names and declared != names:
-        raise UserError(
-            "classes of other names, or in another order, than the training part has",
-            got=visible_list(declared, SHOWN),
-            expected=visible_list(names, SHOWN),
-            where=where,
-        )
-
-
 def _numbers(labels: Labels, declared: tuple[str, ...]) -> NDArray[np.int64]:
     """The number of each class: its place among the labels, or, where a dataset names its classes, its label."""
     return np.array([int(name) for name in labels.names] if declared else range(len(labels.names)), np.int64)
@@ -87,8 +90,7 @@ def _read(part: Any, where: str) -> tuple[NDArray[np.uint8], Labels, tuple[str, 
     """Pixels, labels, the names that a dataset has for its classes, and what was done."""
     if _is_pair(part):
         images, raw = as_array(part[0], where), part[1]
-        raw = raw.detach().cpu() if hasattr(raw, "detach") else raw
-        raw = np.asarray(raw) if is_array(raw) else raw
+        raw = as_array(raw, f"{where}, labels") if is_array(raw) else raw
     elif is_samples(part):
         images, raw = read_samples(part, where)
     else:
@@ -100,10 +102,7 @@ def _read(part: Any, where: str) -> tuple[NDArray[np.uint8], Labels, tuple[str, 
 
 def _declared(part: Any, labels: Labels) -> tuple[str, ...]:
     """The names of a dataset's classes, where it has some for labels that number them."""
-    features = getattr(part, "features", None)
-    feature = features.get("label") if isinstance(features, Mapping) else None
-    found = getattr(feature, "names", None) or getattr(part, "classes", None)
-    names = tuple(found) if isinstance(found, list | tuple) else ()
+    names = class_list(part)
     numbered = all(name.isdecimal() and int(name) < len(names) for name in labels.names)
     texts = all(isinstance(name, str) and name.strip() for name in names) and len(set(names)) == len(names)
     return names if names and numbered and texts else ()
@@ -127,21 +126,44 @@ def _parts(value: Any) -> dict[str, Any]:
             )
         pairs = [(value[place], value[place + 1]) for place in range(0, len(value), 2)]
         return dict(zip(ORDERS[len(pairs)], pairs, strict=True))
-    raise UserError(
-        "no images and labels", got=f"{type(value).__name__} of {len(value)}", expected=ACCEPTED, where="data"
-    )
+    got = f"{type(value).__name__} of {len(value)}: {', '.join(map(_told, value[:SHOWN]))}"
+    raise UserError("no images and labels", got=got, expected=ACCEPTED, where="data")
+
+
+def _told(value: Any) -> str:
+    """An array by its kind and shape, anything else by its type and length."""
+    if is_array(value) and hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    many = f" of {_length(value)}" if hasattr(value, "__len__") else ""
+    return f"{type(value).__name__}{many}"
+
+
+def has_arrays(value: Mapping[Any, Any]) -> bool:
+    """Whether a mapping holds arrays by names, as an ``.npz`` does, and no parts."""
+    return not any(str(key).lower() in NAMES for key in value) and any(map(is_array, value.values()))
+
+
+def _named_arrays(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Images and labels of each part by the names that they have in an ``.npz``."""
+    found, others = arrays_by_part(map(str, value), "data")
+    others += [name for name in (CLASS_NAMES, NOTES) if name in value]
+    if others:
+        raise UserError("neither images nor labels", got=visible_list(others), expected=WANTED, where="data")
+    return {part: (value[names[IMAGES]], value[names[LABELS]]) for part, names in found.items()}
 
 
 def _named_parts(value: Mapping[Any, Any]) -> dict[str, Any]:
+    if has_arrays(value):
+        return _named_arrays(value)
     parts: dict[str, Any] = {}
     for key, part in value.items():
         name = NAMES.get(str(key).lower())
         if name is None or name in parts:
             problem = "two parts of one name" if name else "no part of a dataset"
-            raise UserError(problem, got=key, expected="train, val and test, each once", where="data")
+            raise UserError(problem, got=key, expected=EACH_ONCE, where="data")
         parts[name] = part
     if TRAIN not in parts:
-        raise UserError("nothing to train on", got=[*value], expected="train, val and test", where="data")
+        raise UserError("nothing to train on", got=[*value], expected=EACH_ONCE, where="data")
     return parts
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from regulab import config
-from regulab.api.given_images import images_name
+from regulab.api.given_images import has_arrays, images_name
 from regulab.api.given_network import network_name
 from regulab.config.paths import with_format
 from regulab.data.formats.split_folders import NAMES
@@ -41,14 +41,13 @@ def _named_path(path: PurePath) -> str:
 
 
 def _has_parts(key: str, value: Mapping[Any, Any]) -> bool:
-    """Whether a mapping of ``data`` holds images of parts, and no keys of the study file."""
+    """Whether a mapping of ``data`` holds images of parts or arrays, and no keys of the study file."""
+    if key != "data" or not value:
+        return False
+    if has_arrays(value):
+        return True
     known = config.Data.model_fields
-    return (
-        key == "data"
-        and bool(value)
-        and not any(one in known for one in value)
-        and any(str(one).lower() in NAMES for one in value)
-    )
+    return not any(one in known for one in value) and any(str(one).lower() in NAMES for one in value)
 
 
 def _is_plain(value: Any) -> bool:

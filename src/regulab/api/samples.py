@@ -63,7 +63,10 @@ def read_samples(dataset: Any, where: str) -> tuple[NDArray[Any], list[Any]]:
 def as_array(images: Any, where: str) -> NDArray[Any]:
     """Images as one array: an array, a tensor, or a sequence of images of one shape."""
     if is_array(images):
-        return _of_tensor(images)
+        try:
+            return _of_tensor(images)
+        except Exception as error:  # sparse, without data, or of a kind that numpy has not
+            raise UserError(f"no array of numbers: {words_of(error)}", where=where) from error
     found = [_image(image, index, where) for index, image in enumerate(images)]
     if not found:
         raise UserError("no images", expected="one image at least", where=where)
@@ -151,7 +154,14 @@ def _image(image: Any, index: int, where: str) -> NDArray[Any]:
 
 
 def _of_tensor(value: Any) -> NDArray[Any]:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    """An array, or a tensor of any device and precision; raises what numpy and torch raise for what is neither."""
+    if isinstance(value, np.ma.MaskedArray) and bool(np.any(value.mask)):
+        raise ValueError(f"{np.sum(value.mask):,} masked values, of which nobody says what they are")
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if value.is_floating_point() and value.element_size() < 4:  # bfloat16, which numpy has not; exact
+            value = value.float()
+    return np.asarray(value)
 
 
 def _refuse_various(first: str, others: Mapping[str, Sequence[int]], where: str) -> None:
@@ -160,7 +170,7 @@ def _refuse_various(first: str, others: Mapping[str, Sequence[int]], where: str)
     raise UserError(
         "images of different shapes or kinds",
         got=f"{first} of most or of the first, {'; '.join(named[:SHOWN])}{more}",
-        expected="images of one size: resize or crop them in the dataset; a folder of them with data.size",
+        expected="images of one size and kind: bring them to one in the dataset; a folder of them with data.size",
         where=where,
     )
 

@@ -55,7 +55,8 @@ def cache(
         with refusing(path):
             path.unlink(missing_ok=True)
     total = sum(count for _, count in found)
-    print(f"{cache_folder()}: {len(found)} files, {size(total)}{', deleted' if clear else ''}")
+    files = f"{len(found)} file{'' if len(found) == 1 else 's'}"
+    print(f"{cache_folder()}: {files}, {size(total)}{', deleted' if clear else ''}")
 
 
 @app.command()

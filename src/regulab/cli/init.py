@@ -25,7 +25,7 @@ def init(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PATH]",
+            metavar="PATH",
             help="Images: a folder of class folders, a .csv of files and labels, or an .npz. "
             "Without them, the study file to write, with every key.",
             autocompletion=completing.images,
@@ -34,7 +34,7 @@ def init(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="The study file to write; default: called like PATH, in the working directory.",
         ),
     ] = None,
@@ -82,7 +82,8 @@ def _refuse_to_replace(file: Path, force: bool) -> None:
         if file.is_dir():
             raise UserError("a folder, no file", got=str(file), expected="a study file to write")
         if not force:
-            raise UserError("the file is there already", got=str(file), cure="--force replaces it")
+            cure = "--force replaces it, FILE names another"
+            raise UserError("the file is there already", got=str(file), cure=cure)
 
 
 def _write(file: Path, text: str) -> None:

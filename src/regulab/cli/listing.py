@@ -20,6 +20,7 @@ from regulab.values.describing import properties, rule
 if TYPE_CHECKING:
     from regulab.config import Model
     from regulab.data import Dataset
+    from regulab.data.formats.format import Format
     from regulab.exporters.exporter import Exporter
     from regulab.lessons.kit.lesson import Lesson
     from regulab.models.norm import Norm
@@ -171,6 +172,20 @@ def _dataset(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
+def _formats() -> Entries:
+    from regulab.data import known_formats
+
+    return {
+        name: (f"{one.summary}: {name}:PATH", partial(_format, one)) for name, one in known_formats().items()
+    }
+
+
+def _format(layout: Format) -> str:
+    lines = [f"{layout.name}:PATH, {layout.summary}"]
+    lines += [f"takes of `data`: {', '.join(sorted(layout.takes))}"] if layout.takes else []
+    return "\n".join(lines)
+
+
 def _studies() -> Entries:
     return {name: (_study_summary(name, text), text.rstrip) for name, text in builtin_studies().items()}
 
@@ -220,6 +235,7 @@ CATALOGUES: dict[str, Callable[[], Entries]] = {
     "norms": _norms,
     "models": _models,
     "datasets": _datasets,
+    "formats": _formats,
     "studies": _studies,
     "lessons": _lessons,
     "exporters": _exporters,

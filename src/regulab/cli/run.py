@@ -36,7 +36,8 @@ Arguments = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="A dataset, or folder:PATH. Joins the study's name.", autocompletion=completing.datasets
+        help="A dataset, or images of yours: a folder, .csv or .npz. Joins the study's name.",
+        autocompletion=completing.datasets,
     ),
 ]
 Arms = Annotated[

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     norms = "norms"
     models = "models"
     datasets = "datasets"
+    formats = "formats"
     studies = "studies"
     lessons = "lessons"
     optimizers = "optimizers"
@@ -38,7 +39,7 @@ def show(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="One of them, in full; for arms a study, built-in or a file; for keys also a section; for "
             "augmentation with --image a study and KEY=VALUE.",
             autocompletion=completing.names,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from regulab.data.formats.image_levels import EIGHT
+from regulab.data.formats.image_levels import DEEP, EIGHT
 from regulab.data.names import visible, visible_list
 from regulab.data.survey.facts import Facts
 from regulab.data.survey.survey import WHOLE, Survey
@@ -63,6 +63,8 @@ def advice(plan: Plan, study: Study, file: str, survey: Survey) -> Iterator[str]
     yield ""
     if survey.refused:
         yield f"Remove or replace the {_number(len(survey.refused), 'unreadable file')} first. Then:"
+    if DEEP in survey.depths and len(survey.depths) > 1:
+        yield f"Convert the {survey.depths[DEEP]:,} of {DEEP}, or give their data.range in {file}, first. Then:"
     yield f"regulab run {file}"
     yield from _indented(
         f"{arms} arms × {seeds} seeds: {plan.runs} runs in {fleets}, about {about(plan.seconds)} here, with "

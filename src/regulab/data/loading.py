@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regulab import config
+from regulab.data.alike import alike, without_images
 from regulab.data.dataset import Dataset
 from regulab.data.formats.format import Format
 from regulab.data.label_noise import noisy
@@ -88,6 +89,14 @@ def load(data: Data, protocol: Protocol, root: Path) -> Splits:
     are of the true labels.
     """
     splits = sealed(split(find_dataset(data).load(root), protocol, data.train_images))
+    splits = replace(
+        splits,
+        notes=(
+            *splits.notes,
+            *alike(splits.class_names),
+            *without_images(splits.class_names, splits.train.labels),
+        ),
+    )
     splits = noisy(splits, data.label_noise)
     each_once = dict.fromkeys(
         splits.notes

@@ -32,6 +32,7 @@ class Attributes:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        self._layers = frozenset(path for path, _ in module.named_modules(remove_duplicate=False))
         self._first = dict(self._encoded())
 
     def changed(self) -> dict[str, str]:
@@ -51,12 +52,22 @@ class Attributes:
             setattr(owner, name, _decoded(json.loads(text), vars(owner).get(name)))
 
     def reset(self) -> None:
-        """Resets everything to the beginning, as far as the values can be known; attributes added since are removed."""
+        """Resets everything to the beginning, as far as the values can be known; attributes and layers added since are
+        removed."""
+        self._remove_added_layers()
         now = dict(self._encoded())
         self.restore({path: text for path, text in self._first.items() if now.get(path) != text})
         for path in now.keys() - self._first.keys():
             layer, _, name = path.rpartition(".")
             delattr(self._module.get_submodule(layer), name)
+
+    def _remove_added_layers(self) -> None:
+        """Layers that a forward pass made: ``if self.fc is None: self.fc = nn.Linear(…)``."""
+        for path, layer in list(self._module.named_modules(remove_duplicate=False)):
+            if path in self._layers:
+                for name in list(layer._modules):
+                    if f"{path}.{name}".lstrip(".") not in self._layers and layer._modules[name] is not None:
+                        del layer._modules[name]
 
     def to_tensor(self) -> Tensor | None:
         """What has changed, as bytes in a uint8 tensor; None where nothing has."""

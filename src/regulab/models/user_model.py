@@ -149,6 +149,8 @@ def _constructor(error: BaseException) -> str:
     """The cure for a constructor that cannot be called."""
     if isinstance(error, TypeError) and "argument" in words_of(error):
         return f"parameters called {OFFERED}, as far as it needs them; others with defaults, or in model.args"
+    if "not compiled with CUDA" in words_of(error):
+        return "no .cuda() and no device of its own: regulab puts network and images on one device"
     return ""
 
 

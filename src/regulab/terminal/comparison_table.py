@@ -44,7 +44,7 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
 def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:
     """What to read before the verdicts; last, where a terminal's reader looks first."""
     for warning in comparison.get("warnings", ()):
-        text = Text.assemble(("first of all: ", "bold yellow"), visible(warning, isolates=True))
+        text = Text.assemble(("read first: ", "bold yellow"), visible(warning, isolates=True))
         console.print(text, soft_wrap=not console.is_terminal)
 
 

@@ -8,6 +8,7 @@ from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.network_notes import network_notes, shortened
+from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
 from regulab.wording import quoted
 
@@ -19,6 +20,7 @@ def notes(setup: Setup) -> list[str]:
         *_of_class_weights(setup),
         *network_notes(setup),
         *_of_idle_parameters(setup),
+        *penalty_notes(setup),
         *augmentation_notes(setup),
         *given.remarks(setup.study.model.name),
     ]

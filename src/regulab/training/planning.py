@@ -156,7 +156,7 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
     if not refused:
         return "vmap", unstacked
     place, line, _ = refused.partition(" (`")
-    same = unstacked == ASKED or (line and place in unstacked)  # both stop at one line
+    same = unstacked in (ASKED, refused) or (line and place in unstacked)  # both stop at one line
     return "plain", refused if same else f"{unstacked}; and vmap refuses: {refused}"
 
 

@@ -22,6 +22,7 @@ from regulab.models.stacking import Unstackable
 from regulab.models.stacking.run_tensor import line_of_person
 from regulab.streams import Streams
 from regulab.training.batches import as_loaded
+from regulab.training.pass_causes import why_not_copied
 
 CALLS = "drawn_calls"  # a module's, among its attributes
 SPREAD = (0.0, 0.3, 0.6)  # dropout rates, dealt out to the runs
@@ -45,7 +46,7 @@ def randomized(module: nn.Module, run: int) -> nn.Module:
     try:
         copied = copy.deepcopy(module).float()
     except Exception as error:
-        raise Unstackable(f"it cannot be copied: {error}") from error
+        raise Unstackable(why_not_copied(module, error)) from error
     with torch.no_grad():
         for name, p in copied.named_parameters():
             noise = _normal(f"{run} {name}", p.shape)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab import models
 from regulab.errors import UserError
-from regulab.models.attributes import COMMON, Attributes
+from regulab.models.attributes import Attributes
 from regulab.models.generators import keyed_generators
 from regulab.models.guard import guarded, words_of
 from regulab.models.layers.dropout import DropoutDraws
@@ -21,12 +19,12 @@ from regulab.models.user_model import REPEATABLE, shared_state
 from regulab.streams import Streams
 from regulab.training.batches import images_per_step
 from regulab.training.runs import Run, Setup
+from regulab.training.user_model_notes import SHOWN, listed, notes_of, same_for_all_seeds
 from regulab.training.watching import PassReport, bound, same_numbers, watch
 
 COUNTS = (8, 3, 1)  # images of a batch in inference: a last one of an evaluation may have any number
 CHECKED_IMAGES = COUNTS[0]
 STEPS = 2  # of training: what is kept of one must not be differentiated in the next
-SHOWN = 6  # names in a message
 GENERATORS = ("numpy generator", "numpy state", "python generator", "torch generator")
 FLOATS = (
     "a network in float32, as which regulab feeds images and makes parameters: no .double() or .half() in it"
@@ -43,6 +41,10 @@ CURES = {  # by what torch says
     "over a single value has no variance",
     "is invalid for input of size": "a network for any number of images: x.flatten(1), or x.size(0) in a view",
     "backward through the graph a second time": "a network that keeps nothing differentiable: .detach() what it stores",
+    "modified by an inplace operation": "no in-place operation on what backpropagation still needs: inplace=False in "
+    "the activation or dropout behind another one, x = x + y in the place of x += y",
+    "not compiled with CUDA": "no .cuda() and no device of its own: regulab puts network and images on one device",
+    "forward() missing": "forward(x), which takes the images alone; other parameters with defaults",
     "on the same device": "tensors made on the images' device: torch.zeros(…, device=x.device)",
 }
 
@@ -71,7 +73,7 @@ def check_user_model(setup: Setup, run: Run) -> tuple[PassReport, list[str]]:
     _refuse_unrepeatable(watched, before, after, name)
     _refuse_other_outputs(outputs, _in_inference(second.to(device), x, setup.classes, name), name)
     setup.refuse_other_process(run)
-    return watched, [*_notes(first, watched, outputs[0], types), *_same_for_all_seeds(setup, run)]
+    return watched, [*notes_of(first, watched, outputs[0], types, x), *same_for_all_seeds(setup, run)]
 
 
 def _repeated(tensor: Tensor, count: int) -> Tensor:
@@ -154,7 +156,7 @@ def _refuse_shared(first: nn.Module, second: nn.Module, name: str) -> None:
     if shared:
         raise UserError(
             "two networks built one after the other share tensors",
-            got=_listed(shared),
+            got=listed(shared),
             expected="a new network with layers of its own at each call: none from the file's top level or a default",
             where=f"model {name}",
         )
@@ -173,7 +175,7 @@ def _refuse_unequal(first: nn.Module, second: nn.Module, name: str) -> None:
     differing += [f"{path} (a generator)" for path in generators if theirs.get(path) != ours[path]]
     if differing:
         raise UserError(
-            "built twice for one seed, it is not the same network", got=_listed(differing), expected=REPEATABLE,
+            "built twice for one seed, it is not the same network", got=listed(differing), expected=REPEATABLE,
             where=f"model {name}",
         )  # fmt: skip
 
@@ -227,7 +229,7 @@ def _refuse_unrepeatable(
     if changed:
         raise UserError(
             "forward passes change what all networks share",
-            got=_listed(changed),
+            got=listed(changed),
             expected=KEPT,
             where=f"model {name}",
         )
@@ -273,7 +275,7 @@ def _refuse_gradients(module: nn.Module, name: str) -> None:
     if sparse:
         raise UserError(
             "sparse gradients",
-            got=_listed(sparse),
+            got=listed(sparse),
             expected="dense ones: sparse=False",
             where=f"model {name}",
         )
@@ -290,60 +292,7 @@ def _refuse_growth(before: Mapping[str, Any], after: Mapping[str, Any], name: st
     if changed:
         raise UserError(
             "the forward pass makes, replaces, freezes or thaws parameters, or changes the size of buffers",
-            got=_listed(changed),
+            got=listed(changed),
             expected="all of them made by the constructor, or by lazy layers such as nn.LazyLinear",
             where=f"model {name}",
         )
-
-
-def _notes(module: nn.Module, watched: PassReport, y: Tensor, types: set[str]) -> list[str]:
-    """``y``: scores in inference; ``types``: those of its parameters that are not float32."""
-    notes = []
-    if y.shape[1] > 1 and (y >= 0).all() and same_numbers(y.sum(1), torch.ones_like(y[:, 0])):
-        notes.append(
-            "the outputs sum to 1 as after a softmax, and the loss takes the softmax of scores once more"
-        )
-    if watched.draws_in_inference or watched.drops_in_inference:
-        drops = [str(drop) for drop in watched.drops_in_inference]
-        what = "drops activations" if drops else "draws random numbers"
-        where = f" ({_listed(drops)})" if drops else f" ({', '.join(sorted(watched.draws_in_inference))})"
-        notes.append(f"the network {what} in inference{where}: measured again, its accuracies would differ")
-    if watched.mixes:
-        notes.append("in inference the scores of an image depend on the other images of its batch")
-    if types:
-        notes.append(f"parameters of type {', '.join(sorted(types))} are trained in float32")
-    hidden = _unregistered(module)
-    if hidden:
-        notes.append(
-            f"layers in a Python list or dict are not trained (nn.ModuleList would make them): {_listed(hidden)}"
-        )
-    return notes
-
-
-def _same_for_all_seeds(setup: Setup, run: Run) -> list[str]:
-    if setup.study.model.weights is not None:  # of which `regulab.training.notes` tells
-        return []
-    one, other = (models.weights_hash(setup.initial(replace(run, seed=run.seed + k))) for k in (0, 1))
-    if one != other:
-        return []
-    return ["every seed starts from the same weights: seeds differ in order, augmentation and dropout only"]
-
-
-def _unregistered(module: nn.Module) -> list[str]:
-    """Attributes that hold layers with parameters which the network does not know of."""
-    known = {id(layer) for layer in module.modules()}
-    found = []
-    for path, layer in module.named_modules():
-        for name, value in vars(layer).items():
-            if name in COMMON or not isinstance(value, list | tuple | dict):
-                continue
-            parts = value.values() if isinstance(value, dict) else value
-            layers = [part for part in parts if isinstance(part, nn.Module) and id(part) not in known]
-            if any(True for part in layers for _ in part.parameters()):
-                found.append(f"{path}.{name}".lstrip("."))
-    return found
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

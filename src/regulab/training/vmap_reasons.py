@@ -36,6 +36,19 @@ CAUSES = {
     ),
     "data_ptr": ("asks for the memory of a tensor", "use the tensor's values"),
     "numpy": ("leaves torch for numpy", "use torch's function of the same name"),
+    **dict.fromkeys(
+        ("same dtype", "dtypes must be the same", "share same datatype"),
+        (
+            "mixes the images with a tensor of another type, or one that the network does not know of",
+            "make it of the input's type (x.new_zeros(…), torch.zeros_like(x)), or in the constructor as a parameter, "
+            "buffer or layer",
+        ),
+    ),
+    "setup_context": (
+        "calls a function with a gradient of its own that is not written for several runs (such as torch's sampling of "
+        "Beta and Dirichlet)",
+        "write it of torch's functions, or in the autograd.Function a setup_context and generate_vmap_rule = True",
+    ),
     "packed sequences": ("feeds a packed sequence to a recurrent layer", "feed a tensor (B, T, F)"),
     "proj_size": ("has an LSTM with proj_size", "use a linear layer behind the LSTM"),
     "atching rule not implemented": (

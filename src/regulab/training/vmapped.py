@@ -20,6 +20,7 @@ from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.layers.draws import DrawsInCalls, RandomLayer, RatesOfRuns, StackedRandomLayer, TorchDraws
 from regulab.models.layers.dropout import Rated
 from regulab.models.stacking import Unstackable
+from regulab.training.pass_causes import why_not_copied
 from regulab.training.run_dropout import Position, RunDropout
 from regulab.training.run_functions import RateOfRuns, RunFunctions
 from regulab.training.vmap_reasons import reason
@@ -189,7 +190,7 @@ def _copied(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
     except Exception as error:  # a person's network may hold anything
-        raise Unstackable(f"it cannot be copied: {' '.join(str(error).split())}") from error
+        raise Unstackable(why_not_copied(module, error)) from error
 
 
 def _nothing() -> None: ...

@@ -23,6 +23,7 @@ from regulab.models.generators import keyed_generators
 from regulab.models.layers.draws import RandomLayer
 from regulab.models.layers.dropout import DropoutDraws, Rated
 from regulab.streams import Streams
+from regulab.training.pass_causes import averaging, cause_of_mixing, cure_of_attributes
 
 STREAMS = Streams("watching", 0)
 ALIKE = 1e-4  # of the largest output: what rounding may make of two equal passes
@@ -42,8 +43,6 @@ class Drop:
 
 KEYED = "dropout, as layers or as functions, draws from streams that a fleet knows"
 
-BUFFERS = "what a forward pass remembers belongs into a buffer (register_buffer)"
-
 
 @dataclass(frozen=True)
 class PassReport:
@@ -52,7 +51,7 @@ class PassReport:
     ``draws``: which generators a training pass moved, of ``random``, ``numpy`` and ``torch``; ``drops``: its dropouts
     that are not ours. The same for inference, our own layers included. ``stateful``: paths of attributes that changed.
     ``unrepeatable``: the modes in which two passes differ though generators and state were the same. ``mixes``: whether
-    in inference an image's scores depend on the other images of its batch.
+    in inference an image's scores depend on the other images of its batch, ``mixed_by`` why.
     """
 
     draws: frozenset[str]
@@ -63,10 +62,15 @@ class PassReport:
     unrepeatable: tuple[str, ...]
     mixes: bool
     drawn_at: str = ""  # the first line that moved torch's generator
+    cure: str = ""  # for `stateful`
+    mixed_by: str = ""
+    averaging: str = ""  # a batch normalization that no stack can follow
 
     @property
     def alone(self) -> str:
         """Why no stack of runs can do what the network does; empty where nothing speaks against it."""
+        if self.averaging:
+            return self.averaging
         drawn = sorted(self.draws | self.draws_in_inference)
         unkeyed = [drop for drop in self.drops if not drop.keyed]
         drops = list(dict.fromkeys([*unkeyed, *self.drops_in_inference]))
@@ -76,8 +80,8 @@ class PassReport:
             where = f" ({self.drawn_at})" if self.drawn_at else ""
             return f"it draws from the generator of {', '.join(drawn)}{where}; {KEYED}"
         if self.stateful:
-            return f"it changes attributes of its own: {', '.join(self.stateful)}; {BUFFERS}"
-        return "in inference the images of a batch mix" if self.mixes else ""
+            return f"it changes attributes of its own: {', '.join(self.stateful)}; {self.cure}"
+        return f"in inference the images of a batch mix: {self.mixed_by}" if self.mixes else ""
 
     @property
     def not_vectorized(self) -> str:
@@ -86,6 +90,8 @@ class PassReport:
         What it draws from torch's generator in training every run can get by itself; Python's and numpy's draw what
         vmap would take for the same in all runs.
         """
+        if self.averaging:
+            return self.averaging
         others = sorted((self.draws | self.draws_in_inference) - {"torch"})
         if others:
             return (
@@ -95,11 +101,8 @@ class PassReport:
         if self.draws_in_inference or self.drops_in_inference:
             return "it draws in inference too; draw only `if self.training`"
         if self.stateful:
-            return (
-                f"it changes attributes of its own: {', '.join(self.stateful)}; keep what it needs in buffers "
-                "(register_buffer), and nothing else"
-            )
-        return "in inference the images of a batch mix" if self.mixes else ""
+            return f"it changes attributes of its own: {', '.join(self.stateful)}; {self.cure}"
+        return f"in inference the images of a batch mix: {self.mixed_by}" if self.mixes else ""
 
 
 @dataclass
@@ -135,6 +138,8 @@ def watch(module: nn.Module, x: Tensor) -> PassReport:
             if not _alike(passes[0].outputs, passes[1].outputs):
                 unrepeatable.append("training" if mode else "inference")
     still = _still_training(module)
+    mixes = _mixed(seen[False], part)
+    mixed_by = cause_of_mixing(module) if mixes else ""
     for layer, before in training.items():
         layer.training = before
     return PassReport(
@@ -144,8 +149,11 @@ def watch(module: nn.Module, x: Tensor) -> PassReport:
         tuple(dict.fromkeys([*seen[False].drops, *still])),
         tuple(stateful),
         tuple(unrepeatable),
-        _mixed(seen[False], part),
+        mixes,
         seen[True].drawn_at or seen[False].drawn_at,
+        cure_of_attributes(module, tuple(stateful)),
+        mixed_by,
+        averaging(module),
     )
 
 

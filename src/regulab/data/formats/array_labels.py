@@ -13,6 +13,7 @@ from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.errors import UserError
 
 NUMBERS = {int, float, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.float32, np.float64}
+EXACT = 2**53  # above it neighbouring whole numbers are one float
 ONE_EACH = "one label for each image: (N,) or (N, 1)"
 
 
@@ -69,11 +70,11 @@ def _array_of(raw: Any, where: str) -> NDArray[Any]:
     """A sequence as an array, of objects where its items are not all numbers or all texts: numpy would make texts of
     both."""
     try:
-        items = list(raw)
+        items = [_plain(item) for item in raw]
     except TypeError:
         raise UserError("no labels", got=type(raw).__name__, expected=ONE_EACH, where=where) from None
     kinds = {type(item) for item in items}
-    if kinds <= {str, np.str_} or kinds <= NUMBERS:
+    if kinds <= {str, np.str_} or kinds <= NUMBERS or kinds == {bytes}:
         return np.array(items) if items else np.array([], np.int64)
     if any(np.ndim(item) > 0 for item in items if not isinstance(item, str | tuple | frozenset)):
         try:
@@ -81,8 +82,14 @@ def _array_of(raw: Any, where: str) -> NDArray[Any]:
         except ValueError:
             raise UserError("several labels of an image", expected=ONE_EACH, where=where) from None
     array = np.empty(len(items), object)
-    array[:] = [item.item() if isinstance(item, np.generic) else item for item in items]
+    array[:] = items
     return array
+
+
+def _plain(item: Any) -> Any:
+    """A scalar of numpy or a tensor without dimensions as its value: two tensors are never equal as keys."""
+    scalar = isinstance(item, np.generic) or (hasattr(item, "detach") and np.ndim(item) == 0)
+    return item.item() if scalar else item
 
 
 def _refuse_several(array: NDArray[Any], where: str) -> None:
@@ -108,13 +115,24 @@ def _of_array(array: NDArray[Any], where: str) -> Labels:
             raise UserError(
                 "numbers that name no class", got=got, expected="whole numbers or texts", where=where
             )
+        if np.abs(array).max(initial=0) > EXACT:
+            got, expected = float(np.abs(array).max()), "whole numbers that floats tell apart, or texts"
+            raise UserError("numbers that name no class", got=got, expected=expected, where=where)
         array = array.astype(np.int64)
     if array.dtype.kind not in "biuUS":
         raise UserError(
             "labels of an unknown kind", got=str(array.dtype), expected="numbers or texts", where=where
         )
     if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                "labels that are no UTF-8",
+                got=str(error.object),
+                expected="texts, or bytes in UTF-8",
+                where=where,
+            ) from None
     if array.dtype.kind == "U":
         _refuse_missing(np.char.str_len(np.char.strip(array)) == 0, where)
     values, indices = np.unique(array, return_inverse=True)

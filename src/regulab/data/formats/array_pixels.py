@@ -11,6 +11,7 @@ from regulab.errors import UserError
 
 SHAPES = "(N, H, W), (N, H, W, C) or (N, C, H, W), with 1 or 3 channels"
 BYTES = "uint8, whole numbers from 0 to 255, or floats from 0 to 1"
+DARK = 16  # levels of 255: four bits, or floats that were divided twice
 CHUNK = 4096  # images at a time: of floats a copy is made
 EXACT = 0.02  # of a level: float32 and float64 store v/255 far closer, half precision within 0.06
 
@@ -39,14 +40,26 @@ def as_pixels(array: NDArray[Any], where: str) -> tuple[NDArray[np.uint8], tuple
         else:
             _refuse_other_integers(part, start, where)
             pixels[start : start + CHUNK] = part
-    return pixels, _notes(array.dtype, furthest)
+    return pixels, _notes(array.dtype, furthest, int(pixels.max()), where)
 
 
-def _notes(dtype: np.dtype[Any], furthest: float) -> tuple[str, ...]:
+def _notes(dtype: np.dtype[Any], furthest: float, most: int, where: str) -> tuple[str, ...]:
     if dtype.kind == "b":
         return ("truth values became the levels 0 and 255",)
     if dtype.kind != "f":
-        return ()
+        return (
+            ()
+            if most > DARK
+            else (f"no level of the images is above {most} of 255: they look black in pictures",)
+        )
+    if most <= DARK and furthest > EXACT:
+        raise UserError(
+            f"floats from 0 to 1 of which none is above {most} of 255 levels, so that most of what they hold is lost",
+            got=f"levels up to about {most / 255:.2g}",
+            expected=BYTES,
+            where=where,
+            cure="were they divided by 255 twice? else scale them up first",
+        )
     if furthest <= EXACT:
         return ("floats from 0 to 1 became the levels 0 to 255, which is what they held",)
     return (
@@ -132,6 +145,7 @@ def _refuse_other_integers(part: NDArray[Any], start: int, where: str) -> None:
             got=f"levels from {low:,} to {high:,}, the first in image {index}",
             expected=BYTES,
             where=where,
+            cure="16 bits divided by 65535 are such floats" if low >= 0 and 255 < high < 2**16 else "",
         )
 
 

@@ -26,9 +26,10 @@ from regulab.data.formats.array_keys import (
     arrays_by_part,
 )
 from regulab.data.formats.array_labels import as_labels, refuse_single_class
-from regulab.data.formats.array_pixels import as_pixels
+from regulab.data.formats.array_pixels import DARK, as_pixels
 from regulab.data.groups import Labelled, with_groups
 from regulab.data.names import refuse_unprintable, visible_list
+from regulab.data.stored_pixels import Pixels, chunks
 from regulab.errors import UserError
 
 SPLITS = "arrays of a training and a test part"
@@ -154,9 +155,22 @@ def _other(
             expected=" × ".join(map(str, train.pixels.shape[1:])),
             where=f"{source.where}, {names[IMAGES]}",
         )
+    _refuse_other_scale(pixels, train.pixels, f"{source.where}, {names[IMAGES]}")
     labels = as_labels(raw, len(pixels), where)
     indices = _numbered(raw, class_names, where) if source.class_names else labels.among(class_names, where)
     return Images(pixels, indices, notes)
+
+
+def _refuse_other_scale(pixels: NDArray[np.uint8], training: Pixels, where: str) -> None:
+    """Raises `UserError` where one of two parts has the levels 0 and 1 only, and the other goes on to many."""
+    most, most_training = int(pixels.max()), max(int(part.max()) for part in chunks(training))
+    if 1 in (most, most_training) and max(most, most_training) > DARK:
+        raise UserError(
+            "levels of another scale than those of the images that train",
+            got=f"levels up to {most}",
+            expected=f"one scale for all parts; the training images have levels up to {most_training}",
+            where=where,
+        )
 
 
 def _numbered(raw: Any, class_names: tuple[str, ...], where: str) -> NDArray[np.int64]:

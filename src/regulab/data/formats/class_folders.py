@@ -10,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulab.data.formats.decoding import suffixes
-from regulab.data.formats.misplaced import without_classes
+from regulab.data.formats.misplaced import what_lies_in, without_classes
 from regulab.data.names import refuse_unprintable, visible, visible_list
 from regulab.data.regular_file import reason
 from regulab.errors import UserError
 
 LAYOUT = (
     "PATH/<class>/ with images (png, jpg, tif …), or the same below PATH/train and PATH/test (and PATH/val)"
+)
+# Photographs and drawings that Pillow does not read by itself: phones' and cameras' own kinds, vectors, layers.
+UNREAD = frozenset(
+    (
+        *(".heic", ".heif", ".hif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"),
+        *(".svg", ".eps", ".pdf", ".psd", ".xcf", ".jxl", ".dcm"),
+    )
 )
 FOREIGN = "__MACOSX"  # what macOS adds to an archive: a shadow of every file, with the names of images
 PARTS = frozenset(
@@ -84,6 +91,12 @@ class LeftOut:
             were = "image lies" if self.nested == 1 else "images lie"
             found.append(f"{self.nested:,} {were} in folders below a class folder, and count for the class")
         if self.names:
+            unread = [name for name in self.names if Path(name).suffix.lower() in UNREAD]
+            if unread:
+                found.append(
+                    f"{len(unread):,} of the files left out are pictures of kinds that are not read; converted to PNG "
+                    f"or JPEG they would count: {visible_list(sorted(unread))}"
+                )
             what = "entry" if len(self.names) == 1 else "entries"
             found.append(
                 f"{len(self.names):,} {what} left out (hidden, not in a class folder, or no image by the name):"
@@ -139,7 +152,9 @@ def list_images(path: Path, left_out: LeftOut) -> ImageFiles:
         refuse_unprintable(folder.name, str(path))
         images = _images_below(folder, left_out)
         if not images:
-            raise UserError("a class folder without images", expected=LAYOUT, where=str(folder))
+            raise UserError(
+                "a class folder without images", got=what_lies_in(folder), expected=LAYOUT, where=str(folder)
+            )
         _refuse_parts(folder, images)
         left_out.nested += sum(image.parent != folder for image in images)
         paths += images

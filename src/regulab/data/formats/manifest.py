@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,7 @@ def _load(data: Data, path: Path, root: Path) -> DatasetContent:
         validation_indices=validation,
         open_test=lambda: read_test(test_files, form),
         content_hash=train.content_hash(),
-        notes=notes,
+        notes=(*rows.notes, *notes),
     )
     groups = rows.groups
     if groups is None:
@@ -160,8 +161,18 @@ def _found(paths: list[Path], rows: Rows, path: Path) -> list[Path]:
             got=shown + (" …" if len(missing) > SHOWN else ""),
             expected=f"files as seen from {path.parent}, the folder of the table",
             where=f"{path}, line {rows.lines[first]}",
+            cure=_cure(rows.files[first], path.parent),
         )
     return paths
+
+
+def _cure(name: str, folder: Path) -> str:
+    """What to do about files of another place or machine."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", name, re.IGNORECASE):
+        return "addresses are not read: download the files and name them"
+    if re.match(r"[a-z]:[\\\\/]", name, re.IGNORECASE) and os.sep == "/":
+        return f"leave out what comes before the files' places in {folder}"
+    return ""
 
 
 def _refuse_twice(paths: Sequence[Path], rows: Rows, path: Path) -> None:

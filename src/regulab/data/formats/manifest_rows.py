@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Rows:
     splits: Sequence[str] | None
     groups: Sequence[str] | None
     lines: Sequence[int]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -78,7 +79,22 @@ def read_rows(path: Path, group: str | None) -> Rows:
         _refuse_empty(cells[name], header[columns[name]], lines, path)
     if group is not None:
         _refuse_empty(cells["group"], group, lines, path)
-    return Rows(cells["file"], cells["label"], cells.get("split"), cells.get("group"), lines)
+    notes = tuple(_other_columns(header, columns))
+    return Rows(cells["file"], cells["label"], cells.get("split"), cells.get("group"), lines, notes)
+
+
+def _other_columns(header: Sequence[str], columns: Mapping[str, int]) -> Iterator[str]:
+    """Says which column was taken where several have names of labels or of splits."""
+    names = [name.strip().lower() for name in header]
+    for column, known in (("label", LABEL_COLUMNS), ("split", SPLIT_COLUMNS)):
+        taken = columns.get(column)
+        free = [place for place, name in enumerate(names) if name in known and place not in columns.values()]
+        others = [header[place].strip() for place in free]
+        if taken is not None and others:
+            yield (
+                f"{column}s are those of the column {visible(header[taken].strip())}; another column with such a name "
+                f"was left out: {visible_list(others)}"
+            )
 
 
 def _text(path: Path) -> str:

@@ -17,7 +17,7 @@ TABLE = "or a table of them with the columns file_name and label"
 
 def without_classes(path: Path, folders: list[Path], layout: str) -> UserError:
     """Of a folder in which lie fewer than two ``folders``, and of what else is there."""
-    files, images = _files(path)
+    images = _files(path)[1]
     if len(folders) == 1 and not images:
         return _one_folder(path, folders[0], layout)
     if folders:
@@ -31,8 +31,13 @@ def without_classes(path: Path, folders: list[Path], layout: str) -> UserError:
             where=str(path),
             cure=TABLE,
         )
-    got = _endings(files) if files else "an empty folder"
-    return UserError("no images here", got=got, expected=layout, where=str(path))
+    return UserError("no images here", got=what_lies_in(path), expected=layout, where=str(path))
+
+
+def what_lies_in(path: Path) -> str:
+    """The kinds of files in a folder that has no images."""
+    files = _files(path)[0]
+    return _endings(files) if files else "an empty folder" if not _folders(path) else "folders without images"
 
 
 def _one_folder(path: Path, folder: Path, layout: str) -> UserError:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from regulab.config import Data
+from regulab.data.alike import alike, without_images
 from regulab.data.dataset import Images
 from regulab.data.formats.array_keys import TEST, TRAIN, VAL, arrays_by_part
 from regulab.data.formats.npz import npz_dataset
@@ -30,7 +31,8 @@ def survey_arrays(path: Path) -> Survey:
         found[VAL] = content.train.take(validation)
     whole = TEST not in named and VAL not in named  # a study cuts all parts out of one
     facts = [one for part, images in found.items() for one in _facts(images, WHOLE if whole else part)]
-    notes = tuple(dict.fromkeys((*content.notes, *content.train.notes)))
+    said = alike(content.class_names), without_images(content.class_names, content.train.labels)
+    notes = tuple(dict.fromkeys((*content.notes, *content.train.notes, *said[0], *said[1])))
     return Survey(path, FORMAT, content.class_names, facts, notes=notes)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.data.alike import alike
 from regulab.data.formats.array_keys import TEST, TRAIN, VAL
 from regulab.data.formats.class_folders import ImageFiles, LeftOut, list_images
 from regulab.data.formats.folder import layout_notes, require_same_classes
@@ -30,7 +31,11 @@ def folder_items(path: Path) -> Found:
     for part, other in others:
         require_same_classes(files, folders[first], other, folders[part])
     items = [item for part, some in found.items() for item in _items(some, [part] * len(some))]
-    return files.class_names, items, (*layout_notes(path, inner, parts), *left_out.notes())
+    return (
+        files.class_names,
+        items,
+        (*layout_notes(path, inner, parts), *left_out.notes(), *alike(files.class_names)),
+    )
 
 
 def manifest_items(path: Path) -> Found:
@@ -44,7 +49,8 @@ def manifest_items(path: Path) -> Found:
         words[rest], words[test] = TRAIN, TEST
         if validation is not None:
             words[rest[validation]] = VAL
-    return files.class_names, _items(files, words.tolist()), notes
+    said = (*rows.notes, *notes, *alike(files.class_names))
+    return files.class_names, _items(files, words.tolist()), said
 
 
 def _items(files: ImageFiles, parts: list[str]) -> list[Item]:

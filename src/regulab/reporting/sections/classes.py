@@ -23,7 +23,7 @@ PAGE = """\
 <h3>Accuracy class by class</h3>
 <div class="wide" tabindex="0" role="region" aria-label="Accuracy class by class">
 <table>
-<caption>{{ class_table.words }}</caption>
+<caption><span>{{ class_table.words }}</span></caption>
 <thead><tr><th scope="col">class</th>{% for part in class_table.parts %}<th scope="col">{{ part }}</th>{% endfor %}{% for legend in legends %}<th scope="col"><bdi title="{{ legend }}">{{ legend }}</bdi></th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in class_table.rows %}
@@ -40,7 +40,7 @@ PAGE = """\
 <div class="wide" tabindex="0" role="region" aria-label="Confusions of {{ one.arm.words }}">
 {% if one.matrix %}
 <table class="matrix">
-<caption><bdi>{{ one.arm.heading }}</bdi> · {{ one.runs }} run{{ "s" if one.runs > 1 }}</caption>
+<caption><span><bdi>{{ one.arm.heading }}</bdi> · {{ one.runs }} run{{ "s" if one.runs > 1 }}</span></caption>
 <thead><tr><th scope="col">actual ╲ predicted</th>{% for name in class_names %}<th scope="col"><bdi>{{ name }}</bdi></th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in one.matrix %}
@@ -50,7 +50,7 @@ PAGE = """\
 </table>
 {% else %}
 <table>
-<caption><bdi>{{ one.arm.heading }}</bdi> · {{ one.runs }} run{{ "s" if one.runs > 1 }} · the commonest confusions</caption>
+<caption><span><bdi>{{ one.arm.heading }}</bdi> · {{ one.runs }} run{{ "s" if one.runs > 1 }} · the commonest confusions</span></caption>
 <thead><tr><th scope="col">actual</th><th scope="col">predicted</th><th scope="col">times</th></tr></thead>
 <tbody>
 {% for actual, predicted, count in one.commonest %}

@@ -48,7 +48,7 @@ PAGE = """\
 {% if chart and chart.epochs %}
 <details><summary>{{ drawing.title }} in numbers</summary>
 <div class="wide"><table>
-<caption>Means over the runs still going, at some of the epochs.</caption>
+<caption><span>Means over the runs still going, at some of the epochs.</span></caption>
 <thead><tr><th scope="col">arm</th>{% for epoch in chart.epochs %}<th scope="col">epoch {{ epoch }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for label, cells in chart.lines %}

@@ -18,11 +18,11 @@ PAGE = """\
 <h3>Files that most runs get wrong</h3>
 <p class="soft">{{ often_words }} A wrong label or a damaged picture is found here first.</p>
 <div class="wide" tabindex="0" role="region" aria-label="Files that most runs get wrong">
-<table>
-<thead><tr><th scope="col">file</th><th scope="col">actual</th><th scope="col">predicted</th><th scope="col">confidence</th><th scope="col">runs</th></tr></thead>
+<table class="files">
+<thead><tr><th scope="col">file</th><th scope="col" class="name">actual</th><th scope="col" class="name">predicted</th><th scope="col">confidence</th><th scope="col">runs</th></tr></thead>
 <tbody>
 {% for one in often %}
-<tr><th scope="row">{{ html.file(one.file, one.file.path) }}</th><td><bdi>{{ class_names[one.actual] }}</bdi></td><td><bdi>{{ class_names[one.predicted] }}</bdi></td><td>{{ one.confidence | percent }}</td><td>{{ one.wrong }} of {{ one.runs }}</td></tr>
+<tr><th scope="row">{{ html.file(one.file, one.file.path) }}</th><td class="name"><bdi>{{ class_names[one.actual] }}</bdi></td><td class="name"><bdi>{{ class_names[one.predicted] }}</bdi></td><td>{{ one.confidence | percent }}</td><td>{{ one.wrong }} of {{ one.runs }}</td></tr>
 {% endfor %}
 </tbody>
 </table>

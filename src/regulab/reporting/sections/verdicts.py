@@ -14,7 +14,7 @@ from regulab.statistics import Comparison
 PAGE = """\
 <div class="wide" tabindex="0" role="region" aria-label="Table of verdicts">
 <table class="verdicts">
-<caption>{{ explanation }}</caption>
+<caption><span>{{ explanation }}</span></caption>
 <thead><tr>{% for column in columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in rows %}
