@@ -80,6 +80,11 @@ def test_memory_that_there_is_not(action):
 class Unmade:
     """An array for which there is no memory."""
 
+    shape, dtype = (2,), np.dtype(np.uint8)
+
+    def __getitem__(self, _):
+        raise MemoryError
+
     def __array__(self, *_, **__):
         raise MemoryError
 
@@ -87,7 +92,7 @@ class Unmade:
 def test_the_place_is_the_last_of_ours_that_an_error_came_through():
     message, code = explained(raised(lambda: npz_bytes({"big": Unmade()})))  # type: ignore[dict-item]
     assert code == 1
-    assert message.startswith("error: out of memory in files.py, line ")
+    assert message.startswith("error: out of memory in npz.py, line ")
 
 
 def test_a_program_that_something_else_would_end():

@@ -416,6 +416,8 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
     train, test, notes = read(tmp_path)
     assert len(train) + len(test) == 12
     assert notes == (
+        "1 of the files left out is a picture of a kind that is not read; converted to PNG or JPEG it would count:"
+        " cat/a.svg",
         "8 entries left out (hidden, not in a class folder, or no image by the name): .git/, cat/.hidden.png,"
         " cat/a.svg, cat/notes.txt, dog/Thumbs.db and 3 more",
     )

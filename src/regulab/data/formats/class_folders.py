@@ -93,9 +93,11 @@ class LeftOut:
         if self.names:
             unread = [name for name in self.names if Path(name).suffix.lower() in UNREAD]
             if unread:
+                one = len(unread) == 1
+                what = "is a picture of a kind that is" if one else "are pictures of kinds that are"
                 found.append(
-                    f"{len(unread):,} of the files left out are pictures of kinds that are not read; converted to PNG "
-                    f"or JPEG they would count: {visible_list(sorted(unread))}"
+                    f"{len(unread):,} of the files left out {what} not read; converted to PNG or JPEG "
+                    f"{'it' if one else 'they'} would count: {visible_list(sorted(unread))}"
                 )
             what = "entry" if len(self.names) == 1 else "entries"
             found.append(
