@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from regulab.training import machine as machines
+from regulab.training import planning
 from regulab.training.checks import bytes_per_image
 from regulab.training.machine import choose_machine, training_threads
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
@@ -83,3 +84,13 @@ def test_fp32_means_fp32(precision):
     machine = choose_machine("cpu", precision)
     assert machine.parameters == torch.float32
     assert machine.precision == {"fp32": "fp32", "bf16": "bf16"}.get(precision, machine.precision)
+
+
+@pytest.mark.parametrize(("limit", "engine"), [(1e9, "fleet"), (10.0, "plain")])
+def test_where_weights_outweigh_a_batch_a_processor_trains_runs_one_by_one_and_says_so(
+    monkeypatch, limit, engine
+):
+    monkeypatch.setattr(planning, "PARAMETERS_PER_IMAGE", limit)
+    (first, *_) = planned(2**32)
+    assert first.engine == engine
+    assert ("train faster so in batches of 37" in first.reason) == (engine == "plain")

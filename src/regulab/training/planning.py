@@ -28,6 +28,10 @@ PIXELS_PER_STEP = (
     2**19
 )  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
 PIXELS_PER_STEP_ON_DEVICE = 2**24  # 128 runs of MNIST in batches of 128; not measured
+# Of a step, beyond which a processor trains runs faster one by one: what is done to weights, not to images, then costs
+# most. A ResNet-18 of 11 million takes in a fleet 1.44 of the plain loop's time in batches of 8, 1.07 of 32, 0.95 of 64
+# (bf16, one thread of a Xeon, 2026-11-27; benchmarks/engines.md has the first).
+PARAMETERS_PER_IMAGE = 250_000
 CHECKED_SEEDS = 3
 MOST_THREADS = 4096
 ASKED = "the study asks for it"
@@ -139,6 +143,8 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
     asked, machine = setup.study.train.engine, setup.machine
     if asked == "plain":
         return "plain", ASKED
+    if asked != "vmap" and (slower := _faster_alone(setup, modules[0])):
+        return "plain", slower
     x = setup.first_images(CHECKED_IMAGES)
     watched = watch(modules[0], x)
     if watched.not_vectorized:
@@ -158,6 +164,15 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
     place, line, _ = refused.partition(" (`")
     same = unstacked in (ASKED, refused) or (line and place in unstacked)  # both stop at one line
     return "plain", refused if same else f"{unstacked}; and vmap refuses: {refused}"
+
+
+def _faster_alone(setup: Setup, module: nn.Module) -> str:
+    """Why the plain loop is faster for a network; empty where runs together are, or where nobody measured it."""
+    count = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    batch = images_per_step(len(setup.images), setup.study.train.batch_size)
+    if setup.machine.device.type != "cpu" or count <= PARAMETERS_PER_IMAGE * batch:
+        return ""
+    return f"on a processor {count:,} parameters train faster so in batches of {batch}; larger batches train together"
 
 
 def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine, followed: bool) -> None:
