@@ -364,5 +364,5 @@ def test_names_of_the_test_part_alone_are_those_of_no_other():
 def test_parts_whose_numbers_mean_other_classes_are_refused():
     """As the folders of torchvision's ImageFolder do where a part lacks a class."""
     said = refused({"train": named(LABELS, ["ant", "bee"]), "test": named(LABELS, ["bee", "cow"])})
-    for words in ("other lists of classes", "bee, cow (test)", "ant, bee (train)"):
+    for words in ("classes of other names", "bee, cow (test)", "ant, bee (train)"):
         assert words in said
