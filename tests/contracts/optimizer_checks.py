@@ -48,7 +48,7 @@ def walk(optimizer: Optimizer, technique: str | None):
         for hook in hooks_of(technique):
             before = Parameter("w", value, True)
             gradient = gradient + hook.gradient(before) if hook.gradient else gradient
-            value = hook.decay(before, lr) if hook.decay else value
+            value = hook.decay(before, lr, lr) if hook.decay else value
         value, state, sensitivity = optimizer.step(value, gradient, state, lr, t)
         for hook in hooks_of(technique):
             if hook.proximal:

@@ -186,7 +186,9 @@ def _on_parameters(hooks: Hooks) -> dict[str, Callable[[Parameter], Tensor | Non
     if (proximal := hooks.proximal) is not None:
         found["proximal"] = lambda p: proximal(p, step)
     if (decay := hooks.decay) is not None:
-        found["decay"] = lambda p: decay(p, 0.1)
+        found["decay"] = lambda p: decay(p, 0.1, 0.2)
+    if hooks.constrain:
+        found["constrain"] = hooks.constrain
     return found
 
 

@@ -52,7 +52,21 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         replaced = {name for technique in own.values() for name in technique.instead_of}
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
+        _refuse_contradictions(arms[arm], f"arms.{arm}")
     return arms
+
+
+def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
+    """Raises `UserError` where one technique of an arm excludes another."""
+    for technique in techniques:
+        for other in techniques:
+            if other.name in technique.excludes:
+                raise UserError(
+                    f"{technique.name} and {other.name} contradict each other: {technique.excludes[other.name]}",
+                    got=f"{technique.name} and {other.name}",
+                    expected="one of them in an arm",
+                    where=where,
+                )
 
 
 def model_of(study: Study, techniques: Sequence[Technique]) -> Model:

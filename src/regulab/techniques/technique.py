@@ -10,7 +10,8 @@ One step of training, and where the hooks stand in it::
     batch      images and targets            loss       what is minimized
     transform  its gradient                  gradient   a penalty's is added
     decay      the weights                   (the optimizer)
-    proximal   the weights                   memory     looks at what came of it
+    proximal   the weights                   constrain  the weights
+    memory     looks at what came of it
 """
 
 from __future__ import annotations
@@ -137,8 +138,10 @@ class Hooks:
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
     proximal:   (parameter, step ``(R, *shape)``-broadcastable) → what the proximal operator takes away:
                 value − argmin_w penalty(w) + Σ (w − value)²/(2·step), where Adam's steps differ from element to element
-    decay:      (parameter, lr) → new value, before the optimizer's step (decoupled from its gradient); lr is a number,
-                or ``(R, 1, …)`` where the schedule follows validation
+    decay:      (parameter, lr, highest) → new value, before the optimizer's step (decoupled from its gradient); lr is
+                the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation; ``highest`` is the
+                highest of the training, the optimizer's ``lr``
+    constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
     rates:      one dropout rate per run, or None per run that keeps the model's own
     augment:    one augmentation setting per run, or None per run that keeps the study's own
     batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:
@@ -152,15 +155,17 @@ class Hooks:
     memory:     what it remembers from step to step
     stopping:   one rule per run or None: (validation losses so far) → whether to stop; a run with a rule ends with
                 the weights of its lowest validation loss
-    elementwise: promises that gradient, proximal and decay treat every element by its own value alone, and weights
-                alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as another
+    elementwise: promises that gradient, proximal, decay and constrain treat every element by its own value alone, and
+                weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as
+                another
     present:    which runs have the technique; `regulab.techniques.stack` fills it in
     """
 
     penalty: Callable[[Parameter], Tensor | None] | None = None
     gradient: Callable[[Parameter], Tensor | None] | None = None
     proximal: Callable[[Parameter, Tensor], Tensor | None] | None = None
-    decay: Callable[[Parameter, float | Tensor], Tensor | None] | None = None
+    decay: Callable[[Parameter, float | Tensor, float], Tensor | None] | None = None
+    constrain: Callable[[Parameter], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
@@ -183,7 +188,8 @@ class Technique(Part, ABC):
     ``scalar`` is the field that a bare value in a study file sets. ``passes`` says how often a step evaluates the
     objective: one that calls ``again`` says 2, and its arms get fleets of their own, since a second pass would cost
     every run beside it. ``stage`` is where its transform stands among others. ``instead_of`` names the techniques of
-    the study (``model.dropout``, ``data.augment``) whose place it takes.
+    the study (``model.dropout``, ``data.augment``) whose place it takes, and ``excludes`` those that cannot stand in
+    one arm with it, each with the reason.
     """
 
     name: ClassVar[str]
@@ -191,6 +197,7 @@ class Technique(Part, ABC):
     passes: ClassVar[int] = 1
     stage: ClassVar[Stage] = "change"
     instead_of: ClassVar[tuple[str, ...]] = ()
+    excludes: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     @abstractmethod

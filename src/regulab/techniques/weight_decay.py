@@ -33,7 +33,7 @@ class WeightDecay(Penalty):
     def stack(cls, values: Sequence[Self | None]) -> Hooks:
         strengths = Strengths(values)
 
-        def decay(p: Parameter, lr: float | Tensor) -> Tensor | None:
+        def decay(p: Parameter, lr: float | Tensor, highest: float) -> Tensor | None:
             strength = strengths(p)
             return None if strength is None else p.value * (1 - lr * strength)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,18 +16,18 @@ from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
 from regulab.models.run_generators import RunGenerators
 from regulab.models.stacking import StackedRates
-from regulab.optimizers.optimizer import Number, State
+from regulab.optimizers.optimizer import State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
-from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors, select
+from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, order_digest
 from regulab.training.cuda_graph import GraphedStep
-from regulab.training.grouping import Buffers, Group, all_elementwise, group, joined, replace_buffer
+from regulab.training.epoch_sums import EpochSums
+from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.memories import Memories
-from regulab.training.proximal import proximal_step
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
-from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, rate_of_runs
+from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -37,27 +37,7 @@ from regulab.training.trainer import (
     objective,
     transformed,
 )
-
-
-class EpochSums:
-    """What an epoch's steps add up to, ``(R,)`` on the device: losses, fractions right, whose loss stayed finite."""
-
-    def __init__(self, runs: int, device: torch.device) -> None:
-        self.loss = torch.zeros(runs, dtype=torch.float64, device=device)
-        self.correct = torch.zeros(runs, dtype=torch.float64, device=device)
-        self.finite = torch.ones(runs, dtype=torch.bool, device=device)
-
-    def begin(self) -> None:
-        self.loss.zero_()
-        self.correct.zero_()
-        self.finite.fill_(True)
-
-    def add(self, losses: Tensor, right: Tensor) -> None:
-        """A step's losses ``(R,)`` and who was right ``(B, R)``. A run whose loss was not finite even once is not
-        ``finite``."""
-        self.finite &= losses.isfinite()
-        self.loss += losses
-        self.correct += right.double().mean(0)
+from regulab.training.updating import StepRates, update
 
 
 class Fleet:
@@ -188,7 +168,8 @@ class Fleet:
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
         sums.add(losses, logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
-        self._step(gradients, counter.lr, counter.t, sums.finite)
+        rates = StepRates(counter.lr, counter.t, self._setup.study.train.optimizer.lr)
+        update(self._groups, self._hooks, self._optimizer, gradients, rates, sums.finite)
         if self._memories:
             count = StepCount(counter.t, self._batches.steps)
             self._memories.update(self._weights(), count, sums.finite)
@@ -232,29 +213,6 @@ class Fleet:
         dtype = machine.parameters if self._vmapped else machine.activations
         logits: Tensor = self._stack(x.to(dtype, memory_format=torch.channels_last)).to(machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
-
-    def _step(self, gradients: Tensors, lr: Number, t: Number, finite: Tensor) -> None:
-        """Penalties' gradients, decoupled decay, the optimizer, proximal operators: for every parameter."""
-        hooks = self._hooks.values()
-        with torch.no_grad():
-            for one in self._groups:
-                gradient = joined([gradients[name] for name in one.names])
-                value, state, rate = one.value, one.state, rate_of_runs(lr, one.value)
-                for hook in hooks:
-                    extra = hook.gradient(one.shown(value)) if hook.gradient else None
-                    gradient = gradient if extra is None else gradient + extra
-                for hook in hooks:
-                    decayed = hook.decay(one.shown(value), rate) if hook.decay else None
-                    value = value if decayed is None else decayed
-                value, state, sensitivity = self._optimizer.step(value, gradient, state, rate, t)
-                for hook in hooks:
-                    if hook.proximal is not None:
-                        operator = partial(_on_value, hook.proximal, one)
-                        value, state = proximal_step(self._optimizer, value, state, sensitivity, operator)
-                # A run whose loss is not finite keeps its weights and state. Selected rather than multiplied by 0, as
-                # 0·NaN is NaN; and rather than left out here, as a device would have to be asked who it is.
-                for old, new in zip((one.value, *one.state), (value, *state), strict=True):
-                    old.copy_(select(finite, new, old))
 
     def logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
@@ -342,9 +300,3 @@ class Fleet:
                 layer.set_rates([layer.rates[position] for position in positions])
         self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)
-
-
-def _on_value(
-    operator: Callable[[Parameter, Tensor], Tensor | None], one: Group, value: Tensor, step: Tensor
-) -> Tensor | None:
-    return operator(one.shown(value), step)

@@ -82,7 +82,7 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
 
 def all_elementwise(hooks: Mapping[str, Hooks]) -> bool:
     """Whether no technique of a fleet looks at a parameter's shape or name."""
-    changing = (one for one in hooks.values() if one.gradient or one.proximal or one.decay)
+    changing = (one for one in hooks.values() if one.gradient or one.proximal or one.decay or one.constrain)
     return all(one.elementwise for one in changing)
 
 

@@ -155,6 +155,7 @@ class PlainTrainer:
     def _step(self, loss: Tensor, lr: float, again: Callable[[Tensors], Evaluation]) -> bool:
         """Whether it was taken: not where a technique's second evaluation of the loss is not finite."""
         hooks, terms = self._hooks.values(), list[Tensor]()
+        optimizer = self._setup.study.train.optimizer
         for _, p in self._parameters():
             for hook in hooks:
                 if hook.penalty is not None and hook.gradient is not None and hook.gradient(p) is not None:
@@ -176,7 +177,7 @@ class PlainTrainer:
         with torch.no_grad():
             for parameter, p in moved:
                 for hook in hooks:
-                    decayed = hook.decay(p, lr) if hook.decay else None
+                    decayed = hook.decay(p, lr, optimizer.lr) if hook.decay else None
                     if decayed is not None:
                         parameter.copy_(decayed[0])
         self._optimizer.step()
@@ -185,8 +186,11 @@ class PlainTrainer:
                 for hook in hooks:
                     if hook.proximal is not None:
                         operator = partial(_on_parameter, hook.proximal, p)
-                        optimizer = self._setup.study.train.optimizer
                         reference_proximal_step(optimizer, self._optimizer, parameter, lr, operator)
+                for hook in hooks:
+                    constrained = hook.constrain(p) if hook.constrain else None
+                    if constrained is not None:
+                        parameter.copy_(constrained[0])
         return True
 
     def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation]) -> bool:

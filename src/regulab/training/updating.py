@@ -1,0 +1,68 @@
+"""What a step of a fleet does to its parameters, once their gradients are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from regulab.optimizers.optimizer import Number, Optimizer
+from regulab.techniques.technique import Hooks, Parameter, Tensors, select
+from regulab.training.grouping import Group, joined
+from regulab.training.proximal import proximal_step
+from regulab.training.step_counter import rate_of_runs
+
+
+@dataclass(frozen=True)
+class StepRates:
+    """The rate of a step, which step it is of all epochs, from 1, and the highest rate of the training."""
+
+    lr: Number
+    t: Number
+    highest: float
+
+
+def update(
+    groups: Sequence[Group],
+    techniques: Mapping[str, Hooks],
+    optimizer: Optimizer,
+    gradients: Tensors,
+    rates: StepRates,
+    finite: Tensor,
+) -> None:
+    """Penalties' gradients, decoupled decay, the optimizer, proximal operators, constraints: for every parameter.
+
+    ``gradients`` are those of the data loss, by name. Runs that are not ``finite`` ``(R,)`` keep weights and state.
+    """
+    hooks = techniques.values()
+    with torch.no_grad():
+        for one in groups:
+            gradient = joined([gradients[name] for name in one.names])
+            value, state, rate = one.value, one.state, rate_of_runs(rates.lr, one.value)
+            for hook in hooks:
+                extra = hook.gradient(one.shown(value)) if hook.gradient else None
+                gradient = gradient if extra is None else gradient + extra
+            for hook in hooks:
+                decayed = hook.decay(one.shown(value), rate, rates.highest) if hook.decay else None
+                value = value if decayed is None else decayed
+            value, state, sensitivity = optimizer.step(value, gradient, state, rate, rates.t)
+            for hook in hooks:
+                if hook.proximal is not None:
+                    operator = partial(_on_value, hook.proximal, one)
+                    value, state = proximal_step(optimizer, value, state, sensitivity, operator)
+            for hook in hooks:
+                constrained = hook.constrain(one.shown(value)) if hook.constrain else None
+                value = value if constrained is None else constrained
+            # A run whose loss is not finite keeps its weights and state. Selected rather than multiplied by 0, as
+            # 0·NaN is NaN; and rather than left out here, as a device would have to be asked who it is.
+            for old, new in zip((one.value, *one.state), (value, *state), strict=True):
+                old.copy_(select(finite, new, old))
+
+
+def _on_value(
+    operator: Callable[[Parameter, Tensor], Tensor | None], one: Group, value: Tensor, step: Tensor
+) -> Tensor | None:
+    return operator(one.shown(value), step)
