@@ -19,6 +19,7 @@ from regulab.training.network_notes import sizes
 from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from regulab.training.setup import Setup, set_up
+from regulab.training.teaching import Teachers, untrained
 
 MEASURED_STEPS = 2  # of an epoch
 MEASURED_SECONDS, MOST_MEASURED = 1.5, 12  # of a kind of fleet, in training and in inference; epochs
@@ -100,7 +101,8 @@ def _training_seconds(setup: Setup, fleets: Sequence[FleetPlan], amounts: Amount
     for fleet in sorted(fleets, key=lambda fleet: -len(fleet.runs)):
         kind = (fleet.engine, setup.architecture(setup.run(*fleet.runs[0])))
         if kind not in measured:
-            step, evaluation = _measured(Job(fleet, _small(setup, amounts)))
+            small = _small(setup, amounts)
+            step, evaluation = _measured(Job(fleet, small, teachers=_stand_ins(small, fleet, fleets)))
             epoch = step * images_per_epoch(amounts.train, train.batch_size)
             epoch += evaluation * amounts.validation
             measured[kind] = (epoch * train.epochs + evaluation * amounts.test, len(fleet.runs))
@@ -109,10 +111,19 @@ def _training_seconds(setup: Setup, fleets: Sequence[FleetPlan], amounts: Amount
     return total
 
 
+def _stand_ins(setup: Setup, fleet: FleetPlan, fleets: Sequence[FleetPlan]) -> Teachers:
+    """Of teachers that have not trained yet: evaluating them costs as much."""
+    engines = {run: plan.engine for plan in fleets for run in plan.runs}
+    runs = [run for pair in fleet.runs if (run := setup.teacher(setup.run(*pair)))]
+    return {
+        (run.arm, run.seed): untrained(setup, run, engines.get((run.arm, run.seed), "plain")) for run in runs
+    }
+
+
 def _measured(job: Job) -> tuple[float, float]:
     """Seconds for one image of a fleet, in training and in inference: the least of a few epochs of a few steps."""
     setup = job.setup
-    trainer = make_trainer(job.plan.engine, setup, job.runs)
+    trainer = make_trainer(job.plan.engine, setup, job.runs, job.teachers)
     first = trainer.train_epoch(1).loss.tolist()  # the first steps find kernels and memory
     training = _least_seconds(lambda: trainer.train_epoch(2, [[loss] for loss in first]).loss.tolist())
     inference = _least_seconds(lambda: evaluate(trainer, setup.images, setup.preprocessing)[0].tolist())

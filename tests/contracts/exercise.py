@@ -126,6 +126,8 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
             note(f"constraint of {name}", asked(f"constraint of {name}", hooks.constrain, p), value)
     if hooks.loss:
         _loss(hooks, given, note)
+    if hooks.taught:
+        _taught(hooks, given, note)
     if hooks.batch:
         _batch(hooks, given, note)
     if hooks.transform:
@@ -150,6 +152,19 @@ def _loss(hooks: Hooks, given: Made, note: Any) -> None:
             f"loss: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
         )
         note(f"loss with targets that are {how}", hooks.present(changed.T, losses.T), losses.T)
+
+
+def _taught(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.taught is not None
+    logits = given.logits.transpose(0, 1)
+    teacher = 0.5 - 1.5 * logits.flip(-1)  # each run's own, and broken where the run is
+    labels = LABELS[:, None].expand(-1, len(given.keys))
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
+    changed = asked("taught", hooks.taught, losses, logits, teacher, labels)
+    assert changed.shape == losses.shape, (
+        f"taught: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
+    )
+    note("loss with a teacher", hooks.present(changed.T, losses.T), losses.T)
 
 
 def _batch(hooks: Hooks, given: Made, note: Any) -> None:

@@ -11,11 +11,9 @@ from torch import Tensor
 
 from regulab.optimizers import OPTIMIZERS as KINDS
 from regulab.techniques import TECHNIQUES
-from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainTrainer
 from regulab.training.setup import Run, Setup
 from regulab.training.trainer import Trainer
-from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
+from tests.training.setups import FLOAT64, ON_DEVICE, fleet_of, plain_of, runs_of, setup_of, study_of
 
 OPTIMIZERS: list[dict[str, Any]] = [
     example.model_dump(mode="json") for kind in KINDS.values() for example in kind.examples()
@@ -42,7 +40,7 @@ def _beside(example: dict[str, Any]) -> dict[str, dict[str, Any]]:
     (name,) = example
     kind = TECHNIQUES[name]
     value = kind.model_validate(example[name])
-    own = kind.passes > 1 or hasattr(value, "edit") or name == "norm"
+    own = kind.passes > 1 or hasattr(value, "edit") or name in ("norm", "distillation")
     mine = {arm: {**said, **example} for arm, said in BESIDE.items() if own and arm != "none"}
     return {arm: {k: v for k, v in said.items() if k not in kind.instead_of} for arm, said in mine.items()}
 
@@ -116,7 +114,9 @@ def together(optimizer: int, conditions: bool = False) -> dict[str, Trained]:
     """All runs, in fleets."""
     given = setup(optimizer, conditions)
     return {
-        arm: one for runs in fleets(optimizer, conditions) for arm, one in trained(Fleet(given, runs)).items()
+        arm: one
+        for runs in fleets(optimizer, conditions)
+        for arm, one in trained(fleet_of(given, runs)).items()
     }
 
 
@@ -124,5 +124,5 @@ def together(optimizer: int, conditions: bool = False) -> dict[str, Trained]:
 def plain(optimizer: int, arm: str, conditions: bool = False) -> Trained:
     """One run, in the plain loop."""
     run = next(run for runs in fleets(optimizer, conditions) for run in runs if run.arm == arm)
-    trainer = PlainTrainer(setup(optimizer, conditions), [run])
+    trainer = plain_of(setup(optimizer, conditions), run)
     return trained(trainer)[arm]

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from regulab.config import Model, Source, Study, validate
+from regulab.config.teachers import check_teachers
 from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
+from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
 from regulab.techniques.norm import Normalization
@@ -27,7 +29,8 @@ def parse(name: str, value: Any, where: str) -> Technique:
         return validate(kind, value, place)
     number = kind.model_fields[kind.scalar].annotation is not str
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else "batch"
+        name_of_one = getattr(kind.examples()[0], kind.scalar)
+        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else name_of_one
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,
@@ -53,7 +56,14 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
+    check_teachers(taught_by(arms), arms)
     return arms
+
+
+def taught_by(arms: Mapping[str, Sequence[Technique]]) -> dict[str, str]:
+    """Of each arm that learns from another: from which."""
+    pairs = ((arm, t) for arm, techniques in arms.items() for t in techniques)
+    return {arm: t.teacher for arm, t in pairs if isinstance(t, Distillation)}
 
 
 def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
@@ -85,18 +95,20 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What runs have in common that can train side by side: the network, and how often a step evaluates it."""
+    """What runs have in common that can train side by side: the network, how often a step evaluates it, and how many
+    arms must have trained before, each the teacher of the next."""
 
     model: Model
     edits: tuple[Edit, ...]
     passes: int
+    generation: int = 0
 
 
-def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
+def architecture_of(study: Study, techniques: Sequence[Technique], generation: int = 0) -> Architecture:
     """Of an arm."""
     edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
     passes = 1 + sum(technique.passes - 1 for technique in techniques)
-    return Architecture(model_of(study, techniques), edits, passes)
+    return Architecture(model_of(study, techniques), edits, passes, generation)
 
 
 def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:

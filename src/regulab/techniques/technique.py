@@ -132,7 +132,8 @@ class Hooks:
     """Where a technique takes part in training; what it leaves out is None.
 
     All are pure: the same input, the same output, and the input as it was. A function of a parameter returns None for
-    one that no run wants changed. What loss, transform and memory give for a run that lacks the technique is not used.
+    one that no run wants changed. What loss, taught, transform and memory give for a run that lacks the technique is
+    not used.
 
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
@@ -149,6 +150,8 @@ class Hooks:
     loss:       (losses ``(B, R)``, logits ``(B, R, K)``, targets: labels ``(B, R)`` or probabilities ``(B, R, K)``) →
                 losses ``(B, R)``, whose mean over the batch is minimized; those it gets are the cross-entropy, or what
                 another technique made of it. Records keep the cross-entropy with the true labels
+    taught:     (losses ``(B, R)``, logits and teachers' logits, both ``(B, R, K)``, targets as for loss) → losses
+                ``(B, R)``, after every ``loss``. The teachers' are of the batch as each run sees it, without gradient
     transform:  (parameters, gradients, again) → gradients, once a step and over all trained parameters, by name. They
                 are those of the loss: penalties and decay come after. ``again(parameters)`` evaluates the objective a
                 second time at other values, on the same batch with the same draws; see `Technique.passes`
@@ -170,6 +173,7 @@ class Hooks:
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    taught: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
     transform: Callable[[Tensors, Tensors, Again], dict[str, Tensor]] | None = None
     memory: Memory | None = None
     stopping: Sequence[Callable[[Sequence[float]], bool] | None] | None = None

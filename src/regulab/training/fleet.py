@@ -28,6 +28,7 @@ from regulab.training.memories import Memories
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
+from regulab.training.teaching import MakeTeaching, no_teaching
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -46,9 +47,11 @@ class Fleet:
     _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | SeedDraws
 
-    def __init__(self, setup: Setup, runs: Sequence[Run], engine: str = "fleet") -> None:
+    def __init__(
+        self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = no_teaching
+    ) -> None:
         assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
-        self._setup = setup
+        self._setup, self._make_teaching = setup, teaching
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._stack = STACKS[engine](modules, setup.machine)
@@ -86,6 +89,7 @@ class Fleet:
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))
+        self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if setup.architecture(runs[0]).passes > 1 else None
         for hooks in self._hooks.values():
@@ -104,7 +108,8 @@ class Fleet:
         """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
         hooks, machine = self._hooks.values(), self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
-        return on_device and not self._vmapped and not any(h.batch for h in hooks)
+        teachers = self._teaching is None or self._teaching.capturable
+        return on_device and teachers and not self._vmapped and not any(h.batch for h in hooks)
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -154,6 +159,8 @@ class Fleet:
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
+        if self._teaching is not None:
+            self._teaching.see(x)
         if self._repeatable is not None:
             self._repeatable.begin()
         evaluation, logits = self._evaluate(x, targets)
@@ -178,7 +185,8 @@ class Fleet:
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         logits = self._forward(x.flatten(1, 2))
-        losses = objective(self._hooks, logits, targets, self._setup.class_weights)
+        teachers = self._teaching.logits if self._teaching is not None else None
+        losses = objective(self._hooks, logits, targets, self._setup.class_weights, teachers)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
         gradients = torch.autograd.grad(losses.sum(), list(self._trained))
@@ -215,8 +223,11 @@ class Fleet:
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
+        return self.own_logits(x[:, None].expand(-1, len(self.runs), -1, -1, -1))
+
+    def own_logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
-        tiled = x.repeat(1, len(self.runs), 1, 1)
+        tiled = x.flatten(1, 2)
         if not self._memories:
             return self._forward(tiled)
         trained = self._weights()

@@ -31,6 +31,7 @@ from regulab.training.proximal import reference_proximal_step, remembered, remem
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
+from regulab.training.teaching import MakeTeaching, no_teaching
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -49,7 +50,7 @@ MEMORY = (
 class PlainTrainer:
     """Implements `Trainer` for a single run."""
 
-    def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
+    def __init__(self, setup: Setup, runs: Sequence[Run], teaching: MakeTeaching = no_teaching) -> None:
         self.runs: Sequence[Run] = list(runs)
         (self._run,) = runs
         self._setup = setup
@@ -63,6 +64,7 @@ class PlainTrainer:
                 set_rate(self._module, hooks.rates[0])
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
+        self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
         )
@@ -112,6 +114,8 @@ class PlainTrainer:
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
             x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            if self._teaching is not None:
+                self._teaching.see(x)
             if self._repeat is not None:
                 self._repeat.begin()
             logits = self._forward(x[:, 0])
@@ -135,8 +139,9 @@ class PlainTrainer:
         weights = self._setup.class_weights
         # Targets that are spread over classes torch would divide by B, not by Σ ω.
         spread = weights is not None and targets.is_floating_point()
-        if spread or any(hooks.loss for hooks in self._hooks.values()):
-            return objective(self._hooks, logits[:, None], targets, weights)[0]
+        if spread or any(hooks.loss or hooks.taught for hooks in self._hooks.values()):
+            teachers = self._teaching.logits if self._teaching is not None else None
+            return objective(self._hooks, logits[:, None], targets, weights, teachers)[0]
         return F.cross_entropy(logits, targets[:, 0], weight=weights)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -229,6 +234,9 @@ class PlainTrainer:
             logits = self._forward(x)[:, None]
         self._assign(trained)
         return logits
+
+    def own_logits(self, x: Tensor) -> Tensor:
+        return self.logits(x[:, 0])
 
     def _trained(self) -> Arrays:
         """What training changes: trained parameters and all buffers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,6 +44,10 @@ class Trainer(Protocol):
 
     def logits(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)``, normalized, to ``(B, R, classes)`` float32 in inference mode."""
+        ...
+
+    def own_logits(self, x: Tensor) -> Tensor:
+        """The same of other images for each run: ``(B, R, C, H, W)``."""
         ...
 
     def penalties(self) -> Tensor:
@@ -106,22 +110,27 @@ def change_batch(
 
 
 def objective(
-    techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor, class_weights: Tensor | None
+    techniques: Mapping[str, Hooks],
+    logits: Tensor,
+    targets: Tensor,
+    class_weights: Tensor | None,
+    teachers: Tensor | None = None,
 ) -> Tensor:
     """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
 
-    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``. With ``class_weights`` w ``(K,)`` the mean over a
-    batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``; one
-    whose target is spread over classes has ω = Σ_k w_k·target_k.
+    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``, ``teachers`` the logits of the runs' teachers. With
+    ``class_weights`` w ``(K,)`` the mean over a batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in
+    torch's ``CrossEntropyLoss(weight=w)``; one whose target is spread over classes has ω = Σ_k w_k·target_k.
     """
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     losses = each.view(logits.shape[:2])
-    for hooks in techniques.values():
-        if hooks.loss is not None:
-            # Where a run lacks the technique no gradient may come back from it: 0·inf would be NaN.
-            own = hooks.present(losses.T, losses.detach().T).T
-            outputs = hooks.present(logits.transpose(0, 1), logits.detach().transpose(0, 1)).transpose(0, 1)
-            losses = hooks.present(hooks.loss(own, outputs, targets).T, losses.T).T
+    changes = [(hooks, hooks.loss) for hooks in techniques.values() if hooks.loss is not None]
+    changes += [(h, taught(h, teachers)) for h in techniques.values() if h.taught is not None]
+    for hooks, change in changes:
+        # Where a run lacks the technique no gradient may come back from it: 0·inf would be NaN.
+        own = hooks.present(losses.T, losses.detach().T).T
+        outputs = hooks.present(logits.transpose(0, 1), logits.detach().transpose(0, 1)).transpose(0, 1)
+        losses = hooks.present(change(own, outputs, targets).T, losses.T).T
     if class_weights is None:
         return losses.mean(0)
     soft = targets.is_floating_point()
@@ -129,9 +138,17 @@ def objective(
     return (weights * losses).sum(0) / weights.sum(0)
 
 
+def taught(hooks: Hooks, teachers: Tensor | None) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """A hook that learns from teachers as a ``loss`` of what they say of a step's batch ``(B, R, K)``."""
+    learn = hooks.taught
+    assert learn is not None
+    assert teachers is not None, "runs that learn from others train with their teachers"
+    return lambda losses, logits, targets: learn(losses, logits, teachers, targets)
+
+
 def changes_objective(techniques: Mapping[str, Hooks], class_weights: Tensor | None) -> bool:
     """Whether what is minimized is other than the cross-entropy with the labels, which is what records tell."""
-    hooked = any(hooks.batch is not None or hooks.loss is not None for hooks in techniques.values())
+    hooked = any(hooks.batch or hooks.loss or hooks.taught for hooks in techniques.values())
     return hooked or class_weights is not None
 
 
