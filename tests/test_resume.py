@@ -44,6 +44,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train.schedule": {"name": "reduce_on_plateau", "patience": 1, "factor": 0.5},
         "arms": {**ARMS, "strong": {"l1": 0.05, "dropout": 0.6}},
     },
+    "learning from others": {
+        "arms": {
+            "again": {"distillation": {"teacher": "taught", "weight": 0.4}},
+            "none": {},
+            "taught": {"distillation": "stops"},
+            "stops": ARMS["stops"],
+            "wild": {"l2": 1e4},
+            "lost": {"distillation": "wild"},
+        }
+    },
     "plain loop": {"train.engine": "plain", "endpoint": {"epoch": "best_val"}},
     "augmented, no momentum": {
         "data.augment": {"rotate": 9},

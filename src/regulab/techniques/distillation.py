@@ -11,6 +11,7 @@ from torch import Tensor
 
 from regulab.config import Positive, Text
 from regulab.techniques.technique import Hooks, PerRun, Technique
+from regulab.wording import quoted
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -47,7 +48,7 @@ class Distillation(Technique):
         return cls(teacher="none", temperature=2, weight=0.7), cls(teacher="none", temperature=1, weight=1)
 
     def legend(self) -> str:
-        return f"distilled from {self.teacher}, T={self.temperature:g}, w={self.weight:g}"
+        return f"distilled from {quoted(self.teacher)}, T={self.temperature:g}, w={self.weight:g}"
 
     @classmethod
     def stack(cls, values: Sequence[Self | None]) -> Hooks:

@@ -118,9 +118,9 @@ def objective(
 ) -> Tensor:
     """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
 
-    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``, ``teachers`` the logits of the runs' teachers. With
-    ``class_weights`` w ``(K,)`` the mean over a batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in
-    torch's ``CrossEntropyLoss(weight=w)``; one whose target is spread over classes has ω = Σ_k w_k·target_k.
+    ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``, ``teachers`` the logits of the runs' teachers.
+    With ``class_weights`` w ``(K,)`` the mean over a batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as
+    in torch's ``CrossEntropyLoss(weight=w)``; one whose target is spread over classes has ω = Σ_k w_k·target_k.
     """
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     losses = each.view(logits.shape[:2])
