@@ -28,12 +28,15 @@ def launch(
 ) -> None:
     """Trains and tests ``fleets``, and records what the launcher reports as it happens.
 
-    Teachers come first: the fleets of those that learn from them are launched once they are recorded, whoever launches.
+    A fleet that was begun comes first: its checkpoint knows how long the history was, and nothing may be appended
+    before it goes on. Then teachers: the fleets of those that learn from them are launched once they are recorded,
+    whoever launches.
     """
-    generations: dict[int, list[FleetPlan]] = {}
+    turns: dict[int, list[FleetPlan]] = {}
     for fleet in fleets:
-        generations.setdefault(generation(fleet, setup), []).append(fleet)
-    for _, together in sorted(generations.items()):
+        turn = -1 if store.has_checkpoint(fleet.index) else generation(fleet, setup)
+        turns.setdefault(turn, []).append(fleet)
+    for _, together in sorted(turns.items()):
         for text in without_teacher(together, setup, store):
             progress.message(text)
         launch_together(launcher, setup, together, store, progress)
