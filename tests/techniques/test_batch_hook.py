@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from regulab import techniques
 from regulab.config import Fraction
 from regulab.techniques.technique import Hooks, Technique
-from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from tests.contracts import promises
-from tests.training.setups import FLOAT64, runs_of, setup_of, study_of
+from tests.training.setups import FLOAT64, fleet_of, plain_of, runs_of, setup_of, study_of, teachers_of
 
 
 class Mixup(Technique):
@@ -51,7 +50,14 @@ class Mixup(Technique):
 @pytest.fixture
 def setup(monkeypatch):
     monkeypatch.setitem(techniques.TECHNIQUES, "mixup", Mixup)
-    arms = {"none": {}, "mixup": {"mixup": 0.5}, "both": {"mixup": 0.5, "label_smoothing": 0.1, "sam": 0.1}}
+    taught = {"distillation": {"teacher": "none", "weight": 0.6}}
+    arms = {
+        "none": {},
+        "mixup": {"mixup": 0.5},
+        "both": {"mixup": 0.5, "label_smoothing": 0.1, "sam": 0.1},
+        "taught": taught,
+        "taught on mixed": {"mixup": 0.5, **taught},
+    }
     study = study_of(arms, model={"dropout": 0.1}, seeds=2, train={"batch_size": 20})
     return setup_of(study, 60, machine=FLOAT64)
 
@@ -67,7 +73,7 @@ def test_a_fleet_trains_it_as_the_plain_loop_does(setup):
     runs = runs_of(setup.study)
     for group in setup.architectures:
         members = [run for run in runs if run.arm in group]
-        fleet, plains = Fleet(setup, members), [PlainTrainer(setup, [run]) for run in members]
+        fleet, plains = fleet_of(setup, members), [plain_of(setup, run) for run in members]
         for epoch in (1, 2):
             together, alone = (
                 fleet.train_epoch(epoch).loss,
@@ -77,6 +83,23 @@ def test_a_fleet_trains_it_as_the_plain_loop_does(setup):
         for row, plain in enumerate(plains):
             for name, value in plain.weights().items():
                 torch.testing.assert_close(fleet.weights()[name][row], value[0], rtol=1e-8, atol=1e-9)
+
+
+def test_a_teacher_sees_the_images_that_its_student_sees(setup, monkeypatch):
+    """Mixed ones, each run its own; the student beside it has none of them."""
+    runs = [setup.run(arm, 0) for arm in ("taught", "taught on mixed")]
+    fleet, seen = fleet_of(setup, runs), []
+    teaching, forward = fleet._teaching, fleet._forward
+    assert teaching is not None
+    monkeypatch.setattr(fleet, "_forward", lambda x: seen.append(x) or forward(x))
+    fleet._begin(1)
+    fleet._advance()
+    teacher = setup.run("none", 0)
+    network = setup.module(teacher)
+    network.load_state_dict(dict(teachers_of(setup, runs, "fleet")["none", 0].weights))
+    for row, x in enumerate(seen[0].split(1, dim=1)):
+        torch.testing.assert_close(teaching.logits[:, row], network.eval()(x.double()), rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(teaching.logits[:, 0], teaching.logits[:, 1])
 
 
 def test_what_is_recorded_is_the_loss_of_the_true_labels_on_the_mixed_images(setup, monkeypatch):

@@ -143,6 +143,19 @@ def test_the_legend_names_the_teacher():
     assert told["taught"] == "taught (distilled from “none”, T=2.5, w=0.6)"
 
 
+def test_a_student_of_what_was_selected_on_the_test_split_says_so():
+    arms = {
+        "none": {},
+        "stops": {"early_stopping": 2},
+        "a": {"distillation": "stops"},
+        "b": {"distillation": "a"},
+    }
+    told = legends(study_of(arms, protocol={"kind": "course"}))
+    for arm in ("stops", "a", "b"):
+        assert told[arm].endswith("selected on the test split)")
+    assert "test split" not in told["none"]
+
+
 @pytest.mark.parametrize(
     ("arms", "words"),
     [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from regulab.config import Model, Source, Study, validate
-from regulab.config.teachers import check_teachers
+from regulab.config.teachers import before, check_teachers
 from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.registry import catalogue, lookup
@@ -116,10 +116,12 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
 
     ``arms``: those of the study, where they are parsed already.
     """
-    texts = {}
-    for arm, techniques in (arms or arms_of(study)).items():
+    texts, arms = {}, arms or arms_of(study)
+    teachers = taught_by(arms)
+    for arm, techniques in arms.items():
         own = [t.legend() for t in techniques if t.name in study.arms[arm]]
-        selected = study.train.schedule.follows_validation or EarlyStopping.name in study.arms[arm]
+        stops = any(EarlyStopping.name in study.arms[one] for one in (arm, *before(arm, teachers)))
+        selected = study.train.schedule.follows_validation or stops
         common = [t.legend() for t in techniques if t.name not in study.arms[arm] and t != Dropout(rate=0)]
         bare = "no regularization" if study.model.dropout is not None else "no regularization by regulab"
         rest = f"only {', '.join(common)}" if common else bare
