@@ -66,9 +66,10 @@ def test_labels_play_no_part_at_weight_1_and_teachers_none_at_0():
     assert torch.equal(second[:, 3], twos[:, 3])
 
 
+TAUGHT = {"taught": {"distillation": {"teacher": "none", "temperature": 2.5, "weight": 0.6}}}
 ARMS = {
     "none": {"dropout": 0.4, "norm": {"name": "batch", "position": "after"}, "ema": 0.5},
-    "taught": {"distillation": {"teacher": "none", "temperature": 2.5, "weight": 0.6}},
+    **TAUGHT,
     "as without": {"distillation": {"teacher": "none", "temperature": 1, "weight": 0}},
     "without": {},
 }
@@ -117,6 +118,28 @@ def test_it_trains_as_by_hand(setup, teacher, engine, teachers):
     weights = trainer.weights()
     for name, value in (*want.named_parameters(), *want.named_buffers()):
         torch.testing.assert_close(weights[name][0], value.detach(), rtol=1e-9, atol=1e-11)
+
+
+def test_wrong_labels_reach_a_student_of_weight_1_through_its_teacher_alone(teacher):
+    """`data.label_noise` changes the training labels of every arm, the teacher's too, and no validation label."""
+    arms = {"none": ARMS["none"], "all": {"distillation": {"teacher": "none", "weight": 1}}, **TAUGHT}
+    losses: dict[str, list[torch.Tensor]] = {"all": [], "taught": []}
+    labels = []
+    for noise in (None, 0.5):
+        study = study_of(
+            arms, data={"name": "digits", "label_noise": noise}, seeds=1, train={"batch_size": 20}
+        )
+        given = setup_of(study, 60, machine=FLOAT64)
+        labels.append((given.images.labels, given.splits.validation.labels))
+        for arm, found in losses.items():
+            known = {("none", 0): Teacher("plain", FLOAT64, teacher)}
+            trainer = make_trainer("plain", given, [given.run(arm, 0)], known)
+            trainer.train_epoch(1)
+            found.append(torch.cat([value.flatten().clone() for value in trainer.weights().values()]))
+    assert not torch.equal(labels[0][0], labels[1][0])
+    assert (labels[0][1] == labels[1][1]).all()
+    assert torch.equal(*losses["all"])
+    assert not torch.equal(*losses["taught"])
 
 
 def test_with_weight_0_it_trains_as_if_absent(setup):
