@@ -67,7 +67,8 @@ def bytes_per_image(setup: Setup, run: Run) -> int:
     known, architecture = setup.initial_networks.outputs, setup.architecture(run)
     if architecture not in known:
         known[architecture] = _outputs_per_image(setup, setup.module(run))
-    return 2 * known[architecture] * setup.machine.activations.itemsize
+    passes = 4 if architecture.double_backward else 2  # each kept for the backward pass that follows it
+    return passes * known[architecture] * setup.machine.activations.itemsize
 
 
 def _outputs_per_image(setup: Setup, module: nn.Module) -> int:
