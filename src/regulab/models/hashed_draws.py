@@ -37,7 +37,7 @@ def _signed(value: int) -> int:
 
 
 def counted_hashes(keys: Tensor, count: int, step: int | Tensor) -> Tensor:
-    """The hashes ``(S, count)`` of a step, of ``(S,)`` keys: their states are key + (step·count + 1 … + count)·`WEYL`."""
+    """The hashes ``(S, count)`` of a step of ``(S,)`` keys: states key + (step·count + 1 … + count)·`WEYL`."""
     counters = torch.arange(1, count + 1, device=keys.device) + step * count
     return splitmix64(keys[:, None] + counters * _signed(WEYL))
 

@@ -18,9 +18,10 @@ class GradientPenalty(Technique):
     x is the image as the network gets it, augmented and normalized, so that λ is in units of the normalization. CE is
     the cross-entropy with the targets, without what other techniques make of it, summed over the batch: under batch
     norm ∂CE/∂x counts what an image does to the others of its batch, too. With ``train.class_weights`` an image's slope
-    counts as its cross-entropy does. The gradient is differentiated again, which compiled kernels cannot: these arms train by torch's
-    layers, in fleets of their own, in the study's precision. A network with an operation that has no second derivative
-    is refused. Recorded losses stay the plain cross-entropy. Inference is as always. Parameter: ``strength`` λ ≥ 0.
+    counts as its cross-entropy does. The gradient is differentiated again, which compiled kernels cannot: these arms
+    train by torch's layers, in fleets of their own, in the study's precision. A network with an operation that has no
+    second derivative is refused. Recorded losses stay the plain cross-entropy. Inference is as always. Parameter:
+    ``strength`` λ ≥ 0.
 
     Source: Drucker & LeCun 1992, "Improving generalization performance using double backpropagation"; for deep
     networks Ross & Doshi-Velez 2018 (arXiv 1711.09404).

@@ -19,9 +19,9 @@ class NormalDraws:
     """Draws ``(R, *shape)`` of runs, where run r has the stream ``seed_of[r]``; the same on every device.
 
     The n numbers of step t have the states key + (t·n + 1 … t·n + n)·`WEYL` of SplitMix64, the key being the first
-    output of the stream (seed, "normal", label). Of each hash the halves u, v give √(−2·ln((u + 1)/2³²))·cos(2π·v/2³²), in
-    float64: in float32 the last numbers of a row, which a processor computes one by one, would differ by rounding from
-    those in its middle, and a fleet from the plain loop. Source: Box & Muller 1958.
+    output of the stream (seed, "normal", label). Of each hash the halves u, v give √(−2·ln((u + 1)/2³²))·cos(2π·v/2³²),
+    in float64: in float32 the last numbers of a row, which a processor computes one by one, would differ by rounding
+    from those in its middle, and a fleet from the plain loop. Source: Box & Muller 1958.
     """
 
     def __init__(self, streams: Sequence[Streams], seed_of: Sequence[int], device: torch.device) -> None:

@@ -10,6 +10,7 @@ from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.network_notes import network_notes, shortened
 from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
+from regulab.training.step_notes import step_notes
 from regulab.wording import quoted
 
 
@@ -22,6 +23,7 @@ def notes(setup: Setup) -> list[str]:
         *_of_idle_parameters(setup),
         *penalty_notes(setup),
         *augmentation_notes(setup),
+        *step_notes(setup),
         *given.remarks(setup.study.model.name),
     ]
 
