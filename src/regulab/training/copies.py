@@ -41,5 +41,12 @@ def _joined(parts: list[Drawn], axes: int) -> Drawn:
     """One after the other along the images, of each seed where there are several."""
     if isinstance(parts[0], Tensor):
         # Draws of several seeds in one tensor have an axis for them before all others.
-        return torch.cat(parts, parts[0].ndim - axes)  # type: ignore[arg-type,return-value]
-    return [torch.cat(list(of_seed)) for of_seed in zip(*parts, strict=True)]  # type: ignore[return-value]
+        return _along(parts, parts[0].ndim - axes, axes)  # type: ignore[arg-type,return-value]
+    return [_along(of_seed, 0, axes) for of_seed in zip(*parts, strict=True)]  # type: ignore[return-value]
+
+
+def _along(parts: Sequence[Tensor], axis: int, axes: int) -> Tensor:
+    """Joined in the memory that draws of maps have, channels last."""
+    if axes != 4:
+        return torch.cat(list(parts), axis)
+    return torch.cat([part.movedim(-3, -1) for part in parts], axis).movedim(-1, -3)

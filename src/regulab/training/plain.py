@@ -27,7 +27,7 @@ from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.copies import copied, draws_of_copies
-from regulab.training.double_backward import backward
+from regulab.training.double_backward import backward, differentiable
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.normal_draws import NormalDraws
@@ -158,7 +158,7 @@ class PlainTrainer:
         )
         # In inference what drops all the same draws from torch's generator, so that no stream of training moves on.
         calls = self._calls if self._module.training else nullcontext()
-        with autocast, calls:
+        with autocast, calls, differentiable(self._architecture, self._module):
             logits: Tensor = self._module(x)
             return logits.to(machine.parameters)
 

@@ -34,9 +34,9 @@ def check_steps(setup: Setup, run: Run) -> None:
             problem = double_backward_problem(setup.module(run), setup.first_images(CHECKED_IMAGES))
             if problem:
                 raise UserError(
-                    f"{technique.name} differentiates gradients, and a network does not allow it",
+                    f"{technique.name} differentiates the gradient by the images, and the network does not allow it",
                     got=problem,
-                    expected="operations that have a second derivative",
+                    expected="a network that can be differentiated twice",
                     where=where,
                 )
 
