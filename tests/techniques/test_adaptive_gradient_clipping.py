@@ -99,8 +99,12 @@ def test_the_last_layer_is_that_of_the_last_weight_and_it_is_said(tmp_path):
     assert "adaptive_gradient_clipping leaves out the last layer, “classify”" in notes(
         setup_of(study_of({"none": {}, "agc": {"adaptive_gradient_clipping": 0.01}}))
     )
-    body = "def __init__(self, in_channels, classes):\n    super().__init__(in_channels, classes)\n    self.conv = nn.Conv2d(in_channels, 4, 3, padding=1)\n"
-    body = body.replace("self.conv", "del self.conv\n    self.conv")  # made after the head
+    body = """
+def __init__(self, in_channels, classes):
+    super().__init__(in_channels, classes)
+    del self.conv  # and made after the head
+    self.conv = nn.Conv2d(in_channels, 4, 3, padding=1)
+"""
     study = own.study_of(
         f"{own.write(tmp_path, Turned=body)}:Turned",
         {"none": {}, "agc": {"adaptive_gradient_clipping": 0.01}},

@@ -38,6 +38,11 @@ def machine_for(machine: Machine, architecture: Architecture) -> Machine:
     return replace(machine, kernels=False) if architecture.double_backward else machine
 
 
+def input_leaf(x: Tensor, architecture: Architecture, machine: Machine) -> Tensor:
+    """Images by which an objective is differentiated, in the type of the parameters; as they are where none is."""
+    return x.detach().to(machine.parameters).requires_grad_() if architecture.double_backward else x
+
+
 def backward(loss: Tensor, parameters: Sequence[nn.Parameter], architecture: Architecture) -> None:
     """As ``loss.backward()``: the gradients of parameters that have none yet.
 

@@ -24,7 +24,7 @@ from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tenso
 from regulab.training.batches import Batches, order_digest
 from regulab.training.copies import copied, draws_of_copies
 from regulab.training.cuda_graph import GraphedStep
-from regulab.training.double_backward import differentiable, machine_for
+from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.memories import Memories
@@ -186,7 +186,7 @@ class Fleet:
 
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
-        x = x.detach().requires_grad_(self._architecture.double_backward)
+        x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
             logits = self._forward(x.flatten(1, 2))
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x)

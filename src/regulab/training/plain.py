@@ -27,7 +27,7 @@ from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.copies import copied, draws_of_copies
-from regulab.training.double_backward import backward, differentiable
+from regulab.training.double_backward import backward, differentiable, input_leaf
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.normal_draws import NormalDraws
@@ -120,7 +120,7 @@ class PlainTrainer:
             before = [buffer.clone() for buffer in self._module.buffers()]
             x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
             x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
-            x = x.detach().requires_grad_(self._architecture.double_backward)
+            x = input_leaf(x, self._architecture, self._setup.machine)
             if self._repeat is not None:
                 self._repeat.begin()
             logits = self._forward(x[:, 0])
