@@ -70,7 +70,7 @@ def bytes_per_image(setup: Setup, run: Run) -> int:
     if architecture not in known:
         known[architecture] = _outputs_per_image(setup, setup.module(run))
     passes = 4 if architecture.double_backward else 2  # each kept for the backward pass that follows it
-    return passes * known[architecture] * setup.machine.activations.itemsize
+    return architecture.copies * passes * known[architecture] * setup.machine.activations.itemsize
 
 
 def _outputs_per_image(setup: Setup, module: nn.Module) -> int:

@@ -221,9 +221,9 @@ def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
     """
     height, width, _ = setup.images.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)
-    batch *= setup.architecture(run).copies
     pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
-    seeds = max(1, pixels // (arms * batch * height * width))
+    copies = setup.architecture(run).copies
+    seeds = max(1, pixels // (arms * batch * copies * height * width))
     return max(1, min(seeds * arms, setup.machine.memory // (batch * bytes_per_image(setup, run))))
 
 
