@@ -130,7 +130,7 @@ def test_arms_with_the_one_or_the_other_train_apart_and_it_is_said():
     assert setup.architectures == [("none", "l2"), ("sam", "l1"), ("asam",)]
     said = notes(setup)
     assert "sam evaluates every step again: its arms “sam”, “l1” train in fleets of their own" in said
-    assert "asam evaluates every step again: its arm “asam” trains in fleets of their own" in said
+    assert "asam evaluates every step again: its arm “asam” trains in fleets of its own" in said
 
 
 @pytest.mark.parametrize("machine", [FUSED, ON_DEVICE], ids=["kernels", "device"])

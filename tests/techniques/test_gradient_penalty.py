@@ -120,7 +120,7 @@ def test_it_trains_by_layers_and_it_is_said():
     none, gp = plan_fleets(setup, study.seeds)
     assert (none.kernels, gp.kernels) == (True, False)
     assert gp.engine == "fleet"
-    said = "its arm “gp” trains by torch's layers in fleets of their own"
+    said = "its arm “gp” trains by torch's layers in fleets of its own"
     assert f"gradient_penalty differentiates gradients, which compiled kernels do not: {said}" in notes(setup)
     weights = []
     for machine in (FLOAT32, replace(FUSED, kernels=True)):

@@ -19,7 +19,7 @@ def step_notes(setup: Setup) -> list[str]:
     for kind, arms in of_kind.items():
         named, one = shortened([quoted(arm) for arm in arms]), len(arms) == 1
         which = f"its arm {named} trains" if one else f"its arms {named} train"
-        own = " in fleets of their own" if len(arms) < len(setup.arms) else ""
+        own = f" in fleets of {'its' if one else 'their'} own" if len(arms) < len(setup.arms) else ""
         notes += [f"{kind.name} {does}: {which}{how}{own}" for does, how in _steps_of(kind)]
     return [*notes, *_of_last_layers(setup)]
 
