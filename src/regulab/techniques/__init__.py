@@ -121,12 +121,23 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
 def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
     """The hooks of R runs, given each run's techniques: one `Hooks` for each technique that any of them has."""
     hooks = {}
-    for name, kind in TECHNIQUES.items():
+    for name in _in_order():
+        kind = TECHNIQUES[name]
         values = [next((t for t in techniques if t.name == name), None) for techniques in arms]
         if any(value is not None for value in values):
             present = Present([value is not None for value in values])
             hooks[name] = replace(kind.stack(values), present=present)
     return hooks
+
+
+def _in_order() -> list[str]:
+    """The names as they stand in the alphabet, but those with `Technique.after` behind what they name there."""
+    names = list(TECHNIQUES)
+    for name, kind in TECHNIQUES.items():
+        last = max((names.index(other) for other in kind.after), default=-1)
+        if last > names.index(name):
+            names.insert(last, names.pop(names.index(name)))
+    return names
 
 
 def transforms(hooks: Mapping[str, Hooks]) -> Iterator[Hooks]:
