@@ -64,6 +64,9 @@ class ElasticNet(Penalty):
                 return None
             # What is removed, by itself: a difference of nearly equal numbers would lose small penalties in float32.
             cut = torch.zeros_like(p.value) if one is None else torch.clamp(p.value, -one * step, one * step)
-            return cut if two is None else cut + (p.value - cut) * (two * step / (1 + two * step))
+            if two is None:
+                return cut
+            # Selected rather than multiplied: a run without it may stand at ∞, and 0·∞ is NaN.
+            return torch.where(two == 0, cut, cut + (p.value - cut) * (two * step / (1 + two * step)))
 
         return Hooks(penalty=penalty, proximal=proximal, elementwise=True)

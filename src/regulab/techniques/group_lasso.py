@@ -19,8 +19,8 @@ class GroupLasso(Penalty):
     """Group lasso: adds λ·Σ √n·‖w‖₂ over output channels, each with n weights w, and sets whole channels to zero.
 
     A group is a row of a linear layer or a filter of a convolution: what lies along the first axis of a weight (of a
-    transposed convolution that is an input channel). With ``include: all`` each bias, γ and β is a group of its own, and
-    is penalized as by L1.
+    transposed convolution that is an input channel). With ``include: all`` each bias, γ and β is a group of its
+    own, penalized as by L1.
 
     After the step comes the proximal operator, the w that minimizes λ√n·‖w‖ + Σ (w − z)²/(2s). Adam has a step s for
     each weight, so wᵢ = zᵢ·ν/(ν + τᵢ) with τ = λ√n·s, where the length ν = ‖w‖ solves Σ (zᵢ/(ν + τᵢ))² = 1; and w = 0
@@ -55,7 +55,8 @@ class GroupLasso(Penalty):
             if strength is None:
                 return None
             groups = rows(p.value)
-            return strength.flatten() * _root_of_size(groups) * groups.norm(dim=2).sum(1)
+            lengths: Tensor = groups.norm(dim=2).sum(1)
+            return strength.flatten() * _root_of_size(groups) * lengths
 
         def proximal(p: Parameter, step: Tensor) -> Tensor | None:
             strength = strengths(p)
@@ -86,4 +87,5 @@ def _removed(z: Tensor, tau: Tensor, alike: bool) -> Tensor:
         total = terms.sum(2, keepdim=True)
         length = length + (total.sqrt() - 1) * total / (terms / (length + tau)).sum(2, keepdim=True)
     kept = torch.where(z == 0, 0, z / tau).norm(dim=2, keepdim=True) > 1
-    return torch.where(kept, z * tau / (length + tau), z)
+    # Selected rather than multiplied: a run that lacks the technique may stand at ∞, and 0·∞ is NaN.
+    return torch.where(tau == 0, 0, torch.where(kept, z * tau / (length + tau), z))

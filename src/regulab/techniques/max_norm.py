@@ -62,6 +62,7 @@ class MaxNorm(Technique):
             lengths = units.norm(dim=2, keepdim=True)
             limit = over_runs(limits(units), units)
             shorter = units * (limit / (lengths + TINY))
-            return shorter.where(lengths > limit, units).view_as(p.value)
+            allowed: Tensor = shorter.where(lengths > limit, units).view_as(p.value)
+            return allowed
 
         return Hooks(constrain=constrain)

@@ -13,9 +13,9 @@ from regulab.techniques.technique import (
     Parameter,
     Strengths,
     WeightPenalty,
-    over_runs,
     rows,
     sum_per_run,
+    times,
 )
 
 
@@ -46,18 +46,18 @@ class Orthogonality(WeightPenalty):
 
         def penalty(p: Parameter) -> Tensor | None:
             strength = strengths(p)
-            return (
-                None if strength is None else strength.flatten() * sum_per_run(_excess(_matrix(p)).square())
-            )
+            if strength is None:
+                return None
+            return times(strength.flatten(), sum_per_run(_excess(_matrix(p)).square()))
 
         def gradient(p: Parameter) -> Tensor | None:
             strength = strengths(p)
             if strength is None:
                 return None
-            matrix = _matrix(p)
-            slope = 4 * over_runs(strength.flatten(), matrix) * (_excess(matrix) @ matrix)
-            own = rows(p.value)
-            return (slope if slope.shape == own.shape else slope.transpose(1, 2)).reshape(p.value.shape)
+            matrix, own = _matrix(p), rows(p.value)
+            slope = _excess(matrix) @ matrix
+            slope = slope if slope.shape == own.shape else slope.transpose(1, 2)
+            return times(4 * strength, slope.reshape(p.value.shape))
 
         return Hooks(penalty=penalty, gradient=gradient)
 

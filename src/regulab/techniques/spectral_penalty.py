@@ -13,9 +13,9 @@ from regulab.techniques.technique import (
     Parameter,
     Strengths,
     WeightPenalty,
-    over_runs,
     rows,
     sum_per_run,
+    times,
 )
 
 SQUARINGS = 12  # the 4,096th power: an eigenvalue 1 % under the largest counts 10⁻¹⁸ of it
@@ -51,13 +51,13 @@ class SpectralPenalty(WeightPenalty):
             if strength is None:
                 return None
             # ½·tr(uuᵀ·WWᵀ). At the maximum over u its derivative is that at fixed u: uuᵀ·W.
-            return strength.flatten() / 2 * sum_per_run(_projected(rows(p.value)) * rows(p.value))
+            return times(strength.flatten() / 2, sum_per_run(_projected(rows(p.value)) * rows(p.value)))
 
         def gradient(p: Parameter) -> Tensor | None:
             strength = strengths(p)
             if strength is None:
                 return None
-            return over_runs(strength.flatten(), p.value) * _projected(rows(p.value)).view_as(p.value)
+            return times(strength, _projected(rows(p.value)).view_as(p.value))
 
         return Hooks(penalty=penalty, gradient=gradient)
 
@@ -71,7 +71,7 @@ def _projected(matrix: Tensor) -> Tensor:
 
 
 def _onto_largest(gram: Tensor) -> Tensor:
-    """The projector on the eigenvectors of the largest eigenvalue of each ``(R, m, m)``, divided by how many they are."""
+    """The projector on the eigenvectors of the largest eigenvalue of each ``(R, m, m)``, divided by their number."""
     tiny = torch.finfo(gram.dtype).tiny
     power = gram / _trace(gram).clamp(min=tiny)
     for _ in range(SQUARINGS):

@@ -278,6 +278,11 @@ def _falls_on_all(value: WeightPenalty | None) -> bool:
     return isinstance(value, Penalty) and value.include == "all"
 
 
+def times(strength: Tensor, x: Tensor) -> Tensor:
+    """λ·x, with 0 where λ is 0: by selection, since x may have overflowed in a run that is not penalized."""
+    return torch.where(strength == 0, 0, strength * x)
+
+
 def rows(value: Tensor) -> Tensor:
     """A parameter ``(R, *shape)`` as ``(R, rows, n)``: a row holds the n weights of one output channel.
 

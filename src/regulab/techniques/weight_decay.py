@@ -18,8 +18,8 @@ class WeightDecay(Penalty):
     With plain SGD it equals ``l2`` at the same λ; with Adam it does not. Parameters: ``strength`` λ ≥ 0;
     ``include``: ``weights`` (default) or ``all``; ``form``.
 
-    ``form: corrected`` is w ← (1 − λ·lr²/lr_max)·w, with lr_max the highest rate of the schedule; at a constant rate the
-    two are the same. The lengths of weights before a norm settle where decay and steps balance, at a gradient with
+    ``form: corrected`` is w ← (1 − λ·lr²/lr_max)·w, with lr_max the highest rate of the schedule; at a constant rate
+    the two are the same. The lengths of weights before a norm settle where decay and steps balance, at a gradient with
     ‖g‖/‖w‖ = √(2λ/lr), which grows as a schedule lowers lr; the corrected form holds it at √(2λ/lr_max). The source
     corrects the weights before a norm alone, and here all that decay are corrected: as a rule the last layer too.
 

@@ -56,7 +56,8 @@ class SpectralConv2d(Spectral, nn.Conv2d):
     """A `Spectral` convolution over ``(B, C, H, W)``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, divided_weight(self), self.bias)
+        y: Tensor = self._conv_forward(x, divided_weight(self), self.bias)
+        return y
 
     @staticmethod
     def examples() -> tuple[nn.Module, ...]:
@@ -71,7 +72,8 @@ class SpectralHeConv2d(Spectral, HeConv2d):
     """The same, with the initial weights of regulab's residual networks."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, divided_weight(self), self.bias)
+        y: Tensor = self._conv_forward(x, divided_weight(self), self.bias)
+        return y
 
     @staticmethod
     def examples() -> tuple[nn.Module, ...]:
@@ -129,7 +131,8 @@ def divided_weight(layer: Spectral | StackedSpectral) -> Tensor:
     if not layer.training:
         sigma = sigma / (u.norm(dim=-1) * v.norm(dim=-1)).clamp(min=TINY)
     factor = layer.scale / sigma.clamp(min=TINY)  # of a weight that is 0 throughout: 0
-    return weight * factor.view(*weight.shape[:runs], *[1] * (weight.ndim - runs))
+    made: Tensor = weight * factor.view(*weight.shape[:runs], *[1] * (weight.ndim - runs))
+    return made
 
 
 class StackedSpectral(nn.Module):
@@ -169,4 +172,5 @@ class StackedSpectral(nn.Module):
         runs = x.to(weight.dtype).unflatten(1, (len(weight), -1)).transpose(0, 1)  # (R, B, …, F)
         y = torch.bmm(runs.flatten(1, -2), weight.transpose(1, 2))
         y = y if self.bias is None else y + self.bias[:, None]
-        return y.unflatten(1, runs.shape[1:-1]).transpose(0, 1).flatten(1, 2)
+        together: Tensor = y.unflatten(1, runs.shape[1:-1]).transpose(0, 1).flatten(1, 2)
+        return together
