@@ -137,13 +137,23 @@ def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
     Stage by stage, and in each by name: SAM stands before clipping, whatever the alphabet.
     """
     hooks = {}
-    stages = get_args(Stage)
-    for name, kind in sorted(TECHNIQUES.items(), key=lambda item: stages.index(item[1].stage)):
+    for name in _in_order():
+        kind = TECHNIQUES[name]
         values = [next((t for t in techniques if t.name == name), None) for techniques in arms]
         if any(value is not None for value in values):
             present = Present([value is not None for value in values])
             hooks[name] = replace(kind.stack(values), present=present)
     return hooks
+
+
+def _in_order() -> list[str]:
+    """The names stage by stage, in each as the alphabet has them, but behind those that `Technique.after` names."""
+    names = list(TECHNIQUES)
+    for name, kind in TECHNIQUES.items():
+        last = max((names.index(other) for other in kind.after), default=-1)
+        if last > names.index(name):
+            names.insert(last, names.pop(names.index(name)))
+    return sorted(names, key=lambda name: get_args(Stage).index(TECHNIQUES[name].stage))
 
 
 def transforms(hooks: Mapping[str, Hooks]) -> Iterator[Hooks]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -207,7 +207,8 @@ class Technique(Part, ABC):
     train by torch's layers, since compiled kernels are differentiated once. ``stage`` is where its loss and its
     transform stand among others. ``instead_of`` names the techniques of
     the study (``model.dropout``, ``data.augment``) whose place it takes, and ``excludes`` those that cannot stand in
-    one arm with it, each with the reason.
+    one arm with it, each with the reason. Hooks run in the order of names, except that those of the techniques named in
+    ``after`` run before its own.
     """
 
     name: ClassVar[str]
@@ -218,6 +219,7 @@ class Technique(Part, ABC):
     stage: ClassVar[Stage] = "change"
     instead_of: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = {}
+    after: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -252,31 +254,61 @@ class Edit(Technique, ABC):
         """
 
 
-class Penalty(Technique, ABC):
-    """The fields that penalties on parameters share; λ multiplies the sum over the penalized parameters."""
+class WeightPenalty(Technique, ABC):
+    """A penalty on weights, which are matrices with a row for each output: it has no meaning for a bias, γ or β."""
 
     scalar: ClassVar[str] = "strength"
     strength: NonNegative = Field(description="λ, which multiplies the sum over the penalized parameters.")
+
+
+class Penalty(WeightPenalty, ABC):
+    """A penalty that falls on weights, or on all parameters where a study asks for it."""
+
     include: Include = Field(
         default="weights", description="Weights of convolutions and linear layers, or every parameter."
     )
 
 
-class Strengths:
-    """λ per run, ready to multiply a parameter ``(R, *shape)``: 0 where a run does not penalize it."""
+P = TypeVar("P", bound=WeightPenalty)
 
-    def __init__(self, values: Sequence[Penalty | None]) -> None:
-        self._values = values
+
+class Strengths(Generic[P]):
+    """λ per run, ready to multiply a parameter ``(R, *shape)``: 0 where a run does not penalize it.
+
+    ``of`` gives another multiple of λ, for a penalty that has several parts.
+    """
+
+    def __init__(
+        self, values: Sequence[P | None], of: Callable[[P], float] = lambda value: value.strength
+    ) -> None:
+        self._values = [(v, of(v) if v else 0.0) for v in values]
         self._known: dict[tuple[bool, int, torch.dtype, torch.device], Tensor | None] = {}
 
     def __call__(self, p: Parameter) -> Tensor | None:
         """Shape ``(R, 1, …)``, or None where no run penalizes this parameter."""
         key = (p.is_weight, p.value.ndim, p.value.dtype, p.value.device)
         if key not in self._known:
-            vector = [v.strength if v and (p.is_weight or v.include == "all") else 0.0 for v in self._values]
+            vector = [strength if p.is_weight or _falls_on_all(v) else 0.0 for v, strength in self._values]
             shaped = over_runs(torch.tensor(vector, dtype=p.value.dtype, device=p.value.device), p.value)
             self._known[key] = shaped if any(vector) else None
         return self._known[key]
+
+
+def _falls_on_all(value: WeightPenalty | None) -> bool:
+    return isinstance(value, Penalty) and value.include == "all"
+
+
+def times(strength: Tensor, x: Tensor) -> Tensor:
+    """λ·x, with 0 where λ is 0: by selection, since x may have overflowed in a run that is not penalized."""
+    return torch.where(strength == 0, 0, strength * x)
+
+
+def rows(value: Tensor) -> Tensor:
+    """A parameter ``(R, *shape)`` as ``(R, rows, n)``: a row holds the n weights of one output channel.
+
+    It is a row of a linear layer, a filter of a convolution; each number of a vector is a row of its own.
+    """
+    return value.reshape(len(value), value.shape[1] if value.ndim > 1 else 1, -1)
 
 
 def sum_per_run(x: Tensor) -> Tensor:
