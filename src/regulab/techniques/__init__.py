@@ -14,7 +14,7 @@ from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
+from regulab.techniques.technique import Edit, Hooks, Late, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 
@@ -53,7 +53,21 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
+        if study.resolved is None:  # of what is on record, what never began has trained as it did
+            _refuse_too_late(arms[arm], study.train.epochs, f"arms.{arm}")
     return arms
+
+
+def _refuse_too_late(techniques: Sequence[Technique], epochs: int, where: str) -> None:
+    """Raises `UserError` where a technique would begin after the last epoch."""
+    for technique in techniques:
+        if isinstance(technique, Late) and technique.first_epoch(epochs) > epochs:
+            raise UserError(
+                f"has no effect: it begins after the last of {epochs} epochs",
+                got=technique.first_epoch(epochs),
+                expected=f"at most {epochs}, or more epochs",
+                where=f"{where}.{technique.name}.start",
+            )
 
 
 def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
