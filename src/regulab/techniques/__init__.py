@@ -9,6 +9,7 @@ from typing import Any, get_args
 from regulab.config import Model, Source, Study, validate
 from regulab.errors import UserError
 from regulab.models import named, norm_of
+from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
@@ -53,6 +54,7 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
+        _refuse_proximal_steps(arms[arm], study.train.optimizer, f"arms.{arm}")
         if study.resolved is None:  # of what is on record, what never began has trained as it did
             _refuse_too_late(arms[arm], study.train.epochs, f"arms.{arm}")
     return arms
@@ -81,6 +83,20 @@ def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
                     expected="one of them in an arm",
                     where=where,
                 )
+
+
+def _refuse_proximal_steps(techniques: Sequence[Technique], optimizer: Optimizer, where: str) -> None:
+    """Raises `UserError` for a technique with a proximal step after an optimizer that has no use for one."""
+    for technique in techniques if not optimizer.proximal else ():
+        if technique.stack([technique]).proximal is not None:
+            cure = "method: subgradient" if "method" in type(technique).model_fields else "sgd, adam or adamw"
+            raise UserError(
+                f"takes a proximal step, which after {optimizer.name} does not lead to the penalty's minimum: "
+                "its steps are as long whatever the gradient",
+                got=f"optimizer {optimizer.name}",
+                expected=cure,
+                where=f"{where}.{technique.name}",
+            )
 
 
 def model_of(study: Study, techniques: Sequence[Technique]) -> Model:

@@ -96,7 +96,7 @@ class Fleet:
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
-        together = all_elementwise(self._hooks)
+        together = all_elementwise(self._hooks) and not self._optimizer.for_matrices
         self._groups = group(self._named(), self._weight_names, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
