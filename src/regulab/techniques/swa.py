@@ -23,7 +23,8 @@ class SWA(Late):
     made anew: one forward pass of ā over that epoch's batches in training mode, with its dropout and augmentation but
     without what techniques do to a batch (mixup), all batches counting alike. It is torch's ``AveragedModel`` with
     ``use_buffers=True`` (other buffers are averaged like weights) and ``update_bn``, for every norm with running
-    averages. The pass costs about a third of an epoch, for a whole fleet; runs beside it are not touched.
+    averages. The pass costs a third to two thirds of an epoch of training, for a whole fleet; runs beside it are not
+    touched. A run that early stopping ends before ``start`` has averaged nothing.
 
     The rate is the schedule's: the paper holds it high, or cycles it, where others let it fall, since weights that no
     longer move have nothing to average; schedule ``constant``, or ``swa``, which falls to a rate and stays there.
