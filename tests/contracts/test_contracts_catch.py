@@ -258,6 +258,17 @@ class OneMemory(TransformOf):
         return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: dict(state)))
 
 
+class AnewForAll(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        def update(state, weights, count):
+            return {name: weights[name] for name in state}
+
+        return Hooks(memory=Memory(init=dict, update=update, anew=lambda count: [True] * len(values)))
+
+
 class NoDocstring(TransformOf):
     @staticmethod
     def transform(parameters, gradients, again):
@@ -304,6 +315,7 @@ class WrongDerivative(GroupLasso):
         (ForgetsNames, "returns other names than it is given"),
         (MultipliesByAMask, "with strength: 0 it changes something"),
         (OneMemory, r"mean is \(7,\), and should be \(R, …\)"),
+        (AnewForAll, r"memory.anew after step 2: changes a run that lacks the technique"),
         (NoDocstring, "docstring"),
         (DoesNothing, "changes nothing in any hook"),
         (WrongDerivative, "is not the derivative of the penalty"),

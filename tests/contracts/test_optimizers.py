@@ -11,6 +11,7 @@ from regulab.optimizers.adam import Adam
 from regulab.optimizers.optimizer import Optimizer, State
 from regulab.optimizers.sgd import SGD
 from regulab.registry import catalogue
+from regulab.training.fleet import Fleet
 from tests.contracts.optimizer_checks import (
     equals_reference,
     goes_by_elements_unless_it_says_so,
@@ -21,6 +22,8 @@ from tests.contracts.optimizer_checks import (
 )
 from tests.contracts.registered import lacking, unregistered
 from tests.techniques.lasso import regression
+from tests.training.setups import runs_of, setup_of, study_of
+from tests.training.watch import META, only_on
 
 EXAMPLES = [example for kind in OPTIMIZERS.values() for example in kind.examples()]
 
@@ -92,6 +95,19 @@ def test_it_goes_by_scalars_of_the_device(optimizer):
 @pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
 def test_it_goes_by_elements_unless_it_says_so(optimizer):
     goes_by_elements_unless_it_says_so(optimizer)
+
+
+@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
+def test_a_step_with_it_needs_nothing_of_the_host(optimizer):
+    """So that it can be captured on a GPU, whose steps are then replayed."""
+    train = {"optimizer": optimizer.model_dump(mode="json"), "schedule": "constant"}
+    study = study_of({"none": {}, "ema": {"ema": 0.9}}, seeds=2, train=train)
+    fleet = Fleet(setup_of(study, 24, machine=META), runs_of(study))
+    fleet.train_epoch(1)
+    fleet._begin(2)
+    with only_on(META.device) as watch:
+        fleet._advance()
+    assert watch.operations > 100
 
 
 @pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
