@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from regulab.optimizers.lion import Lion
+from regulab.optimizers.optimizer import State
 
 BETAS, LR = (0.5, 0.75), 0.1
 GRADIENTS = [2.0, -1.0, -0.25]
@@ -28,7 +29,8 @@ def test_the_plain_one_takes_the_steps_of_the_paper():
 
 def test_a_stack_takes_them_too_whatever_the_size_of_the_gradient():
     lion = Lion(lr=LR, betas=BETAS)
-    value, state = torch.ones(2, 1, dtype=torch.float64), (torch.zeros(2, 1, dtype=torch.float64),)
+    value = torch.ones(2, 1, dtype=torch.float64)
+    state: State = (torch.zeros(2, 1, dtype=torch.float64),)
     sizes = torch.tensor([[1.0], [1e6]], dtype=torch.float64)
     for t, (gradient, want, mean) in enumerate(zip(GRADIENTS, VALUES, MEANS, strict=True), start=1):
         value, state, _ = lion.step(value, gradient * sizes, state, LR, t)

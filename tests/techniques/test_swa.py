@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from regulab.config import Study
+from regulab.config import build_study
 from regulab.errors import UserError
 from regulab.models.layers.dropout import DropoutDraws
 from regulab.techniques import arms_of
@@ -69,7 +72,7 @@ def by_torch(averaged, inputs):
 def written_out(averaged, inputs):
     """The mean of what each batch alone leaves with a momentum of 1."""
     norms = [layer for layer in averaged.modules() if hasattr(layer, "running_mean")]
-    found = [[] for _ in norms]
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in norms]
     for layer in norms:
         layer.momentum = 1.0
     averaged.train()
@@ -120,7 +123,7 @@ def test_it_is_torchs_averaged_model_with_its_statistics_made_anew(model, averag
 def test_beside_others_it_changes_not_a_bit_of_them(machine, engine):
     """And it has the same average whoever stands beside it: of its own start, its own interval."""
     arms = {"none": {}, "l2": {"l2": 1e-2, "ema": 0.8}}
-    averaging = {
+    averaging: dict[str, dict[str, Any]] = {
         "swa": {"swa": 2},
         "later": {"swa": {"start": 3, "every": 2}},
         "l1": {"l1": 1e-3, "swa": 0.5},
@@ -233,11 +236,13 @@ def test_a_fraction_is_what_goes_before(start, epochs, first):
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_loaded(arm, words):
     with pytest.raises(UserError, match=words):
-        arms_of(Study(arms={"none": {}, "a": arm}, train={"epochs": 4}))
+        arms_of(build_study({"arms": {"none": {}, "a": arm}, "train": {"epochs": 4}}))
 
 
 def test_what_is_on_record_is_read_as_it_was():
-    study = Study(arms={"none": {}, "a": {"ema": {"start": 5}}}, train={"epochs": 4}, resolved={})
+    study = build_study(
+        {"arms": {"none": {}, "a": {"ema": {"start": 5}}}, "train": {"epochs": 4}, "resolved": {}}
+    )
     assert arms_of(study)["a"][-1] == EMA(start=5)
 
 

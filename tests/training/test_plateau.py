@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_o
 from tests.training.watch import META, only_on
 
 EXAMPLES = [example for kind in OPTIMIZERS.values() for example in kind.examples()]
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "l1": {"l1": 3e-3},
     "all": {
