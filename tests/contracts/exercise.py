@@ -178,7 +178,7 @@ def _noise(hooks: Hooks, given: Made, note: Any) -> None:
         normal = partial(normal_of_runs, given, t)
         for how in (t, torch.tensor(float(t), dtype=torch.float64)):
             what = f"noise at step {t}, a {'scalar of a device' if isinstance(how, Tensor) else 'number'}"
-            changed = asked(what, hooks.noise, given.gradients, StepCount(how, 2), normal)
+            changed = asked(what, hooks.noise, given.gradients, StepCount(how, 2, 2), normal)
             _same_names(what, changed, given.gradients)
             for name, old in given.gradients.items():
                 note(f"{what}, of {name}", hooks.present(changed[name], old), old)
@@ -204,7 +204,7 @@ def _batch(hooks: Hooks, given: Made, note: Any) -> None:
 
 
 def _memory(hooks: Hooks, given: Made, note: Any) -> None:
-    """Three steps of two epochs of two; the weights go on along their gradients."""
+    """Four steps, two epochs of two; the weights go on along their gradients."""
     memory = hooks.memory
     assert memory is not None
     weights: dict[str, Tensor] = dict(given.parameters)
@@ -213,9 +213,9 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
         assert len(value) == len(given.keys), (
             f"memory.init: {key} is {tuple(value.shape)}, and should be (R, …)"
         )
-    for t in (1, 2, 3):
+    for t in (1, 2, 3, 4):
         weights = {name: w - LR * given.gradients[name] for name, w in weights.items()}
-        new = asked("memory.update", memory.update, state, weights, StepCount(t, 2))
+        new = asked("memory.update", memory.update, state, weights, StepCount(t, 2, 2))
         _same_names("memory.update", new, state)
         state = {key: value.clone() for key, value in new.items()}
         for key, value in state.items():
@@ -224,6 +224,12 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
                 hooks.present(value, torch.zeros_like(value)),
                 torch.zeros_like(value),
             )
+    for t in (2, 4) if memory.anew else ():
+        due = asked("memory.anew", memory.anew, StepCount(t, 2, 2))
+        assert len(due) == len(given.keys), (
+            "memory.anew: says of each run whether its running averages are due"
+        )
+        note(f"memory.anew after step {t}", torch.tensor(due), torch.zeros(len(due), dtype=torch.bool))
     if memory.evaluated:
         for name, value in asked("memory.evaluated", memory.evaluated, state, weights).items():
             assert name in weights, f"memory.evaluated: {name!r} is no weight of the network"

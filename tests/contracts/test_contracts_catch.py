@@ -285,6 +285,17 @@ class OneMemory(TransformOf):
         return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: dict(state)))
 
 
+class AnewForAll(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        def update(state, weights, count):
+            return {name: weights[name] for name in state}
+
+        return Hooks(memory=Memory(init=dict, update=update, anew=lambda count: [True] * len(values)))
+
+
 class NoDocstring(TransformOf):
     @staticmethod
     def transform(parameters, gradients, again):
@@ -334,6 +345,7 @@ class WrongDerivative(GroupLasso):
         (OneSlopeForTheBatch, r"slope: gives \(3,\), and should give \(B, R\)"),
         (NoiseOfTorch, "noise at step 1, a number, of conv.weight: another output at the second call"),
         (OneMemory, r"mean is \(7,\), and should be \(R, …\)"),
+        (AnewForAll, r"memory.anew after step 2: changes a run that lacks the technique"),
         (NoDocstring, "docstring"),
         (DoesNothing, "changes nothing in any hook"),
         (WrongDerivative, "is not the derivative of the penalty"),

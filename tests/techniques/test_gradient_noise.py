@@ -24,7 +24,7 @@ SEEDS = [Streams("study", 3), Streams("study", 4)]
 def noisy(values, gradients, t, normal):
     arms = [() if value is None else (parse("gradient_noise", value, "arm"),) for value in values]
     (hooks,) = transforms(stack(arms))
-    found = hooks.noise(gradients, StepCount(t, 5), normal)
+    found = hooks.noise(gradients, StepCount(t, 5, 9), normal)
     return {name: hooks.present(found[name], g) for name, g in gradients.items()}
 
 
@@ -120,6 +120,6 @@ def test_it_comes_after_clipping_and_sam():
     w = {"w": torch.tensor([[3.0, 4.0]], dtype=torch.float64)}
     first = Evaluation(torch.zeros(1), w)
     normal = partial(NormalDraws(SEEDS[:1], [0], CPU), t=1)
-    _, found = transformed(list(transforms(hooks)), w, first, lambda at: first, (StepCount(1, 3), normal))
+    _, found = transformed(list(transforms(hooks)), w, first, lambda at: first, (StepCount(1, 3, 9), normal))
     want = 0.1 * w["w"] / 5 + 2 * normal("gradient_noise w", w["w"])
     torch.testing.assert_close(found["w"], want, rtol=1e-5, atol=1e-6)

@@ -9,12 +9,13 @@ from typing import Any, get_args
 from regulab.config import Model, Source, Study, validate
 from regulab.errors import UserError
 from regulab.models import named, norm_of
+from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
+from regulab.techniques.technique import Edit, Hooks, Late, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 
@@ -53,7 +54,22 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
+        _refuse_proximal_steps(arms[arm], study.train.optimizer, f"arms.{arm}")
+        if study.resolved is None:  # of what is on record, what never began has trained as it did
+            _refuse_too_late(arms[arm], study.train.epochs, f"arms.{arm}")
     return arms
+
+
+def _refuse_too_late(techniques: Sequence[Technique], epochs: int, where: str) -> None:
+    """Raises `UserError` where a technique would begin after the last epoch."""
+    for technique in techniques:
+        if isinstance(technique, Late) and technique.first_epoch(epochs) > epochs:
+            raise UserError(
+                f"has no effect: it begins after the last of {epochs} epochs",
+                got=technique.first_epoch(epochs),
+                expected=f"at most {epochs}, or more epochs",
+                where=f"{where}.{technique.name}.start",
+            )
 
 
 def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
@@ -67,6 +83,20 @@ def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
                     expected="one of them in an arm",
                     where=where,
                 )
+
+
+def _refuse_proximal_steps(techniques: Sequence[Technique], optimizer: Optimizer, where: str) -> None:
+    """Raises `UserError` for a technique with a proximal step after an optimizer that has no use for one."""
+    for technique in techniques if not optimizer.proximal else ():
+        if technique.stack([technique]).proximal is not None:
+            cure = "method: subgradient" if "method" in type(technique).model_fields else "sgd, adam or adamw"
+            raise UserError(
+                f"takes a proximal step, which after {optimizer.name} does not lead to the penalty's minimum: "
+                "its steps are as long whatever the gradient",
+                got=f"optimizer {optimizer.name}",
+                expected=cure,
+                where=f"{where}.{technique.name}",
+            )
 
 
 def model_of(study: Study, techniques: Sequence[Technique]) -> Model:

@@ -102,13 +102,14 @@ Again = Callable[[Tensors], Evaluation]
 
 @dataclass(frozen=True)
 class StepCount:
-    """Which step it is: ``t`` counts the steps of all epochs from 1, and ``steps`` is how many an epoch has.
+    """Which step it is: ``t`` counts the steps of all ``epochs`` from 1, and ``steps`` is how many an epoch has.
 
     ``t`` follows from the epoch alone, so that a resumed run counts on; on a device it is a scalar there.
     """
 
     t: int | Tensor
     steps: int
+    epochs: int
 
 
 # Standard normal draws like a tensor ``(R, …)``, by a label that begins with the technique's name: they follow from
@@ -126,11 +127,15 @@ class Memory:
     init:       (weights) → state, before the first step
     update:     (state, weights, count) → the new state, of the same names, shapes and types, after every step
     evaluated:  (state, weights) → those of the weights that are others in validation and test, and in what is saved
+    anew:       (count of an epoch's last step, as a number) → for each run whether the running averages of its norms
+                are to be made anew for what `evaluated` gives: a forward pass over the epoch's batches in training
+                mode, whose statistics all count alike, before the epoch is validated
     """
 
     init: Callable[[Tensors], dict[str, Tensor]]
     update: Callable[[Tensors, Tensors, StepCount], dict[str, Tensor]]
     evaluated: Callable[[Tensors, Tensors], dict[str, Tensor]] | None = None
+    anew: Callable[[StepCount], Sequence[bool]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +257,14 @@ class Edit(Technique, ABC):
 
         What it adds is initialized as all layers are: by ``reset_parameters``, under its own qualified name.
         """
+
+
+class Late(Technique, ABC):
+    """A technique that begins with some epoch of the training, its field ``start``; one that never does is refused."""
+
+    @abstractmethod
+    def first_epoch(self, epochs: int) -> int:
+        """The epoch with which it begins, counted from 1, of so many."""
 
 
 class WeightPenalty(Technique, ABC):

@@ -12,6 +12,7 @@ from regulab import models
 from regulab.errors import UserError
 from regulab.models.layers.dropout import Rated, holders
 from regulab.techniques.dropout import Dropout
+from regulab.training.matrices import check_matrices
 from regulab.training.penalized import check_penalties
 from regulab.training.runs import Run, Setup
 from regulab.training.step_checks import check_steps
@@ -34,6 +35,7 @@ def check_model(setup: Setup) -> list[str]:
             drops = watched.drops
             notes += [note for note in told if note not in notes]
         bytes_per_image(setup, run)
+        check_matrices(setup, run)
         for arm in group:
             _check_dropout(setup, setup.initial(run), arm, drops)
             check_steps(setup, setup.run(arm, run.seed))

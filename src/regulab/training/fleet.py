@@ -29,6 +29,7 @@ from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.normal_draws import NormalDraws
+from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
@@ -67,7 +68,7 @@ class Fleet:
             }
         )
         self._buffers = Buffers(self._stack)
-        self._memories = Memories(self._hooks, self._weights())
+        self._memories = self._new_memories()
 
     def _set_runs(self, runs: Sequence[Run]) -> None:
         """Sets what depends on which runs are active: hooks, inputs, dropout rates and draws."""
@@ -102,7 +103,7 @@ class Fleet:
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
-        together = all_elementwise(self._hooks)
+        together = all_elementwise(self._hooks) and not self._optimizer.for_matrices
         self._groups = group(self._named(), self._weight_names, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
@@ -134,6 +135,7 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
             loss=self._sums.loss / steps,
@@ -166,7 +168,7 @@ class Fleet:
             self._repeatable.begin()
         evaluation, logits = self._evaluate(x, targets)
         losses, gradients = evaluation.losses, evaluation.gradients
-        count = StepCount(counter.t, self._batches.steps)
+        count = StepCount(counter.t, self._batches.steps, self._setup.study.train.epochs)
         if self._transforms:
             parameters = {name: p.data for p, name in self._trained.items()}
             again = partial(self._again, x, targets, before)
@@ -183,6 +185,30 @@ class Fleet:
         if self._memories:
             self._memories.update(self._weights(), count, sums.finite)
         counter.advance()
+
+    def _average_anew(self, epoch: int) -> None:
+        """Running averages for the evaluated weights, where a technique wants them: the epoch's passes once more.
+
+        With its batches and draws, batch hooks left out; a step that was captured is left as it is.
+        """
+        steps = self._batches.steps
+        due = self._memories.due(StepCount(epoch * steps, steps, self._setup.study.train.epochs))
+        if due is None:
+            return
+        trained = self._weights()
+        self._assign({name: value.clone() for name, value in self._memories.averaged(trained).items()})
+        self._draws.begin(epoch)
+        if self._vmapped:
+            self._torch_draws.begin(epoch)
+        if self._repeatable is not None:
+            self._repeatable.begin()
+        inputs = (self._batches.batch(position)[0].flatten(1, 2) for position in range(steps))
+        average_anew(self._stack, self._forward, inputs)
+        self._memories.set_statistics(self._weights(), due)
+        self._assign(trained)
+
+    def _new_memories(self) -> Memories:
+        return Memories(self._hooks, self._weights(), names_of_averages(self._stack))
 
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
@@ -300,7 +326,7 @@ class Fleet:
         for name in [name for name, _ in self._stack.named_buffers()]:
             replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
         self._buffers = Buffers(self._stack)
-        self._memories = Memories(self._hooks, self._weights())
+        self._memories = self._new_memories()
         self._memories.load(state)
 
     def select(self, positions: Sequence[int]) -> None:

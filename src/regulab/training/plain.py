@@ -31,6 +31,7 @@ from regulab.training.double_backward import backward, differentiable, input_lea
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.normal_draws import NormalDraws
+from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.proximal import reference_proximal_step, remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
@@ -82,7 +83,7 @@ class PlainTrainer:
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
-        self._memories = Memories(self._hooks, self._stacked())
+        self._memories = Memories(self._hooks, self._stacked(), names_of_averages(self._module))
 
     def _drawn_calls(self) -> DrawnCalls:
         """Keyed draws for the dropout that a forward pass calls as a function."""
@@ -104,7 +105,29 @@ class PlainTrainer:
         """What a person's module draws from Python's, numpy's or torch's generator is keyed too: by seed and epoch."""
         self._epoch = epoch
         with keyed_generators(self._streams, "torch", epoch=epoch, device=self._setup.machine.device):
-            return self._train_epoch(epoch, validation_losses[0] if validation_losses else ())
+            totals = self._train_epoch(epoch, validation_losses[0] if validation_losses else ())
+        self._average_anew(epoch)
+        return totals
+
+    def _average_anew(self, epoch: int) -> None:
+        """Running averages for the evaluated weights, where a technique wants them: see `Fleet`."""
+        steps, device = self._batches.steps, self._setup.machine.device
+        due = self._memories.due(StepCount(epoch * steps, steps, self._setup.study.train.epochs))
+        if due is None:
+            return
+        trained, attributes = self._trained(), Attributes(self._module)
+        averaged = self._memories.averaged(self._stacked())
+        self._assign({name: value[0].clone() for name, value in averaged.items()})
+        self._draws.begin(epoch)
+        if self._repeat is not None:
+            self._repeat.begin()
+        self._module.train()
+        with keyed_generators(self._streams, "torch", epoch=epoch, device=device):
+            inputs = (x[:, 0] for x, _ in self._batches.epoch(self._batches.orders(epoch), epoch))
+            average_anew(self._module, self._forward, inputs)
+        attributes.reset()
+        self._memories.set_statistics(self._stacked(), due)
+        self._assign(trained)
 
     def _train_epoch(self, epoch: int, validation_losses: Sequence[float]) -> EpochTotals:
         train, steps = self._setup.study.train, self._batches.steps
@@ -128,7 +151,7 @@ class PlainTrainer:
             changed = changes_objective(self._hooks, self._setup.class_weights)
             recorded = float(F.cross_entropy(logits.detach(), labels[:, 0]) if changed else loss.detach())
             correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
-            count = StepCount(first + 1, steps)
+            count = StepCount(first + 1, steps, train.epochs)
             fine = bool(loss.isfinite()) and self._step(loss, lr, partial(self._again, x, targets), count)
             loss_sum += recorded if fine or not math.isfinite(recorded) else math.nan
             if not fine:
