@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import Positive, Text
-from regulab.techniques.technique import Hooks, PerRun, Technique
+from regulab.techniques.technique import Hooks, PerRun, Stage, Technique
 from regulab.wording import quoted
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -22,11 +22,11 @@ class Distillation(Technique):
     The teacher is an arm of the study that trains first: its run of the same seed, with the final weights (those that
     are tested: averaged ones under EMA, those of the best epoch under early stopping), in inference mode. It sees the
     very images that the student sees, augmented and mixed alike, and gets no gradient. T² keeps the gradient's size
-    whatever the temperature is; CE is the cross-entropy as other techniques have it (label smoothing), and class
-    weights weigh the whole sum. The student starts from the weights and takes the order of its seed, as every arm does,
-    so that ``distillation: none`` is self-distillation, a network "born again". The teacher may have other techniques,
-    another norm, and a teacher of its own. Where a run of the teacher diverged there is nothing to learn, and the
-    student of that seed counts as diverged too.
+    whatever the temperature is. CE is the cross-entropy, of smoothed labels where the arm smooths them; what other
+    techniques add to the loss is added in full, and class weights weigh the whole sum. The student starts from the
+    weights and takes the order of its seed, as every arm does, so that ``distillation: none`` is self-distillation, a
+    network "born again". The teacher may have other techniques, another norm, and a teacher of its own. Where a run of
+    the teacher diverged there is nothing to learn, and the student of that seed counts as diverged too.
 
     Arms that learn train in fleets of their own, after their teachers' fleets, and every step evaluates the teacher
     once. The losses that are recorded stay the cross-entropy with the true labels. Inference is as always. Parameters:
@@ -39,6 +39,8 @@ class Distillation(Technique):
 
     name: ClassVar[str] = "distillation"
     scalar: ClassVar[str] = "teacher"
+    stage: ClassVar[Stage] = "evaluate"
+    after: ClassVar[tuple[str, ...]] = ("label_smoothing",)
     teacher: Text = Field(description="The arm to learn from, whose run of the same seed trains first.")
     temperature: Positive = Field(default=4.0, description="T, by which both networks' logits are divided.")
     weight: Share = Field(default=0.9, description="w, the share of the loss that the teacher makes up.")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regulab.techniques.technique import Hooks
 from regulab.training.batches import InputPlan
+from regulab.training.copies import copied
 from regulab.training.machine import Machine
 from regulab.training.setup import Run, Setup
 from regulab.training.trainer import Trainer
@@ -33,6 +34,11 @@ Teachers = Mapping[tuple[str, int], Teacher]  # by arm and seed
 def no_teaching(runs: Sequence[Run], hooks: Mapping[str, Hooks], plan: InputPlan) -> Teaching | None:
     """Of trainers that train nobody who learns from others, or evaluate only."""
     return None
+
+
+def said_by(teaching: Teaching | None) -> Tensor | None:
+    """What teachers said of the present step's batch, where there are any."""
+    return None if teaching is None else teaching.logits
 
 
 def untrained(setup: Setup, run: Run, engine: str) -> Teacher:
@@ -72,6 +78,7 @@ class Teaching:
         seats = _seats(setup, runs, hooks, plan)
         distinct = sorted(set(seats.values()), key=lambda seat: (seat.seed, seat.arm, seat.images))
         self._classes, self._dtype = setup.classes, setup.machine.parameters
+        self._copies = setup.architecture(runs[0]).copies  # of each image in a step, which look alike
         self.capturable, self._groups = True, list[tuple[Trainer, Tensor]]()
         device, place = setup.machine.device, dict[_Seat, int]()
         for members in _alike(setup, teachers, distinct):
@@ -91,7 +98,7 @@ class Teaching:
         with torch.no_grad():
             said = [t.own_logits(x.index_select(1, rows)).to(self._dtype) for t, rows in self._groups]
             others = self._others.expand(len(x), -1, self._classes)
-            self.logits = torch.cat([*said, others], 1).index_select(1, self._chosen)
+            self.logits = copied(torch.cat([*said, others], 1).index_select(1, self._chosen), self._copies)
 
 
 def _seats(
