@@ -57,29 +57,18 @@ def test_teachers_train_first_whatever_the_order_in_the_file(tmp_path):
 
 
 def test_a_teacher_of_an_earlier_session_teaches_from_its_weights(tmp_path):
-    """And more seeds bring more teachers."""
-    study = make_study(arms=ARMS, **{"train.epochs": 2})
-    run(study, tmp_path / "whole")
+    """And more seeds bring more teachers, after the fleet that was begun."""
+    run(STUDY, tmp_path / "whole")
+    pieces, one = tmp_path / "pieces", STUDY.model_copy(update={"seeds": (0,)})
     with pytest.raises(KeyboardInterrupt):
-        run(
-            make_study(arms=ARMS, seeds=[0], **{"train.epochs": 2}),
-            tmp_path / "pieces",
-            progress=Interrupt(2),
-        )
-    assert (tmp_path / "pieces" / "weights" / "none" / "seed-0.safetensors").exists() is False
-    with pytest.raises(KeyboardInterrupt):
-        run(
-            make_study(arms=ARMS, seeds=[0], **{"train.epochs": 2}),
-            tmp_path / "pieces",
-            progress=Interrupt(1),
-        )
-    assert (tmp_path / "pieces" / "weights" / "none" / "seed-0.safetensors").exists()
+        run(one, pieces, progress=Interrupt(3))
+    assert (pieces / "weights" / "none" / "seed-0.safetensors").exists()
     heard = Told()
-    run(study, tmp_path / "pieces", progress=heard)
-    assert ("none", 0) not in heard.trained
-    whole, pieces = trace(tmp_path / "whole"), trace(tmp_path / "pieces")
-    for name in (f"weights/{arm}/seed-{seed}.safetensors" for arm in ARMS for seed in (0, 1)):
-        assert pieces[name] == whole[name], name
+    run(STUDY, pieces, progress=heard)
+    assert heard.trained == [("taught", 0), ("none", 1), ("none", 1), ("taught", 1), ("taught", 1)]
+    whole, found = trace(tmp_path / "whole"), trace(pieces)
+    for name in (f"weights/{arm}/seed-{seed}.safetensors" for arm in STUDY.arms for seed in (0, 1)):
+        assert found[name] == whole[name], name
 
 
 def test_a_teacher_that_diverged_takes_its_students_along(tmp_path):

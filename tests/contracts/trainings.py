@@ -81,6 +81,14 @@ def setup(optimizer: int, conditions: bool = False) -> Setup:
         if label.endswith(" 0"):
             arms |= {f"{label} {arm}": said for arm, said in _beside(example).items()}
     arms["several"] = {"sam": 0.3, "gradient_clipping": 0.4, "ema": 0.7, "label_smoothing": 0.1, "l1": 1e-3}
+    arms["several that learn"] = {
+        "distillation": {"teacher": "ema 0", "weight": 0.6},
+        "label_smoothing": 0.1,
+        "confidence_penalty": 0.2,
+        "r_drop": 0.5,
+        "gradient_penalty": 0.1,
+        "sam": 0.1,
+    }
     train = {
         "optimizer": OPTIMIZERS[optimizer],
         "schedule": {"name": "cosine"},

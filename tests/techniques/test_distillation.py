@@ -8,10 +8,13 @@ import torch.nn.functional as F
 
 from regulab.config import Study
 from regulab.errors import UserError
-from regulab.techniques import arms_of, legends, parse
+from regulab.techniques import arms_of, legends, parse, stack
+from regulab.techniques.confidence_penalty import ConfidencePenalty
 from regulab.techniques.distillation import Distillation
+from regulab.techniques.label_smoothing import LabelSmoothing
 from regulab.training.loop import make_trainer
 from regulab.training.teaching import Teacher
+from regulab.training.trainer import objective
 from tests.techniques.by_hand import EPOCHS, LR, by_hand
 from tests.training.setups import FLOAT64, fleet_of, setup_of, study_of
 
@@ -227,3 +230,15 @@ def test_bad_values_are_refused(said):
 def test_a_name_is_asked_for_where_there_is_none():
     with pytest.raises(UserError, match=r"neither a name nor a mapping.*write `\{distillation: none\}`"):
         parse("distillation", 4, "arms.kd")
+
+
+def test_smoothed_labels_are_shared_with_the_teacher_and_other_terms_are_added_in_full():
+    """(1 − w)·(smoothed CE) + w·T²·KL − β·H, whatever the names' order in the alphabet."""
+    z, teacher, labels = (tensor[:, :1] for tensor in sample())
+    kd = Distillation(teacher="none", temperature=3, weight=0.3)
+    smooth, confident = LabelSmoothing(epsilon=0.2), ConfidencePenalty(beta=0.5)
+    got = objective(stack([(confident, kd, smooth)]), z, labels, None, teachers=teacher)
+    plain, alone = (objective(stack([arm]), z, labels, None) for arm in ((), (confident,)))
+    smoothed = F.cross_entropy(z[:, 0], labels[:, 0], label_smoothing=0.2)
+    apart = F.kl_div((z[:, 0] / 3).log_softmax(-1), (teacher[:, 0] / 3).softmax(-1), reduction="batchmean")
+    torch.testing.assert_close(got[0], 0.7 * smoothed + 0.3 * 9 * apart + (alone - plain)[0])

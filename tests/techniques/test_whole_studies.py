@@ -35,7 +35,7 @@ FEW = {"none": {}, "ema": ARMS["ema"], "both": {"sam": 0.2, "ema": 0.5, "label_s
     [
         (FEW, "fleet"),
         (TAUGHT, "fleet"),
-        (TAUGHT, "plain"),
+        pytest.param(TAUGHT, "plain", marks=pytest.mark.slow),
         pytest.param(ARMS, "fleet", marks=pytest.mark.slow),
         pytest.param(ARMS, "plain", marks=pytest.mark.slow),
     ],
