@@ -28,8 +28,8 @@ from regulab.training.double_backward import differentiable, input_leaf, machine
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.memories import Memories
-from regulab.training.normal_draws import NormalDraws
 from regulab.training.norm_statistics import average_anew, names_of_averages
+from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
