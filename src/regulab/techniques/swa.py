@@ -60,7 +60,7 @@ class SWA(Late):
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(start=1), cls(start=0.5), cls(start=1, every=2, unit="steps")
+        return cls(start=1), cls(start=0.5, unit="steps"), cls(start=1, every=2, unit="steps")
 
     def legend(self) -> str:
         begun = f"epoch {self.start:g}" if self.start >= 1 else f"{100 * self.start:g} % of training"
