@@ -26,9 +26,10 @@ def parse(name: str, value: Any, where: str) -> Technique:
     place = Source(f"{where}.{name}" if where else name, is_key=True)
     if isinstance(value, Mapping):
         return validate(kind, value, place)
-    number = kind.model_fields[kind.scalar].annotation is not str
+    field = kind.model_fields[kind.scalar]
+    number = field.annotation is not str
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else "batch"
+        example = field.default if not field.is_required() else "1e-4" if number else "batch"
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,
