@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,11 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
             note(f"constraint of {name}", asked(f"constraint of {name}", hooks.constrain, p), value)
     if hooks.loss:
         _loss(hooks, given, note)
+    if hooks.slope:
+        _slope(hooks, given, note)
+    if hooks.mean:
+        means = given.logits.square().mean((1, 2))
+        note("mean", hooks.present(asked("mean", hooks.mean, means), means), means)
     if hooks.batch:
         _batch(hooks, given, note)
     if hooks.transform:
@@ -133,6 +139,8 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
         _same_names("transform", changed, given.gradients)
         for name, old in given.gradients.items():
             note(f"transform of the gradient of {name}", hooks.present(changed[name], old), old)
+    if hooks.noise:
+        _noise(hooks, given, note)
     if hooks.memory:
         _memory(hooks, given, note)
     return found, neutral
@@ -150,6 +158,39 @@ def _loss(hooks: Hooks, given: Made, note: Any) -> None:
             f"loss: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
         )
         note(f"loss with targets that are {how}", hooks.present(changed.T, losses.T), losses.T)
+
+
+def _slope(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.slope is not None
+    # NaN where a run is broken, as its images are not.
+    slopes = given.images.transpose(0, 1) * given.logits[:, 0, 0].view(-1, 1, 1, 1)
+    added = asked("slope", hooks.slope, slopes)
+    assert added.shape == slopes.shape[:2], (
+        f"slope: gives {tuple(added.shape)}, and should give (B, R), one addend for each image and run"
+    )
+    nothing = torch.zeros_like(added)
+    note("slope", hooks.present(added.T, nothing.T), nothing.T)
+
+
+def _noise(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.noise is not None
+    for t in (1, 3):
+        normal = partial(normal_of_runs, given, t)
+        for how in (t, torch.tensor(float(t), dtype=torch.float64)):
+            what = f"noise at step {t}, a {'scalar of a device' if isinstance(how, Tensor) else 'number'}"
+            changed = asked(what, hooks.noise, given.gradients, StepCount(how, 2, 2), normal)
+            _same_names(what, changed, given.gradients)
+            for name, old in given.gradients.items():
+                note(f"{what}, of {name}", hooks.present(changed[name], old), old)
+
+
+def normal_of_runs(given: Made, t: int, label: str, like: Tensor) -> Tensor:
+    """Draws that follow from a run's key, the label and the step."""
+    rows = [
+        np.random.default_rng([int(key), t, *label.encode()]).normal(size=like.shape[1:])
+        for key in given.keys
+    ]
+    return torch.tensor(np.stack(rows), dtype=like.dtype)
 
 
 def _batch(hooks: Hooks, given: Made, note: Any) -> None:

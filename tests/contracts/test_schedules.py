@@ -168,12 +168,15 @@ def test_a_plateaus_warm_up_multiplies_what_it_follows():
 
 
 @pytest.mark.parametrize(
-    "schedule", ["{name: constant, warmup: 6}", "{name: step, every: 2, warmup: 7}", "{name: cosine, warmup: 9}"]
+    "schedule",
+    ["{name: constant, warmup: 6}", "{name: step, every: 2, warmup: 7}", "{name: cosine, warmup: 9}"],
 )
 def test_a_warm_up_longer_than_the_training_is_refused(tmp_path, schedule):
     path = tmp_path / "s.yaml"
     path.write_text(f"train:\n  epochs: 6\n  schedule: {schedule}\n")
-    with pytest.raises(UserError, match=r"line 3: train.schedule.warmup: .*never reaches the optimizer's within 6"):
+    with pytest.raises(
+        UserError, match=r"line 3: train.schedule.warmup: .*never reaches the optimizer's within 6"
+    ):
         load_study(str(path))
 
 

@@ -43,7 +43,8 @@ def _beside(example: dict[str, Any]) -> dict[str, dict[str, Any]]:
     (name,) = example
     kind = TECHNIQUES[name]
     value = kind.model_validate(example[name])
-    own = kind.passes > 1 or hasattr(value, "edit") or name == "norm"
+    other_steps = kind.passes > 1 or kind.copies > 1 or kind.double_backward
+    own = other_steps or hasattr(value, "edit") or name == "norm"
     mine = {arm: {**said, **example} for arm, said in BESIDE.items() if own and arm != "none"}
     return {arm: {k: v for k, v in said.items() if k not in kind.instead_of} for arm, said in mine.items()}
 

@@ -38,7 +38,11 @@ class MultiStep(Warmed):
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(milestones=(1, 2, 5), factor=0.3), cls(milestones=(3,), factor=0.5), cls(milestones=(2, 4), warmup=3)
+        return (
+            cls(milestones=(1, 2, 5), factor=0.3),
+            cls(milestones=(3,), factor=0.5),
+            cls(milestones=(2, 4), warmup=3),
+        )
 
     def rate(self, lr: float, moment: Moment) -> float:
         falls = bisect_right(self.milestones, moment.epochs_done)

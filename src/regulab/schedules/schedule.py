@@ -83,7 +83,8 @@ class Warmed(Schedule, ABC):
     """
 
     warmup: NonNegative | None = Field(
-        default=None, description="Epochs, or a part of one, of linear rise to the optimizer's rate. null: none."
+        default=None,
+        description="Epochs, or a part of one, of linear rise to the optimizer's rate. null: none.",
     )
 
     @field_validator("warmup")

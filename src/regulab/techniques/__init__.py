@@ -116,18 +116,31 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What runs have in common that can train side by side: the network, and how often a step evaluates it."""
+    """What runs have in common that can train side by side: the network, and how a step evaluates it.
+
+    ``evaluates`` names the techniques that evaluate a step again. Of runs with SAM and runs with ASAM each would pay
+    for the other's.
+    """
 
     model: Model
     edits: tuple[Edit, ...]
     passes: int
+    evaluates: tuple[str, ...]
+    copies: int
+    double_backward: bool
 
 
 def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
     """Of an arm."""
     edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
-    passes = 1 + sum(technique.passes - 1 for technique in techniques)
-    return Architecture(model_of(study, techniques), edits, passes)
+    return Architecture(
+        model_of(study, techniques),
+        edits,
+        passes=1 + sum(technique.passes - 1 for technique in techniques),
+        evaluates=tuple(sorted(technique.name for technique in techniques if technique.passes > 1)),
+        copies=max((technique.copies for technique in techniques), default=1),
+        double_backward=any(technique.double_backward for technique in techniques),
+    )
 
 
 def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:
@@ -150,9 +163,13 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
 
 
 def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
-    """The hooks of R runs, given each run's techniques: one `Hooks` for each technique that any of them has."""
+    """The hooks of R runs, given each run's techniques: one `Hooks` for each technique that any of them has.
+
+    Stage by stage, and in each by name: SAM stands before clipping, whatever the alphabet.
+    """
     hooks = {}
-    for name, kind in TECHNIQUES.items():
+    for name in _in_order():
+        kind = TECHNIQUES[name]
         values = [next((t for t in techniques if t.name == name), None) for techniques in arms]
         if any(value is not None for value in values):
             present = Present([value is not None for value in values])
@@ -160,9 +177,16 @@ def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
     return hooks
 
 
+def _in_order() -> list[str]:
+    """The names stage by stage, in each as the alphabet has them, but behind those that `Technique.after` names."""
+    names = list(TECHNIQUES)
+    for name, kind in TECHNIQUES.items():
+        last = max((names.index(other) for other in kind.after), default=-1)
+        if last > names.index(name):
+            names.insert(last, names.pop(names.index(name)))
+    return sorted(names, key=lambda name: get_args(Stage).index(TECHNIQUES[name].stage))
+
+
 def transforms(hooks: Mapping[str, Hooks]) -> Iterator[Hooks]:
-    """Those that transform gradients, stage by stage; SAM stands before clipping, whatever the alphabet."""
-    for stage in get_args(Stage):
-        for name, one in hooks.items():
-            if one.transform is not None and TECHNIQUES[name].stage == stage:
-                yield one
+    """Those that change the gradients of the loss, in their order."""
+    return (one for one in hooks.values() if one.transform is not None or one.noise is not None)

@@ -11,6 +11,7 @@ from regulab.training.matrices import matrix_notes
 from regulab.training.network_notes import network_notes, shortened
 from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
+from regulab.training.step_notes import step_notes
 from regulab.wording import quoted
 
 
@@ -24,6 +25,7 @@ def notes(setup: Setup) -> list[str]:
         *penalty_notes(setup),
         *matrix_notes(setup),
         *augmentation_notes(setup),
+        *step_notes(setup),
         *given.remarks(setup.study.model.name),
     ]
 
