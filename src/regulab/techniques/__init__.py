@@ -14,8 +14,9 @@ from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
+from regulab.techniques.late import Late
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Edit, Hooks, Late, Present, Stage, Technique
+from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 

@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regulab.config import Count
-from regulab.techniques.technique import Hooks, Late, Memory, PerRun, StepCount, Tensors, select
+from regulab.techniques.late import Late
+from regulab.techniques.technique import Hooks, Memory, PerRun, StepCount, Tensors, select
 
 
 class SWA(Late):
