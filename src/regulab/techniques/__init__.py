@@ -16,8 +16,9 @@ from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
+from regulab.techniques.late import Late
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Edit, Hooks, Late, Present, Stage, Technique
+from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 
@@ -28,10 +29,11 @@ def parse(name: str, value: Any, where: str) -> Technique:
     place = Source(f"{where}.{name}" if where else name, is_key=True)
     if isinstance(value, Mapping):
         return validate(kind, value, place)
-    number = kind.model_fields[kind.scalar].annotation is not str
+    field = kind.model_fields[kind.scalar]
+    number = field.annotation is not str
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        name_of_one = getattr(kind.examples()[0], kind.scalar)
-        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else name_of_one
+        example = field.default if not field.is_required() else getattr(kind.examples()[0], kind.scalar)
+        example = "1e-4" if isinstance(example, float) and field.is_required() else example
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,

@@ -263,14 +263,6 @@ class Edit(Technique, ABC):
         """
 
 
-class Late(Technique, ABC):
-    """A technique that begins with some epoch of the training, its field ``start``; one that never does is refused."""
-
-    @abstractmethod
-    def first_epoch(self, epochs: int) -> int:
-        """The epoch with which it begins, counted from 1, of so many."""
-
-
 class WeightPenalty(Technique, ABC):
     """A penalty on weights, which are matrices with a row for each output: it has no meaning for a bias, γ or β."""
 
