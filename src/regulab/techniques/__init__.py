@@ -32,8 +32,8 @@ def parse(name: str, value: Any, where: str) -> Technique:
     field = kind.model_fields[kind.scalar]
     number = field.annotation is not str
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        example = field.default if not field.is_required() else getattr(kind.examples()[0], kind.scalar)
-        example = "1e-4" if isinstance(example, float) and field.is_required() else example
+        needed = "1e-4" if number else getattr(kind.examples()[0], kind.scalar)
+        example = needed if field.is_required() else field.default
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,
