@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths
+from regulab.techniques.penalty import Penalty, Strengths
+from regulab.techniques.technique import Hooks, Parameter
 
 
 class WeightDecay(Penalty):

@@ -17,8 +17,9 @@ from regulab.models.layers.spectral import Spectral
 from regulab.models.parameters import trained_weight_names
 from regulab.techniques.group_lasso import GroupLasso
 from regulab.techniques.max_norm import MaxNorm
+from regulab.techniques.penalty import Penalty, WeightPenalty
 from regulab.techniques.spectral_norm import SpectralNorm
-from regulab.techniques.technique import Penalty, Technique, WeightPenalty
+from regulab.techniques.technique import Technique
 from regulab.training.runs import Run, Setup
 from regulab.training.user_model_notes import listed
 
