@@ -34,12 +34,14 @@ class Parameter:
     """One parameter of R stacked runs: ``value`` has shape ``(R, *shape)``.
 
     ``is_weight`` holds for weights of convolutions and linear layers (two dimensions or more in the
-    plain module), not for biases and the γ, β of normalization.
+    plain module), not for biases and the γ, β of normalization; ``before_norm`` for weights whose length changes no
+    output, where a technique asks for it (`Hooks.by_norm`).
     """
 
     name: str
     value: Tensor
     is_weight: bool
+    before_norm: bool = False
 
 
 def over_runs(vector: Tensor, like: Tensor) -> Tensor:
@@ -171,6 +173,8 @@ class Hooks:
     elementwise: promises that gradient, proximal, decay and constrain treat every element by its own value alone, and
                 weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as
                 another
+    by_norm:    asks for `Parameter.before_norm` in decay; weights before a norm are then a parameter ``(R, P)`` of
+                their own
     present:    which runs have the technique; `regulab.techniques.stack` fills it in
     """
 
@@ -190,6 +194,7 @@ class Hooks:
     memory: Memory | None = None
     stopping: Sequence[Callable[[Sequence[float]], bool] | None] | None = None
     elementwise: bool = False
+    by_norm: bool = False
     present: Present = EVERY_RUN
 
 

@@ -15,6 +15,7 @@ from regulab import models
 from regulab.errors import UserError
 from regulab.models.layers.spectral import Spectral
 from regulab.models.parameters import trained_weight_names
+from regulab.techniques import stack
 from regulab.techniques.group_lasso import GroupLasso
 from regulab.techniques.max_norm import MaxNorm
 from regulab.techniques.penalty import Penalty, WeightPenalty
@@ -61,6 +62,8 @@ def penalty_notes(setup: Setup) -> list[str]:
                     told |= dict.fromkeys(_of_network(setup, runs[0], ", ".join(names), inclusive))
             by_row = [name for name, t in found.items() if isinstance(t, GroupLasso | MaxNorm)]
             told |= dict.fromkeys(_of_transposed(setup.initial(runs[0]), ", ".join(by_row)) if by_row else ())
+        corrected = [run for run in runs if any(hook.by_norm for hook in stack([run.techniques]).values())]
+        told |= dict.fromkeys(_of_corrected_decay(setup, corrected[0]) if corrected else ())
         if any(isinstance(t, SpectralNorm) for t in runs[0].techniques):
             told |= dict.fromkeys(_of_spectral_norm(setup, runs[0], found))
     return list(told)
@@ -71,6 +74,18 @@ def _on_weights(run: Run) -> list[Technique]:
     penalties = [t for t in run.techniques if isinstance(t, WeightPenalty) and t.strength > 0]
     on_all = [t for t in penalties if isinstance(t, Penalty) and t.include == "all"]
     return [t for t in run.techniques if (t in penalties and t not in on_all) or isinstance(t, MaxNorm)]
+
+
+def _of_corrected_decay(setup: Setup, run: Run) -> list[str]:
+    """Which weights the corrected form does not correct."""
+    before_norm = setup.before_norm(run, stack([run.techniques]))
+    weights = trained_weight_names(setup.initial(run), setup.idle(run))
+    others = sorted(weights - before_norm)
+    if not weights & before_norm:
+        return ["weight_decay, corrected: no weight is before a norm, so all decay as in the form decoupled"]
+    if not others:
+        return []
+    return [f"weight_decay, corrected: not before a norm, so as in the form decoupled: {listed(others)}"]
 
 
 def _of_transposed(network: nn.Module, names: str) -> list[str]:
