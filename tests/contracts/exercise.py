@@ -122,7 +122,9 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
                 what = f"proximal of {name} at a step that is a {how}"
                 note(what, asked(what, hooks.proximal, p, step), zeros)
         if hooks.decay:
-            note(f"decay of {name}", asked(f"decay of {name}", hooks.decay, p, LR, 2 * LR), value)
+            for where, one in (("", p), (" before a norm", replace(p, before_norm=True))):
+                what = f"decay of {name}{where}"
+                note(what, asked(what, hooks.decay, one, LR, 2 * LR), value)
         if hooks.constrain:
             note(f"constraint of {name}", asked(f"constraint of {name}", hooks.constrain, p), value)
     if hooks.loss:

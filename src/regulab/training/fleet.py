@@ -108,7 +108,8 @@ class Fleet:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
         together = all_elementwise(self._hooks) and not self._optimizer.for_matrices
-        self._groups = group(self._named(), self._weight_names, states, together)
+        before_norm = self._setup.before_norm(self.runs[0], self._hooks)
+        self._groups = group(self._named(), self._weight_names, before_norm, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 

@@ -98,8 +98,9 @@ class PlainTrainer:
         Frozen ones and idle ones, to whose gradients torch's optimizers do nothing, stay as the constructor made them.
         """
         weights, idle = weight_names(self._module), self._setup.idle(self._run)
+        before_norm = self._setup.before_norm(self._run, self._hooks)
         return [
-            (p, Parameter(name, p.unsqueeze(0), name in weights))
+            (p, Parameter(name, p.unsqueeze(0), name in weights, name in before_norm))
             for name, p in self._module.named_parameters()
             if p.requires_grad and name not in idle
         ]

@@ -115,7 +115,7 @@ def check_rounding(
 def as_in_a_fleet(stack: nn.Module) -> nn.Module:
     """Parameters and buffers as views of joined vectors, which is how they lie in memory when a fleet trains."""
     named = list(stack.named_parameters())
-    group(named, frozenset(), {name: () for name, _ in named}, together=True)
+    group(named, frozenset(), frozenset(), {name: () for name, _ in named}, together=True)
     Buffers(stack)
     return stack
 
