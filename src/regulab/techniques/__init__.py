@@ -94,9 +94,14 @@ class Architecture:
 
 def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
     """Of an arm."""
-    edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
+    edits = tuple(_shared_by_runs(technique) for technique in techniques if isinstance(technique, Edit))
     passes = 1 + sum(technique.passes - 1 for technique in techniques)
     return Architecture(model_of(study, techniques), edits, passes)
+
+
+def _shared_by_runs(edit: Edit) -> Edit:
+    """An edit with the defaults of what each run has a value of its own of."""
+    return edit.model_copy(update={name: type(edit).model_fields[name].default for name in edit.per_run})
 
 
 def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:
