@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.block import HeConv2d, relu
 from regulab.models.layers.dropout import ElementDropout
-from regulab.models.norm import Norm
+from regulab.models.norm import Norm, activates, without_activation
 
 
 class PaddedShortcut(nn.Module):
@@ -52,21 +52,23 @@ class BasicBlock(nn.Module):
         self, inputs: int, outputs: int, stride: int, norm: Norm, rate: float, *, projects: bool
     ) -> None:
         super().__init__()
+        last = without_activation(norm)
+        self.activates = activates(norm)
         self.conv1 = HeConv2d(inputs, outputs, 3, stride, 1, bias=not norm.shifts)
         self.bn1 = norm.build(outputs)
         self.dropout = ElementDropout(rate)
         self.conv2 = HeConv2d(outputs, outputs, 3, 1, 1, bias=not norm.shifts)
-        self.bn2 = norm.build(outputs)
+        self.bn2 = last.build(outputs)
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             if projects:
                 convolution = HeConv2d(inputs, outputs, 1, stride, bias=not norm.shifts)
-                self.downsample = nn.Sequential(convolution, norm.build(outputs))
+                self.downsample = nn.Sequential(convolution, last.build(outputs))
             else:
                 self.downsample = PaddedShortcut(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.dropout(F.relu(self.bn1(self.conv1(x))))
+        y = self.dropout(relu(self.bn1(self.conv1(x)), self.activates))
         return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
 
 
