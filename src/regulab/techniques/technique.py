@@ -222,10 +222,11 @@ class Edit(Technique, ABC):
     wherever both have a parameter of that name and shape. ``looks_for`` says what the edit changes, for the message
     where a network has nothing of the kind. ``per_run`` names fields, which have defaults, that hooks set and that a
     fleet may have with a value for each run, such as rates: networks are edited with their defaults, and arms that
-    differ in nothing else train side by side.
+    differ in nothing else train side by side. ``tried_in`` is a net of ours that has what it looks for, for tests.
     """
 
     looks_for: ClassVar[str]
+    tried_in: ClassVar[str] = "cnn10k"
     per_run: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -41,11 +41,12 @@ class PaddedShortcut(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """y = ReLU(F(x) + shortcut(x)), F: convolution 3×3, norm, ReLU, dropout, convolution 3×3, norm.
+    """y = ReLU(drop_path(F(x)) + shortcut(x)), F: convolution 3×3, norm, ReLU, dropout, convolution 3×3, norm.
 
     ``(B, inputs, H, W)`` to ``(B, outputs, H/stride, W/stride)``. Dropout stands between the convolutions, as in wide
     residual networks (Zagoruyko & Komodakis 2016, arXiv 1605.07146). Where the shape changes, the shortcut is a 1×1
-    convolution with a norm (option B of the paper), or `PaddedShortcut` (option A).
+    convolution with a norm (option B of the paper), or `PaddedShortcut` (option A). ``drop_path`` does nothing, until
+    stochastic depth puts a layer in its place.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class BasicBlock(nn.Module):
         self.dropout = ElementDropout(rate)
         self.conv2 = HeConv2d(outputs, outputs, 3, 1, 1, bias=not norm.shifts)
         self.bn2 = last.build(outputs)
+        self.drop_path: nn.Module = nn.Identity()
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             if projects:
@@ -69,7 +71,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dropout(relu(self.bn1(self.conv1(x)), self.activates))
-        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+        return F.relu(self.drop_path(self.bn2(self.conv2(y))) + self.downsample(x))
 
 
 def stage(
