@@ -52,10 +52,15 @@ def branch_end(block: nn.Module) -> nn.Module | None:
         x = torch.randn(2, first.in_channels, SIDE, SIDE, generator=generator).to(first.weight)
         with torch.no_grad():
             tried(x.clone())
-            last, branch = tried.get_submodule(order[-1]), list[Tensor]()
-            last.register_forward_hook(lambda layer, args, y: branch.append(y) or torch.zeros_like(y))
+            last, shapes = tried.get_submodule(order[-1]), list[torch.Size]()
+
+            def zero(layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
+                shapes.append(y.shape)
+                return torch.zeros_like(y)
+
+            last.register_forward_hook(zero)
             shortcut, other = tried(x.clone()), tried(x.flip(0) + 1)
-        if branch[0].shape == shortcut.shape and not torch.equal(shortcut, other.flip(0)):
+        if shapes[0] == shortcut.shape and not torch.equal(shortcut, other.flip(0)):
             return block.get_submodule(order[-1])
     return None
 

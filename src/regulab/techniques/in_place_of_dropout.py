@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from regulab.models.layers.dropout import ChannelDropout, ElementDropout, Rated
+from regulab.techniques.dropout import Dropout
 from regulab.techniques.technique import replace_layers
 
 NAMES = ("dropout", "drop_block", "gaussian_dropout", "spatial_dropout")
@@ -25,9 +26,16 @@ def in_place_of_dropout(module: nn.Module, technique: str, make: Callable[[], Ra
     None where there is none. `AlphaDropout` stays, as do layers of torch that drop out within themselves.
     """
 
+    def free(layer: nn.Module) -> bool:
+        """Not what another technique has put there, which drops at a rate of its own."""
+        return isinstance(layer, ElementDropout | ChannelDropout) and layer.set_by == Dropout.name
+
     def made(layer: nn.Module) -> nn.Module:
+        if not free(layer):
+            return layer
         new = make()
         new.set_by = technique
         return new
 
-    return replace_layers(module, (ElementDropout, ChannelDropout), made)
+    any_free = any(free(layer) for layer in module.modules())
+    return replace_layers(module, (ElementDropout, ChannelDropout), made) if any_free else None

@@ -18,8 +18,8 @@ class StochasticDepthTechnique(Edit):
     """Stochastic depth: in training the branch F of a residual block is dropped with probability p, the shortcut left.
 
     y = shortcut(x) + m/(1 − p_l)·F(x), m ~ Bernoulli(1 − p_l), in block l of L. By the linear rule p_l = p·l/L: the
-    last block is dropped with probability p, the first with p/L. The branch is scaled in training, as torchvision does it,
-    so that inference needs no change; the paper multiplies by 1 − p_l there, which is the same in expectation.
+    last block is dropped with probability p, the first with p/L. The branch is scaled in training, as torchvision
+    does it, so that inference needs no change; the paper multiplies by 1 − p_l there, which is the same in expectation.
 
     Blocks are those of ``resnet18`` and ``resnet20``; of a network of your own layers called DropPath (timm) or
     StochasticDepth (torchvision), whose rate is then p_l, the identities called drop_path in their place, and blocks

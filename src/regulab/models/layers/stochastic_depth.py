@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,9 +49,11 @@ class StochasticDepth(Rated):
 class BranchEnd(nn.Module):
     """The last layer of a residual branch, a convolution or a norm, and then `StochasticDepth`.
 
-    A layer becomes one by `end_branch`, which leaves it the object and the names of parameters that it has.
+    A layer becomes one by `end_branch`, which leaves it the object and the names of parameters that it has. ``before``
+    is its class then.
     """
 
+    before: ClassVar[type[nn.Module]]
     drop_path: StochasticDepth
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ class BranchEnd(nn.Module):
 
 @cache
 def _ending(own: type[nn.Module]) -> type[nn.Module]:
-    return type(own.__name__, (BranchEnd, own), {"__module__": own.__module__})
+    return type(own.__name__, (BranchEnd, own), {"__module__": own.__module__, "before": own})
 
 
 def end_branch(layer: nn.Module, drop_path: StochasticDepth) -> None:
@@ -89,6 +91,7 @@ class StackedBranchEnd(nn.Module):
         self.like = [layers[0]]  # in a list: settings to read, not a submodule
         self.layer = [stack_modules([_without_drop_path(layer) for layer in layers])]
         self._parameters, self._buffers = self.layer[0]._parameters, self.layer[0]._buffers
+        self._modules.update(self.layer[0]._modules)
         self.drop_path = stack_modules([layer.drop_path for layer in layers])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,6 +104,6 @@ class StackedBranchEnd(nn.Module):
 def _without_drop_path(layer: BranchEnd) -> nn.Module:
     """The same parameters in a layer of the class that it had."""
     plain: Any = copy.copy(layer)
-    plain.__class__ = type(layer).__mro__[2]
-    plain._modules = {}
+    plain.__class__ = type(layer).before
+    plain._modules = {name: child for name, child in layer._modules.items() if name != "drop_path"}
     return plain  # type: ignore[no-any-return]
