@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -47,11 +48,11 @@ SIZES = {nn.Conv1d: (9,), nn.Conv2d: (7, 9), nn.Conv3d: (3, 5, 4)}
 
 @pytest.mark.parametrize("k", range(len(LAYERS)))
 def test_a_convolution_uses_the_papers_weights_in_training_and_inference(k):
-    plain = LAYERS[k]().double()
+    plain: Any = LAYERS[k]().double()
     x = 1 + torch.randn(2, plain.in_channels, *SIZES[type(plain)], dtype=torch.float64)
     weight = plain.weight
     changed = WeightStandardization(eps=1e-3).edit(plain)
-    assert changed is plain
+    assert id(changed) == id(plain)
     assert plain.weight is weight
     got = {training: plain.train(training)(x) for training in (True, False)}
     assert torch.equal(got[True], got[False])
@@ -113,7 +114,7 @@ def test_which_layers_of_a_network_are_changed():
 
 
 def test_a_layer_with_one_weight_for_each_output_is_refused_and_two_changes_of_weights_too():
-    with pytest.raises(UserError, match=r"nothing to standardize; got weights \(3, 1, 1, 1\)"):
+    with pytest.raises(UserError, match=r"nothing to standardize; got 'weights \(3, 1, 1, 1\) of Conv2d'"):
         WeightStandardization().edit(nn.Conv2d(3, 3, 1, groups=3))
     with pytest.raises(UserError, match="drop_connect and weight_standardization contradict"):
         arms_of(study_of({"none": {}, "both": {"weight_standardization": "all", "drop_connect": 0.1}}))
@@ -130,14 +131,16 @@ ARMS = {
 RESNET = {"name": "resnet20", "depth": 8, "args": {"width": 4, "shortcut": "B"}, "dropout": 0.1}
 
 
-@pytest.mark.parametrize("machine", [FLOAT64, ON_DEVICE], ids=["host", "device"])
+@pytest.mark.parametrize(
+    "machine", [FLOAT64, pytest.param(ON_DEVICE, marks=pytest.mark.slow)], ids=["host", "device"]
+)
 def test_with_all_other_techniques_a_run_in_a_fleet_is_what_it_is_alone(machine):
-    setup = setup_of(study_of(ARMS, model=RESNET, seeds=2, train={"batch_size": 11}), 24, machine=machine)
+    setup = setup_of(study_of(ARMS, model=RESNET, seeds=1, train={"batch_size": 11}), 24, machine=machine)
     assert setup.architectures == [("none",), ("standardized",), ("low", "high"), ("all",), ("both",)]
     runs = {(run.arm, run.seed): run for run in runs_of(setup.study)}
     assert len({weights_hash(setup.module(run)) for run in runs.values() if run.seed == 0}) == 1
     for group in setup.architectures[1:]:
-        together = [runs[arm, seed] for seed in (0, 1) for arm in group]
+        together = [runs[arm, 0] for arm in group]
         fleet = Fleet(setup, together)
         losses = [fleet.train_epoch(epoch).loss for epoch in (1, 2)]
         for row, run in enumerate(together):
@@ -200,7 +203,7 @@ def test_no_kernel_and_no_engine_skips_it_in_a_persons_network(tmp_path, techniq
 
 
 def test_in_bfloat16_weights_are_changed_in_float32():
-    layer = nn.Conv2d(3, 4, 3)
+    layer: Any = nn.Conv2d(3, 4, 3)
     reweigh(layer, Standardize(1e-5))
     x = torch.randn(2, 3, 5, 5)
     with torch.autocast("cpu", torch.bfloat16):

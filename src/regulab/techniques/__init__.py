@@ -25,9 +25,10 @@ def parse(name: str, value: Any, where: str) -> Technique:
     place = Source(f"{where}.{name}" if where else name, is_key=True)
     if isinstance(value, Mapping):
         return validate(kind, value, place)
-    number = kind.model_fields[kind.scalar].annotation is not str
+    usual = getattr(kind.examples()[0], kind.scalar)
+    number = not isinstance(usual, str)
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else "batch"
+        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else usual
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.layers.dropout import ElementDropout
+from regulab.models.layers.dropout import ElementDropout, inverse_keep, threshold
 from regulab.models.stacking import stack_modules
-from regulab.models.stacking.dropout import StackedSeveralDropout
+from regulab.models.stacking.dropout import StackedRates
 from regulab.models.stacking.run_tensor import RunTensor, through
 
 CONVOLUTIONS: tuple[type[Any], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -55,11 +55,16 @@ class DropWeights(ElementDropout):
         return _DropWeightsOfRuns([other for other in others if isinstance(other, DropWeights)])
 
 
-class _DropWeightsOfRuns(StackedSeveralDropout):
+class _DropWeightsOfRuns(StackedRates):
     """`DropWeights` of weights ``(R, O, …)``, each run's at its own rate."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        return self._dropped(weight, 0)
+        if not self.training or not any(self.rates):
+            return weight
+        draws = self.draws_of_runs(weight.shape[1:], 0, weight.device)
+        dropped = draws < self.of_each_run([threshold(rate) for rate in self.rates], weight, 0)
+        scales = self.of_each_run([inverse_keep(rate) for rate in self.rates], weight, 0)
+        return (weight * scales).masked_fill(dropped, 0)  # not times 0: of a run that diverged, ∞·0 is NaN
 
 
 class Reweighted(nn.Module):
