@@ -79,6 +79,7 @@ class BatchRenormalization(nn.Module):
     def __init__(self, channels: int, r_max: float, d_max: float, start: int, ramp: int) -> None:
         super().__init__()
         self.r_max, self.d_max, self.start, self.ramp = r_max, d_max, start, ramp
+        self.momentum = MOMENTUM
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -115,8 +116,8 @@ class BatchRenormalization(nn.Module):
     def _update(self, own_mean: Tensor, own_deviation: Tensor, deviation: Tensor) -> None:
         # Behind autograd's back: all buffers of a stack are views of one vector, and a layer before this one that
         # saved its part for its backward pass would be told that it changed.
-        self.running_mean.data.lerp_(own_mean.view_as(self.running_mean), MOMENTUM)
-        moved = torch.lerp(deviation, own_deviation, MOMENTUM)
+        self.running_mean.data.lerp_(own_mean.view_as(self.running_mean), self.momentum)
+        moved = torch.lerp(deviation, own_deviation, self.momentum)
         self.running_var.data.copy_(moved.square().view_as(self.running_var))
         self.num_batches_tracked.data.add_(1)
 
