@@ -132,12 +132,7 @@ class Architecture:
 
 def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
     """Of an arm."""
-<<<<<<< HEAD
     edits = tuple(_shared_by_runs(technique) for technique in techniques if isinstance(technique, Edit))
-    passes = 1 + sum(technique.passes - 1 for technique in techniques)
-    return Architecture(model_of(study, techniques), edits, passes)
-=======
-    edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
     return Architecture(
         model_of(study, techniques),
         edits,
@@ -146,7 +141,6 @@ def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architectu
         copies=max((technique.copies for technique in techniques), default=1),
         double_backward=any(technique.double_backward for technique in techniques),
     )
->>>>>>> main
 
 
 def _shared_by_runs(edit: Edit) -> Edit:

@@ -31,7 +31,8 @@ class DropConnect(Edit):
     scalar: ClassVar[str] = "rate"
     per_run: ClassVar[tuple[str, ...]] = ("rate",)
     excludes: ClassVar[Mapping[str, str]] = {
-        "weight_standardization": "what is dropped would change the mean and variance that weights are given"
+        "weight_standardization": "what is dropped would change the mean and variance that weights are given",
+        "spectral_norm": "what is dropped would change the largest singular value that weights are given",
     }
     looks_for: ClassVar[str] = "a linear layer (nn.Linear) or, with `layers: all`, a convolution (nn.Conv2d)"
     rate: DropoutRate = Field(default=0.1, description="The probability that a weight is dropped.")

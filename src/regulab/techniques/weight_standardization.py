@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -30,6 +30,9 @@ class WeightStandardization(Edit):
 
     name: ClassVar[str] = "weight_standardization"
     scalar: ClassVar[str] = "layers"
+    excludes: ClassVar[Mapping[str, str]] = {
+        "spectral_norm": "each divides the weights by a number of its own, which undoes the other's"
+    }
     looks_for: ClassVar[str] = (
         "a convolution (nn.Conv2d), or with `layers: all` a linear layer before the last"
     )
