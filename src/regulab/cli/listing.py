@@ -94,7 +94,7 @@ def _fields(kind: type[BaseModel]) -> Iterator[str]:
 def _technique(kind: type[Technique]) -> str:
     """The docstring, and each parameter with its type, range and default as they are checked."""
     lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:", *_fields(kind)]
-    value = "NAME" if kind.model_fields[kind.scalar].annotation is str else "NUMBER"
+    value = "NAME" if isinstance(getattr(kind.examples()[0], kind.scalar), str) else "NUMBER"
     lines.append(f"  {kind.name}: {value} is short for {kind.name}: {{{kind.scalar}: {value}}}")
     return "\n".join(lines)
 

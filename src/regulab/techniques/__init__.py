@@ -29,10 +29,10 @@ def parse(name: str, value: Any, where: str) -> Technique:
     place = Source(f"{where}.{name}" if where else name, is_key=True)
     if isinstance(value, Mapping):
         return validate(kind, value, place)
-    field = kind.model_fields[kind.scalar]
-    number = field.annotation is not str
+    field, usual = kind.model_fields[kind.scalar], getattr(kind.examples()[0], kind.scalar)
+    number = not isinstance(usual, str)
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        needed = "1e-4" if number else getattr(kind.examples()[0], kind.scalar)
+        needed = "1e-4" if number else usual
         example = needed if field.is_required() else field.default
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
@@ -144,7 +144,7 @@ class Architecture:
 
 def architecture_of(study: Study, techniques: Sequence[Technique], generation: int = 0) -> Architecture:
     """Of an arm."""
-    edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
+    edits = tuple(_shared_by_runs(technique) for technique in techniques if isinstance(technique, Edit))
     return Architecture(
         model_of(study, techniques),
         edits,
@@ -154,6 +154,11 @@ def architecture_of(study: Study, techniques: Sequence[Technique], generation: i
         double_backward=any(technique.double_backward for technique in techniques),
         generation=generation,
     )
+
+
+def _shared_by_runs(edit: Edit) -> Edit:
+    """An edit with the defaults of what each run has a value of its own of."""
+    return edit.model_copy(update={name: type(edit).model_fields[name].default for name in edit.per_run})
 
 
 def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:

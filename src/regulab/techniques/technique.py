@@ -153,7 +153,8 @@ class Hooks:
                 the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation; ``highest`` is the
                 highest of the training, the optimizer's ``lr``
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
-    rates:      one dropout rate per run, or None per run that keeps the model's own
+    rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
+                the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
     augment:    one augmentation setting per run, or None per run that keeps the study's own
     batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:
                 mixup, cutmix; one generator a run, drawing alike for runs of one seed
@@ -252,10 +253,14 @@ class Edit(Technique, ABC):
 
     Arms whose edits differ are different architectures: they train in fleets of their own, from equal initial weights
     wherever both have a parameter of that name and shape. ``looks_for`` says what the edit changes, for the message
-    where a network has nothing of the kind.
+    where a network has nothing of the kind. ``per_run`` names fields, which have defaults, that hooks set and that a
+    fleet may have with a value for each run, such as rates: networks are edited with their defaults, and arms that
+    differ in nothing else train side by side. ``tried_in`` is a net of ours that has what it looks for, for tests.
     """
 
     looks_for: ClassVar[str]
+    tried_in: ClassVar[str] = "cnn10k"
+    per_run: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def edit(self, module: nn.Module) -> nn.Module | None:

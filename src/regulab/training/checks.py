@@ -59,7 +59,8 @@ def _check_dropout(setup: Setup, module: nn.Module, arm: str, drops: Sequence[Dr
             expected="nn.Dropout layers that the constructor makes (or one of torch's other dropout layers)",
             where=where,
         )
-    layers = any(isinstance(layer, Rated) for layer in module.modules()) or any(True for _ in holders(module))
+    layers = any(isinstance(layer, Rated) and layer.set_by == Dropout.name for layer in module.modules())
+    layers = layers or any(True for _ in holders(module))
     if rate > 0 and not layers and not drops:
         raise UserError(f"arm {arm} has dropout, and the model no dropout layer", where=where)
 

@@ -100,9 +100,9 @@ class Fleet:
         self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
-        for hooks in self._hooks.values():
+        for name, hooks in self._hooks.items():
             if hooks.rates is not None:
-                self._set_rates(hooks.rates)
+                self._set_rates(name, hooks.rates)
 
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
@@ -126,11 +126,11 @@ class Fleet:
         else:
             self._graphed(self._train_step)
 
-    def _set_rates(self, rates: Sequence[float | None]) -> None:
+    def _set_rates(self, technique: str, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
-            if isinstance(layer, StackedRates | RatesOfRuns):
+            if isinstance(layer, StackedRates | RatesOfRuns) and layer.set_by == technique:
                 pairs = zip(layer.rates, rates, strict=True)
-                layer.set_rates([own if rate is None else rate for own, rate in pairs])
+                layer.set_rates([own if rate is None else rate * layer.share for own, rate in pairs])
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         """The parameters that are trained: frozen ones and idle ones stay as the constructor made them."""

@@ -66,9 +66,9 @@ class PlainTrainer:
         device = setup.machine.device
         self._module = setup.module(self._run).to(device)
         self._hooks = stack_techniques([self._run.techniques])
-        for hooks in self._hooks.values():
+        for name, hooks in self._hooks.items():
             if hooks.rates is not None and hooks.rates[0] is not None:
-                set_rate(self._module, hooks.rates[0])
+                set_rate(self._module, hooks.rates[0], name)
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
         self._teaching = teaching(runs, self._hooks, plan)

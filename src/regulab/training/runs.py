@@ -161,6 +161,18 @@ class Setup:
         """A run of each architecture."""
         return [self.run(first, seed) for first, *_ in self.architectures]
 
+    def examples_by_value(self) -> list[Run]:
+        """A run of each network as the arms say it, rates included: what a study's hashes are taken of.
+
+        Arms whose edits differ in a rate alone share an architecture; each counted once when the first studies were
+        hashed, and goes on to.
+        """
+        found: dict[object, Run] = {}
+        for run in (self.run(arm, 0) for arm in self.arms):
+            edits = tuple(technique for technique in run.techniques if isinstance(technique, Edit))
+            found.setdefault((self.architecture(run), edits), run)
+        return list(found.values())
+
     def idle(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a run's network that take no part in its output: no penalty, norm or update."""
         known, architecture = self.initial_networks.idle, self.architecture(run)

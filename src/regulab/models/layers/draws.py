@@ -56,10 +56,14 @@ class StackedRandomLayer(nn.Module):
 
 
 class RatesOfRuns(StackedRandomLayer):
-    """Stands in a stack for a layer that drops out, at a rate of each run's own."""
+    """Stands in a stack for a layer that drops out, at a rate of each run's own.
 
-    def __init__(self, rates: Sequence[float]) -> None:
+    ``set_by`` and ``share``: those of the layer (`regulab.models.layers.dropout.Rated`).
+    """
+
+    def __init__(self, rates: Sequence[float], set_by: str = "dropout", share: float = 1.0) -> None:
         super().__init__(len(rates))
+        self.set_by, self.share = set_by, share
         self.set_rates(rates)
 
     def set_rates(self, rates: Sequence[float]) -> None:

@@ -144,11 +144,12 @@ class FusedResidual(nn.Module):
     def __init__(self, block: BasicBlock, fused: FusedLayers) -> None:
         super().__init__()
         self.conv1, self.bn1, self.dropout = block.conv1, block.bn1, block.dropout
-        self.conv2, self.bn2, self.downsample = block.conv2, block.bn2, block.downsample
+        self.conv2, self.bn2, self.drop_path = block.conv2, block.bn2, block.drop_path
+        self.downsample = block.downsample
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn2(self.conv2(self.fused(x))) + self.downsample(x))
+        return F.relu(self.drop_path(self.bn2(self.conv2(self.fused(x)))) + self.downsample(x))
 
 
 class FusedSequential(nn.Sequential):
