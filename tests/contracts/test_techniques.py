@@ -75,8 +75,6 @@ def test_a_step_with_it_needs_nothing_of_the_host(name, example):
     technique = TECHNIQUES[name].examples()[example]
     study = study_of({"with": {name: technique.model_dump(mode="json")}}, seeds=2)
     fleet = Fleet(setup_of(study, 24, machine=META), runs_of(study))
-    if fleet._hooks[name].batch:
-        pytest.skip(f"steps with {name} are not captured: it draws on the host")
     fleet.train_epoch(1)
     fleet._begin(2)
     with only_on(META.device) as watch:

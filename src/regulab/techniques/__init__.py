@@ -10,6 +10,7 @@ from regulab.config import Model, Source, Study, validate
 from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.registry import catalogue, lookup
+from regulab.techniques.adding import without_replaced
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
@@ -51,6 +52,7 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
         replaced = {name for technique in own.values() for name in technique.instead_of}
         shared = {name: value for name, value in common.items() if name not in replaced}
+        shared = without_replaced(shared, own, f"arms.{arm}")
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
     return arms

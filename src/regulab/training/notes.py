@@ -7,6 +7,7 @@ import numpy as np
 from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
+from regulab.training.mixing_checks import mixing_notes
 from regulab.training.network_notes import network_notes, shortened
 from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
@@ -22,6 +23,7 @@ def notes(setup: Setup) -> list[str]:
         *_of_idle_parameters(setup),
         *penalty_notes(setup),
         *augmentation_notes(setup),
+        *mixing_notes(setup),
         *given.remarks(setup.study.model.name),
     ]
 

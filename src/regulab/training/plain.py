@@ -24,6 +24,7 @@ from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
@@ -63,6 +64,8 @@ class PlainTrainer:
                 set_rate(self._module, hooks.rates[0])
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
+        size, steps = self._batches.size, self._batches.steps
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
         )
@@ -103,7 +106,7 @@ class PlainTrainer:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
+        self._batch_draws.begin(epoch)
         self._module.train()
         loss_sum = correct = 0.0
         lr = 0.0
@@ -111,7 +114,8 @@ class PlainTrainer:
             first = (epoch - 1) * steps + step
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            drawn = self._batch_draws.at(step)
+            x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
             if self._repeat is not None:
                 self._repeat.begin()
             logits = self._forward(x[:, 0])

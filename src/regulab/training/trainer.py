@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.data.augmentation import AugmentSettings
+from regulab.data.augmentation import joined
 from regulab.techniques.technique import Again, Evaluation, Hooks, Tensors
 from regulab.training.batches import InputPlan
 from regulab.training.setup import Run, Setup
@@ -75,9 +74,8 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
     """The distinct streams and augmentation settings of the runs, and who gets which."""
     streams = [setup.streams(run.seed, run.arm) for run in runs]
     distinct = list(dict.fromkeys(streams))
-    wanted: list[AugmentSettings | None] = [None] * len(runs)
-    for hooks in techniques.values():
-        wanted = [own or other for own, other in zip(hooks.augment or wanted, wanted, strict=True)]
+    asked = [hooks.augment for hooks in techniques.values() if hooks.augment is not None]
+    wanted = [joined(of_run[row] for of_run in asked) for row in range(len(runs))]
     settings = list(dict.fromkeys(wanted))
     return InputPlan(
         seeds=distinct,
@@ -90,18 +88,18 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
 
 def change_batch(
     techniques: Mapping[str, Hooks],
-    generators: Mapping[str, Sequence[np.random.Generator]],
+    drawn: Tensors,
     x: Tensor,
     labels: Tensor,
     setup: Setup,
 ) -> tuple[Tensor, Tensor]:
     """Inputs ``(B, R, C, H, W)`` and targets after batch hooks: labels ``(B, R)`` or probabilities ``(B, R, K)``."""
     targets = labels
-    for name, hooks in techniques.items():
+    for hooks in techniques.values():
         if hooks.batch is not None:
             if targets is labels:
                 targets = F.one_hot(labels, setup.classes).to(setup.machine.parameters)
-            x, targets = hooks.batch(x, targets, generators[name])
+            x, targets = hooks.batch(x, targets, drawn)
     return x, targets
 
 
@@ -111,9 +109,15 @@ def objective(
     """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
 
     ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``. With ``class_weights`` w ``(K,)`` the mean over a
-    batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``; one
-    whose target is spread over classes has ω = Σ_k w_k·target_k.
+    batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``. Of one
+    whose target is spread over classes each class counts its weight: ω = Σ_k w_k·target_k, and its loss is that with
+    the targets w_k·target_k/ω. So mixup has λ·(weighted loss of one label) + (1 − λ)·(weighted loss of the other).
     """
+    if class_weights is not None and targets.is_floating_point():
+        weights = targets @ class_weights  # (B, R)
+        targets = targets * class_weights / weights[..., None]
+    elif class_weights is not None:
+        weights = class_weights[targets]
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     losses = each.view(logits.shape[:2])
     for hooks in techniques.values():
@@ -124,8 +128,6 @@ def objective(
             losses = hooks.present(hooks.loss(own, outputs, targets).T, losses.T).T
     if class_weights is None:
         return losses.mean(0)
-    soft = targets.is_floating_point()
-    weights = targets @ class_weights if soft else class_weights[targets]  # (B, R)
     return (weights * losses).sum(0) / weights.sum(0)
 
 
