@@ -35,11 +35,12 @@ class CutMix(Mixing):
 
     x̃ = (1 − M)·x + M·x′ and ỹ = λ·y + (1 − λ)·y′, with λ ~ Beta(α, α). The others are the batch in another order;
     order, λ and box M are drawn once for a step, as in the paper's code. The box's centre is uniform, and what lies
-    outside is cut off; then λ is set to the share of pixels that are left. Inference: images as they are. The recorded losses and
-    accuracies of an epoch are of the mixed images, held against the label y of the first; those of the final weights
-    are of images as they are. Arms of a seed share order, λ's quantile and centre. Parameters: ``alpha`` α > 0, by
-    default 1 as in the paper; ``probability`` of a step to be mixed, 0 < p ≤ 1, by default 1 (the paper: 0.5 on CIFAR).
-    Needs two classes, and batches of two images at least.
+    outside is cut off; then λ is set to the share of pixels that are left. Inference: images as they are. The recorded
+    losses and accuracies of an epoch are of the mixed images, held against the label y of the first; those of the final
+    weights are of images as they are. Arms of a seed share order, λ's quantile and centre.
+
+    Parameters: ``alpha`` α, 0 < α ≤ 100, by default 1 as in the paper; ``probability`` of a step to be mixed,
+    0 < p ≤ 1, by default 1 (the paper: 0.5 on CIFAR). Needs two classes, and batches of two images at least.
 
     Source: Yun et al. 2019 (arXiv 1905.04899).
     """

@@ -19,8 +19,9 @@ class Mixup(Mixing):
     Images are mixed as the network gets them, after augmentation and normalization. Inference: images as they are. The
     recorded losses and accuracies of an epoch are of the mixed images, held against the label y of the first; those of
     the final weights are of images as they are. Arms of a seed share order and λ's quantile, also with ``cutmix``.
-    Parameter: ``alpha`` α > 0, by default 0.2: with a large α small networks underfit, as the paper tells; it takes 1
-    on CIFAR-10 and 0.1 to 0.4 on ImageNet. Needs two classes, and batches of two images at least.
+
+    Parameter: ``alpha`` α, 0 < α ≤ 100, by default 0.2: with a large α small networks underfit, as the paper tells; it
+    takes 1 on CIFAR-10 and 0.1 to 0.4 on ImageNet. Needs two classes, and batches of two images at least.
 
     Source: Zhang et al. 2018 (arXiv 1710.09412).
     """

@@ -28,5 +28,8 @@ class RandomErasingTechnique(ErasingFields, AddedOperation):
     def examples(cls) -> tuple[Self, ...]:
         return cls(probability=0.7), cls(probability=1.0, value="random")
 
+    def legend(self) -> str:
+        return f"random {super().legend()}"
+
     def said(self) -> Any:
         return self.model_dump()

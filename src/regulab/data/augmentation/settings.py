@@ -57,9 +57,12 @@ Flip = Annotated[
 
 def _share(value: Any) -> bool | float:
     """0 and 1 are the switches that they have always been."""
-    number = float(value) if isinstance(value, int | float) else -1.0
+    takes = "true, false, or the share of images, from 0 to 1"
+    if not isinstance(value, int | float):
+        raise Refusal("neither true nor false, nor a number", got=value, expected=takes)
+    number = float(value)
     if not 0 <= number <= 1:
-        raise Refusal("out of range", got=value, expected="true, false, or the share of images, from 0 to 1")
+        raise Refusal("out of range", got=value, expected=takes)
     return number if 0 < number < 1 else bool(number)
 
 

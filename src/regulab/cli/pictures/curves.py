@@ -1,0 +1,226 @@
+"""What the hooks of a technique on weights, losses, gradients and memory do, as curves of their own values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regulab.cli.pictures.canvas import Block, Curve, Paper, plot, shaded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from regulab.techniques.technique import Evaluation, Hooks, Technique, Tensors
+
+POINTS = 121
+REACH = 2.0  # of weights and gradients
+SEEN = 0.2  # of a weight of 1, that a picture's step takes away
+STEPS = [digit * 10.0**power for power in range(-2, 7) for digit in (1, 2, 5)]
+CLASSES = 10
+
+
+def of_weights(example: Technique, paper: Paper) -> list[Block]:
+    """Penalty, gradient, and what proximal operator, decay and constraint make of a weight."""
+    hooks = _each(example)
+    found = []
+    if hooks.penalty is not None and (y := hooks.penalty(_weights(_line()))) is not None:
+        found.append(_curve(paper, "penalty(w)", "w", y))
+    elif hooks.gradient is not None and (y := hooks.gradient(_weights(_line()))) is not None:
+        found.append(_curve(paper, "gradient(w)", "w", y))
+    if not hooks.elementwise and (hooks.proximal or hooks.constrain):
+        return [*found, *_matrices(example, paper)]
+    for name, move in _moves(hooks).items():
+        found += _moved(paper, name, move)
+    if hooks.decay is not None:
+        found += _decay_by_rate(hooks, paper)
+    return found
+
+
+def of_loss(example: Technique, paper: Paper) -> list[Block]:
+    """The loss against the probability of the right class, beside the cross-entropy (thin)."""
+    import torch
+
+    hooks = _each(example)
+    p = torch.linspace(0.02, 0.98, POINTS).double()
+    others = ((1 - p) / (CLASSES - 1)).log()
+    logits = torch.cat((p.log()[:, None], others[:, None].expand(-1, CLASSES - 1)), 1)[None]  # (1, R, K)
+    labels = torch.zeros(1, POINTS, dtype=torch.int64)
+    plain = -p.log()
+    assert hooks.loss is not None
+    losses = hooks.loss(plain[None], logits, labels)[0]
+    curves = [Curve(p.tolist(), plain.tolist(), reference=True), Curve(p.tolist(), losses.tolist())]
+    return [plot(paper, curves, "loss (thin: cross-entropy)", "p of the right class")]
+
+
+def of_transform(example: Technique, paper: Paper) -> list[Block]:
+    """The gradient that comes of one on the bowl L = w²/2, whose gradient is w (thin)."""
+    from regulab.techniques.technique import Evaluation
+
+    hooks, line = _each(example), _line()
+    assert hooks.transform is not None
+
+    def again(parameters: Tensors) -> Evaluation:
+        w = parameters["w"]
+        return Evaluation(w.square().flatten(1).sum(1) / 2, {"w": w})
+
+    changed = hooks.transform({"w": line}, {"w": line}, again)["w"]
+    return [_curve(paper, "gradient after, on L = w²/2", "gradient before", changed, line)]
+
+
+def of_memory(example: Technique, paper: Paper) -> list[Block]:
+    """A weight that trembles on its way from 0 to 1 (thin), and the one that is evaluated in its place."""
+    import torch
+
+    from regulab.techniques.technique import StepCount
+
+    memory, steps, epochs = example.stack([example]).memory, 10, 12
+    if memory is None or memory.evaluated is None:
+        return []
+    noise = np.random.default_rng(2).normal(0, 0.12, steps * epochs)
+    path = 1 - np.exp(-np.arange(steps * epochs) / 25) + noise
+    state, evaluated = memory.init({"w": torch.zeros(1, 1)}), []
+    for step, w in enumerate(path):
+        weights = {"w": torch.full((1, 1), float(w))}
+        state = memory.update(state, weights, StepCount(step + 1, steps))
+        evaluated.append(float(memory.evaluated(state, weights).get("w", weights["w"])))
+    t = (np.arange(len(path)) / steps).tolist()
+    curves = [Curve(t, path, reference=True), Curve(t, evaluated)]
+    return [plot(paper, curves, "w as evaluated (thin: as trained)", "epochs", columns=56)]
+
+
+def of_stopping(example: Technique, paper: Paper) -> list[Block]:
+    """A made-up validation loss that falls and rises, and the epoch where the rule stops."""
+    hooks = example.stack([example])
+    rule = hooks.stopping[0] if hooks.stopping else None
+    if rule is None:
+        return []
+    epochs = np.arange(1, 41)
+    losses = (0.3 + np.exp(-epochs / 5) + 0.0007 * epochs**1.8 + 0.02 * np.cos(2.4 * epochs)).tolist()
+    stop = next((k for k in epochs.tolist() if rule(losses[:k])), None)
+    best = int(np.argmin(losses[:stop])) + 1
+    told = f"stops after epoch {stop}, with the weights of epoch {best}" if stop else "never stops here"
+    curves = [Curve(epochs.tolist(), losses, reference=True), Curve(epochs[:stop].tolist(), losses[:stop])]
+    return [plot(paper, curves, f"validation loss: it {told}", "epochs", columns=56)]
+
+
+def _each(example: Technique) -> Hooks:
+    """Of as many runs as there are points, so that a point is a run of its own."""
+    from dataclasses import replace
+
+    from regulab.techniques.technique import Present
+
+    return replace(type(example).stack([example] * POINTS), present=Present([True] * POINTS))
+
+
+def _line() -> Tensor:
+    """A weight ``(R, 1, 1)`` for each run."""
+    import torch
+
+    return torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64)[:, None, None]
+
+
+def _weights(value: Tensor):  # type: ignore[no-untyped-def]
+    from regulab.techniques.technique import Parameter
+
+    return Parameter("weight", value, is_weight=True)
+
+
+def _curve(paper: Paper, title: str, label: str, y: Tensor, reference: Tensor | None = None) -> Block:
+    x = _line().flatten().tolist()
+    thin = [] if reference is None else [Curve(x, reference.flatten().tolist(), reference=True)]
+    return plot(paper, [*thin, Curve(x, y.flatten().tolist())], title, label)
+
+
+Move = Callable[["Tensor", float], "Tensor | None"]  # a weight and the size of a step to the weight after it
+
+
+def _moves(hooks: Hooks) -> dict[str, Move]:
+    import torch
+
+    proximal, decay, constrain = hooks.proximal, hooks.decay, hooks.constrain
+    found: dict[str, Move] = {}
+
+    def taken_away(w: Tensor, step: float) -> Tensor | None:
+        assert proximal is not None
+        removed = proximal(_weights(w), torch.tensor(step, dtype=w.dtype))
+        return None if removed is None else w - removed
+
+    if proximal is not None:
+        found["w after a proximal step of"] = taken_away
+    if decay is not None:
+        found["w after decay at lr"] = lambda w, lr: decay(_weights(w), lr, lr)
+    if constrain is not None:
+        found["w as constrained"] = lambda w, _: constrain(_weights(w))
+    return found
+
+
+def _moved(paper: Paper, name: str, move: Move) -> list[Block]:
+    """At the smallest step that shows, against the weight itself (thin)."""
+    line, ones = _line(), _line() * 0 + 1
+    for size in STEPS:
+        after = move(ones, size)
+        if after is None:
+            return []
+        if float((ones - after).abs().max()) >= SEEN:
+            break
+    after = move(line, size)
+    title = name if name.endswith("constrained") else f"{name} {size:g}"
+    return [] if after is None else [_curve(paper, title, "w", after, line)]
+
+
+def _decay_by_rate(hooks: Hooks, paper: Paper) -> list[Block]:
+    """How much of a weight a step takes away as its rate goes from 0 to the highest."""
+    assert hooks.decay is not None
+    import torch
+
+    rates = torch.linspace(0, 0.1, POINTS, dtype=torch.float64)[:, None, None]
+    ones = torch.ones_like(rates)
+    after = hooks.decay(_weights(ones), rates, 0.1)
+    if after is None:
+        return []
+    share = (1 - after).flatten().tolist()
+    return [
+        plot(
+            paper, [Curve(rates.flatten().tolist(), share)], "share that a step takes", "lr, 0.1 the highest"
+        )
+    ]
+
+
+def _matrices(example: Technique, paper: Paper) -> list[Block]:
+    """A weight matrix of eight outputs, the last ones larger: its sizes before, and after the operator."""
+    import torch
+
+    hooks = type(example).stack([example])
+    generator = torch.Generator().manual_seed(4)
+    scales = torch.linspace(0.1, 2, 8, dtype=torch.float64)[:, None]
+    w = (torch.randn(8, 10, generator=generator, dtype=torch.float64) * scales)[None]
+    found = [["|w|, an output a row", *_sizes(paper, w)]]
+    for name, move in _moves(hooks).items():
+        for size in STEPS:
+            after = move(w, size)
+            if after is None or float((w - after).norm() / w.norm()) >= SEEN:
+                break
+        if after is not None:
+            title = name if name.endswith("constrained") else f"{name} {size:g}"
+            found.append([title.replace("w ", "|w| ", 1), *_sizes(paper, after)])
+    return found
+
+
+def _sizes(paper: Paper, w: Tensor) -> Block:
+    sizes = w[0].abs()
+    return shaded(paper, np.where(sizes.numpy() == 0, np.nan, (sizes / 2.5).clamp(0.13, 1).numpy()))
+
+
+def pictured(example: Technique, paper: Paper) -> list[Block]:
+    """A block for each hook of these that the technique has."""
+    hooks = type(example).stack([example])
+    by_hook: Sequence[tuple[object, Callable[[Technique, Paper], list[Block]]]] = (
+        (hooks.penalty or hooks.gradient or hooks.proximal or hooks.decay or hooks.constrain, of_weights),
+        (hooks.loss, of_loss),
+        (hooks.transform, of_transform),
+        (hooks.memory, of_memory),
+        (hooks.stopping, of_stopping),
+    )
+    return [block for hook, draw in by_hook if hook is not None for block in draw(example, paper)]
