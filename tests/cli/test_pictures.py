@@ -143,12 +143,12 @@ class Grouped(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "training", "words"),
     [
-        (NORMS["batch"]().build(8), True, "over places, images; each channel by itself"),
-        (NORMS["batch"]().build(8), False, "over nothing: every value by itself"),
-        (GhostBatch(splits=2).build(8), True, "over places, 4 of 8 images; each channel by itself"),
-        (Grouped(), False, "over places, 2 of 8 channels; each image by itself"),
-        (nn.LayerNorm([8, 4, 4]), True, "over places, channels; each image by itself"),
-        (nn.LocalResponseNorm(3), True, "over 2 of 8 channels; each place, image by itself"),
+        (NORMS["batch"]().build(16), True, "over places, images; each channel by itself"),
+        (NORMS["batch"]().build(16), False, "over nothing: every value by itself"),
+        (GhostBatch(splits=2).build(16), True, "over places, 4 of 8 images; each channel by itself"),
+        (Grouped(), False, "over places, 2 of 16 channels; each image by itself"),
+        (nn.LayerNorm([16, 4, 4]), True, "over places, channels; each image by itself"),
+        (nn.LocalResponseNorm(3), True, "over 2 of 16 channels; each place, image by itself"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )

@@ -49,7 +49,7 @@ def mixing_notes(setup: Setup) -> list[str]:
         return []
     arms = ", ".join(quoted(arm) for arm, of_arm in changing.items() if of_arm)
     return [
-        f"training curves of {arms} are of images as {' and '.join(names)} changed them, held against the label of the "
-        "first image of each pair, so that they lie worse than they are; training loss and accuracy in tables are of "
-        "the final weights on images as they are, in every arm"
+        f"an epoch's training loss and accuracy in {arms} are of images as {' and '.join(names)} changed them, held "
+        "against the label of the first of each pair: the curves look worse than the arms are; training loss and "
+        "accuracy in tables are of the final weights on images as they are, in every arm"
     ]

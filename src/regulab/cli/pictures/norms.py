@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from regulab.models.norm import Norm
 
-IMAGES, CHANNELS, SIDE = 8, 8, 4
+IMAGES, CHANNELS, SIDE = 8, 16, 4
 
 
 @dataclass(frozen=True)
@@ -63,25 +63,29 @@ def reach(layer: nn.Module, training: bool) -> Reach:
 
 
 def picture(kind: type[Norm], paper: Paper) -> Block:
-    """A square for each image and channel: where outputs change, all places or one, in training and in inference."""
-    layer = kind.examples()[0].build(CHANNELS)
-    found = {"in training": reach(layer, True), "in inference": reach(layer, False)}
-    if not any(bool(one.changed.any()) for one in found.values()):
-        return []
-    legend = "■ all places, ▫ some, · none" if paper.unicode else "# all places, o some, . none"
-    example = kind.examples()[0].legend()
-    head = f"Which outputs one value of image 1 and channel 1 changes ({legend}), {example}:"
+    """A mark for each image and channel: where outputs change, at all places or some, in training and in inference."""
+    example = kind.examples()[0]
+    layer = example.build(CHANNELS)
+    training, inference = reach(layer, True), reach(layer, False)
+    alike = bool((training.changed == inference.changed).all())
+    found = (
+        {"in training and in inference": training}
+        if alike
+        else {"in training": training, "in inference": inference}
+    )
+    marks = "·▫■" if paper.unicode else ".o#"
+    legend = f"{marks[2]} all places of a channel, {marks[1]} some, {marks[0]} none"
+    of = f"{example.legend()}, {CHANNELS} channels"
+    head = f"Which outputs one value of image 1 and channel 1 changes ({legend}), {of}:"
     told = [f"{name} it averages {one.words()}" for name, one in found.items()]
-    tables = beside(paper, [[name, *_table(paper, one)] for name, one in found.items()])
+    tables = beside(
+        paper, [[f"{name} (channels across)", *_table(marks, one)] for name, one in found.items()]
+    )
     return [*wrapped(paper, head), "", *tables, "", *(line for one in told for line in wrapped(paper, one))]
 
 
-def _table(paper: Paper, found: Reach) -> Block:
-    marks = "·▫■" if paper.unicode else ".o#"
-    head = "image \\ channel " + " ".join(str(channel + 1) for channel in range(CHANNELS))
-    rows = [head]
-    for image in range(IMAGES):
-        cells = [found.changed[image, channel] for channel in range(CHANNELS)]
-        told = " ".join(marks[2 if bool(cell.all()) else 1 if bool(cell.any()) else 0] for cell in cells)
-        rows.append(f"{image + 1:>15} {told}")
-    return rows
+def _table(marks: str, found: Reach) -> Block:
+    """A row for each image, a mark for each channel."""
+    some, whole = found.changed.flatten(2).any(2).int(), found.changed.flatten(2).all(2).int()
+    rows = ["".join(marks[k] for k in row) for row in (some + whole).tolist()]
+    return [f"image {image}  {row}" for image, row in enumerate(rows, 1)]
