@@ -8,18 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from regulab.cli import pictures
 from regulab.cli.acting import Place, by_place, overview
-from regulab.cli.pictures import canvas, norms, optimizers, schedules
+from regulab.cli.pictures import canvas, layers, norms, optimizers, schedules
 from regulab.cli.pictures.canvas import Curve, Paper, beside, of_terminal, plot, shaded
 from regulab.models import NORMS
 from regulab.models.norms.ghost_batch import GhostBatch
 from regulab.optimizers import OPTIMIZERS
 from regulab.schedules import SCHEDULES
 from regulab.techniques import TECHNIQUES
-from regulab.techniques.technique import Hooks, Penalty, sum_per_run
+from regulab.techniques.technique import Edit, Hooks, Penalty, replace_layers, sum_per_run
 
 WITHOUT = {"norm"}  # what it does is what the norm that it names does
 PAPERS = {"wide": Paper(100), "usual": Paper(80), "narrow": Paper(40), "plain": Paper(80, unicode=False)}
@@ -130,6 +131,66 @@ def test_mixing_tells_the_targets():
     assert np.allclose(own + others, 1)
     assert shares[0][2::3] == ["3", "0", "7", "4"]
     assert sorted(shares[1][2::3]) == ["0", "3", "4", "7"]
+
+
+class Halving(Edit):
+    """An edit that no file has: convolutions use half of their weights."""
+
+    name: ClassVar[str] = "halving"
+    scalar: ClassVar[str] = "share"
+    looks_for: ClassVar[str] = "a convolution"
+    share: float = 0.5
+
+    @classmethod
+    def examples(cls):
+        return (cls(),)
+
+    def legend(self):
+        return "halved"
+
+    def edit(self, module):
+        return replace_layers(module, (nn.Conv2d,), lambda layer: Half(layer))
+
+    @classmethod
+    def stack(cls, values):
+        return Hooks()
+
+
+class Half(nn.Conv2d):
+    def __init__(self, of):
+        super().__init__(of.in_channels, of.out_channels, of.kernel_size, padding=of.padding, bias=False)
+        self.weight = of.weight
+
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+def test_an_edit_that_draws_nothing_shows_the_weights_that_are_used():
+    lines = pictures.of_technique(Halving, Paper(80))
+    assert lines[2].split("  ") == ["|w| of a layer, an output a row", "|w| as it is used"]
+    pairs = [(line[:20], line[-20:]) for line in lines[3:]]
+    assert len(pairs) == layers.OUTPUTS
+    levels = [[["░▒▓█".index(c) for c in side] for side in pair] for pair in pairs]
+    assert all(after <= before for pair in levels for before, after in zip(*pair, strict=True))
+    assert max(max(before) for before, _ in levels) == 3
+    assert max(max(after) for _, after in levels) == 1
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear(13, 9), nn.Conv2d(3, 9, 3, padding=1), nn.Conv2d(3, 8, (2, 3)), nn.Conv2d(2, 8, 5, padding=2)],
+    ids=str,
+)
+def test_the_weights_that_a_layer_uses_are_found_from_its_outputs(layer):
+    used = layers._used(layer)
+    torch.testing.assert_close(used, layer.weight.flatten(1)[:8, :10].double(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(9, 9), nn.Linear(13, 7), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU()], ids=str
+)
+def test_weights_of_other_layers_are_not_shown(layer):
+    assert layers._used(layer) is None
 
 
 class Grouped(nn.Module):

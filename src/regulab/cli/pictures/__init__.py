@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def of_technique(kind: type[Technique], paper: Paper) -> Block:
     """Lines; none where the technique has nothing that can be drawn."""
-    from regulab.cli.pictures import curves, images
+    from regulab.cli.pictures import curves, images, layers
 
     example = kind.examples()[0]
-    blocks = [*curves.pictured(example, paper), *images.pictured(example, paper)]
+    blocks = [block for kind_of in (curves, images, layers) for block in kind_of.pictured(example, paper)]
     return (
         [*wrapped(paper, f"What it does, {example.legend()}:"), "", *beside(paper, blocks, gap=2)]
         if blocks

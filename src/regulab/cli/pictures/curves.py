@@ -55,18 +55,22 @@ def of_loss(example: Technique, paper: Paper) -> list[Block]:
 
 
 def of_transform(example: Technique, paper: Paper) -> list[Block]:
-    """The gradient that comes of one on the bowl L = w²/2, whose gradient is w (thin)."""
+    """The gradient that comes of one (thin) at the weight 1: of L = (w − c)²/2, with a c of its own for each."""
     from regulab.techniques.technique import Evaluation
 
-    hooks, line = _each(example), _line()
+    hooks, gradients = _each(example), _line()
     assert hooks.transform is not None
+    w = gradients * 0 + 1
+    c = w - gradients
 
     def again(parameters: Tensors) -> Evaluation:
-        w = parameters["w"]
-        return Evaluation(w.square().flatten(1).sum(1) / 2, {"w": w})
+        apart = parameters["w"] - c
+        return Evaluation(apart.square().flatten(1).sum(1) / 2, {"w": apart})
 
-    changed = hooks.transform({"w": line}, {"w": line}, again)["w"]
-    return [_curve(paper, "gradient after, on L = w²/2", "gradient before", changed, line)]
+    changed = hooks.transform({"w": w}, {"w": gradients}, again)["w"]
+    return [
+        _curve(paper, "gradient after, of L = (w − c)²/2 at w = 1", "gradient before", changed, gradients)
+    ]
 
 
 def of_memory(example: Technique, paper: Paper) -> list[Block]:

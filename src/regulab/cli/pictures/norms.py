@@ -76,11 +76,9 @@ def picture(kind: type[Norm], paper: Paper) -> Block:
     marks = "·▫■" if paper.unicode else ".o#"
     legend = f"{marks[2]} all places of a channel, {marks[1]} some, {marks[0]} none"
     of = f"{example.legend()}, {CHANNELS} channels"
-    head = f"Which outputs one value of image 1 and channel 1 changes ({legend}), {of}:"
+    head = f"Which outputs one value of image 1 and channel 1 changes, channels across ({legend}), {of}:"
     told = [f"{name} it averages {one.words()}" for name, one in found.items()]
-    tables = beside(
-        paper, [[f"{name} (channels across)", *_table(marks, one)] for name, one in found.items()]
-    )
+    tables = beside(paper, [[name, *_table(marks, one)] for name, one in found.items()])
     return [*wrapped(paper, head), "", *tables, "", *(line for one in told for line in wrapped(paper, one))]
 
 
