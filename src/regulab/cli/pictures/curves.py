@@ -55,7 +55,10 @@ def of_loss(example: Technique, paper: Paper) -> list[Block]:
 
 
 def of_transform(example: Technique, paper: Paper) -> list[Block]:
-    """The gradient that comes of one (thin) at the weight 1: of L = (w − c)²/2, with a c of its own for each."""
+    """The gradient that comes of one (thin) at the weight 1: of L = (w − c)²/2, with a c of its own for each.
+
+    A last layer without gradient stands after that weight, since some leave the last one alone.
+    """
     from regulab.techniques.technique import Evaluation
 
     hooks, gradients = _each(example), _line()
@@ -65,9 +68,9 @@ def of_transform(example: Technique, paper: Paper) -> list[Block]:
 
     def again(parameters: Tensors) -> Evaluation:
         apart = parameters["w"] - c
-        return Evaluation(apart.square().flatten(1).sum(1) / 2, {"w": apart})
+        return Evaluation(apart.square().flatten(1).sum(1) / 2, {"w": apart, "last": 0 * w})
 
-    changed = hooks.transform({"w": w}, {"w": gradients}, again)["w"]
+    changed = hooks.transform({"w": w, "last": w}, {"w": gradients, "last": 0 * w}, again)["w"]
     return [
         _curve(paper, "gradient after, of L = (w − c)²/2 at w = 1", "gradient before", changed, gradients)
     ]
