@@ -19,6 +19,7 @@ REACH = 2.0  # of weights and gradients
 SEEN = 0.2  # of a weight of 1, that a picture's step takes away
 STEPS = [digit * 10.0**power for power in range(-2, 7) for digit in (1, 2, 5)]
 CLASSES = 10
+FIRST, LAST = "first.weight", "last.weight"
 
 
 def of_weights(example: Technique, paper: Paper) -> list[Block]:
@@ -67,10 +68,10 @@ def of_transform(example: Technique, paper: Paper) -> list[Block]:
     c = w - gradients
 
     def again(parameters: Tensors) -> Evaluation:
-        apart = parameters["w"] - c
-        return Evaluation(apart.square().flatten(1).sum(1) / 2, {"w": apart, "last": 0 * w})
+        apart = parameters[FIRST] - c
+        return Evaluation(apart.square().flatten(1).sum(1) / 2, {FIRST: apart, LAST: 0 * w})
 
-    changed = hooks.transform({"w": w, "last": w}, {"w": gradients, "last": 0 * w}, again)["w"]
+    changed = hooks.transform({FIRST: w, LAST: w}, {FIRST: gradients, LAST: 0 * w}, again)[FIRST]
     return [
         _curve(paper, "gradient after, of L = (w − c)²/2 at w = 1", "gradient before", changed, gradients)
     ]
