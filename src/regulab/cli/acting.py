@@ -30,7 +30,8 @@ def place_of(kind: type[Technique]) -> Place:
         return Place.data
     if issubclass(kind, Edit) or hooks.rates is not None or kind.name == "norm":
         return Place.network
-    if hooks.transform is not None or hooks.memory is not None or hooks.stopping is not None:
+    steps = (hooks.transform, hooks.noise, hooks.memory, hooks.stopping)
+    if any(hook is not None for hook in steps):
         return Place.path
     return Place.objective
 

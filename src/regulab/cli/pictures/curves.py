@@ -40,19 +40,66 @@ def of_weights(example: Technique, paper: Paper) -> list[Block]:
 
 
 def of_loss(example: Technique, paper: Paper) -> list[Block]:
-    """The loss against the probability of the right class, beside the cross-entropy (thin)."""
+    """The loss against the probability of the right class, beside the cross-entropy (thin).
+
+    Of a technique that passes an image several times, all but the last pass give the right class one half.
+    """
+    import torch
+
+    hooks, copies = _each(example), type(example).copies
+    p = torch.linspace(0.02, 0.98, POINTS).double()
+    passes = torch.stack([torch.full_like(p, 0.5)] * (copies - 1) + [p])  # (copies, R)
+    others = ((1 - passes) / (CLASSES - 1)).log()
+    logits = torch.cat((passes.log()[..., None], others[..., None].expand(-1, -1, CLASSES - 1)), -1)
+    labels = torch.zeros(copies, POINTS, dtype=torch.int64)
+    plain = -passes.log()
+    assert hooks.loss is not None
+    losses = hooks.loss(plain, logits, labels).mean(0)
+    curves = [Curve(p.tolist(), plain.mean(0).tolist(), reference=True), Curve(p.tolist(), losses.tolist())]
+    label = "p of the right class" + (" in the last pass" if copies > 1 else "")
+    return [plot(paper, curves, "loss (thin: cross-entropy)", label)]
+
+
+def of_mean(example: Technique, paper: Paper) -> list[Block]:
+    """What is minimized against the mean loss of the batch (thin)."""
     import torch
 
     hooks = _each(example)
-    p = torch.linspace(0.02, 0.98, POINTS).double()
-    others = ((1 - p) / (CLASSES - 1)).log()
-    logits = torch.cat((p.log()[:, None], others[:, None].expand(-1, CLASSES - 1)), 1)[None]  # (1, R, K)
-    labels = torch.zeros(1, POINTS, dtype=torch.int64)
-    plain = -p.log()
-    assert hooks.loss is not None
-    losses = hooks.loss(plain[None], logits, labels)[0]
-    curves = [Curve(p.tolist(), plain.tolist(), reference=True), Curve(p.tolist(), losses.tolist())]
-    return [plot(paper, curves, "loss (thin: cross-entropy)", "p of the right class")]
+    means = torch.linspace(0, 2 * REACH, POINTS, dtype=torch.float64)
+    assert hooks.mean is not None
+    curves = [
+        Curve(means.tolist(), means.tolist(), reference=True),
+        Curve(means.tolist(), hooks.mean(means).tolist()),
+    ]
+    return [plot(paper, curves, "what is minimized", "mean loss of the batch")]
+
+
+def of_slope(example: Technique, paper: Paper) -> list[Block]:
+    """What is added to an image's loss against the length of its gradient by the image."""
+    import torch
+
+    hooks = _each(example)
+    lengths = torch.linspace(0, REACH, POINTS, dtype=torch.float64)
+    assert hooks.slope is not None
+    added = hooks.slope(lengths[None, :, None, None, None])[0]
+    return [plot(paper, [Curve(lengths.tolist(), added.tolist())], "added to the loss", "slope by the image")]
+
+
+def of_noise(example: Technique, paper: Paper) -> list[Block]:
+    """What comes of the gradient 0 in each of some steps."""
+    import torch
+
+    from regulab.techniques.technique import StepCount
+
+    hooks, generator = type(example).stack([example]), torch.Generator().manual_seed(3)
+    assert hooks.noise is not None
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+
+    def normal(label: str, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype)
+
+    found = [float(hooks.noise({"w": zero}, StepCount(t, 10, POINTS), normal)["w"]) for t in range(1, POINTS)]
+    return [plot(paper, [Curve(range(1, POINTS), found)], "a gradient of 0 after", "steps", columns=56)]
 
 
 def of_transform(example: Technique, paper: Paper) -> list[Block]:
@@ -91,7 +138,7 @@ def of_memory(example: Technique, paper: Paper) -> list[Block]:
     state, evaluated = memory.init({"w": torch.zeros(1, 1)}), []
     for step, w in enumerate(path):
         weights = {"w": torch.full((1, 1), float(w))}
-        state = memory.update(state, weights, StepCount(step + 1, steps))
+        state = memory.update(state, weights, StepCount(step + 1, steps, epochs))
         evaluated.append(float(memory.evaluated(state, weights).get("w", weights["w"])))
     t = (np.arange(len(path)) / steps).tolist()
     curves = [Curve(t, path, reference=True), Curve(t, evaluated)]
@@ -227,7 +274,10 @@ def pictured(example: Technique, paper: Paper) -> list[Block]:
     by_hook: Sequence[tuple[object, Callable[[Technique, Paper], list[Block]]]] = (
         (hooks.penalty or hooks.gradient or hooks.proximal or hooks.decay or hooks.constrain, of_weights),
         (hooks.loss, of_loss),
+        (hooks.slope, of_slope),
+        (hooks.mean, of_mean),
         (hooks.transform, of_transform),
+        (hooks.noise, of_noise),
         (hooks.memory, of_memory),
         (hooks.stopping, of_stopping),
     )
