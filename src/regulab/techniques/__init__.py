@@ -29,7 +29,9 @@ def parse(name: str, value: Any, where: str) -> Technique:
         return validate(kind, value, place)
     number = kind.model_fields[kind.scalar].annotation is not str
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else "batch"
+        field = kind.model_fields[kind.scalar]
+        usual = 5 if field.annotation is int else "1e-4" if number else "batch"
+        example = usual if field.is_required() else field.default
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,
