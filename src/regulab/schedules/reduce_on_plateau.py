@@ -21,8 +21,8 @@ class ReduceOnPlateau(Warmed):
     An epoch improves when its validation loss lies more than ``min_delta`` (nats) under the lowest one that counted
     before; after a fall the waiting begins anew. Every run follows its own losses, so that the runs of a study differ
     in their rates, too. The words are those of ``early_stopping``; torch's ReduceLROnPlateau calls a patience of 5
-    ``patience=4``. Under protocol `course` it follows the test split. Epochs of a ``warmup`` are waited for like others,
-    and in them the rate is below ``min_lr`` where it has to be.
+    ``patience=4``. Under protocol `course` it follows the test split. Epochs of a ``warmup`` are waited for like
+    others, and in them the rate is below ``min_lr`` where it has to be.
     """
 
     name: ClassVar[str] = "reduce_on_plateau"

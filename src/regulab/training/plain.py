@@ -33,7 +33,7 @@ from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
-from regulab.training.proximal import reference_proximal_step, remembered, remembered_later
+from regulab.training.proximal import remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
@@ -47,6 +47,7 @@ from regulab.training.trainer import (
     objective,
     transformed,
 )
+from regulab.training.updating_plain import update_reference
 
 MEMORY = (
     "python..attributes"  # what `Attributes` keeps, among arrays of parameters and buffers: no name of theirs
@@ -194,7 +195,6 @@ class PlainTrainer:
     ) -> bool:
         """Whether it was taken: not where a technique's second evaluation of the loss is not finite."""
         hooks, terms = self._hooks.values(), list[Tensor]()
-        optimizer = self._setup.study.train.optimizer
         for _, p in self._parameters():
             for hook in hooks:
                 if hook.penalty is not None and hook.gradient is not None and hook.gradient(p) is not None:
@@ -210,26 +210,9 @@ class PlainTrainer:
             for term in terms:
                 loss = loss + term
             backward(loss, [parameter for parameter, _ in self._parameters()], self._architecture)
-        self._optimizer.param_groups[0]["lr"] = lr
         # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
         moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
-        with torch.no_grad():
-            for parameter, p in moved:
-                for hook in hooks:
-                    decayed = hook.decay(p, lr, optimizer.lr) if hook.decay else None
-                    if decayed is not None:
-                        parameter.copy_(decayed[0])
-        self._optimizer.step()
-        with torch.no_grad():
-            for parameter, p in moved:
-                for hook in hooks:
-                    if hook.proximal is not None:
-                        operator = partial(_on_parameter, hook.proximal, p)
-                        reference_proximal_step(optimizer, self._optimizer, parameter, lr, operator)
-                for hook in hooks:
-                    constrained = hook.constrain(p) if hook.constrain else None
-                    if constrained is not None:
-                        parameter.copy_(constrained[0])
+        update_reference(moved, self._hooks, self._setup.study.train.optimizer, self._optimizer, lr)
         return True
 
     def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation], count: StepCount) -> bool:
@@ -357,9 +340,3 @@ class PlainTrainer:
 
     def select(self, positions: Sequence[int]) -> None:
         assert list(positions) == [0], "a plain run trains alone"
-
-
-def _on_parameter(
-    operator: Callable[[Parameter, Tensor], Tensor | None], p: Parameter, value: Tensor, step: Tensor
-) -> Tensor | None:
-    return operator(Parameter(p.name, value, p.is_weight), step)
