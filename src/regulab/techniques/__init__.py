@@ -12,6 +12,7 @@ from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
+from regulab.techniques.adding import without_replaced
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
@@ -57,6 +58,7 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
         replaced = {name for technique in own.values() for name in technique.instead_of}
         shared = {name: value for name, value in common.items() if name not in replaced}
+        shared = without_replaced(shared, own, f"arms.{arm}")
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
         _refuse_proximal_steps(arms[arm], study.train.optimizer, f"arms.{arm}")

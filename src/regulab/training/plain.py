@@ -25,6 +25,7 @@ from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.copies import copied, draws_of_copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
@@ -71,6 +72,8 @@ class PlainTrainer:
                 set_rate(self._module, hooks.rates[0], name)
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
+        size, steps = self._batches.size, self._batches.steps
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
@@ -137,7 +140,7 @@ class PlainTrainer:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
+        self._batch_draws.begin(epoch)
         self._module.train()
         loss_sum = correct = 0.0
         lr = 0.0
@@ -145,7 +148,8 @@ class PlainTrainer:
             first = (epoch - 1) * steps + step
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            drawn = self._batch_draws.at(step)
+            x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
             if self._teaching is not None:
                 self._teaching.see(x)
             x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
