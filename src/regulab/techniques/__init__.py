@@ -40,6 +40,7 @@ def parse(name: str, value: Any, where: str) -> Technique:
 
 def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
     """Each arm's techniques: the study's own dropout and augmentation, replaced by what the arm itself says."""
+    _check_factors(study)
     common: dict[str, Technique] = {}
     if study.model.dropout is not None:
         common[Dropout.name] = Dropout(rate=study.model.dropout)
@@ -54,6 +55,26 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
     return arms
+
+
+def _check_factors(study: Study) -> None:
+    """Raises `UserError` where a level is wrong, or says what another says in other words: ``{kind: batch}``."""
+    for factor, levels in (study.factors or {}).items():
+        seen: dict[str, list[Technique]] = {}
+        for level, techniques in levels.items():
+            place = (
+                "factors" if [*techniques] == [factor] else f"factors.{factor}.{level}"
+            )  # of a list, or named
+            parsed = [parse(name, value, place) for name, value in techniques.items()]
+            same = next((name for name, other in seen.items() if other == parsed), None)
+            if same is not None:
+                raise UserError(
+                    f"two levels are the same: {same} and {level}",
+                    got=", ".join(technique.legend() for technique in parsed) or "no technique",
+                    expected="each once",
+                    where=f"factors.{factor}",
+                )
+            seen[level] = parsed
 
 
 def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
