@@ -1,12 +1,15 @@
-"""An interaction in a sentence: what two levels do together, and what each does alone."""
+"""What effects are called, and an interaction in a sentence: what two levels do together, and what each alone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
 from regulab.statistics.intervals import Interval
-from regulab.wording import quoted
+from regulab.wording import NAME_LIMIT, one_line, quoted
+
+MOST_SENTENCES = 12  # one for each interaction; of more the table has the numbers
 
 
 class Told(Protocol):
@@ -50,6 +53,31 @@ def interaction_words(effect: Told, metric: str, margin: Fraction | None, *, mor
         f"{both}{averaged}: together they change {metric.replace('_', ' ')} by {together}{unit}, alone by {apart} in "
         f"sum: {than}{interval} → {_verdict(effect.verdict, margin, unit)}"
     )
+
+
+def effect_title(name: str, first: Sequence[str]) -> str:
+    """``l1 (main effect)``, ``gbn against bn (main effect)``, ``l1 × l2 (interaction)``."""
+    if len(first) == 2:
+        return f"{one_line(name, NAME_LIMIT)} (interaction)"
+    absent = first[0] == "none" or first[0].startswith("no ")
+    return f"{one_line(name if absent else f'{name} against {first[0]}', NAME_LIMIT)} (main effect)"
+
+
+def effect_notes(effects: Iterable[tuple[str, str | None, int | None]]) -> list[str]:
+    """What keeps effects from being judged, or would decide them; titles of one note share a line.
+
+    Of each effect its title, its note, and how many seeds it needs.
+    """
+    listed, sharing = list(effects), dict[str, list[str]]()
+    for title, note, needed in listed:
+        cure = f"{needed} seeds would find a true effect of one margin 4 times in 5" if needed else None
+        for said in (note, cure):
+            if said:
+                sharing.setdefault(said, []).append(title)
+    return [
+        f"{'all effects' if len(titles) == len(listed) else ', '.join(titles)}: {note}"
+        for note, titles in sharing.items()
+    ]
 
 
 def _level(factor: str, level: str, first: str) -> str:
