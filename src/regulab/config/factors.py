@@ -86,6 +86,12 @@ def _shown(factors: Factors, levels: Sequence[str]) -> Iterator[str]:
             yield level
 
 
+def in_words(factors: Factors, baseline: str) -> str:
+    """``norm (bn, gbn) × penalty (none, l1): 4 arms, baseline bn``."""
+    crossed = " × ".join(f"{name} ({', '.join(levels)})" for name, levels in factors.items())
+    return f"{crossed}: {math.prod(map(len, factors.values())):,} arms, baseline {baseline}"
+
+
 def is_off(techniques: Mapping[str, Any]) -> bool:
     """Whether a level is that of no technique: ``{}``, ``{dropout: 0}``, ``{norm: none}``."""
     return all(is_nothing(value) or value == WITHOUT.get(name) for name, value in techniques.items())

@@ -90,8 +90,8 @@ def _level(factor: str, level: str, first: str) -> str:
 def _verdict(verdict: str | None, margin: Fraction | None, unit: str) -> str:
     said = {
         "additive": f"additive within the margin of {float(margin or 0):.3g}{unit}",
-        "synergistic": "synergistic: together better than the sum of each alone",
-        "antagonistic": "antagonistic: together worse than the sum of each alone",
+        "synergistic": "synergistic: better together than added up",
+        "antagonistic": "antagonistic: worse together than added up",
         "undecided": "undecided",
         "diverged": "not judged, as runs diverged",
     }
