@@ -7,6 +7,7 @@ from regulab.cli.arguments import assembled_study
 from regulab.config import Study, build_study, load_study, parse_yaml
 from regulab.errors import UserError
 from regulab.techniques import arms_of
+from regulab.techniques.dropout import Dropout
 from regulab.techniques.l1 import L1
 from regulab.techniques.norm import Normalization
 
@@ -70,7 +71,7 @@ def test_zero_is_the_absence_of_a_technique_but_of_dropout_which_the_study_may_h
         "dropout": {"dropout": 0.2},
         "l1+dropout": {"l1": 1e-4, "dropout": 0.2},
     }
-    rates = [next(t.rate for t in arm if t.name == "dropout") for arm in arms_of(study).values()]
+    rates = [next(t.rate for t in arm if isinstance(t, Dropout)) for arm in arms_of(study).values()]
     assert rates == [0, 0, 0.2, 0.2]
 
 

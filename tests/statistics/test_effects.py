@@ -77,7 +77,12 @@ def test_what_is_no_full_factorial_is_none(arms):
 
 
 def test_what_the_study_itself_says_of_dropout_is_a_level_of_its_own():
-    arms = {"none": {}, "a": {"dropout": 0.2}, "b": {"l1": 1}, "ab": {"dropout": 0.2, "l1": 1}}
+    arms: dict[str, dict[str, float]] = {
+        "none": {},
+        "a": {"dropout": 0.2},
+        "b": {"l1": 1},
+        "ab": {"dropout": 0.2, "l1": 1},
+    }
     assert design_of(study_with(arms)).factors[0] == Factor("dropout", ("the study's dropout", "dropout=0.2"))
     without_any = {name: {"dropout": 0, **arm} for name, arm in arms.items()}
     assert design_of(study_with(without_any)).factors[0] == Factor("dropout", ("no dropout", "dropout"))

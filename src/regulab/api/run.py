@@ -69,11 +69,8 @@ def run(
     directory = Path("runs") / file_name(asked.name) if out is None else path(out, "out")
     root = default_root() if data_root is None else path(data_root, "data_root")
     delete = switch(fresh, "fresh")
-    if not switch(confirmed, "confirmed") and many_arms(asked, directory, fresh=delete):
-        size = size_in_words(asked, plan(asked, data_root=root, device=_text(device)))
-        raise UserError(
-            "a factorial of this size is asked about first", got=size, cure="confirmed=True trains it all"
-        )
+    if not switch(confirmed, "confirmed"):
+        _refuse_many_arms(asked, directory, root, _text(device), fresh=delete)
     outcome = main_path.run(
         asked,
         directory,
@@ -84,6 +81,13 @@ def run(
         progress=progress_for(progress),
     )
     return Results(outcome.directory)
+
+
+def _refuse_many_arms(study: config.Study, directory: Path, root: Path, device: str, *, fresh: bool) -> None:
+    if many_arms(study, directory, fresh=fresh):
+        size = size_in_words(study, plan(study, data_root=root, device=device))
+        problem, cure = "a factorial of this size is asked about first", "confirmed=True trains it all"
+        raise UserError(problem, got=size, cure=cure)
 
 
 def _limit(until_decided: bool, max_seeds: int | None) -> int | None:

@@ -150,11 +150,15 @@ def _ask_before_many_arms(order: Order, *, fresh: bool, quiet: bool) -> None:
     if not many_arms(order.study, order.directory, fresh=fresh):
         return
     size = size_in_words(*_planned(order))
-    if quiet or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if quiet or not _somebody_answers():
         raise UserError("a factorial of this size is asked about first", got=size, cure="--yes trains it all")
     if not typer.confirm(f"This factorial has {size}. Train it all?", err=True):
         print("nothing was trained", file=sys.stderr)
         raise typer.Exit(DECLINED)
+
+
+def _somebody_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _planned(order: Order) -> tuple[Study, Plan]:
