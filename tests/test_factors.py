@@ -156,6 +156,14 @@ def test_levels_that_are_no_techniques_are_refused_where_they_stand(text, said):
         arms_of(study_of(text))
 
 
+def test_a_combination_that_contradicts_itself_is_named(monkeypatch):
+    monkeypatch.setattr(L1, "excludes", {"ema": "for the sake of this test"})
+    with pytest.raises(
+        UserError, match=r"factors, arm l1=0.1\+ema: l1 and ema contradict each other: for the"
+    ):
+        arms_of(study_of("factors: {l1: [0, 0.1, 0.2], ema: {none: {}, ema: {ema: 0.9}}}"))
+
+
 def test_the_command_line_takes_precedence_over_the_file():
     study = assembled_study(["l1-l2", "factors={l1: [0, 1e-4], dropout: [0, 0.2]}"])
     assert list(study.arms) == ["none", "l1", "dropout", "l1+dropout"]

@@ -152,6 +152,8 @@ def _text(value: Any) -> str:
 
 
 def _levels(factor: str, given: Any) -> Levels:
+    if isinstance(given, Mapping | list | tuple) and len(given) > MOST_ARMS:
+        raise Refusal("too many levels", key=factor, got=len(given), expected=f"at most {MOST_ARMS:,}")
     if isinstance(given, Mapping):
         levels = {str(name): _named_level(factor, str(name), level) for name, level in given.items()}
         _refuse_equal(factor, levels)

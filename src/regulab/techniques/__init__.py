@@ -53,7 +53,7 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         replaced = {name for technique in own.values() for name in technique.instead_of}
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
-        _refuse_contradictions(arms[arm], f"arms.{arm}")
+        _refuse_contradictions(arms[arm], f"arms.{arm}" if study.factors is None else f"factors, arm {arm}")
     return arms
 
 
