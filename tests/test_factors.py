@@ -116,6 +116,7 @@ def test_a_baseline_of_ones_own():
         pytest.param(
             "factors: {p: {a: 1, b: {}}}", "factors.p.a: not a mapping of techniques", id="bare-level"
         ),
+        pytest.param("factors: {p: {'': {}, a: {l1: 1}}}", "empty", id="nameless-level"),
         pytest.param("factors: {norm: [0, batch]}", "says not which norm", id="norm-zero"),
         pytest.param(
             "factors: {p: {a: {l1: 1}, b: {}}, l1: [0, 1]}",

@@ -78,13 +78,17 @@ def size_in_words(study: Study, planned: Plan) -> str:
     """``64 arms × 10 seeds, 640 runs in 8 fleets, about 3 h 5 min``, and whether so many seeds can decide anything."""
     hours, minutes = divmod(math.ceil(planned.seconds / 60), 60)
     time_taken = f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
-    fleets = f"{len(planned.fleets):,} fleet{'s' if len(planned.fleets) > 1 else ''}"
-    arms, seeds, fewest = len(study.arms), len(study.seeds), least_pairs(len(study.arms) - 1, ALPHA)
-    idle = f"; {seeds} seeds can show no difference of {arms - 1:,} arms, {fewest} are the fewest"
+    arms, fewest = len(study.arms), least_pairs(len(study.arms) - 1, ALPHA)
+    seeds, fleets = _counted(len(study.seeds), "seed"), _counted(len(planned.fleets), "fleet")
+    idle = f"; {seeds} can show no difference of {arms - 1:,} arms, {fewest} are the fewest"
     return (
-        f"{arms:,} arms × {seeds:,} seeds, {planned.runs:,} runs in {fleets}, about {time_taken}"
-        f"{idle if seeds < fewest else ''}"
+        f"{arms:,} arms × {seeds}, {planned.runs:,} runs in {fleets}, about {time_taken}"
+        f"{idle if len(study.seeds) < fewest else ''}"
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count > 1 else ''}"
 
 
 def plan_without_images(study: Study, stand_ins: Splits, amounts: Amounts, device: str = "auto") -> Plan:

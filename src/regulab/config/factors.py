@@ -164,9 +164,8 @@ def _levels(factor: str, given: Any) -> Levels:
         levels = named_levels(factor, given)
         _refuse_equal(factor, levels)
     else:
-        example = (
-            "batch, layer" if isinstance(given, str) else f"0, {short_number(given)}" if given else "0, 1e-4"
-        )
+        number = isinstance(given, int | float) and given
+        example = "batch, layer" if factor == "norm" else f"0, {short_number(given) if number else '1e-4'}"
         raise Refusal(
             "neither a list of values nor a mapping of named levels",
             key=factor,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from regulab.config.documents import dump_yaml
-from regulab.config.factors import MOST_ARMS, Factors, factorial_arms, factors_of
+from regulab.config.factors import MOST_ARMS, factorial_arms, factors_of
 from regulab.config.images import Data, Protocol
 from regulab.config.network import Model
 from regulab.config.paths import data_path, model_path, with_path
@@ -121,7 +121,7 @@ class Study(Part):
         default=ASSIGNMENT_ARMS,
         description="From a name of your choice to techniques: each with its strength, or a mapping of its parameters.",
     )
-    factors: Factors | None = Field(
+    factors: dict[Text, dict[Text, dict[str, Any]]] | None = Field(
         default=None,
         description="In the place of `arms`: what each factor may be; every combination is an arm. A technique with a "
         "list of its values, `l1: [0, 1e-4]` (0, null and false: without it), or a name with named levels, each a "
