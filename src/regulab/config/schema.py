@@ -226,6 +226,8 @@ class Study(Part):
         for key in LATER_PARTS:
             if content[key] is None:
                 del content[key]
+        if content["train"]["schedule"].get("warmup", 0) is None:
+            del content["train"]["schedule"]["warmup"]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
         if self.model.weights is not None:

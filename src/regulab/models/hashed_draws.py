@@ -36,6 +36,12 @@ def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
+def counted_hashes(keys: Tensor, count: int, step: int | Tensor) -> Tensor:
+    """The hashes ``(S, count)`` of a step of ``(S,)`` keys: states key + (step·count + 1 … + count)·`WEYL`."""
+    counters = torch.arange(1, count + 1, device=keys.device) + step * count
+    return splitmix64(keys[:, None] + counters * _signed(WEYL))
+
+
 class HashedDraws:
     """The dropout draws of S seeds on one device, with the keys of `regulab.streams` but other numbers than on a CPU.
 
@@ -71,9 +77,8 @@ class HashedDraws:
         sizes = (shape[0], *shape[2:], shape[1])
         words = -(-sizes[-1] // 4)
         count = shape.numel() // sizes[-1] * words
-        counters = torch.arange(1, count + 1, device=self._device) + self._steps[layer] * count
+        hashes = counted_hashes(self._keys[layer], count, self._steps[layer])
         self._steps[layer] += 1
-        hashes = splitmix64(self._keys[layer][:, None] + counters * _signed(WEYL))
         draws = hashes.view(len(self._streams), *sizes[:-1], words).view(torch.int16)[..., : sizes[-1]]
         return draws.contiguous().movedim(-1, 2)
 
