@@ -12,6 +12,7 @@ from regulab.config import load_study
 from regulab.records import SEQUENTIAL, Look
 from regulab.statistics import compare
 from regulab.statistics.design import Design, Factor, design_of
+from regulab.statistics.effect_words import effect_notes
 from regulab.statistics.effects import Condition, cell_means, effects, factorial_values
 from regulab.statistics.holm import holm
 from tests.reporting.factory import make_records, with_diverged, without
@@ -250,6 +251,20 @@ def test_too_few_seeds_say_so():
         None,
         "one seed allows no test over seeds",
     )
+
+
+def test_notes_that_effects_share_stand_once_and_seeds_needed_on_one_line():
+    told = [
+        ("a (main effect)", "few", 12),
+        ("b (main effect)", "few", None),
+        ("a × b (interaction)", None, 30),
+    ]
+    assert effect_notes(told) == [
+        "a (main effect), b (main effect): few",
+        "seeds that find a true effect of one margin 4 times in 5: 12 for a (main effect), "
+        "30 for a × b (interaction)",
+    ]
+    assert effect_notes([("a", "few", None), ("b", "few", None)]) == ["all effects: few"]
 
 
 def test_under_the_sequential_rule_effects_are_described():

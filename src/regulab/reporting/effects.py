@@ -51,7 +51,8 @@ def notes_on_effects(comparison: Comparison) -> list[str]:
         (effect_title(effect.name, effect.first), effect.note, effect.seeds_needed) for effect in effects
     )
     return [
-        f"{note[0].upper()}{note[1:]}." if note.startswith("all effects") else f"{note}." for note in told
+        f"{note[0].upper()}{note[1:]}." if note.startswith(("all effects", "seeds ")) else f"{note}."
+        for note in told
     ]
 
 

@@ -69,15 +69,17 @@ def effect_notes(effects: Iterable[tuple[str, str | None, int | None]]) -> list[
     Of each effect its title, its note, and how many seeds it needs.
     """
     listed, sharing = list(effects), dict[str, list[str]]()
-    for title, note, needed in listed:
-        cure = f"{needed} seeds would find a true effect of one margin 4 times in 5" if needed else None
-        for said in (note, cure):
-            if said:
-                sharing.setdefault(said, []).append(title)
-    return [
+    for title, note, _ in listed:
+        if note:
+            sharing.setdefault(note, []).append(title)
+    notes = [
         f"{'all effects' if len(titles) == len(listed) else ', '.join(titles)}: {note}"
         for note, titles in sharing.items()
     ]
+    seeds = [f"{needed} for {title}" for title, _, needed in listed if needed is not None]
+    if seeds:
+        notes.append(f"seeds that find a true effect of one margin 4 times in 5: {', '.join(seeds)}")
+    return notes
 
 
 def _level(factor: str, level: str, first: str) -> str:

@@ -29,8 +29,7 @@ README = """\
 {{ sentence | md }}
 
 {% endfor %}
-{{ markdown.lines(columns, lines) }}
-{{ explanation | md }}
+{{ markdown.lines(columns, lines) }}{{ explanation | md }}
 
 {% for note in notes %}
 {{ note | md }}
