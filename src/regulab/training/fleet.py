@@ -82,7 +82,8 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        bind_draws(self._stack, plan.seed_of, self._draws.draw)
+        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) else None
+        bind_draws(self._stack, plan.seed_of, self._draws.draw, hashed)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))

@@ -178,7 +178,7 @@ def _faster_alone(setup: Setup, module: nn.Module) -> str:
 def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine, followed: bool) -> None:
     check_stack(modules, x, partial(stack_modules, followed=followed))
     if machine.kernels or machine.activations != machine.parameters:
-        check_rounding(modules, x, machine.activations, machine.kernels, followed)
+        check_rounding(modules, x, machine.activations, machine.kernels, followed, machine.device)
 
 
 def _refused(check: Callable[[], None]) -> str:
