@@ -52,8 +52,9 @@ def triton(monkeypatch):
     """Where there is no GPU, the kernels for one stand for those of the processor."""
     if not HAS_GPU:
         monkeypatch.setattr(gpu, "ELEMENTS", 1024)  # several programs even of small maps
-        monkeypatch.setattr(gpu, "PLACES", 2048)
+        monkeypatch.setattr(gpu, "SIZE", 2048)
         ours = gpu.GpuKernels()
+        monkeypatch.setattr(fusing, "missing", lambda *_: None)
         monkeypatch.setattr(fusing, "kernels_for", lambda _, dtype: ours if dtype != torch.float64 else None)
     with exact_arithmetic():
         yield

@@ -62,7 +62,7 @@ def choose_machine(
         notes.append(f"{threads_asked()} threads asked for, {cores()} cores there: {cores()} train")
     activations = torch.bfloat16 if precision == "bf16" or (native and precision != "fp32") else torch.float32
     kernels = kernels and chosen.type in ("cpu", "cuda")
-    reason = missing(chosen, torch.float32) or missing(chosen, activations) if kernels else None
+    reason = missing(chosen, activations) if kernels else None
     if reason is not None:
         notes.append(f"no compiled kernels, torch's layers do their work: {reason}")
     return Machine(

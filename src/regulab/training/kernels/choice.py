@@ -120,9 +120,12 @@ def kernels_for(device: torch.device, dtype: torch.dtype) -> Kernels | None:
 
 
 def missing(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why there are no kernels; None where there are."""
+    """Why a network with activations of a type has no kernels; None where it has.
+
+    On a processor those for float32 come first. A GPU's, which Triton compiles, are tried when a map asks for them.
+    """
     if device.type == "cpu":
-        return build.missing(dtype)
+        return build.missing(torch.float32) or build.missing(dtype)
     return _on_gpu(device, dtype)[1] if device.type == "cuda" else f"none for {device.type}"
 
 

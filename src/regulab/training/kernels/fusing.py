@@ -19,7 +19,7 @@ from regulab.models.layers.block import Block
 from regulab.models.layers.residual import BasicBlock
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
 from regulab.models.stacking.run_tensor import RunTensor, through
-from regulab.training.kernels.choice import Kernels, kernels_for
+from regulab.training.kernels.choice import Kernels, kernels_for, missing
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:
     derived from it are left alone.
     """
     device = next((p.device for p in stack.parameters()), torch.device("cpu"))
-    if kernels_for(device, dtype) is None or kernels_for(device, torch.float32) is None:
+    if missing(device, dtype) is not None:
         return stack
     for name, child in stack.named_children():
         if type(child) is Block and (fused := _of_block(child)) is not None:

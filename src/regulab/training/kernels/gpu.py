@@ -23,8 +23,9 @@ MOST_CHANNELS = 128  # out, of those: their taps and sums stay in registers
 ELEMENTS = 4096  # of a map, in one program
 MOST_COLUMNS = 128
 STRIP = 8  # programs' tiles that make a strip, of which each has sums of its own
-PLACES = 1024  # times channels, of a program that convolves
+SIZE = 1024  # places times channels, of a program that convolves
 IMAGE_STRIP = 16
+PLACES = [(0, 0), (0, 1), (1, 0), (1, 1)]  # of a 2×2 window, down and across
 
 
 @dataclass(frozen=True)
@@ -221,25 +222,25 @@ class ConvolvedOnGpu(torch.autograd.Function):
             norm = _norm(x, runs, (mean, variance), (gamma, beta), *ctx.given[1:])
             grad = grad.contiguous(memory_format=torch.channels_last)
             sums = _gradient_sums(x, grad, norm)
-            tall, wide, many = *_image_tile(channels), max(16, _power(inputs * 9))
+            tall, wide, pixels = *_image_tile(channels), _power(inputs * 16)
             strips = -(-norm.places // (tall * IMAGE_STRIP))
-            parts = _empty(x, (strips, runs, many, channels))
+            parts = _empty(x, (strips, runs, 4 * pixels, channels))
             gpu_images.taps_gradient[(runs * strips,)](
                 images, x, grad, won, parts, sums, *norm.arguments(), ctx.input[0], height, width,
-                channels, inputs, drops_of(norm), tall, wide, many, IMAGE_STRIP,
+                channels, inputs, norm.drops is not None, tall, wide, pixels, IMAGE_STRIP,
             )  # fmt: skip
-        taps = parts.sum(0)[:, : inputs * 9].view(runs, inputs, 3, 3, channels)
+        places = _by_place(parts.sum(0), inputs)
+        first, *others = (
+            places[:, down, across, :, down : down + 3, across : across + 3] for down, across in PLACES
+        )
+        taps = sum(others, first)
         return None, taps.permute(0, 4, 1, 2, 3), sums[0], sums[1], None, None
-
-
-def drops_of(norm: _Norm) -> bool:
-    return norm.drops is not None
 
 
 def _image_tile(channels: int) -> tuple[int, int]:
     """Places and channels of a program that convolves: what its matrix products take has 16 of each at least."""
     wide = max(16, _power(channels))
-    return max(16, PLACES // wide), wide
+    return max(16, SIZE // wide), wide
 
 
 def _convolved(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -248,15 +249,25 @@ def _convolved(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     runs, channels, inputs = weight.shape[:3]
     images = x.new_zeros(runs, inputs, b, h + 2, w + 2)
     images[..., 1:-1, 1:-1] = x.view(b, runs, inputs, h, w).permute(1, 2, 0, 3, 4)
-    taps = weight.to(x.dtype).permute(0, 2, 3, 4, 1).float().contiguous()
+    pixels = _power(inputs * 16)
+    taps = x.new_zeros(runs, 4 * pixels, channels)
+    for down, across in PLACES:
+        _by_place(taps, inputs)[:, down, across, :, down : down + 3, across : across + 3] = weight.permute(
+            0, 2, 3, 4, 1
+        )
     size = (b, runs * channels, h // 2, w // 2)
     y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     won = torch.empty(y.numel(), dtype=torch.int8, device=x.device)
     places, (tall, wide) = b * (h // 2) * (w // 2), _image_tile(channels)
     gpu_images.convolve[(runs * -(-places // tall),)](
-        images, taps, y, won, places, runs * channels, b, h, w, channels, inputs, tall, wide
+        images, taps, y, won, places, runs * channels, b, h, w, channels, inputs, tall, wide, pixels
     )
     return y, won, images
+
+
+def _by_place(taps: Tensor, inputs: int) -> Tensor:
+    """A view of ``(R, 4·pixels, C)`` as ``(R, 2, 2, inputs, 4, 4, C)``: for each place of a 2×2 window its pixels."""
+    return taps.unflatten(1, (2, 2, -1))[:, :, :, : inputs * 16].unflatten(3, (inputs, 4, 4))
 
 
 def _norm(
