@@ -1,7 +1,7 @@
 """Milliseconds a step of a fleet of cnn10k on a GPU, with Triton's kernels and by torch's layers alone.
 
 Batches of 128 images of MNIST, rotated within ±7° and moved, dropout 0.05, four arms (none, L1, L2, both), SGD with
-momentum: the whole step of a study, replayed as the CUDA graph that trains. Both ways take turns; medians of rounds.
+momentum: the whole step of a study, replayed as the CUDA graph that trains. One way after the other; medians of rounds.
 
     python benchmarks/gpu_step.py --out benchmarks/results/gpu-step-DATE.md
     python benchmarks/gpu_step.py --runs 128 --profile
@@ -61,7 +61,7 @@ def milliseconds(fleet: Fleet, steps: int) -> float:
         fleet._advance()
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end) / steps
+    return float(start.elapsed_time(end)) / steps
 
 
 def begun(fleet: Fleet) -> Fleet:
@@ -73,7 +73,7 @@ def begun(fleet: Fleet) -> Fleet:
 
 
 def measured(setup: Setup, runs: int, rounds: int) -> dict[str, list[float]]:
-    """The ways take turns, each with a fleet of its own; a way's fleet is gone before the next one's memory is taken."""
+    """Of each way its rounds, one fleet after the other: a fleet is gone before the next one takes memory."""
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     for way, kernels in WAYS.items():
         fleet = begun(fleet_of(setup, runs, kernels))
@@ -136,12 +136,13 @@ def main() -> None:
 
 def page(lines: list[str], setup: Setup, rounds: int) -> str:
     machine = setup.machine
-    versions = f"torch {torch.__version__}, {machine.precision}"
+    where = (
+        f"{datetime.date.today()}, {torch.cuda.get_device_name(machine.device)}, torch {torch.__version__}"
+    )
     head = [
         "# A fleet's step on a GPU",
         "",
-        f"{datetime.date.today()}, {torch.cuda.get_device_name(machine.device)}, {versions}, n = {rounds} rounds of {STEPS} steps, medians.",
-        f"`python {shlex.join(sys.argv)}`",
+        f"{where}, {machine.precision}, n = {rounds} rounds of {STEPS} steps, medians. `python {shlex.join(sys.argv)}`",
         "",
         "| runs | torch's layers, ms | model-images/s | Triton's kernels, ms | model-images/s |",
         "| ---: | ---: | ---: | ---: | ---: |",

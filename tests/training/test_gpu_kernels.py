@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -36,7 +37,7 @@ TYPES = [
     torch.float32,
     pytest.param(torch.bfloat16, marks=pytest.mark.skipif(not HAS_GPU, reason="no CUDA device here")),
 ]
-SMALL = (
+SMALL = [
     *CASES,
     Case(5, 5, 7, 2, 17, 1, 0),  # channels that do not share a hash, columns that do not fill a tile
     Case(5, 5, 7, 2, 17, 1, 0, before=True),
@@ -44,7 +45,7 @@ SMALL = (
     Case(3, 6, 4, 3, 4, 2, 0),
     Case(3, 4, 6, 2, 5, 2, 3),
     Case(9, 9, 8, 2, 12, 1, 0),  # several strips, the last of them short
-)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def test_a_value_that_is_not_a_number_stays_one():
     assert y[:, [0, 2, 3]].isfinite().all()
 
 
-LAYERS = {
+LAYERS: dict[str, Callable[[], list[nn.Module]]] = {
     "one channel": lambda: [nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.MaxPool2d(2)],
     "three channels": lambda: [nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.MaxPool2d(2)],
     "another convolution": lambda: [nn.Conv2d(2, 6, 3, stride=2)],
@@ -100,7 +101,7 @@ def stack_of(kind):
     nets = []
     for run in range(R):
         layers = LAYERS[kind]()
-        channels = layers[0].out_channels
+        (channels,) = layers[0].weight.shape[:1]
         nets.append(
             nn.Sequential(*layers, nn.BatchNorm2d(channels), nn.ReLU(), ElementDropout((0.0, 0.2, 0.5)[run]))
         )
@@ -186,7 +187,7 @@ def test_a_fleet_trains_with_them_as_without(arms, tmp_path):
     model = {"name": f"{tmp_path / 'own.py'}:net"}
     study = study_of(arms, seeds=2, train={"epochs": 2, "batch_size": 6}, model=model)
     found = []
-    for kernels in (False, True, *([True] if HAS_GPU else [])):
+    for kernels in [False, True, True] if HAS_GPU else [False, True]:
         setup = setup_of(study, images=12, machine=replace(MACHINE, kernels=kernels))
         fleet = Fleet(setup, runs_of(study))
         assert any(isinstance(layer, FusedSequential) for layer in fleet._stack.modules()) == kernels
@@ -197,6 +198,16 @@ def test_a_fleet_trains_with_them_as_without(arms, tmp_path):
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value, rtol=1e-3, atol=2e-4)
         assert torch.equal(found[1][name], found[-1][name]), name
+
+
+def test_a_stack_asks_for_the_kernels_of_its_own_device_alone(monkeypatch):
+    """Also for its layers without parameters: else a study on a GPU compiles those of the processor."""
+    asked = []
+    monkeypatch.setattr(fusing, "missing", lambda device, _: asked.append(device.type))
+    stack = nn.Sequential(stack_of("pooling"), nn.Flatten()).to("meta")
+    assert fuse(stack, torch.float32) is stack
+    assert asked == ["meta"]
+    assert isinstance(stack[0], FusedSequential)
 
 
 def test_a_stack_is_checked_with_them_before_it_trains():
@@ -233,7 +244,7 @@ def test_there_may_be_none_and_a_reason(monkeypatch):
 
 
 def test_a_study_is_told_why_there_are_none(monkeypatch):
-    monkeypatch.setattr("regulab.training.machine._device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("regulab.training.machine._device", lambda _: torch.device("cuda", 0))
     monkeypatch.setattr("regulab.training.machine._memory", lambda _: 2**33)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
     answer = SimpleNamespace(reason="Triton's kernels do not run here (no compiler)")

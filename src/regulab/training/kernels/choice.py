@@ -116,7 +116,7 @@ def kernels_for(device: torch.device, dtype: torch.dtype) -> Kernels | None:
     """The kernels for maps of a type on a device; None where there are none, and `missing` says why."""
     if device.type == "cpu":
         return _on_processor(dtype)
-    return _on_gpu(device, dtype)[0] if device.type == "cuda" else None
+    return _on_gpu(_numbered(device), dtype)[0] if device.type == "cuda" else None
 
 
 def missing(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -126,7 +126,12 @@ def missing(device: torch.device, dtype: torch.dtype) -> str | None:
     """
     if device.type == "cpu":
         return build.missing(torch.float32) or build.missing(dtype)
-    return _on_gpu(device, dtype)[1] if device.type == "cuda" else f"none for {device.type}"
+    return _on_gpu(_numbered(device), dtype)[1] if device.type == "cuda" else f"none for {device.type}"
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """``cuda`` as the device that it is, so that what was tried for one name is not tried again for the other."""
+    return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
 
 
 def _on_processor(dtype: torch.dtype) -> Kernels | None:
@@ -146,13 +151,11 @@ def _on_gpu(device: torch.device, dtype: torch.dtype) -> tuple[Kernels | None, s
         return None, f"Triton cannot be imported ({problem})"
     kernels = GpuKernels()
     try:
-        problem = difference(kernels, device, dtype)
-    except (
-        Exception
-    ) as error:  # what Triton compiles with may lack anything: a compiler, Python's headers, a newer GPU
+        found = difference(kernels, device, dtype)
+    except Exception as error:  # a compiler may lack, Python's headers, a Triton that knows this GPU
         return None, f"Triton's kernels do not run here ({_first_line(error)})"
-    if problem is not None:
-        return None, f"Triton's kernels differ from torch's layers: {problem}"
+    if found is not None:
+        return None, f"Triton's kernels differ from torch's layers: {found}"
     return kernels, None
 
 

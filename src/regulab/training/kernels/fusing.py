@@ -223,15 +223,17 @@ def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:
     derived from it are left alone.
     """
     device = next((p.device for p in stack.parameters()), torch.device("cpu"))
-    if missing(device, dtype) is not None:
-        return stack
+    return stack if missing(device, dtype) is not None else _fuse(stack)
+
+
+def _fuse(stack: nn.Module) -> nn.Module:
     for name, child in stack.named_children():
         if type(child) is Block and (fused := _of_block(child)) is not None:
             setattr(stack, name, FusedBlock(child, fused))
         elif type(child) is BasicBlock and (half := _of_residual(child)) is not None:
             setattr(stack, name, FusedResidual(child, half))
         else:
-            fuse(child, dtype)
+            _fuse(child)
     if type(stack) is nn.Sequential and any(isinstance(part, FusedLayers) for part in parts(stack)):
         stack.__class__ = FusedSequential
     return stack

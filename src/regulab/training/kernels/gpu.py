@@ -6,7 +6,7 @@ Triton's (`gpu_maps`, `gpu_images`). Convolutions between blocks are left to cuD
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -267,7 +267,9 @@ def _convolved(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _by_place(taps: Tensor, inputs: int) -> Tensor:
     """A view of ``(R, 4·pixels, C)`` as ``(R, 2, 2, inputs, 4, 4, C)``: for each place of a 2×2 window its pixels."""
-    return taps.unflatten(1, (2, 2, -1))[:, :, :, : inputs * 16].unflatten(3, (inputs, 4, 4))
+    runs, pixels, channels = taps.shape
+    of_places = taps.view(runs, 2, 2, pixels // 4, channels)[:, :, :, : inputs * 16]
+    return of_places.view(runs, 2, 2, inputs, 4, 4, channels)
 
 
 def _norm(

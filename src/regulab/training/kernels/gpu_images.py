@@ -14,7 +14,7 @@ from regulab.training.kernels.gpu_maps import after_norm
 
 
 @triton.jit
-def windows(image_p, run, rows, images, height, width, INPUTS: tl.constexpr):  # type: ignore[no-untyped-def]
+def windows(image_p, run, rows, images, height, width, INPUTS: tl.constexpr):
     """Where the 4×4 pixels lie that decide a pooled place: images ``(R, INPUTS, B, H + 2, W + 2)``, a border of 0."""
     down, across = height // 2, width // 2
     image = (run * INPUTS * images + rows // (down * across)).to(tl.int64)
@@ -24,14 +24,14 @@ def windows(image_p, run, rows, images, height, width, INPUTS: tl.constexpr):  #
 
 
 @triton.jit
-def offsets(pixel, images, height, width):  # type: ignore[no-untyped-def]
+def offsets(pixel, images, height, width):
     """Of each of a window's pixels, ``(inputs, 4, 4)`` in one row, from the first."""
     plane = images.to(tl.int64) * (height + 2) * (width + 2)
     return (pixel // 16) * plane + ((pixel % 16) // 4) * (width + 2) + pixel % 4
 
 
 @triton.jit
-def convolve(  # type: ignore[no-untyped-def]
+def convolve(
     image_p, taps_p, y_p, won_p, N, K, images, height, width,
     C: tl.constexpr, INPUTS: tl.constexpr, P: tl.constexpr, CB: tl.constexpr, PIXELS: tl.constexpr
 ):  # fmt: skip
@@ -63,7 +63,7 @@ def convolve(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def taps_gradient(  # type: ignore[no-untyped-def]
+def taps_gradient(
     image_p, x_p, grad_p, won_p, parts_p, sums_p, mean_p, variance_p, gamma_p, beta_p, eps,
     scale_p, keys_p, step_p, seed_p, low_p, N, K, images, height, width, C: tl.constexpr, INPUTS: tl.constexpr,
     DROPS: tl.constexpr, P: tl.constexpr, CB: tl.constexpr, PIXELS: tl.constexpr, CHUNKS: tl.constexpr
@@ -90,8 +90,8 @@ def taps_gradient(  # type: ignore[no-untyped-def]
         x = tl.load(x_p + at, mask=there, other=0.0).to(tl.float32)
         grad = tl.load(grad_p + at, mask=there, other=0.0).to(tl.float32)
         g, hat, a = after_norm(
-            x, grad, rows, first, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N, K,
-            own, C, DROPS, False, P, CB
+            x, grad, rows, first, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N,
+            K, own, C, DROPS, False, P, CB
         )  # fmt: skip
         dx = tl.where(there, a[None, :] * (g - of_beta[None, :] - hat * of_gamma[None, :]), 0.0)
         dx = dx.to(image_p.dtype.element_ty)

@@ -21,20 +21,20 @@ SECOND_FACTOR = tl.constexpr(SECOND - 2**64)
 
 
 @triton.jit
-def _right(z, by: tl.constexpr):  # type: ignore[no-untyped-def]
+def _right(z, by: tl.constexpr):
     """Shifted right with zeros coming in."""
     return (z.to(tl.uint64, bitcast=True) >> by).to(tl.int64, bitcast=True)
 
 
 @triton.jit
-def _splitmix64(state):  # type: ignore[no-untyped-def]
+def _splitmix64(state):
     z = (state ^ _right(state, 30)) * FIRST_FACTOR
     z = (z ^ _right(z, 27)) * SECOND_FACTOR
     return z ^ _right(z, 31)
 
 
 @triton.jit
-def hashes(rows, cols, keys_p, step_p, seed_p, N, C: tl.constexpr):  # type: ignore[no-untyped-def]
+def hashes(rows, cols, keys_p, step_p, seed_p, N, C: tl.constexpr):
     """The 64 bits ``(rows, cols)`` that hold the draw of a place's channel, and three neighbouring ones."""
     words: tl.constexpr = (C + 3) // 4
     key = tl.load(keys_p + tl.load(seed_p + cols // C))
@@ -44,7 +44,7 @@ def hashes(rows, cols, keys_p, step_p, seed_p, N, C: tl.constexpr):  # type: ign
 
 
 @triton.jit
-def keeps(  # type: ignore[no-untyped-def]
+def keeps(
     rows,
     first,
     scale_p,
@@ -73,7 +73,7 @@ def keeps(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def line(mean_p, variance_p, gamma_p, beta_p, eps, cols, inside):  # type: ignore[no-untyped-def]
+def line(mean_p, variance_p, gamma_p, beta_p, eps, cols, inside):
     """The norm of each column as a·x + b; and μ, and 1/√(σ² + ε)."""
     mean = tl.load(mean_p + cols, mask=inside, other=0.0)
     inverse = 1.0 / tl.sqrt(tl.load(variance_p + cols, mask=inside, other=1.0) + eps)
@@ -82,13 +82,13 @@ def line(mean_p, variance_p, gamma_p, beta_p, eps, cols, inside):  # type: ignor
 
 
 @triton.jit
-def rectified(x):  # type: ignore[no-untyped-def]
+def rectified(x):
     """max(0, x), NaN where x is: a run that diverges must be seen to."""
     return tl.where(x <= 0, 0.0, x)
 
 
 @triton.jit
-def statistics(  # type: ignore[no-untyped-def]
+def statistics(
     x_p,
     mean_p,
     squares_p,
@@ -99,7 +99,7 @@ def statistics(  # type: ignore[no-untyped-def]
     COLS: tl.constexpr,
     CHUNKS: tl.constexpr,
 ):
-    """Of each strip of CHUNKS·P places: the mean of every column, and its sum of squared deviations. ``(strips, K)``."""
+    """Of each strip of CHUNKS·P places every column's mean and its sum of squared deviations: ``(strips, K)``."""
     blocks = tl.cdiv(K, COLS)
     strip = tl.program_id(0) // blocks
     cols = (tl.program_id(0) % blocks) * COLS + tl.arange(0, COLS)
@@ -125,7 +125,7 @@ def statistics(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def join_statistics(  # type: ignore[no-untyped-def]
+def join_statistics(
     means_p,
     squares_p,
     mean_p,
@@ -161,7 +161,7 @@ def join_statistics(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def normalize(  # type: ignore[no-untyped-def]
+def normalize(
     x_p, y_p, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N, K,
     C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
@@ -172,19 +172,17 @@ def normalize(  # type: ignore[no-untyped-def]
     ok, at = (rows < N)[:, None] & (cols < K)[None, :], rows[:, None].to(tl.int64) * K + cols[None, :]
     a, b, _, _ = line(mean_p, variance_p, gamma_p, beta_p, eps, cols, cols < K)
     x = tl.load(x_p + at, mask=ok, other=0.0).to(tl.float32)
-    if BEFORE:
-        y = rectified(x) * a[None, :] + b[None, :]
-    else:
-        y = rectified(x * a[None, :] + b[None, :])
+    y = (rectified(x) if BEFORE else x) * a[None, :] + b[None, :]
+    y = y if BEFORE else rectified(y)
     if DROPS:
         y *= keeps(rows, first, scale_p, keys_p, step_p, seed_p, low_p, N, K, C, P, COLS)
     tl.store(y_p + at, y.to(y_p.dtype.element_ty), mask=ok)
 
 
 @triton.jit
-def after_norm(  # type: ignore[no-untyped-def]
-    x, grad, rows, first, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N, K, inside,
-    C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr
+def after_norm(
+    x, grad, rows, first, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N, K,
+    inside, C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
     """g = ∂L/∂y · m/(1 − rate) · [y > 0] and x̂ = (x − μ)/√(σ² + ε), both ``(P, COLS)``; and γ/√(σ² + ε)."""
     a, b, mean, inverse = line(mean_p, variance_p, gamma_p, beta_p, eps, first + tl.arange(0, COLS), inside)
@@ -196,9 +194,10 @@ def after_norm(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def gradient_sums(  # type: ignore[no-untyped-def]
+def gradient_sums(
     x_p, grad_p, sums_p, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N, K, strips,
-    C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr, CHUNKS: tl.constexpr
+    C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr,
+    CHUNKS: tl.constexpr
 ):  # fmt: skip
     """Of each strip of CHUNKS·P places Σ g x̂ and Σ g for every column: ``(2, strips, K)``."""
     blocks = tl.cdiv(K, COLS)
@@ -213,8 +212,8 @@ def gradient_sums(  # type: ignore[no-untyped-def]
         x = tl.load(x_p + at, mask=ok, other=0.0).to(tl.float32)
         grad = tl.load(grad_p + at, mask=ok, other=0.0).to(tl.float32)
         g, hat, _ = after_norm(
-            x, grad, rows, first, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N, K,
-            inside, C, DROPS, BEFORE, P, COLS
+            x, grad, rows, first, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p, N,
+            K, inside, C, DROPS, BEFORE, P, COLS
         )  # fmt: skip
         of_gamma += g * hat
         of_beta += g
@@ -223,7 +222,7 @@ def gradient_sums(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def map_gradient(  # type: ignore[no-untyped-def]
+def map_gradient(
     x_p, grad_p, won_p, dx_p, sums_p, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, keys_p, step_p, seed_p, low_p,
     N, K, height, width, C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, POOL: tl.constexpr,
     P: tl.constexpr, COLS: tl.constexpr
@@ -260,14 +259,14 @@ def map_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def corners(rows, height, width):  # type: ignore[no-untyped-def]
+def corners(rows, height, width):
     """The place of the upper left of each 2×2 window, in the map before pooling."""
     down, across = height // 2, width // 2
     return ((rows // (down * across)) * height + 2 * ((rows // across) % down)) * width + 2 * (rows % across)
 
 
 @triton.jit
-def pool(x_p, y_p, won_p, N, K, height, width, P: tl.constexpr, COLS: tl.constexpr):  # type: ignore[no-untyped-def]
+def pool(x_p, y_p, won_p, N, K, height, width, P: tl.constexpr, COLS: tl.constexpr):
     """The largest of each 2×2 window, and which of the four it was: the first of equal ones."""
     blocks = tl.cdiv(K, COLS)
     cols = (tl.program_id(0) % blocks) * COLS + tl.arange(0, COLS)
