@@ -116,7 +116,7 @@ def test_bad_yaml_names_the_file_and_the_line(text, message):
         ({"train": {"epoch": 5}}, "f.yaml: train.epoch: unknown key"),
         ({"train": {"epochs": 0}}, "f.yaml: train.epochs: out of range; got 0; expected whole number ≥ 1"),
         ({"train": {"epochs": "many"}}, "f.yaml: train.epochs: not a whole number; got 'many'"),
-        ({"train": {"optimizer": {"name": "lion"}}}, "'adam', 'adamw', 'sgd'"),
+        ({"train": {"optimizer": {"name": "shampoo"}}}, "'adam', 'adamw', 'lion', 'muon', 'sgd'"),
         (
             {"train": {"optimizer": {"lr": -1}}},
             "f.yaml: train.optimizer.lr: out of range; got -1; expected number > 0",

@@ -80,7 +80,7 @@ def test_keys_are_shown_all_by_section_and_alone():
     everything = shown("keys").splitlines()
     assert len(everything) == len(study_keys())
     section = shown("keys", "train.schedule").splitlines()
-    assert [line.split()[0] for line in section][:2] == ["train.schedule", "train.schedule.final_lr"]
+    assert [line.split()[0] for line in section][:2] == ["train.schedule", "train.schedule.warmup"]
     (alone,) = shown("keys", "train.epochs").splitlines()
     assert "whole number ≥ 1, ≤ 1,000,000; default 40" in alone
     assert "Passes over the training images" in alone

@@ -38,7 +38,10 @@ def load(text: str) -> None:
             "train: {optimizer: adm}",
             ["train.optimizer.name: unknown optimizer; got 'adm'", "did you mean adam?"],
         ),
-        ("train: {optimizer: {name: 5}}", ["unknown optimizer; got 5; expected 'adam', 'adamw', 'sgd'"]),
+        (
+            "train: {optimizer: {name: 5}}",
+            ["unknown optimizer; got 5; expected 'adam', 'adamw', 'lion', 'muon', 'sgd'"],
+        ),
         ("train: {schedule: one-cycle}", ["unknown schedule; got 'one-cycle'", "did you mean one_cycle?"]),
         ("train: {optimizer: {weight_decay: 5e-4}}", ["write an arm such as `decay: {weight_decay: 5e-4}`"]),
         ("train: {precision: bf-16}", ["unknown value; got 'bf-16'", "did you mean bf16?"]),

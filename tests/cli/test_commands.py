@@ -428,12 +428,15 @@ class TestProgram:
 def test_show_models_counts_for_images_of_any_size(tmp_path):
     usual = invoke("show", "models", "resnet20").stdout
     assert (
-        "269,722 parameters, 40.6 million multiply-adds for an image of 3×32×32, a unit of the last map"
-        in usual
+        "269,722 parameters (1,376 of them γ and β of norms), 40.6 million multiply-adds for an image of 3×32×32, "
+        "a unit of the last map" in usual
     )
     assert "width: whole number ≥ 1" in usual
     grey = invoke("show", "models", "cnn10k", "--size", "1x14x20").stdout
-    assert "9,690 parameters, 432,160 multiply-adds for an image of 1×14×20" in grey
+    assert (
+        "9,690 parameters (160 of them γ and β of norms), 432,160 multiply-adds for an image of 1×14×20"
+        in grey
+    )
     (tmp_path / "nets.py").write_text(
         "from torch import nn\n\n\ndef net(n_classes):\n"
         '    """Mine."""\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(n_classes))\n'

@@ -155,7 +155,7 @@ class TestSchema:
             {"train": {"optimizer": {"betas": [0.9, 0.99]}}},
             {"train": {"optimizer": {"name": "adam", "momentum": 0.9}}},
             {"train": {"schedule": "one-cycle"}},
-            {"train": {"schedule": {"name": "step", "warmup": 3}}},
+            {"train": {"schedule": {"name": "one_cycle", "warmup": 3}}},
             {"data": "mnits"},
             {"data": {"name": "mnist", "augment": {"rotat": 7}}},
             {"model": {"norm": "bacth"}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,11 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
             note(f"constraint of {name}", asked(f"constraint of {name}", hooks.constrain, p), value)
     if hooks.loss:
         _loss(hooks, given, note)
+    if hooks.slope:
+        _slope(hooks, given, note)
+    if hooks.mean:
+        means = given.logits.square().mean((1, 2))
+        note("mean", hooks.present(asked("mean", hooks.mean, means), means), means)
     if hooks.batch:
         _batch(hooks, given, note)
     if hooks.transform:
@@ -133,6 +139,8 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
         _same_names("transform", changed, given.gradients)
         for name, old in given.gradients.items():
             note(f"transform of the gradient of {name}", hooks.present(changed[name], old), old)
+    if hooks.noise:
+        _noise(hooks, given, note)
     if hooks.memory:
         _memory(hooks, given, note)
     return found, neutral
@@ -152,6 +160,39 @@ def _loss(hooks: Hooks, given: Made, note: Any) -> None:
         note(f"loss with targets that are {how}", hooks.present(changed.T, losses.T), losses.T)
 
 
+def _slope(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.slope is not None
+    # NaN where a run is broken, as its images are not.
+    slopes = given.images.transpose(0, 1) * given.logits[:, 0, 0].view(-1, 1, 1, 1)
+    added = asked("slope", hooks.slope, slopes)
+    assert added.shape == slopes.shape[:2], (
+        f"slope: gives {tuple(added.shape)}, and should give (B, R), one addend for each image and run"
+    )
+    nothing = torch.zeros_like(added)
+    note("slope", hooks.present(added.T, nothing.T), nothing.T)
+
+
+def _noise(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.noise is not None
+    for t in (1, 3):
+        normal = partial(normal_of_runs, given, t)
+        for how in (t, torch.tensor(float(t), dtype=torch.float64)):
+            what = f"noise at step {t}, a {'scalar of a device' if isinstance(how, Tensor) else 'number'}"
+            changed = asked(what, hooks.noise, given.gradients, StepCount(how, 2, 2), normal)
+            _same_names(what, changed, given.gradients)
+            for name, old in given.gradients.items():
+                note(f"{what}, of {name}", hooks.present(changed[name], old), old)
+
+
+def normal_of_runs(given: Made, t: int, label: str, like: Tensor) -> Tensor:
+    """Draws that follow from a run's key, the label and the step."""
+    rows = [
+        np.random.default_rng([int(key), t, *label.encode()]).normal(size=like.shape[1:])
+        for key in given.keys
+    ]
+    return torch.tensor(np.stack(rows), dtype=like.dtype)
+
+
 def _batch(hooks: Hooks, given: Made, note: Any) -> None:
     assert hooks.batch is not None
     targets = F.one_hot(LABELS, 5).double()[:, None].repeat(1, len(given.keys), 1)
@@ -163,7 +204,7 @@ def _batch(hooks: Hooks, given: Made, note: Any) -> None:
 
 
 def _memory(hooks: Hooks, given: Made, note: Any) -> None:
-    """Three steps of two epochs of two; the weights go on along their gradients."""
+    """Four steps, two epochs of two; the weights go on along their gradients."""
     memory = hooks.memory
     assert memory is not None
     weights: dict[str, Tensor] = dict(given.parameters)
@@ -172,9 +213,9 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
         assert len(value) == len(given.keys), (
             f"memory.init: {key} is {tuple(value.shape)}, and should be (R, …)"
         )
-    for t in (1, 2, 3):
+    for t in (1, 2, 3, 4):
         weights = {name: w - LR * given.gradients[name] for name, w in weights.items()}
-        new = asked("memory.update", memory.update, state, weights, StepCount(t, 2))
+        new = asked("memory.update", memory.update, state, weights, StepCount(t, 2, 2))
         _same_names("memory.update", new, state)
         state = {key: value.clone() for key, value in new.items()}
         for key, value in state.items():
@@ -183,6 +224,12 @@ def _memory(hooks: Hooks, given: Made, note: Any) -> None:
                 hooks.present(value, torch.zeros_like(value)),
                 torch.zeros_like(value),
             )
+    for t in (2, 4) if memory.anew else ():
+        due = asked("memory.anew", memory.anew, StepCount(t, 2, 2))
+        assert len(due) == len(given.keys), (
+            "memory.anew: says of each run whether its running averages are due"
+        )
+        note(f"memory.anew after step {t}", torch.tensor(due), torch.zeros(len(due), dtype=torch.bool))
     if memory.evaluated:
         for name, value in asked("memory.evaluated", memory.evaluated, state, weights).items():
             assert name in weights, f"memory.evaluated: {name!r} is no weight of the network"

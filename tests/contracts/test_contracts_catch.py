@@ -247,6 +247,33 @@ class MultipliesByAMask(GroupLasso):
         return Hooks(gradient=lambda p: over_runs(here, p.value) * p.value)
 
 
+class FloodsAllTogether(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        return Hooks(mean=lambda means: means.mean().expand_as(means) + 0 * means)
+
+
+class OneSlopeForTheBatch(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        return Hooks(slope=lambda slopes: slopes.square().sum((0, 2, 3, 4)))
+
+
+class NoiseOfTorch(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        def noise(gradients, count, normal):
+            return {name: gradient + torch.randn_like(gradient) for name, gradient in gradients.items()}
+
+        return Hooks(noise=noise)
+
+
 class OneMemory(TransformOf):
     __doc__ = TransformOf.__doc__
 
@@ -256,6 +283,17 @@ class OneMemory(TransformOf):
             return {"mean": torch.zeros(7)}
 
         return Hooks(memory=Memory(init=init, update=lambda state, weights, moment: dict(state)))
+
+
+class AnewForAll(TransformOf):
+    __doc__ = TransformOf.__doc__
+
+    @classmethod
+    def stack(cls, values):
+        def update(state, weights, count):
+            return {name: weights[name] for name in state}
+
+        return Hooks(memory=Memory(init=dict, update=update, anew=lambda count: [True] * len(values)))
 
 
 class NoDocstring(TransformOf):
@@ -303,7 +341,11 @@ class WrongDerivative(GroupLasso):
         (NormOfTheStack, "depends on the runs beside it"),
         (ForgetsNames, "returns other names than it is given"),
         (MultipliesByAMask, "with strength: 0 it changes something"),
+        (FloodsAllTogether, "mean: a run's value depends on the runs beside it"),
+        (OneSlopeForTheBatch, r"slope: gives \(3,\), and should give \(B, R\)"),
+        (NoiseOfTorch, "noise at step 1, a number, of conv.weight: another output at the second call"),
         (OneMemory, r"mean is \(7,\), and should be \(R, …\)"),
+        (AnewForAll, r"memory.anew after step 2: changes a run that lacks the technique"),
         (NoDocstring, "docstring"),
         (DoesNothing, "changes nothing in any hook"),
         (WrongDerivative, "is not the derivative of the penalty"),

@@ -27,6 +27,7 @@ def written():
                 yield value
 
 
+CHANNELS = 24  # which groups of channels, too, divide
 EXAMPLES = [(name, k) for name, kind in NORMS.items() for k in range(len(kind.examples()))]
 
 
@@ -57,8 +58,8 @@ def test_a_study_file_says_it(norm):
 
 def test_it_keeps_the_shape_and_gives_gradients(norm):
     torch.manual_seed(1)
-    layer = norm.build(3)
-    x = torch.randn(4, 3, 5, 7, requires_grad=True)
+    layer = norm.build(CHANNELS)
+    x = torch.randn(4, CHANNELS, 5, 7, requires_grad=True)
     y = layer(3 * x + 2)
     assert y.shape == x.shape
     y.square().sum().backward()
@@ -68,7 +69,7 @@ def test_it_keeps_the_shape_and_gives_gradients(norm):
 
 def test_in_inference_an_image_does_not_depend_on_the_others(norm):
     torch.manual_seed(2)
-    layer, x = norm.build(3), 2 + 3 * torch.randn(6, 3, 5, 7)
+    layer, x = norm.build(CHANNELS), 2 + 3 * torch.randn(6, CHANNELS, 5, 7)
     layer.train()(x)
     layer.eval()
     torch.testing.assert_close(layer(x)[:2], layer(x[:2]))
@@ -76,8 +77,8 @@ def test_in_inference_an_image_does_not_depend_on_the_others(norm):
 
 def test_a_stack_of_it_is_what_it_says(norm):
     """Parameters and statistics, gradients and leaks are compared; in networks `test_nets` does it."""
-    layers = [torch.nn.Sequential(norm.build(4), torch.nn.Flatten()) for _ in range(3)]
-    x = torch.rand(5, 4, 3, 2, generator=torch.Generator().manual_seed(3))
+    layers = [torch.nn.Sequential(norm.build(CHANNELS), torch.nn.Flatten()) for _ in range(3)]
+    x = torch.rand(5, CHANNELS, 3, 2, generator=torch.Generator().manual_seed(3))
     if norm.stacks:
         check_stack(layers, x)
     else:
@@ -88,9 +89,9 @@ def test_a_stack_of_it_is_what_it_says(norm):
 def test_a_bias_before_it_is_cancelled_where_it_says_so(norm):
     if not norm.shifts:
         pytest.skip("this norm does not replace a bias")
-    layer = norm.build(3).train()
-    x = torch.randn(6, 3, 4, 4, dtype=torch.float32)
-    bias = torch.tensor([0.5, -2.0, 3.0])[:, None, None].requires_grad_()
+    layer = norm.build(CHANNELS).train()
+    x = torch.randn(6, CHANNELS, 4, 4, dtype=torch.float32)
+    bias = torch.linspace(-2, 3, CHANNELS)[:, None, None].requires_grad_()
     shifted = layer(x + bias)
     apart = float((shifted - layer(x)).detach().abs().max())
     assert apart < 1e-4, (

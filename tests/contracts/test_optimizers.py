@@ -11,8 +11,10 @@ from regulab.optimizers.adam import Adam
 from regulab.optimizers.optimizer import Optimizer, State
 from regulab.optimizers.sgd import SGD
 from regulab.registry import catalogue
+from regulab.training.fleet import Fleet
 from tests.contracts.optimizer_checks import (
     equals_reference,
+    goes_by_elements_unless_it_says_so,
     goes_by_scalars_of_the_device,
     leaves_runs_apart,
     reaches_the_lasso,
@@ -20,6 +22,8 @@ from tests.contracts.optimizer_checks import (
 )
 from tests.contracts.registered import lacking, unregistered
 from tests.techniques.lasso import regression
+from tests.training.setups import runs_of, setup_of, study_of
+from tests.training.watch import META, only_on
 
 EXAMPLES = [example for kind in OPTIMIZERS.values() for example in kind.examples()]
 
@@ -61,8 +65,14 @@ def test_it_is_a_frozen_value_that_a_study_file_gives_back(optimizer):
     assert study.model_dump()["train"]["optimizer"] == {"name": optimizer.name, **dict(optimizer)}
 
 
-@pytest.mark.parametrize("technique", [None, "l1", "l2", "weight_decay"])
-@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
+@pytest.mark.parametrize(
+    ("optimizer", "technique"),
+    [
+        pytest.param(one, technique, id=f"{one!r} {technique}")
+        for one in EXAMPLES
+        for technique in (None, "l2", "weight_decay", *(["l1"] if one.proximal else []))
+    ],
+)
 def test_a_stack_steps_as_torchs_own_optimizer_run_by_run(optimizer, technique):
     equals_reference(optimizer, technique)
 
@@ -80,6 +90,24 @@ def test_a_run_is_moved_by_no_other(optimizer):
 @pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
 def test_it_goes_by_scalars_of_the_device(optimizer):
     goes_by_scalars_of_the_device(optimizer)
+
+
+@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
+def test_it_goes_by_elements_unless_it_says_so(optimizer):
+    goes_by_elements_unless_it_says_so(optimizer)
+
+
+@pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
+def test_a_step_with_it_needs_nothing_of_the_host(optimizer):
+    """So that it can be captured on a GPU, whose steps are then replayed."""
+    train = {"optimizer": optimizer.model_dump(mode="json"), "schedule": "constant"}
+    study = study_of({"none": {}, "ema": {"ema": 0.9}}, seeds=2, train=train)
+    fleet = Fleet(setup_of(study, 24, machine=META), runs_of(study))
+    fleet.train_epoch(1)
+    fleet._begin(2)
+    with only_on(META.device) as watch:
+        fleet._advance()
+    assert watch.operations > 100
 
 
 @pytest.mark.parametrize("optimizer", EXAMPLES, ids=repr)
@@ -129,9 +157,16 @@ class NeedsANumber(SGD):
         return super().step(value, gradient, state, lr, t)
 
 
+class SumsARow(SGD):
+    def step(self, value, gradient, state, lr, t):
+        wide = gradient.abs().sum(-1, keepdim=True)
+        return super().step(value, gradient / wide, state, lr, t)
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
+        (SumsARow, "for_matrices is False, and what a step does depends on the parameter's shape"),
         (ForgetsTheRate, r"step\(\) is not what reference\(\) does"),
         (TellsHalf, "tells a sensitivity of 0.05; by finite differences it is 0.1"),
         (MixesRuns, "a run is moved by another run"),
@@ -146,6 +181,7 @@ def test_a_mistake_is_named_with_what_to_mend(kind, words, regression):
     def everything(optimizer):
         leaves_runs_apart(optimizer)
         goes_by_scalars_of_the_device(optimizer)
+        goes_by_elements_unless_it_says_so(optimizer)
         equals_reference(optimizer, None)
         tells_its_sensitivity(optimizer)
         reaches_the_lasso(optimizer, regression)

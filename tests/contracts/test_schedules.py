@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch.optim.lr_scheduler import ConstantLR, LinearLR, MultiStepLR, SequentialLR
 
-from regulab.config import build_study
+from regulab.config import build_study, load_study
+from regulab.errors import UserError
 from regulab.schedules import SCHEDULES
+from regulab.schedules.constant import Constant
 from regulab.schedules.cosine import Cosine
 from regulab.schedules.multi_step import MultiStep
 from regulab.schedules.reduce_on_plateau import ReduceOnPlateau
@@ -125,6 +129,68 @@ def test_warm_up_rises_to_the_rate_and_never_starts_at_zero():
     assert warm[0] == pytest.approx(LR / (2 * STEPS))
     assert warm == sorted(warm)
     assert warm[-1] == pytest.approx(LR)
+
+
+def seen(optimizer, scheduler, steps):
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("warmup", [1.5, 2])
+def test_a_warm_up_is_torchs_linear_one_followed_by_the_rest(warmup):
+    """By SequentialLR, whose second scheduler counts from the milestone."""
+    steps = round(warmup * STEPS)
+    for schedule, rest in (
+        (Constant(warmup=warmup), lambda optimizer: ConstantLR(optimizer, factor=1)),
+        (
+            MultiStep(milestones=(3, 5), factor=0.3, warmup=warmup),
+            lambda optimizer: MultiStepLR(optimizer, [3 * STEPS - steps, 5 * STEPS - steps], 0.3),
+        ),
+    ):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
+        rise = LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)
+        scheduler = SequentialLR(optimizer, [rise, rest(optimizer)], milestones=[steps])
+        assert rates(schedule) == pytest.approx(seen(optimizer, scheduler, 7 * STEPS))
+
+
+def test_a_plateaus_warm_up_multiplies_what_it_follows():
+    losses = [0.9] * 7
+    warm, plain = (
+        rates(ReduceOnPlateau(factor=0.5, patience=1, warmup=warmup), losses) for warmup in (3, None)
+    )
+    for step, (ours, theirs) in enumerate(zip(warm, plain, strict=True)):
+        assert ours == pytest.approx(theirs * min(1, (step + 1) / (3 * STEPS)))
+    assert warm[2 * STEPS - 1] == pytest.approx(LR * 2 / 3)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["{name: constant, warmup: 6}", "{name: step, every: 2, warmup: 7}", "{name: cosine, warmup: 9}"],
+)
+def test_a_warm_up_longer_than_the_training_is_refused(tmp_path, schedule):
+    path = tmp_path / "s.yaml"
+    path.write_text(f"train:\n  epochs: 6\n  schedule: {schedule}\n")
+    with pytest.raises(
+        UserError, match=r"line 3: train.schedule.warmup: .*never reaches the optimizer's within 6"
+    ):
+        load_study(str(path))
+
+
+def test_a_study_without_a_warm_up_is_the_one_that_it_was():
+    def study(schedule):
+        return build_study({"train": {"schedule": schedule}})
+
+    for name in ("constant", "step", "multi_step", "reduce_on_plateau"):
+        bare = study({"name": name})
+        assert "warmup" not in bare.identity_content()["train"]["schedule"]
+        assert "warmup" not in bare.to_yaml()
+        assert study({"name": name, "warmup": 0}).identity() == bare.identity()
+        assert study({"name": name, "warmup": 1}).identity() != bare.identity()
+    assert study("cosine").identity_content()["train"]["schedule"]["warmup"] == 0
 
 
 def test_a_plateau_waits_in_the_words_of_early_stopping():

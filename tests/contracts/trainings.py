@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from regulab.optimizers import OPTIMIZERS as KINDS
-from regulab.techniques import TECHNIQUES
+from regulab.optimizers.optimizer import Optimizer
+from regulab.techniques import TECHNIQUES, parse
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
 from regulab.training.setup import Run, Setup
 from regulab.training.trainer import Trainer
+from tests.full_precision import in_full_precision
 from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
 
-OPTIMIZERS: list[dict[str, Any]] = [
-    example.model_dump(mode="json") for kind in KINDS.values() for example in kind.examples()
-]
+EVERY_OPTIMIZER = [example for kind in KINDS.values() for example in kind.examples()]
+OPTIMIZERS: list[dict[str, Any]] = [example.model_dump(mode="json") for example in EVERY_OPTIMIZER]
 ON_A_DEVICE = len(OPTIMIZERS) - 1  # the one that trains with the draws of a device
 IMAGES, BATCH = 24, 11
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -42,9 +43,31 @@ def _beside(example: dict[str, Any]) -> dict[str, dict[str, Any]]:
     (name,) = example
     kind = TECHNIQUES[name]
     value = kind.model_validate(example[name])
-    own = kind.passes > 1 or hasattr(value, "edit") or name == "norm"
+    other_steps = kind.passes > 1 or kind.copies > 1 or kind.double_backward
+    own = other_steps or hasattr(value, "edit") or name == "norm"
     mine = {arm: {**said, **example} for arm, said in BESIDE.items() if own and arm != "none"}
     return {arm: {k: v for k, v in said.items() if k not in kind.instead_of} for arm, said in mine.items()}
+
+
+def without_proximal_steps(
+    arms: dict[str, dict[str, Any]], optimizer: Optimizer
+) -> dict[str, dict[str, Any]]:
+    """The arms, with the subgradient in the place of proximal steps where the optimizer takes none.
+
+    Techniques that have no other way are left out.
+    """
+    return arms if optimizer.proximal else {arm: _without_proximal_steps(said) for arm, said in arms.items()}
+
+
+def _without_proximal_steps(said: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in said.items():
+        technique = parse(name, value, "arms.some")
+        if technique.stack([technique]).proximal is None:
+            kept[name] = value
+        elif "method" in type(technique).model_fields:
+            kept[name] = {**technique.model_dump(mode="json"), "method": "subgradient"}
+    return kept
 
 
 # What a study may ask of every arm beside the optimizer; digits "0" to "9" are the classes.
@@ -67,6 +90,7 @@ def setup(optimizer: int, conditions: bool = False) -> Setup:
         "epochs": 2,
         **(CONDITIONS if conditions else {}),
     }
+    arms = without_proximal_steps(arms, EVERY_OPTIMIZER[optimizer])
     study = study_of(arms, train=train, model={"dropout": 0.1}, seeds=1)
     # As on a GPU for one of them: draws hashed there, steps counted there.
     return setup_of(study, IMAGES, machine=ON_DEVICE if optimizer == ON_A_DEVICE else FLOAT64)
@@ -95,7 +119,8 @@ def trained(trainer: Trainer) -> dict[str, Trained]:
     """Two epochs of two steps, those of `LEAVE` one."""
     found = {run.arm: Trained({}, torch.empty(0), []) for run in trainer.runs}
     for epoch in (1, 2):
-        losses = trainer.train_epoch(epoch).loss
+        with in_full_precision():
+            losses = trainer.train_epoch(epoch).loss
         with torch.no_grad():
             weights, logits = trainer.weights(), trainer.logits(X)
         for row, run in enumerate(trainer.runs):

@@ -29,8 +29,21 @@ def test_cnn10k_by_hand():
     convolutions = [(28, 1), (14, 16), (14, 16), (7, 16), (7, 16)]
     assert found.multiply_adds == sum(side**2 * 9 * inputs * 16 for side, inputs in convolutions) + 16 * 10
     assert found.parameters == 9 * 16 + 4 * 9 * 16 * 16 + 5 * 2 * 16 + 16 * 10 + 10
+    assert found.of_norms == 5 * 2 * 16
     # 3; pooled 4, two apart; +2·2 twice: 8, 12; pooled 12 + 2 = 14, four apart; +2·4 twice: 22, 30.
     assert found.receptive_field == (30, 30)
+
+
+def test_gammas_and_betas_are_counted():
+    """Of regulab's norms as of torch's in a network of one's own; a network without a norm has none."""
+    for norm, each in (("none", 0), ("group", 32), ("ghost_batch", 32)):
+        found = size_of("cnn10k", (1, 28, 28), norm=norm)
+        assert found.of_norms == 5 * each
+        assert ("γ and β" in found.sentence(1, 28, 28)) == (each > 0)
+    own = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.LayerNorm((4, 6, 6)), nn.BatchNorm2d(4, affine=False), nn.Flatten()
+    )
+    assert measure(own, torch.rand(1, 1, 8, 8)).of_norms == 2 * 4 * 6 * 6
 
 
 def test_resnet20_by_hand():

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 
 from regulab import techniques
 from regulab.config import Fraction
+from regulab.techniques import stack
 from regulab.techniques.label_smoothing import LabelSmoothing
 from regulab.techniques.technique import Hooks, Technique
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
+from regulab.training.trainer import objective
 from tests.techniques.by_hand import assert_trains_to, by_hand, setup_with
 from tests.training.setups import FLOAT64, runs_of, setup_of, study_of
 
@@ -90,3 +92,38 @@ def test_runs_beside_a_broken_one_are_left_alone(monkeypatch):
     torch.testing.assert_close(losses[:2], alone.train_epoch(1).loss)
     for name, value in alone.weights().items():
         torch.testing.assert_close(fleet.weights()[name][:2], value)
+
+
+WEIGHTS = torch.tensor([0.5, 3.0, 1.0, 0.2, 2.0]).double()
+
+
+def given(spread):
+    generator = torch.Generator().manual_seed(6)
+    logits = 2 * torch.randn(7, 1, 5, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 4, 2, 2, 1, 3, 1])
+    if not spread:
+        return logits, labels[:, None]
+    mixed = 0.7 * F.one_hot(labels, 5) + 0.3 * F.one_hot(labels.flip(0), 5)
+    return logits, mixed.double()[:, None]
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["labels", "mixed"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_without_class_weights_it_is_torchs_and_with_them_an_image_counts_by_its_class(spread, weighted):
+    """Torch's weighs what is spread by the classes that it is spread to, and of mixed targets takes the plain mean."""
+    logits, targets = given(spread)
+    hooks = stack([(LabelSmoothing(epsilon=0.3),)])
+    got = float(objective(hooks, logits, targets, WEIGHTS if weighted else None))
+    weight = WEIGHTS if weighted else None
+    torchs = float(F.cross_entropy(logits[:, 0], targets[:, 0], weight=weight, label_smoothing=0.3))
+    if not weighted:
+        assert got == pytest.approx(torchs, rel=1e-12)
+        return
+    log_p = logits[:, 0].log_softmax(-1)
+    t = targets[:, 0] if spread else F.one_hot(targets[:, 0], 5).double()
+    omega = t @ WEIGHTS
+    smoothed = -((0.7 * t + 0.3 / 5) * log_p).sum(-1)
+    assert got == pytest.approx(float((omega * smoothed).sum() / omega.sum()), rel=1e-12)
+    of_classes = -((0.7 * t + 0.3 / 5) * WEIGHTS * log_p).sum()
+    assert torchs == pytest.approx(float(of_classes / (len(t) if spread else omega.sum())), rel=1e-12)
+    assert abs(got - torchs) > 1e-3

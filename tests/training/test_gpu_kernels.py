@@ -180,7 +180,9 @@ def net():
 """
 
 
-@pytest.mark.parametrize("arms", [ARMS, {"sam": {"sam": 0.05}}], ids=["arms", "sam"])
+@pytest.mark.parametrize(
+    "arms", [ARMS, {"sam": {"sam": 0.05}}, {"r_drop": {"r_drop": 1}}], ids=["arms", "sam", "r_drop"]
+)
 def test_a_fleet_trains_with_them_as_without(arms, tmp_path):
     """A person's network: two epochs of two steps, after the first of which runs leave; the same to the bit again."""
     (tmp_path / "own.py").write_text(NETWORK)

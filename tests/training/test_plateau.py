@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -11,11 +13,13 @@ from regulab.optimizers import OPTIMIZERS
 from regulab.techniques import legends
 from regulab.training.fleet import Fleet
 from regulab.training.plain import PlainTrainer
+from tests.contracts.trainings import without_proximal_steps
+from tests.full_precision import in_full_precision
 from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
 from tests.training.watch import META, only_on
 
 EXAMPLES = [example for kind in OPTIMIZERS.values() for example in kind.examples()]
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "l1": {"l1": 3e-3},
     "all": {
@@ -42,7 +46,7 @@ FALLS = [0, 2, 1, 1, 1, 2, 0, 2]  # of each run after three epochs
 
 def study_with(optimizer):
     train = {"optimizer": optimizer.model_dump(mode="json"), "schedule": PLATEAU}
-    return study_of(ARMS, seeds=2, train=train, model={"dropout": 0.1})
+    return study_of(without_proximal_steps(ARMS, optimizer), seeds=2, train=train, model={"dropout": 0.1})
 
 
 def losses_before(epoch, positions):
@@ -60,8 +64,11 @@ def test_every_run_equals_the_plain_loop_at_its_own_rates(optimizer, machine):
     fleet, plains = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
     active = list(range(len(runs)))
     for epoch in (1, 2, 3, 4):
-        together = fleet.train_epoch(epoch, losses_before(epoch, active))
-        alone = [plains[position].train_epoch(epoch, losses_before(epoch, [position])) for position in active]
+        with in_full_precision():
+            together = fleet.train_epoch(epoch, losses_before(epoch, active))
+            alone = [
+                plains[position].train_epoch(epoch, losses_before(epoch, [position])) for position in active
+            ]
         assert list(together.lr) == [one.lr[0] for one in alone]
         torch.testing.assert_close(together.loss, torch.cat([one.loss for one in alone]))
         if epoch == 3:

@@ -191,6 +191,8 @@ class Study(Part):
             for key in keys:
                 if content[part][key] is None:
                     del content[part][key]
+        if content["train"]["schedule"].get("warmup", 0) is None:
+            del content["train"]["schedule"]["warmup"]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))
         content["model"]["name"] = _last_part(self.model.name, model_path(self.model.name))
         if self.model.weights is not None:

@@ -37,6 +37,12 @@ def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
+def counted_hashes(keys: Tensor, count: int, step: int | Tensor) -> Tensor:
+    """The hashes ``(S, count)`` of a step of ``(S,)`` keys: states key + (step·count + 1 … + count)·`WEYL`."""
+    counters = torch.arange(1, count + 1, device=keys.device) + step * count
+    return splitmix64(keys[:, None] + counters * _signed(WEYL))
+
+
 @dataclass(frozen=True)
 class Hashed:
     """The draws of one step of a layer before they are made: ``keys`` ``(S,)`` of the seeds, and the step's number.
@@ -53,9 +59,8 @@ class Hashed:
         sizes = (self.shape[0], *self.shape[2:], self.shape[1])
         words = -(-sizes[-1] // 4)
         count = self.shape.numel() // sizes[-1] * words
-        counters = torch.arange(1, count + 1, device=self.keys.device) + self.step * count
-        bits = splitmix64(self.keys[:, None] + counters * _signed(WEYL))
-        drawn = bits.view(len(self.keys), *sizes[:-1], words).view(torch.int16)[..., : sizes[-1]]
+        drawn = counted_hashes(self.keys, count, self.step)
+        drawn = drawn.view(len(self.keys), *sizes[:-1], words).view(torch.int16)[..., : sizes[-1]]
         return drawn.contiguous().movedim(-1, 2)
 
 

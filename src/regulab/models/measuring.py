@@ -25,6 +25,7 @@ WINDOWED = {  # functions -> the places of their kernel, stride and dilation amo
     "max_pool2d": (1, 2, 4),
     "avg_pool2d": (1, 2, None),
 }
+TORCH_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 MEANS = ("mean", "amax", "sum", "var", "std")
 WHOLE = ("adaptive_avg_pool2d", "adaptive_max_pool2d", "softmax")  # whose outputs see all places
 UNKNOWN = (  # what moves or mixes places in other ways
@@ -37,18 +38,21 @@ UNKNOWN = (  # what moves or mixes places in other ways
 class NetworkSize:
     """Of a network for images of one size.
 
-    ``receptive_field``: pixels of the image, down and across, that a unit of the last map depends on, margins that
-    padding adds included; ``inf`` for all of it. None where either cannot be told.
+    ``of_norms``: how many of the parameters are the γ and β of normalization layers. ``receptive_field``: pixels of the
+    image, down and across, that a unit of the last map depends on, margins that padding adds included; ``inf`` for all
+    of it. None where it, or the multiply-adds, cannot be told.
     """
 
     parameters: int
+    of_norms: int
     multiply_adds: int | None
     receptive_field: tuple[float, float] | None
 
     def sentence(self, channels: int, height: int, width: int) -> str:
         """``9,690 parameters, 1.24 million multiply-adds for an image of 1×28×28, a unit of the last map sees …``."""
         image = f"an image of {channels}×{height}×{width}"
-        said = [f"{self.parameters:,} parameters"]
+        norms = f" ({self.of_norms:,} of them γ and β of norms)" if self.of_norms else ""
+        said = [f"{self.parameters:,} parameters{norms}"]
         if self.multiply_adds is not None:
             said.append(f"{_rounded(self.multiply_adds)} multiply-adds for {image}")
         if self.receptive_field is not None:
@@ -87,9 +91,17 @@ def _measured(module: nn.Module, x: Tensor) -> NetworkSize:
     hidden = any(isinstance(layer, nn.RNNBase) for layer in module.modules())
     return NetworkSize(
         parameters=sum(p.numel() for p in module.parameters()),
+        of_norms=sum(
+            p.numel() for layer in module.modules() if is_norm(layer) for p in layer.parameters(False)
+        ),
         multiply_adds=None if hidden else counter.get_total_flops() // 2,
         receptive_field=traced.last(output),
     )
+
+
+def is_norm(layer: nn.Module) -> bool:
+    """Whether a layer is a normalization: one of torch's, or of `regulab.models.norms`."""
+    return isinstance(layer, TORCH_NORMS) or type(layer).__module__.startswith("regulab.models.norms.")
 
 
 class _Tracing(TorchFunctionMode):

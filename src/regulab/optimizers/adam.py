@@ -40,12 +40,7 @@ class AdaptiveMoments(Optimizer, ABC):
     def step(
         self, value: Tensor, gradient: Tensor, state: State, lr: Number, t: Number
     ) -> tuple[Tensor, State, Number]:
-        beta1, beta2 = self.betas
-        m = state[0].lerp(gradient, 1 - beta1)
-        v = beta2 * state[1] + (1 - beta2) * gradient * gradient
-        scale = (v / (1 - beta2**t)).sqrt_().add_(self.eps)
-        size = lr / (1 - beta1**t)
-        return value - size * m / scale, (m, v), size * (1 - beta1) / scale
+        return step_by_moments(value, gradient, state, lr, t, self.betas, self.eps)
 
     def remember(self, state: State, gradient: Tensor) -> State:
         return state[0] + (1 - self.betas[0]) * gradient, state[1]
@@ -56,6 +51,24 @@ class AdaptiveMoments(Optimizer, ABC):
         deviation = (state["exp_avg_sq"] / (1 - beta2**t)).sqrt() + self.eps
         sensitivity: Tensor = lr * (1 - beta1) / (1 - beta1**t) / deviation
         return sensitivity
+
+
+def step_by_moments(
+    value: Tensor,
+    gradient: Tensor,
+    state: State,
+    lr: Number,
+    t: Number,
+    betas: tuple[float, float],
+    eps: float,
+) -> tuple[Tensor, State, Number]:
+    """The step of `AdaptiveMoments`, as `Optimizer.step` has it."""
+    beta1, beta2 = betas
+    m = state[0].lerp(gradient, 1 - beta1)
+    v = beta2 * state[1] + (1 - beta2) * gradient * gradient
+    scale = (v / (1 - beta2**t)).sqrt_().add_(eps)
+    size = lr / (1 - beta1**t)
+    return value - size * m / scale, (m, v), size * (1 - beta1) / scale
 
 
 class Adam(AdaptiveMoments):

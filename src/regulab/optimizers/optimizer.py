@@ -27,13 +27,18 @@ State: TypeAlias = "tuple[Tensor, ...]"  # what is remembered of one parameter, 
 class Optimizer(Named, ABC):
     """An optimizer with its values. Subclasses with a ``name`` are final: one a file, found by that name.
 
-    Regularization is no part of it: decay and penalties come from techniques.
+    Regularization is no part of it: decay and penalties come from techniques. ``proximal`` says whether a proximal step
+    after its own reaches the penalty's minimizer, as it does where a step is proportional to its gradient.
+    ``for_matrices`` says that it steps a matrix as a whole: it gets each parameter in its own shape, and a network
+    without a matrix is refused. All others go element by element, and get many parameters as one, ``(R, P)``.
     """
 
     name: ClassVar[str]
     one_cycle_lr: ClassVar[float | None] = (
         None  # the default peak under one-cycle, where it is not that of lr
     )
+    proximal: ClassVar[bool] = True
+    for_matrices: ClassVar[bool] = False
     lr: Positive
 
     @classmethod
@@ -41,7 +46,7 @@ class Optimizer(Named, ABC):
     def examples(cls) -> tuple[Self, ...]:
         """Values of itself off the defaults, one for each way in which it steps. The contract tests run them.
 
-        At their ``lr`` a lasso of nine inputs is solved within 4,000 steps.
+        At their ``lr`` a lasso of nine inputs is solved within 4,000 steps, where proximal steps can do so.
         """
 
     @property
@@ -56,8 +61,8 @@ class Optimizer(Named, ABC):
         """One step of one parameter ``(R, *shape)``; ``t`` counts steps from 1.
 
         Returns the new value, the new state, and the sensitivity −∂(new value)/∂(gradient), as a number or of the
-        parameter's shape, by which a proximal operator is scaled. A scale that is adapted to the gradient's size
-        counts as constant in it. Changes none of its arguments.
+        parameter's shape, by which a proximal operator is scaled; 0 where there are no proximal steps. A scale that is
+        adapted to the gradient's size counts as constant in it. Changes none of its arguments.
         """
 
     @abstractmethod

@@ -107,7 +107,7 @@ def _plot(axes: Axes, one: Series, line_style: LineStyle, band: Band, order: int
     """Arms lie over each other in the study's order; dashes let an equal curve below shine through."""
     epochs, level = np.arange(1, len(one.mean) + 1), 3 + order / 100
     style = _style(line_style, len(epochs)) | ({"marker": "o"} if len(epochs) == 1 else {})
-    if band != "none" and one.runs > 1:
+    if band in ("interval", "range") and one.runs > 1:
         low, high = one.edges(band)
         inside = epochs[: one.common]
         axes.fill_between(inside, low, high, color=line_style.colour, alpha=0.1, linewidth=0, zorder=2)

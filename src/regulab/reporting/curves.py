@@ -17,6 +17,7 @@ BANDS = {
     "interval": "line: mean over seeds; band: 95 % t interval of that mean",
     "range": "line: mean over seeds; band: lowest to highest seed",
     "none": "line: the only seed",
+    "left out": "line: mean over seeds; without bands, as the arms are many",
 }
 
 

@@ -162,7 +162,9 @@ def _rows(
     rows: list[dict[str, Any]] = []
     for number, (one, train) in enumerate(zip(shown, training, strict=True)):
         label = one_line(data.records.legends.get(one.arm, one.arm), 60)
-        edges = one.edges(band) if band != "none" and one.runs > 1 else (np.zeros(0), np.zeros(0))
+        edges = (
+            one.edges(band) if band in ("interval", "range") and one.runs > 1 else (np.zeros(0), np.zeros(0))
+        )
         for place, mean in enumerate(one.mean):
             if np.isfinite(mean) and mean >= floor:
                 row = {"arm": str(number), "epoch": place + 1, "mean": _six_digits(mean)}

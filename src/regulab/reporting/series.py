@@ -15,8 +15,9 @@ from regulab.statistics.intervals import Bounds, bounds_of, is_cut
 
 Values = NDArray[np.float64]
 Measure = Literal["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
-Band = Literal["interval", "range", "none"]
+Band = Literal["interval", "range", "none", "left out"]
 INTERVAL_FROM = 5  # runs; with fewer a t interval mostly shows how little is known of the spread
+MOST_BANDS = 10  # arms, beyond which bands cover each other and the curves
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,12 @@ def series(records: StudyRecords, measure: Measure) -> list[Series]:
 
 
 def band_kind(gathered: list[Series]) -> Band:
-    """One kind of band for the whole figure: t intervals where every arm has five runs or more."""
+    """One kind of band for the whole figure: t intervals where every arm has five runs or more, none of many arms."""
     runs = [one.runs for one in gathered if one.runs]
     if max(runs, default=0) < 2:
         return "none"
+    if len(runs) > MOST_BANDS:
+        return "left out"
     return "interval" if min(runs) >= INTERVAL_FROM else "range"
 
 

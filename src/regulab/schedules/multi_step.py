@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator
 
-from regulab.schedules.schedule import Moment, NoEffect, Schedule
+from regulab.schedules.schedule import Moment, NoEffect, Warmed
 from regulab.values import Epochs, Positive
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 MOST_MILESTONES = 1000
 
 
-class MultiStep(Schedule):
+class MultiStep(Warmed):
     """Multi-step: multiplies the learning rate by ``factor`` after each epoch of ``milestones``.
 
-    After the last of them it is lr·factor^(their number).
+    After the last of them it is lr·factor^(their number). Epochs count from the first one, a ``warmup`` included.
     """
 
     name: ClassVar[str] = "multi_step"
@@ -38,16 +38,22 @@ class MultiStep(Schedule):
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(milestones=(1, 2, 5), factor=0.3), cls(milestones=(3,), factor=0.5)
+        return (
+            cls(milestones=(1, 2, 5), factor=0.3),
+            cls(milestones=(3,), factor=0.5),
+            cls(milestones=(2, 4), warmup=3),
+        )
 
     def rate(self, lr: float, moment: Moment) -> float:
-        return lr * self.factor ** bisect_right(self.milestones, moment.epochs_done)
+        falls = bisect_right(self.milestones, moment.epochs_done)
+        return self.warmed(lr * self.factor**falls, moment)
 
     def without_effect(self, epochs: int) -> NoEffect | None:
         never = NoEffect("milestones", "the last change of the rate never comes", epochs)
-        return never if self.milestones[-1] >= epochs else None
+        return never if self.milestones[-1] >= epochs else self.never_warm(epochs)
 
     def reference(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
         from torch.optim.lr_scheduler import MultiStepLR
 
-        return MultiStepLR(optimizer, [epoch * steps_per_epoch for epoch in self.milestones], self.factor)
+        milestones = [epoch * steps_per_epoch for epoch in self.milestones]
+        return self.chained(optimizer, steps_per_epoch, MultiStepLR(optimizer, milestones, self.factor))

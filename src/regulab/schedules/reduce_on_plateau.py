@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from regulab.schedules.schedule import Moment, NoEffect, Schedule
+from regulab.schedules.schedule import Moment, NoEffect, Warmed
 from regulab.values import Epochs, NonNegative
 
 if TYPE_CHECKING:
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 
-class ReduceOnPlateau(Schedule):
+class ReduceOnPlateau(Warmed):
     """Reduce on plateau: multiplies a run's rate by ``factor`` after ``patience`` epochs without improvement.
 
     An epoch improves when its validation loss lies more than ``min_delta`` (nats) under the lowest one that counted
     before; after a fall the waiting begins anew. Every run follows its own losses, so that the runs of a study differ
     in their rates, too. The words are those of ``early_stopping``; torch's ReduceLROnPlateau calls a patience of 5
-    ``patience=4``. Under protocol `course` it follows the test split.
+    ``patience=4``. Under protocol `course` it follows the test split. Epochs of a ``warmup`` are waited for like
+    others, and in them the rate is below ``min_lr`` where it has to be.
     """
 
     name: ClassVar[str] = "reduce_on_plateau"
@@ -40,7 +41,7 @@ class ReduceOnPlateau(Schedule):
     def rate(self, lr: float, moment: Moment) -> float:
         for _ in range(self._falls(moment.validation_losses)):
             lr = min(lr, max(lr * self.factor, self.min_lr))
-        return lr
+        return self.warmed(lr, moment)
 
     def _falls(self, losses: Sequence[float]) -> int:
         falls, best, waited = 0, float("inf"), 0
@@ -52,7 +53,8 @@ class ReduceOnPlateau(Schedule):
 
     def without_effect(self, epochs: int) -> NoEffect | None:
         most = epochs - 1  # the first epoch is always better, and after the last no step follows
-        return NoEffect("patience", "the rate never falls", most) if self.patience >= most else None
+        never = NoEffect("patience", "the rate never falls", most)
+        return never if self.patience >= most else self.never_warm(epochs)
 
     def reference(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LRScheduler:
         from torch.optim.lr_scheduler import ReduceLROnPlateau

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from pydantic import Field, field_validator
+
+from regulab.values import NonNegative
 from regulab.values.named import Named
 
 if TYPE_CHECKING:
@@ -70,6 +73,46 @@ class Schedule(Named, ABC):
 
         It is told of every step; one that follows validation is told of every epoch with its validation loss.
         """
+
+
+class Warmed(Schedule, ABC):
+    """A schedule whose rates are multiplied by (step + 1)/W in the first W steps, those of ``warmup`` epochs.
+
+    Whatever else it counts, such as epochs to the next fall, it counts from the first step of training: torch's
+    ``LinearLR`` chained with it. Source: Goyal et al. 2017 (arXiv 1706.02677), section 2.2.
+    """
+
+    warmup: NonNegative | None = Field(
+        default=None,
+        description="Epochs, or a part of one, of linear rise to the optimizer's rate. null: none.",
+    )
+
+    @field_validator("warmup")
+    @classmethod
+    def _none_is_none(cls, value: float | None) -> float | None:
+        return value or None
+
+    def warmed(self, rate: float, moment: Moment) -> float:
+        """The rate of the schedule by itself, as it is with the warm-up."""
+        return rate * min(1.0, (moment.step + 1) / max(1, self._warmup_steps(moment.steps_per_epoch)))
+
+    def _warmup_steps(self, steps_per_epoch: int) -> int:
+        return round((self.warmup or 0) * steps_per_epoch)
+
+    def never_warm(self, epochs: int) -> NoEffect | None:
+        """A warm-up that takes the whole training."""
+        never = NoEffect("warmup", "the rate never reaches the optimizer's", epochs)
+        return never if (self.warmup or 0) >= epochs else None
+
+    def chained(self, optimizer: Optimizer, steps_per_epoch: int, scheduler: LRScheduler) -> LRScheduler:
+        """torch's scheduler of the schedule by itself, with torch's warm-up before it."""
+        from torch.optim.lr_scheduler import ChainedScheduler, LinearLR
+
+        steps = self._warmup_steps(steps_per_epoch)
+        if not steps:
+            return scheduler
+        rise = LinearLR(optimizer, start_factor=1 / steps, total_iters=max(1, steps - 1))
+        return ChainedScheduler([scheduler, rise], optimizer)
 
 
 def half_cosine(start: float, end: float, t: float) -> float:

@@ -9,12 +9,13 @@ from typing import Any, get_args
 from regulab.config import Model, Source, Study, validate
 from regulab.errors import UserError
 from regulab.models import named, norm_of
+from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
+from regulab.techniques.technique import Edit, Hooks, Late, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 
@@ -53,7 +54,22 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         shared = {name: value for name, value in common.items() if name not in replaced}
         arms[arm] = tuple({**shared, **own}.values())
         _refuse_contradictions(arms[arm], f"arms.{arm}")
+        _refuse_proximal_steps(arms[arm], study.train.optimizer, f"arms.{arm}")
+        if study.resolved is None:  # of what is on record, what never began has trained as it did
+            _refuse_too_late(arms[arm], study.train.epochs, f"arms.{arm}")
     return arms
+
+
+def _refuse_too_late(techniques: Sequence[Technique], epochs: int, where: str) -> None:
+    """Raises `UserError` where a technique would begin after the last epoch."""
+    for technique in techniques:
+        if isinstance(technique, Late) and technique.first_epoch(epochs) > epochs:
+            raise UserError(
+                f"has no effect: it begins after the last of {epochs} epochs",
+                got=technique.first_epoch(epochs),
+                expected=f"at most {epochs}, or more epochs",
+                where=f"{where}.{technique.name}.start",
+            )
 
 
 def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
@@ -67,6 +83,20 @@ def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
                     expected="one of them in an arm",
                     where=where,
                 )
+
+
+def _refuse_proximal_steps(techniques: Sequence[Technique], optimizer: Optimizer, where: str) -> None:
+    """Raises `UserError` for a technique with a proximal step after an optimizer that has no use for one."""
+    for technique in techniques if not optimizer.proximal else ():
+        if technique.stack([technique]).proximal is not None:
+            cure = "method: subgradient" if "method" in type(technique).model_fields else "sgd, adam or adamw"
+            raise UserError(
+                f"takes a proximal step, which after {optimizer.name} does not lead to the penalty's minimum: "
+                "its steps are as long whatever the gradient",
+                got=f"optimizer {optimizer.name}",
+                expected=cure,
+                where=f"{where}.{technique.name}",
+            )
 
 
 def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
@@ -85,18 +115,31 @@ def model_of(study: Study, techniques: Sequence[Technique]) -> Model:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What runs have in common that can train side by side: the network, and how often a step evaluates it."""
+    """What runs have in common that can train side by side: the network, and how a step evaluates it.
+
+    ``evaluates`` names the techniques that evaluate a step again. Of runs with SAM and runs with ASAM each would pay
+    for the other's.
+    """
 
     model: Model
     edits: tuple[Edit, ...]
     passes: int
+    evaluates: tuple[str, ...]
+    copies: int
+    double_backward: bool
 
 
 def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
     """Of an arm."""
     edits = tuple(technique for technique in techniques if isinstance(technique, Edit))
-    passes = 1 + sum(technique.passes - 1 for technique in techniques)
-    return Architecture(model_of(study, techniques), edits, passes)
+    return Architecture(
+        model_of(study, techniques),
+        edits,
+        passes=1 + sum(technique.passes - 1 for technique in techniques),
+        evaluates=tuple(sorted(technique.name for technique in techniques if technique.passes > 1)),
+        copies=max((technique.copies for technique in techniques), default=1),
+        double_backward=any(technique.double_backward for technique in techniques),
+    )
 
 
 def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = None) -> dict[str, str]:
@@ -119,9 +162,13 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
 
 
 def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
-    """The hooks of R runs, given each run's techniques: one `Hooks` for each technique that any of them has."""
+    """The hooks of R runs, given each run's techniques: one `Hooks` for each technique that any of them has.
+
+    Stage by stage, and in each by name: SAM stands before clipping, whatever the alphabet.
+    """
     hooks = {}
-    for name, kind in TECHNIQUES.items():
+    for name in _in_order():
+        kind = TECHNIQUES[name]
         values = [next((t for t in techniques if t.name == name), None) for techniques in arms]
         if any(value is not None for value in values):
             present = Present([value is not None for value in values])
@@ -129,9 +176,16 @@ def stack(arms: Sequence[tuple[Technique, ...]]) -> dict[str, Hooks]:
     return hooks
 
 
+def _in_order() -> list[str]:
+    """The names stage by stage, in each as the alphabet has them, but behind those that `Technique.after` names."""
+    names = list(TECHNIQUES)
+    for name, kind in TECHNIQUES.items():
+        last = max((names.index(other) for other in kind.after), default=-1)
+        if last > names.index(name):
+            names.insert(last, names.pop(names.index(name)))
+    return sorted(names, key=lambda name: get_args(Stage).index(TECHNIQUES[name].stage))
+
+
 def transforms(hooks: Mapping[str, Hooks]) -> Iterator[Hooks]:
-    """Those that transform gradients, stage by stage; SAM stands before clipping, whatever the alphabet."""
-    for stage in get_args(Stage):
-        for name, one in hooks.items():
-            if one.transform is not None and TECHNIQUES[name].stage == stage:
-                yield one
+    """Those that change the gradients of the loss, in their order."""
+    return (one for one in hooks.values() if one.transform is not None or one.noise is not None)

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from regulab.config import Epochs, Fraction
 from regulab.techniques.technique import (
     Hooks,
+    Late,
     Memory,
     PerRun,
     StepCount,
-    Technique,
     Tensors,
     over_runs,
     select,
 )
 
 
-class EMA(Technique):
+class EMA(Late):
     """EMA: validation, test and saved weights are ā ← β·ā + (1 − β)·w after every step; training itself is as ever.
 
     Through the first step of epoch ``start`` ā is w itself; from there it follows. The running averages of batch norm
     are averaged like the weights, since statistics of today's weights would not fit weights of some while ago; whole
     numbers, such as counts of batches, are today's. So it is torch's `AveragedModel` with `get_ema_multi_avg_fn(β)` and
     ``use_buffers=True``, first updated in that step. The training loss that is recorded is of w, all after that of ā.
-    Parameters: ``decay`` β, 0 ≤ β < 1, by default 0.99 (about the last hundred steps); ``start`` ≥ 1, by default 1.
+    Parameters: ``decay`` β, 0 ≤ β < 1, by default 0.99 (about the last hundred steps); ``start`` ≥ 1, by default 1;
+    ``statistics``: ``averaged``, the default, or ``anew``, which makes the running averages anew for ā after every
+    epoch from ``start`` on, as ``swa`` does and at its cost.
 
     Source: Polyak & Juditsky 1992; with exponential weights Izmailov et al. 2018 (arXiv 1803.05407), section 3.
     """
@@ -37,13 +39,30 @@ class EMA(Technique):
     scalar: ClassVar[str] = "decay"
     decay: Fraction = Field(default=0.99, description="The share β of the average that a step keeps.")
     start: Epochs = Field(default=1, description="The epoch whose first step begins the average.")
+    statistics: Literal["averaged", "anew"] = Field(
+        default="averaged",
+        description="Running averages of norms: averaged like weights, or made anew for the averaged weights.",
+    )
+
+    @field_validator("decay", mode="before")
+    @classmethod
+    def _moves(cls, value: Any) -> Any:
+        if value == 1 and not isinstance(value, bool):
+            raise ValueError(
+                "below 1: an average that keeps all of itself would stay what it was at the start"
+            )
+        return value
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(decay=0.8), cls(decay=0.6, start=2)
+        return cls(decay=0.8), cls(decay=0.6, start=2), cls(decay=0.7, statistics="anew")
 
     def legend(self) -> str:
-        return f"EMA β={self.decay:g}" + (f" from epoch {self.start}" if self.start > 1 else "")
+        begun = f" from epoch {self.start}" if self.start > 1 else ""
+        return f"EMA β={self.decay:g}{begun}" + (", statistics anew" if self.statistics == "anew" else "")
+
+    def first_epoch(self, epochs: int) -> int:
+        return self.start
 
     @classmethod
     def stack(cls, values: Sequence[Self | None]) -> Hooks:
@@ -65,4 +84,15 @@ class EMA(Technique):
         def evaluated(averages: Tensors, weights: Tensors) -> dict[str, Tensor]:
             return dict(averages)
 
-        return Hooks(memory=Memory(init=init, update=update, evaluated=evaluated))
+        def anew(count: StepCount) -> list[bool]:
+            return [
+                value is not None
+                and value.statistics == "anew"
+                and int(count.t) > (value.start - 1) * count.steps
+                for value in values
+            ]
+
+        wanted = any(value is not None and value.statistics == "anew" for value in values)
+        return Hooks(
+            memory=Memory(init=init, update=update, evaluated=evaluated, anew=anew if wanted else None)
+        )

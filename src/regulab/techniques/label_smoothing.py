@@ -9,13 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import Fraction
-from regulab.techniques.technique import Hooks, PerRun, Technique
+from regulab.techniques.technique import Hooks, PerRun, Stage, Technique
 
 
 class LabelSmoothing(Technique):
     """Label smoothing: minimizes (1 − ε)·CE + ε·(mean over the K classes of −log pₖ).
 
-    That is the cross-entropy with targets of which ε is spread evenly over all classes, torch's ``label_smoothing``.
+    That is the cross-entropy with targets of which ε is spread evenly over all classes, torch's ``label_smoothing``, of
+    labels as of the probabilities that mixing images leaves. With ``train.class_weights`` an image counts by its class
+    in both parts; torch weighs the spread part by the classes that it is spread to, which no image belongs to, and
+    divides by B instead of Σ ω where targets are probabilities.
     The losses that are recorded, of training as of validation and test, stay the plain cross-entropy with the true
     labels, so that arms can be compared; expect them higher than without. Inference is as always. Parameter:
     ``epsilon`` ε, 0 ≤ ε < 1, by default 0.1.
@@ -25,6 +28,7 @@ class LabelSmoothing(Technique):
 
     name: ClassVar[str] = "label_smoothing"
     scalar: ClassVar[str] = "epsilon"
+    stage: ClassVar[Stage] = "evaluate"
     epsilon: Fraction = Field(default=0.1, description="The share ε of the target that all classes get.")
 
     @classmethod

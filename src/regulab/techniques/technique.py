@@ -7,11 +7,12 @@ a list of hooks, applied in order; no technique knows of another.
 
 One step of training, and where the hooks stand in it::
 
-    batch      images and targets            loss       what is minimized
-    transform  its gradient                  gradient   a penalty's is added
-    decay      the weights                   (the optimizer)
-    proximal   the weights                   constrain  the weights
-    memory     looks at what came of it
+    batch      images and targets            loss       what is minimized of an image
+    slope      its gradient by the image     mean       what is minimized of the batch
+    transform  the gradient by the weights   noise      is added to it
+    gradient   a penalty's is added          decay      the weights
+    (the optimizer)                          proximal   the weights
+    constrain  the weights                   memory     looks at what came of it
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -101,13 +102,19 @@ Again = Callable[[Tensors], Evaluation]
 
 @dataclass(frozen=True)
 class StepCount:
-    """Which step it is: ``t`` counts the steps of all epochs from 1, and ``steps`` is how many an epoch has.
+    """Which step it is: ``t`` counts the steps of all ``epochs`` from 1, and ``steps`` is how many an epoch has.
 
     ``t`` follows from the epoch alone, so that a resumed run counts on; on a device it is a scalar there.
     """
 
     t: int | Tensor
     steps: int
+    epochs: int
+
+
+# Standard normal draws like a tensor ``(R, …)``, by a label that begins with the technique's name: they follow from
+# seed, label and step alone, so that the arms of a seed share them.
+Normal = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +127,15 @@ class Memory:
     init:       (weights) → state, before the first step
     update:     (state, weights, count) → the new state, of the same names, shapes and types, after every step
     evaluated:  (state, weights) → those of the weights that are others in validation and test, and in what is saved
+    anew:       (count of an epoch's last step, as a number) → for each run whether the running averages of its norms
+                are to be made anew for what `evaluated` gives: a forward pass over the epoch's batches in training
+                mode, whose statistics all count alike, before the epoch is validated
     """
 
     init: Callable[[Tensors], dict[str, Tensor]]
     update: Callable[[Tensors, Tensors, StepCount], dict[str, Tensor]]
     evaluated: Callable[[Tensors, Tensors], dict[str, Tensor]] | None = None
+    anew: Callable[[StepCount], Sequence[bool]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +159,15 @@ class Hooks:
                 mixup, cutmix; one generator a run, drawing alike for runs of one seed
     loss:       (losses ``(B, R)``, logits ``(B, R, K)``, targets: labels ``(B, R)`` or probabilities ``(B, R, K)``) →
                 losses ``(B, R)``, whose mean over the batch is minimized; those it gets are the cross-entropy, or what
-                another technique made of it. Records keep the cross-entropy with the true labels
+                another technique made of it, by `Technique.stage` and then by name. Records keep the cross-entropy
+                with the true labels. With `Technique.copies` B counts the images of all copies, copy after copy
+    slope:      (slopes ``(B, R, C, H, W)``, the gradients of the batch's summed cross-entropy by its normalized images)
+                → ``(B, R)``, what is added to the losses; see `Technique.double_backward`
+    mean:       (means ``(R,)`` of all losses over the batch) → ``(R,)``, what is minimized in their place
     transform:  (parameters, gradients, again) → gradients, once a step and over all trained parameters, by name. They
                 are those of the loss: penalties and decay come after. ``again(parameters)`` evaluates the objective a
                 second time at other values, on the same batch with the same draws; see `Technique.passes`
+    noise:      (gradients, count, normal) → gradients, among the transforms: for those that draw; see `Normal`
     memory:     what it remembers from step to step
     stopping:   one rule per run or None: (validation losses so far) → whether to stop; a run with a rule ends with
                 the weights of its lowest validation loss
@@ -170,16 +186,20 @@ class Hooks:
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    slope: Callable[[Tensor], Tensor] | None = None
+    mean: Callable[[Tensor], Tensor] | None = None
     transform: Callable[[Tensors, Tensors, Again], dict[str, Tensor]] | None = None
+    noise: Callable[[Tensors, StepCount, Normal], dict[str, Tensor]] | None = None
     memory: Memory | None = None
     stopping: Sequence[Callable[[Sequence[float]], bool] | None] | None = None
     elementwise: bool = False
     present: Present = EVERY_RUN
 
 
-# In which order transforms of a gradient stand, whatever they are called: where it is taken, what is done to it, and at
-# last how large it may be. Within a stage, by name.
-Stage = Literal["evaluate", "change", "limit"]
+# In which order hooks stand, whatever they are called. Of a loss: what it is, then what is added to it. Of a gradient:
+# where it is taken, what is done to it, how large it may be, and at last the noise, which no limit takes back. Within a
+# stage, by name.
+Stage = Literal["evaluate", "change", "limit", "noise"]
 
 
 class Technique(Part, ABC):
@@ -187,17 +207,24 @@ class Technique(Part, ABC):
 
     ``scalar`` is the field that a bare value in a study file sets. ``passes`` says how often a step evaluates the
     objective: one that calls ``again`` says 2, and its arms get fleets of their own, since a second pass would cost
-    every run beside it. ``stage`` is where its transform stands among others. ``instead_of`` names the techniques of
+    every run beside it. ``copies`` says how often a step passes each image, side by side in one larger batch, and
+    ``double_backward`` whether it differentiates gradients: such arms have fleets of their own, too, and the latter
+    train by torch's layers, since compiled kernels are differentiated once. ``stage`` is where its loss and its
+    transform stand among others. ``instead_of`` names the techniques of
     the study (``model.dropout``, ``data.augment``) whose place it takes, and ``excludes`` those that cannot stand in
-    one arm with it, each with the reason.
+    one arm with it, each with the reason. Hooks run in the order of names, except that those of the techniques named in
+    ``after`` run before its own.
     """
 
     name: ClassVar[str]
     scalar: ClassVar[str]
     passes: ClassVar[int] = 1
+    copies: ClassVar[int] = 1
+    double_backward: ClassVar[bool] = False
     stage: ClassVar[Stage] = "change"
     instead_of: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[Mapping[str, str]] = {}
+    after: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -232,31 +259,69 @@ class Edit(Technique, ABC):
         """
 
 
-class Penalty(Technique, ABC):
-    """The fields that penalties on parameters share; λ multiplies the sum over the penalized parameters."""
+class Late(Technique, ABC):
+    """A technique that begins with some epoch of the training, its field ``start``; one that never does is refused."""
+
+    @abstractmethod
+    def first_epoch(self, epochs: int) -> int:
+        """The epoch with which it begins, counted from 1, of so many."""
+
+
+class WeightPenalty(Technique, ABC):
+    """A penalty on weights, which are matrices with a row for each output: it has no meaning for a bias, γ or β."""
 
     scalar: ClassVar[str] = "strength"
     strength: NonNegative = Field(description="λ, which multiplies the sum over the penalized parameters.")
+
+
+class Penalty(WeightPenalty, ABC):
+    """A penalty that falls on weights, or on all parameters where a study asks for it."""
+
     include: Include = Field(
         default="weights", description="Weights of convolutions and linear layers, or every parameter."
     )
 
 
-class Strengths:
-    """λ per run, ready to multiply a parameter ``(R, *shape)``: 0 where a run does not penalize it."""
+P = TypeVar("P", bound=WeightPenalty)
 
-    def __init__(self, values: Sequence[Penalty | None]) -> None:
-        self._values = values
+
+class Strengths(Generic[P]):
+    """λ per run, ready to multiply a parameter ``(R, *shape)``: 0 where a run does not penalize it.
+
+    ``of`` gives another multiple of λ, for a penalty that has several parts.
+    """
+
+    def __init__(
+        self, values: Sequence[P | None], of: Callable[[P], float] = lambda value: value.strength
+    ) -> None:
+        self._values = [(v, of(v) if v else 0.0) for v in values]
         self._known: dict[tuple[bool, int, torch.dtype, torch.device], Tensor | None] = {}
 
     def __call__(self, p: Parameter) -> Tensor | None:
         """Shape ``(R, 1, …)``, or None where no run penalizes this parameter."""
         key = (p.is_weight, p.value.ndim, p.value.dtype, p.value.device)
         if key not in self._known:
-            vector = [v.strength if v and (p.is_weight or v.include == "all") else 0.0 for v in self._values]
+            vector = [strength if p.is_weight or _falls_on_all(v) else 0.0 for v, strength in self._values]
             shaped = over_runs(torch.tensor(vector, dtype=p.value.dtype, device=p.value.device), p.value)
             self._known[key] = shaped if any(vector) else None
         return self._known[key]
+
+
+def _falls_on_all(value: WeightPenalty | None) -> bool:
+    return isinstance(value, Penalty) and value.include == "all"
+
+
+def times(strength: Tensor, x: Tensor) -> Tensor:
+    """λ·x, with 0 where λ is 0: by selection, since x may have overflowed in a run that is not penalized."""
+    return torch.where(strength == 0, 0, strength * x)
+
+
+def rows(value: Tensor) -> Tensor:
+    """A parameter ``(R, *shape)`` as ``(R, rows, n)``: a row holds the n weights of one output channel.
+
+    It is a row of a linear layer, a filter of a convolution; each number of a vector is a row of its own.
+    """
+    return value.reshape(len(value), value.shape[1] if value.ndim > 1 else 1, -1)
 
 
 def sum_per_run(x: Tensor) -> Tensor:

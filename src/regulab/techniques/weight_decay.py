@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
+from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths
@@ -15,26 +16,39 @@ class WeightDecay(Penalty):
 
     It is not part of the objective: the gradient, and so momentum and Adam's scaling, never see it.
     With plain SGD it equals ``l2`` at the same λ; with Adam it does not. Parameters: ``strength`` λ ≥ 0;
-    ``include``: ``weights`` (default) or ``all``.
+    ``include``: ``weights`` (default) or ``all``; ``form``.
 
-    Source: Loshchilov & Hutter 2019 (arXiv 1711.05101).
+    ``form: corrected`` is w ← (1 − λ·lr²/lr_max)·w, with lr_max the highest rate of the schedule; at a constant rate
+    the two are the same. The lengths of weights before a norm settle where decay and steps balance, at a gradient with
+    ‖g‖/‖w‖ = √(2λ/lr), which grows as a schedule lowers lr; the corrected form holds it at √(2λ/lr_max). The source
+    corrects the weights before a norm alone, and here all that decay are corrected: as a rule the last layer too.
+
+    Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); corrected: Defazio 2025 (arXiv 2506.02285).
     """
 
     name: ClassVar[str] = "weight_decay"
+    form: Literal["decoupled", "corrected"] = Field(
+        default="decoupled",
+        description="Decay by lr·λ, or by λ·lr²/lr_max, which keeps the balance of decay and steps as the rate falls.",
+    )
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return (cls(strength=0.1),)
+        return cls(strength=0.1), cls(strength=0.4, form="corrected")
 
     def legend(self) -> str:
-        return f"weight decay λ={self.strength:g}"
+        return f"weight decay λ={self.strength:g}" + (" (corrected)" if self.form == "corrected" else "")
 
     @classmethod
     def stack(cls, values: Sequence[Self | None]) -> Hooks:
-        strengths = Strengths(values)
+        plain = Strengths(values, lambda value: value.strength if value.form == "decoupled" else 0.0)
+        corrected = Strengths(values, lambda value: value.strength if value.form == "corrected" else 0.0)
 
         def decay(p: Parameter, lr: float | Tensor, highest: float) -> Tensor | None:
-            strength = strengths(p)
-            return None if strength is None else p.value * (1 - lr * strength)
+            one, two = plain(p), corrected(p)
+            if two is None:
+                return None if one is None else p.value * (1 - lr * one)
+            share = lr * (lr / highest) * two
+            return p.value * (1 - (share if one is None else share + lr * one))
 
         return Hooks(decay=decay, elementwise=True)

@@ -12,8 +12,10 @@ from regulab import models
 from regulab.errors import UserError
 from regulab.models.layers.dropout import Rated, holders
 from regulab.techniques.dropout import Dropout
+from regulab.training.matrices import check_matrices
 from regulab.training.penalized import check_penalties
 from regulab.training.runs import Run, Setup
+from regulab.training.step_checks import check_steps
 from regulab.training.user_model_checks import check_user_model, fails, scores
 from regulab.training.watching import Drop, bound
 
@@ -33,8 +35,10 @@ def check_model(setup: Setup) -> list[str]:
             drops = watched.drops
             notes += [note for note in told if note not in notes]
         bytes_per_image(setup, run)
+        check_matrices(setup, run)
         for arm in group:
             _check_dropout(setup, setup.initial(run), arm, drops)
+            check_steps(setup, setup.run(arm, run.seed))
             if models.is_user_model(setup.study.model.name):
                 check_penalties(setup, setup.run(arm, run.seed))
     return notes
@@ -67,7 +71,8 @@ def bytes_per_image(setup: Setup, run: Run) -> int:
     known, architecture = setup.initial_networks.outputs, setup.architecture(run)
     if architecture not in known:
         known[architecture] = _outputs_per_image(setup, setup.module(run))
-    return 2 * known[architecture] * setup.machine.activations.itemsize
+    passes = 4 if architecture.double_backward else 2  # each kept for the backward pass that follows it
+    return architecture.copies * passes * known[architecture] * setup.machine.activations.itemsize
 
 
 def _outputs_per_image(setup: Setup, module: nn.Module) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +22,14 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, order_digest
+from regulab.training.copies import copied, draws_of_copies
 from regulab.training.cuda_graph import GraphedStep
+from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.memories import Memories
+from regulab.training.norm_statistics import average_anew, names_of_averages
+from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
@@ -51,7 +56,8 @@ class Fleet:
         self._setup = setup
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
-        self._stack = STACKS[engine](modules, setup.machine)
+        self._architecture = setup.architecture(runs[0])
+        self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
@@ -62,7 +68,7 @@ class Fleet:
             }
         )
         self._buffers = Buffers(self._stack)
-        self._memories = Memories(self._hooks, self._weights())
+        self._memories = self._new_memories()
 
     def _set_runs(self, runs: Sequence[Run]) -> None:
         """Sets what depends on which runs are active: hooks, inputs, dropout rates and draws."""
@@ -82,13 +88,17 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) else None
-        bind_draws(self._stack, plan.seed_of, self._draws.draw, hashed)
+        copies = self._architecture.copies
+        draw: Any = draws_of_copies(self._draws.draw, copies)
+        # Kernels hash the draws of one batch; where an image passes twice, the layer draws for itself.
+        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) and copies == 1 else None
+        bind_draws(self._stack, plan.seed_of, draw, hashed)
+        self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))
         # Draws of a step are kept only where a technique evaluates it again.
-        self._repeatable = Repeatable(self._stack) if setup.architecture(runs[0]).passes > 1 else None
+        self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
         for hooks in self._hooks.values():
             if hooks.rates is not None:
                 self._set_rates(hooks.rates)
@@ -96,7 +106,7 @@ class Fleet:
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
-        together = all_elementwise(self._hooks)
+        together = all_elementwise(self._hooks) and not self._optimizer.for_matrices
         self._groups = group(self._named(), self._weight_names, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
@@ -128,6 +138,7 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
             loss=self._sums.loss / steps,
@@ -155,14 +166,17 @@ class Fleet:
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
+        x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
         if self._repeatable is not None:
             self._repeatable.begin()
         evaluation, logits = self._evaluate(x, targets)
         losses, gradients = evaluation.losses, evaluation.gradients
+        count = StepCount(counter.t, self._batches.steps, self._setup.study.train.epochs)
         if self._transforms:
             parameters = {name: p.data for p, name in self._trained.items()}
             again = partial(self._again, x, targets, before)
-            losses, gradients = transformed(self._transforms, parameters, evaluation, again)
+            drawing = (count, partial(self._normal, t=count.t))
+            losses, gradients = transformed(self._transforms, parameters, evaluation, again, drawing)
         if changes_objective(self._hooks, self._setup.class_weights):
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
             # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
@@ -172,14 +186,39 @@ class Fleet:
         rates = StepRates(counter.lr, counter.t, self._setup.study.train.optimizer.lr)
         update(self._groups, self._hooks, self._optimizer, gradients, rates, sums.finite)
         if self._memories:
-            count = StepCount(counter.t, self._batches.steps)
             self._memories.update(self._weights(), count, sums.finite)
         counter.advance()
 
+    def _average_anew(self, epoch: int) -> None:
+        """Running averages for the evaluated weights, where a technique wants them: the epoch's passes once more.
+
+        With its batches and draws, batch hooks left out; a step that was captured is left as it is.
+        """
+        steps = self._batches.steps
+        due = self._memories.due(StepCount(epoch * steps, steps, self._setup.study.train.epochs))
+        if due is None:
+            return
+        trained = self._weights()
+        self._assign({name: value.clone() for name, value in self._memories.averaged(trained).items()})
+        self._draws.begin(epoch)
+        if self._vmapped:
+            self._torch_draws.begin(epoch)
+        if self._repeatable is not None:
+            self._repeatable.begin()
+        inputs = (self._batches.batch(position)[0].flatten(1, 2) for position in range(steps))
+        average_anew(self._stack, self._forward, inputs)
+        self._memories.set_statistics(self._weights(), due)
+        self._assign(trained)
+
+    def _new_memories(self) -> Memories:
+        return Memories(self._hooks, self._weights(), names_of_averages(self._stack))
+
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
-        logits = self._forward(x.flatten(1, 2))
-        losses = objective(self._hooks, logits, targets, self._setup.class_weights)
+        x = input_leaf(x, self._architecture, self._setup.machine)
+        with differentiable(self._architecture, self._stack):
+            logits = self._forward(x.flatten(1, 2))
+        losses = objective(self._hooks, logits, targets, self._setup.class_weights, x)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
         gradients = torch.autograd.grad(losses.sum(), list(self._trained))
@@ -290,7 +329,7 @@ class Fleet:
         for name in [name for name, _ in self._stack.named_buffers()]:
             replace_buffer(self._stack, name, state[f"buffer.{name}"].to(device))
         self._buffers = Buffers(self._stack)
-        self._memories = Memories(self._hooks, self._weights())
+        self._memories = self._new_memories()
         self._memories.load(state)
 
     def select(self, positions: Sequence[int]) -> None:

@@ -28,11 +28,16 @@ def sizes(setup: Setup) -> list[str]:
     """How large the networks are, in words; nothing for one that cannot be counted."""
     x = setup.first_images(1)[:1]
     _, channels, height, width = x.shape
-    name, found = setup.study.model.name, dict[str, None]()
-    for run in setup.examples():
+    name, found = setup.study.model.name, dict[str, list[str]]()
+    for arms in setup.architectures:
         with suppress(UserError), guarded(f"{name} cannot be counted", where=models.WHERE):
-            found[measure(setup.module(run), x).sentence(channels, height, width)] = None
-    return [f"{name}: {sentence}" for sentence in found]
+            size = measure(setup.module(setup.run(arms[0], 0)), x)
+            found.setdefault(size.sentence(channels, height, width), []).extend(arms)
+    if len(found) < 2:
+        return [f"{name}: {sentence}" for sentence in found]
+    return [
+        f"{name} of {shortened([f'“{arm}”' for arm in arms])}: {sentence}" for sentence, arms in found.items()
+    ]
 
 
 def _of_the_network(setup: Setup) -> list[str]:

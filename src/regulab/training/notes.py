@@ -7,9 +7,11 @@ import numpy as np
 from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
+from regulab.training.matrices import matrix_notes
 from regulab.training.network_notes import network_notes, shortened
 from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
+from regulab.training.step_notes import step_notes
 from regulab.wording import quoted
 
 
@@ -21,7 +23,9 @@ def notes(setup: Setup) -> list[str]:
         *network_notes(setup),
         *_of_idle_parameters(setup),
         *penalty_notes(setup),
+        *matrix_notes(setup),
         *augmentation_notes(setup),
+        *step_notes(setup),
         *given.remarks(setup.study.model.name),
     ]
 

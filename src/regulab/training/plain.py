@@ -19,15 +19,20 @@ from regulab.models.attributes import Attributes
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.generators import keyed_generators
 from regulab.models.hashed_draws import HashedDraws
+from regulab.models.layers.draws import bind_layers
 from regulab.models.layers.dropout import DropoutDraws, set_rate
 from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, as_loaded, order_digest
+from regulab.training.copies import copied, draws_of_copies
+from regulab.training.double_backward import backward, differentiable, input_leaf
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
-from regulab.training.proximal import reference_proximal_step, remembered, remembered_later
+from regulab.training.norm_statistics import average_anew, names_of_averages
+from regulab.training.normal_draws import NormalDraws
+from regulab.training.proximal import remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
@@ -36,10 +41,12 @@ from regulab.training.trainer import (
     EpochTotals,
     change_batch,
     changes_objective,
+    has_objective,
     input_plan,
     objective,
     transformed,
 )
+from regulab.training.updating_plain import update_reference
 
 MEMORY = (
     "python..attributes"  # what `Attributes` keeps, among arrays of parameters and buffers: no name of theirs
@@ -66,20 +73,22 @@ class PlainTrainer:
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
         )
-        self._draws.bind(self._module)
-        self._repeat = Repeat(self._module, device) if setup.architecture(self._run).passes > 1 else None
+        self._architecture = setup.architecture(self._run)
+        draw = self._draws.draw_of_one if isinstance(self._draws, HashedDraws) else self._draws.draw
+        self._draw = draws_of_copies(draw, self._architecture.copies)
+        bind_layers(self._module, self._draw)
+        self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
+        self._repeat = Repeat(self._module, device) if self._architecture.passes > 1 else None
         self._calls = self._drawn_calls()
         self._attributes = Attributes(self._module)
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
-        self._memories = Memories(self._hooks, self._stacked())
+        self._memories = Memories(self._hooks, self._stacked(), names_of_averages(self._module))
 
     def _drawn_calls(self) -> DrawnCalls:
         """Keyed draws for the dropout that a forward pass calls as a function."""
-        draws = self._draws
-        draw = draws.draw_of_one if isinstance(draws, HashedDraws) else draws.draw
-        return DrawnCalls(draw if self._repeat is None else self._repeat.draws.named(draw))
+        return DrawnCalls(self._draw if self._repeat is None else self._repeat.draws.named(self._draw))
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.
@@ -97,7 +106,29 @@ class PlainTrainer:
         """What a person's module draws from Python's, numpy's or torch's generator is keyed too: by seed and epoch."""
         self._epoch = epoch
         with keyed_generators(self._streams, "torch", epoch=epoch, device=self._setup.machine.device):
-            return self._train_epoch(epoch, validation_losses[0] if validation_losses else ())
+            totals = self._train_epoch(epoch, validation_losses[0] if validation_losses else ())
+        self._average_anew(epoch)
+        return totals
+
+    def _average_anew(self, epoch: int) -> None:
+        """Running averages for the evaluated weights, where a technique wants them: see `Fleet`."""
+        steps, device = self._batches.steps, self._setup.machine.device
+        due = self._memories.due(StepCount(epoch * steps, steps, self._setup.study.train.epochs))
+        if due is None:
+            return
+        trained, attributes = self._trained(), Attributes(self._module)
+        averaged = self._memories.averaged(self._stacked())
+        self._assign({name: value[0].clone() for name, value in averaged.items()})
+        self._draws.begin(epoch)
+        if self._repeat is not None:
+            self._repeat.begin()
+        self._module.train()
+        with keyed_generators(self._streams, "torch", epoch=epoch, device=device):
+            inputs = (x[:, 0] for x, _ in self._batches.epoch(self._batches.orders(epoch), epoch))
+            average_anew(self._module, self._forward, inputs)
+        attributes.reset()
+        self._memories.set_statistics(self._stacked(), due)
+        self._assign(trained)
 
     def _train_epoch(self, epoch: int, validation_losses: Sequence[float]) -> EpochTotals:
         train, steps = self._setup.study.train, self._batches.steps
@@ -112,31 +143,34 @@ class PlainTrainer:
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
             x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
+            x = input_leaf(x, self._architecture, self._setup.machine)
             if self._repeat is not None:
                 self._repeat.begin()
             logits = self._forward(x[:, 0])
-            loss = self._objective(logits, targets)
+            loss = self._objective(logits, targets, x)
             changed = changes_objective(self._hooks, self._setup.class_weights)
             recorded = float(F.cross_entropy(logits.detach(), labels[:, 0]) if changed else loss.detach())
             correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
-            fine = bool(loss.isfinite()) and self._step(loss, lr, partial(self._again, x, targets))
+            count = StepCount(first + 1, steps, train.epochs)
+            fine = bool(loss.isfinite()) and self._step(loss, lr, partial(self._again, x, targets), count)
             loss_sum += recorded if fine or not math.isfinite(recorded) else math.nan
             if not fine:
                 for buffer, old in zip(self._module.buffers(), before, strict=True):
                     buffer.copy_(old)
                 break
             if self._memories:
-                self._memories.update(self._stacked(), StepCount(first + 1, steps))
+                self._memories.update(self._stacked(), count)
         totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
         return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=[order_digest(orders[0])])
 
-    def _objective(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _objective(self, logits: Tensor, targets: Tensor, x: Tensor) -> Tensor:
         """Of logits ``(B, classes)``: the mean cross-entropy, as anyone writes it, unless a technique has another."""
         weights = self._setup.class_weights
         # Targets that are spread over classes torch would divide by B, not by Σ ω.
         spread = weights is not None and targets.is_floating_point()
-        if spread or any(hooks.loss for hooks in self._hooks.values()):
-            return objective(self._hooks, logits[:, None], targets, weights)[0]
+        if spread or has_objective(self._hooks):
+            return objective(self._hooks, logits[:, None], targets, weights, x)[0]
         return F.cross_entropy(logits, targets[:, 0], weight=weights)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -148,60 +182,45 @@ class PlainTrainer:
         )
         # In inference what drops all the same draws from torch's generator, so that no stream of training moves on.
         calls = self._calls if self._module.training else nullcontext()
-        with autocast, calls:
+        with autocast, calls, differentiable(self._architecture, self._module):
             logits: Tensor = self._module(x)
             return logits.to(machine.parameters)
 
-    def _step(self, loss: Tensor, lr: float, again: Callable[[Tensors], Evaluation]) -> bool:
+    def _step(
+        self, loss: Tensor, lr: float, again: Callable[[Tensors], Evaluation], count: StepCount
+    ) -> bool:
         """Whether it was taken: not where a technique's second evaluation of the loss is not finite."""
         hooks, terms = self._hooks.values(), list[Tensor]()
-        optimizer = self._setup.study.train.optimizer
         for _, p in self._parameters():
             for hook in hooks:
                 if hook.penalty is not None and hook.gradient is not None and hook.gradient(p) is not None:
                     terms.append(hook.penalty(p)[0])  # type: ignore[index]
         self._optimizer.zero_grad()
         if self._transforms:
-            loss.backward()
-            if not self._transform(loss, again):
+            backward(loss, [parameter for parameter, _ in self._parameters()], self._architecture)
+            if not self._transform(loss, again, count):
                 return False
             for term in terms:
                 term.backward()
         else:
             for term in terms:
                 loss = loss + term
-            loss.backward()
-        self._optimizer.param_groups[0]["lr"] = lr
+            backward(loss, [parameter for parameter, _ in self._parameters()], self._architecture)
         # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
         moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
-        with torch.no_grad():
-            for parameter, p in moved:
-                for hook in hooks:
-                    decayed = hook.decay(p, lr, optimizer.lr) if hook.decay else None
-                    if decayed is not None:
-                        parameter.copy_(decayed[0])
-        self._optimizer.step()
-        with torch.no_grad():
-            for parameter, p in moved:
-                for hook in hooks:
-                    if hook.proximal is not None:
-                        operator = partial(_on_parameter, hook.proximal, p)
-                        reference_proximal_step(optimizer, self._optimizer, parameter, lr, operator)
-                for hook in hooks:
-                    constrained = hook.constrain(p) if hook.constrain else None
-                    if constrained is not None:
-                        parameter.copy_(constrained[0])
+        update_reference(moved, self._hooks, self._setup.study.train.optimizer, self._optimizer, lr)
         return True
 
-    def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation]) -> bool:
+    def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation], count: StepCount) -> bool:
         """Gradients as the techniques have them; whether all losses on the way were finite."""
         moved = [(parameter, p.name) for parameter, p in self._parameters() if parameter.grad is not None]
         parameters = {name: parameter.data[None] for parameter, name in moved}
         gradients = {name: parameter.grad[None].clone() for parameter, name in moved}  # type: ignore[index]
         first = Evaluation(loss.detach()[None], gradients)
-        losses, changed = transformed(self._transforms, parameters, first, again)
+        drawing = (count, partial(self._normal, t=count.t))
+        losses, changed = transformed(self._transforms, parameters, first, again, drawing)
         for parameter, name in moved:
-            parameter.grad = changed[name][0].clone()
+            parameter.grad = torch.empty_like(parameter.data).copy_(changed[name][0])
         return bool(losses.isfinite().all())
 
     def _again(self, x: Tensor, targets: Tensor, values: Tensors) -> Evaluation:
@@ -211,7 +230,7 @@ class PlainTrainer:
         own = {name: parameter.data for name, parameter in moved.items()}
         with self._repeat.again(), torch.enable_grad():
             self._assign({name: value[0] for name, value in values.items()})
-            loss = self._objective(self._forward(x[:, 0]), targets)
+            loss = self._objective(self._forward(x[:, 0]), targets, x)
             found = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
             self._assign(own)
         pairs = zip(moved, own.values(), found, strict=True)
@@ -317,9 +336,3 @@ class PlainTrainer:
 
     def select(self, positions: Sequence[int]) -> None:
         assert list(positions) == [0], "a plain run trains alone"
-
-
-def _on_parameter(
-    operator: Callable[[Parameter, Tensor], Tensor | None], p: Parameter, value: Tensor, step: Tensor
-) -> Tensor | None:
-    return operator(Parameter(p.name, value, p.is_weight), step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,10 +18,12 @@ from regulab.run_directory.text import cut, wrong_value
 from regulab.techniques.dropout import Dropout
 from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
+from regulab.training.double_backward import check_double_backward, machine_for
 from regulab.training.machine import Machine, choose_machine, training_threads
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
 from regulab.training.vmap_check import check_vmap
+from regulab.training.vmapped import VmappedNetwork
 from regulab.training.watching import watch
 
 PIXELS_PER_STEP = (
@@ -89,9 +91,12 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         if not missing:
             continue
         checked = [setup.run(group[0], seed) for seed in range(CHECKED_SEEDS)]
-        engine, reason = choose_engine(setup, [setup.module(run) for run in checked])
-        size = 1 if engine == "plain" else runs_per_fleet(setup, checked[0], len(group))
-        machine, threads = setup.machine, training_threads()
+        architecture = setup.architecture(checked[0])
+        machine, threads = machine_for(setup.machine, architecture), training_threads()
+        own = replace(setup, machine=machine)
+        modules = [setup.module(run) for run in checked]
+        engine, reason = choose_engine(own, modules, architecture.double_backward)
+        size = 1 if engine == "plain" else runs_per_fleet(own, checked[0], len(group))
         if engine != "plain" and size < len(group):
             split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
             reason = f"{reason}; {split}" if reason else split
@@ -132,13 +137,15 @@ def _groups(
         yield group
 
 
-def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]:
+def choose_engine(
+    setup: Setup, modules: Sequence[nn.Module], double_backward: bool = False
+) -> tuple[str, str]:
     """``fleet``, ``followed``, or the reason why not with ``vmap`` or ``plain``.
 
     Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, where the
     network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap. In this
     order, as it is that of speed where there are convolutions; elsewhere vmap costs what the plain loop does, in a
-    third of the operations (benchmarks/engines.md).
+    third of the operations (benchmarks/engines.md). With ``double_backward`` gradients are differentiated, too.
     """
     asked, machine = setup.study.train.engine, setup.machine
     if asked == "plain":
@@ -151,14 +158,13 @@ def choose_engine(setup: Setup, modules: Sequence[nn.Module]) -> tuple[str, str]
         return "plain", watched.not_vectorized
     unstacked = ASKED if asked == "vmap" else watched.alone
     if not unstacked:
-        if not watched.drops and not _refused(lambda: _check_fleet(modules, x, machine, followed=False)):
+        check = partial(_check_fleet, modules, x, machine, double_backward)
+        if not watched.drops and not _refused(lambda: check(followed=False)):
             return "fleet", ""
-        unstacked = _rates_beyond_layers(setup, modules[0]) or _refused(
-            lambda: _check_fleet(modules, x, machine, followed=True)
-        )
+        unstacked = _rates_beyond_layers(setup, modules[0]) or _refused(lambda: check(followed=True))
         if not unstacked:
             return "followed", ""
-    refused = _refused(lambda: check_vmap(modules, x, machine))
+    refused = _refused(lambda: _check_vmap(modules, x, machine, double_backward))
     if not refused:
         return "vmap", unstacked
     place, line, _ = refused.partition(" (`")
@@ -175,8 +181,19 @@ def _faster_alone(setup: Setup, module: nn.Module) -> str:
     return f"on a processor {count:,} parameters train faster so in batches of {batch}; larger batches train together"
 
 
-def _check_fleet(modules: Sequence[nn.Module], x: Tensor, machine: Machine, followed: bool) -> None:
-    check_stack(modules, x, partial(stack_modules, followed=followed))
+def _check_vmap(modules: Sequence[nn.Module], x: Tensor, machine: Machine, double_backward: bool) -> None:
+    check_vmap(modules, x, machine)
+    if double_backward:
+        check_double_backward(modules, x, VmappedNetwork)
+
+
+def _check_fleet(
+    modules: Sequence[nn.Module], x: Tensor, machine: Machine, double_backward: bool, followed: bool
+) -> None:
+    make = partial(stack_modules, followed=followed)
+    check_stack(modules, x, make)
+    if double_backward:
+        check_double_backward(modules, x, make)
     if machine.kernels or machine.activations != machine.parameters:
         check_rounding(modules, x, machine.activations, machine.kernels, followed, machine.device)
 
@@ -205,7 +222,8 @@ def runs_per_fleet(setup: Setup, run: Run, arms: int) -> int:
     height, width, _ = setup.images.shape
     batch = images_per_step(len(setup.images), setup.study.train.batch_size)
     pixels = PIXELS_PER_STEP_ON_DEVICE if setup.machine.on_device else PIXELS_PER_STEP
-    seeds = max(1, pixels // (arms * batch * height * width))
+    copies = setup.architecture(run).copies
+    seeds = max(1, pixels // (arms * batch * copies * height * width))
     return max(1, min(seeds * arms, setup.machine.memory // (batch * bytes_per_image(setup, run))))
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.data.augmentation import AugmentSettings
-from regulab.techniques.technique import Again, Evaluation, Hooks, Tensors
+from regulab.techniques.technique import Again, Evaluation, Hooks, Normal, StepCount, Tensors
 from regulab.training.batches import InputPlan
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
@@ -106,22 +106,46 @@ def change_batch(
 
 
 def objective(
-    techniques: Mapping[str, Hooks], logits: Tensor, targets: Tensor, class_weights: Tensor | None
+    techniques: Mapping[str, Hooks],
+    logits: Tensor,
+    targets: Tensor,
+    class_weights: Tensor | None,
+    inputs: Tensor | None = None,
 ) -> Tensor:
     """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
 
     ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``. With ``class_weights`` w ``(K,)`` the mean over a
     batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``; one
-    whose target is spread over classes has ω = Σ_k w_k·target_k.
+    whose target is spread over classes has ω = Σ_k w_k·target_k. ``inputs`` ``(B, R, C, H, W)`` are those that the
+    logits are of; they require gradients where a technique asks for the slope.
     """
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     losses = each.view(logits.shape[:2])
     for hooks in techniques.values():
+        # Where a run lacks the technique no gradient may come back from it: 0·inf would be NaN.
         if hooks.loss is not None:
-            # Where a run lacks the technique no gradient may come back from it: 0·inf would be NaN.
-            own = hooks.present(losses.T, losses.detach().T).T
-            outputs = hooks.present(logits.transpose(0, 1), logits.detach().transpose(0, 1)).transpose(0, 1)
+            own, outputs = _of_present(hooks, losses), _of_present(hooks, logits)
             losses = hooks.present(hooks.loss(own, outputs, targets).T, losses.T).T
+        if hooks.slope is not None:
+            assert inputs is not None, "a technique that has a slope says so: double_backward = True"
+            (slopes,) = torch.autograd.grad(each.sum(), inputs, create_graph=True)
+            added = hooks.slope(_of_present(hooks, slopes))
+            losses = losses + hooks.present(added.T, torch.zeros_like(added).T).T
+    means = _mean(losses, targets, class_weights)
+    for hooks in techniques.values():
+        if hooks.mean is not None:
+            means = hooks.present(hooks.mean(hooks.present(means, means.detach())), means)
+    return means
+
+
+def _of_present(hooks: Hooks, tensor: Tensor) -> Tensor:
+    """``(B, R, …)``, cut off from its history for the runs that lack the technique."""
+    by_run = tensor.transpose(0, 1)
+    return hooks.present(by_run, by_run.detach()).transpose(0, 1)
+
+
+def _mean(losses: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Of losses ``(B, R)`` over the batch."""
     if class_weights is None:
         return losses.mean(0)
     soft = targets.is_floating_point()
@@ -131,12 +155,25 @@ def objective(
 
 def changes_objective(techniques: Mapping[str, Hooks], class_weights: Tensor | None) -> bool:
     """Whether what is minimized is other than the cross-entropy with the labels, which is what records tell."""
-    hooked = any(hooks.batch is not None or hooks.loss is not None for hooks in techniques.values())
+    hooked = any(hooks.batch is not None or _has_objective(hooks) for hooks in techniques.values())
     return hooked or class_weights is not None
 
 
+def has_objective(techniques: Mapping[str, Hooks]) -> bool:
+    """Whether a technique makes something else of the cross-entropy."""
+    return any(_has_objective(hooks) for hooks in techniques.values())
+
+
+def _has_objective(hooks: Hooks) -> bool:
+    return hooks.loss is not None or hooks.slope is not None or hooks.mean is not None
+
+
 def transformed(
-    techniques: Sequence[Hooks], parameters: Tensors, first: Evaluation, again: Again
+    techniques: Sequence[Hooks],
+    parameters: Tensors,
+    first: Evaluation,
+    again: Again,
+    drawing: tuple[StepCount, Normal],
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The gradients as the techniques have them, one after the other; and the losses ``(R,)``.
 
@@ -153,7 +190,10 @@ def transformed(
                 losses = torch.where(found.losses.isfinite(), losses, found.losses)
                 return found
 
-            assert hooks.transform is not None
-            changed = hooks.transform(parameters, gradients, evaluate)
+            changed: Tensors = gradients
+            if hooks.transform is not None:
+                changed = hooks.transform(parameters, changed, evaluate)
+            if hooks.noise is not None:
+                changed = hooks.noise(changed, *drawing)
             gradients = {name: hooks.present(changed[name], own) for name, own in gradients.items()}
     return losses, gradients

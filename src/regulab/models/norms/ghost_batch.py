@@ -60,14 +60,14 @@ class _Layer(nn.Module):
 
     def __init__(self, splits: int) -> None:
         super().__init__()
-        self.splits = splits
+        self.splits, self.momentum = splits, MOMENTUM
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)``: channels are normalized one by one, so that a stack is the layer itself, of all runs."""
         gamma, beta = of_all_runs(self.weight), of_all_runs(self.bias)
         running_mean, running_var = self.running_mean.flatten(), self.running_var.flatten()
         if not self.training:
-            return F.batch_norm(x, running_mean, running_var, gamma, beta, False, MOMENTUM, EPS)
+            return F.batch_norm(x, running_mean, running_var, gamma, beta, False, self.momentum, EPS)
         y, values = x.to(gamma.dtype), x.numel() // x.shape[1]
         if values == 1:  # in torch's words, for which a message has the cure
             raise ValueError("Expected more than 1 value per channel when training")
@@ -86,8 +86,10 @@ class _Layer(nn.Module):
         variance = (share * (variances + (means - mean).square())).sum(0)
         # Behind autograd's back: all buffers of a stack are views of one vector, and a layer before this one that
         # saved its part for its backward pass would be told that it changed.
-        self.running_mean.data.lerp_(mean.view_as(self.running_mean), MOMENTUM)
-        self.running_var.data.lerp_((variance * (values / (values - 1))).view_as(self.running_var), MOMENTUM)
+        self.running_mean.data.lerp_(mean.view_as(self.running_mean), self.momentum)
+        self.running_var.data.lerp_(
+            (variance * (values / (values - 1))).view_as(self.running_var), self.momentum
+        )
 
 
 def _members(x: Tensor, splits: int) -> Tensor:

@@ -1,0 +1,51 @@
+"""What a step of the plain loop does to its parameters, once their gradients are there: by torch's own optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from regulab.optimizers.optimizer import Optimizer
+from regulab.techniques.technique import Hooks, Parameter
+from regulab.training.proximal import reference_proximal_step
+
+
+def update_reference(
+    moved: Sequence[tuple[torch.nn.Parameter, Parameter]],
+    techniques: Mapping[str, Hooks],
+    optimizer: Optimizer,
+    reference: torch.optim.Optimizer,
+    lr: float,
+) -> None:
+    """Decoupled decay, the optimizer, proximal operators, constraints, as `regulab.training.updating` has them.
+
+    ``moved`` are the parameters that got a gradient, each with the same seen as a stack of one run.
+    """
+    hooks = techniques.values()
+    reference.param_groups[0]["lr"] = lr
+    with torch.no_grad():
+        for parameter, p in moved:
+            for hook in hooks:
+                decayed = hook.decay(p, lr, optimizer.lr) if hook.decay else None
+                if decayed is not None:
+                    parameter.copy_(decayed[0])
+    reference.step()
+    with torch.no_grad():
+        for parameter, p in moved:
+            for hook in hooks:
+                if hook.proximal is not None:
+                    operator = partial(_on_parameter, hook.proximal, p)
+                    reference_proximal_step(optimizer, reference, parameter, lr, operator)
+            for hook in hooks:
+                constrained = hook.constrain(p) if hook.constrain else None
+                if constrained is not None:
+                    parameter.copy_(constrained[0])
+
+
+def _on_parameter(
+    operator: Callable[[Parameter, Tensor], Tensor | None], p: Parameter, value: Tensor, step: Tensor
+) -> Tensor | None:
+    return operator(Parameter(p.name, value, p.is_weight), step)

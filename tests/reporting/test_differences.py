@@ -1,0 +1,61 @@
+"""The picture of paired differences: which arms it has, where its axis ends, and what its words say."""
+
+from __future__ import annotations
+
+from matplotlib.text import Text
+
+from regulab.reporting.data import ReportData
+from regulab.reporting.figures.differences import FIGURE, limits, rows_of
+from regulab.reporting.series import MOST_BANDS, band_kind, series
+from tests.reporting.factory import make_records
+
+ARMS = {"none": 0.0, "l1": 0.5, "l2": -0.5, "far": -40.0}
+
+
+def data_of(seeds=6, arms=ARMS):
+    return ReportData(make_records(arms=arms, seeds=seeds, epochs=2, images=400, base=90))
+
+
+def drawn():
+    data = data_of()
+    (drawing,) = FIGURE.drawings(data)
+    return data, drawing, drawing.draw()
+
+
+def test_every_seed_mean_and_interval_stands_where_it_is():
+    data, _, figure = drawn()
+    axes = figure.axes[0]
+    lines = [tuple(line.get_xdata()) for line in axes.lines]
+    for row in rows_of(data):
+        assert row.differences in lines
+        assert row.found.difference_ci95 in lines
+        assert (row.mean,) in lines
+
+
+def test_an_arm_far_out_is_named_at_the_edge_and_leaves_the_others_their_room():
+    data, _, figure = drawn()
+    axes = figure.axes[0]
+    far = next(row for row in rows_of(data) if row.arm == "far")
+    low, high = axes.get_xlim()
+    assert far.mean < low
+    assert high < 10
+    texts = [text.get_text() for text in axes.findobj(Text)]
+    assert any(text.startswith(" ◂ −") for text in texts)
+
+
+def test_the_margin_is_on_the_axis_unless_it_is_far_wider():
+    rows = rows_of(data_of(arms={"none": 0.0, "l1": 0.5}))
+    reach = max(row.reach for row in rows)
+    assert limits(rows, 2 * reach)[1] > 2 * reach
+    assert limits(rows, 50 * reach)[1] < 5 * reach
+
+
+def test_one_seed_has_no_picture():
+    assert not list(FIGURE.drawings(data_of(seeds=1)))
+
+
+def test_bands_give_way_where_arms_are_many():
+    for others, words in ((MOST_BANDS - 1, "interval"), (MOST_BANDS, "left out")):
+        arms = {"none": 0.0} | {f"arm {k}": 0.0 for k in range(others)}
+        records = make_records(arms=arms, seeds=5, epochs=2, images=60, base=90)
+        assert band_kind(series(records, "val_loss")) == words
