@@ -138,6 +138,8 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
+            self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
