@@ -21,6 +21,7 @@ from regulab.optimizers.optimizer import State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, order_digest
 from regulab.training.copies import copied, draws_of_copies
 from regulab.training.cuda_graph import GraphedStep
@@ -84,6 +85,8 @@ class Fleet:
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
         self._sums = EpochSums(len(runs), device)
         steps = self._batches.steps
+        size = self._batches.size
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         if setup.machine.on_device:
             self._counter, self._draws = (
                 DeviceStepCounter(train, steps, len(runs), device),
@@ -91,8 +94,11 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        draw: Any = draws_of_copies(self._draws.draw, self._architecture.copies)
-        bind_draws(self._stack, plan.seed_of, draw)
+        copies = self._architecture.copies
+        draw: Any = draws_of_copies(self._draws.draw, copies)
+        # Kernels hash the draws of one batch; where an image passes twice, the layer draws for itself.
+        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) and copies == 1 else None
+        bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
@@ -100,25 +106,24 @@ class Fleet:
         self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
-        for hooks in self._hooks.values():
+        for name, hooks in self._hooks.items():
             if hooks.rates is not None:
-                self._set_rates(hooks.rates)
+                self._set_rates(name, hooks.rates)
 
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
         together = all_elementwise(self._hooks) and not self._optimizer.for_matrices
-        self._groups = group(self._named(), self._weight_names, states, together)
+        before_norm = self._setup.before_norm(self.runs[0], self._hooks)
+        self._groups = group(self._named(), self._weight_names, before_norm, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 
     def _graphable(self) -> bool:
-        """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
-        hooks, machine = self._hooks.values(), self._setup.machine
+        """Whether a step reads and writes the same tensors every time."""
+        machine = self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
-        return (
-            on_device and self._teaching.capturable and not self._vmapped and not any(h.batch for h in hooks)
-        )
+        return on_device and self._teaching.capturable and not self._vmapped
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -126,11 +131,11 @@ class Fleet:
         else:
             self._graphed(self._train_step)
 
-    def _set_rates(self, rates: Sequence[float | None]) -> None:
+    def _set_rates(self, technique: str, rates: Sequence[float | None]) -> None:
         for layer in self._stack.modules():
-            if isinstance(layer, StackedRates | RatesOfRuns):
+            if isinstance(layer, StackedRates | RatesOfRuns) and layer.set_by == technique:
                 pairs = zip(layer.rates, rates, strict=True)
-                layer.set_rates([own if rate is None else rate for own, rate in pairs])
+                layer.set_rates([own if rate is None else rate * layer.share for own, rate in pairs])
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         """The parameters that are trained: frozen ones and idle ones stay as the constructor made them."""
@@ -141,6 +146,8 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
+            self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
@@ -159,7 +166,7 @@ class Fleet:
             self._torch_draws.begin(epoch)
         self._counter.begin(epoch, validation_losses)
         self._sums.begin()
-        self._generators = self._batch_generators(epoch)
+        self._batch_draws.begin(epoch)
         self._stack.train()
         return orders
 
@@ -168,7 +175,8 @@ class Fleet:
         counter, sums = self._counter, self._sums
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
-        x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
+        drawn = self._batch_draws.at(counter.position)
+        x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
         self._teaching.see(x)
         x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
         if self._repeatable is not None:
@@ -241,14 +249,6 @@ class Fleet:
         self._assign(parameters)
         self._buffers.set(buffers)
         return evaluation
-
-    def _batch_generators(self, epoch: int) -> dict[str, list[np.random.Generator]]:
-        """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
-        return {
-            name: [self._plan.seeds[s].generator("batch", name, epoch) for s in self._plan.seed_of]
-            for name, hooks in self._hooks.items()
-            if hooks.batch is not None
-        }
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""

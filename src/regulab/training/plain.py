@@ -25,6 +25,7 @@ from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.copies import copied, draws_of_copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
@@ -66,11 +67,13 @@ class PlainTrainer:
         device = setup.machine.device
         self._module = setup.module(self._run).to(device)
         self._hooks = stack_techniques([self._run.techniques])
-        for hooks in self._hooks.values():
+        for name, hooks in self._hooks.items():
             if hooks.rates is not None and hooks.rates[0] is not None:
-                set_rate(self._module, hooks.rates[0])
+                set_rate(self._module, hooks.rates[0], name)
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
+        size, steps = self._batches.size, self._batches.steps
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
@@ -98,8 +101,9 @@ class PlainTrainer:
         Frozen ones and idle ones, to whose gradients torch's optimizers do nothing, stay as the constructor made them.
         """
         weights, idle = weight_names(self._module), self._setup.idle(self._run)
+        before_norm = self._setup.before_norm(self._run, self._hooks)
         return [
-            (p, Parameter(name, p.unsqueeze(0), name in weights))
+            (p, Parameter(name, p.unsqueeze(0), name in weights, name in before_norm))
             for name, p in self._module.named_parameters()
             if p.requires_grad and name not in idle
         ]
@@ -136,7 +140,7 @@ class PlainTrainer:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
+        self._batch_draws.begin(epoch)
         self._module.train()
         loss_sum = correct = 0.0
         lr = 0.0
@@ -144,7 +148,8 @@ class PlainTrainer:
             first = (epoch - 1) * steps + step
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            drawn = self._batch_draws.at(step)
+            x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
             self._teaching.see(x)
             x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
             x = input_leaf(x, self._architecture, self._setup.machine)

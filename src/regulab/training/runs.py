@@ -19,8 +19,9 @@ from regulab.errors import UserError
 from regulab.models.guard import guarded
 from regulab.streams import Streams
 from regulab.techniques import Architecture, architecture_of, taught_by
-from regulab.techniques.technique import Edit, Technique
+from regulab.techniques.technique import Edit, Hooks, Technique
 from regulab.training.batches import ImageTensors, as_loaded
+from regulab.training.before_norm import weights_before_norm
 from regulab.training.class_weights import class_weights
 from regulab.training.idle import idle_parameters
 from regulab.training.initial_networks import InitialNetworks
@@ -160,6 +161,18 @@ class Setup:
         """A run of each architecture."""
         return [self.run(first, seed) for first, *_ in self.architectures]
 
+    def examples_by_value(self) -> list[Run]:
+        """A run of each network as the arms say it, rates included: what a study's hashes are taken of.
+
+        Arms whose edits differ in a rate alone share an architecture; each counted once when the first studies were
+        hashed, and goes on to.
+        """
+        found: dict[object, Run] = {}
+        for run in (self.run(arm, 0) for arm in self.arms):
+            edits = tuple(technique for technique in run.techniques if isinstance(technique, Edit))
+            found.setdefault((self.architecture(run), edits), run)
+        return list(found.values())
+
     def idle(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a run's network that take no part in its output: no penalty, norm or update."""
         known, architecture = self.initial_networks.idle, self.architecture(run)
@@ -167,6 +180,17 @@ class Setup:
             module, x = self.module(Run(run.arm, 0, run.techniques)), self.first_images(CHECKED_IMAGES)
             with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
                 known[architecture] = idle_parameters(module, x)
+        return known[architecture]
+
+    def before_norm(self, run: Run, techniques: Mapping[str, Hooks]) -> frozenset[str]:
+        """Names of the weights of a run's network that a norm follows; none where no technique asks for them."""
+        if not any(hooks.by_norm for hooks in techniques.values()):
+            return frozenset()
+        known, architecture = self.initial_networks.before_norm, self.architecture(run)
+        if architecture not in known:
+            module, x = self.module(Run(run.arm, 0, run.techniques)), self.first_images(CHECKED_IMAGES)
+            with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
+                known[architecture] = weights_before_norm(module, x)
         return known[architecture]
 
     @cached_property
