@@ -33,12 +33,15 @@ Entries = Mapping[str, tuple[str, Callable[[], str]]]  # name -> one line, and t
 
 
 def arms(study: str) -> list[str]:
-    """The legend of each arm of a study, built-in or a file."""
+    """The legend of each arm of a study, built-in or a file; before them the factors that make them, if any."""
+    from regulab.config.factors import in_words
     from regulab.techniques import legends
 
     content, source = load_mapping(study)
     with source.locating():
-        return list(legends(build_study(settle(content, source), source)).values())
+        found = build_study(settle(content, source), source)
+        factors = [] if found.factors is None else [f"factors: {in_words(found.factors, found.baseline)}"]
+        return [*factors, *legends(found).values()]
 
 
 def keys(chosen: str | None) -> list[str]:

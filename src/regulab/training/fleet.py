@@ -94,8 +94,11 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        draw: Any = draws_of_copies(self._draws.draw, self._architecture.copies)
-        bind_draws(self._stack, plan.seed_of, draw)
+        copies = self._architecture.copies
+        draw: Any = draws_of_copies(self._draws.draw, copies)
+        # Kernels hash the draws of one batch; where an image passes twice, the layer draws for itself.
+        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) and copies == 1 else None
+        bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
@@ -144,6 +147,8 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
+            self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
