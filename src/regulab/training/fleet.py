@@ -202,10 +202,7 @@ class Fleet:
         counter.advance()
 
     def _average_anew(self, epoch: int) -> None:
-        """Running averages for the evaluated weights, where a technique wants them: the epoch's passes once more.
-
-        With its batches and draws, batch hooks left out; a step that was captured is left as it is.
-        """
+        """Running averages for the evaluated weights: the epoch's passes and draws once more, without batch hooks."""
         steps = self._batches.steps
         due = self._memories.due(StepCount(epoch * steps, steps, self._setup.study.train.epochs))
         if due is None:
