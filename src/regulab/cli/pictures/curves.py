@@ -49,15 +49,36 @@ def of_loss(example: Technique, paper: Paper) -> list[Block]:
     hooks, copies = _each(example), type(example).copies
     p = torch.linspace(0.02, 0.98, POINTS).double()
     passes = torch.stack([torch.full_like(p, 0.5)] * (copies - 1) + [p])  # (copies, R)
-    others = ((1 - passes) / (CLASSES - 1)).log()
-    logits = torch.cat((passes.log()[..., None], others[..., None].expand(-1, -1, CLASSES - 1)), -1)
     labels = torch.zeros(copies, POINTS, dtype=torch.int64)
     plain = -passes.log()
     assert hooks.loss is not None
-    losses = hooks.loss(plain, logits, labels).mean(0)
+    losses = hooks.loss(plain, _logits(passes), labels).mean(0)
     curves = [Curve(p.tolist(), plain.mean(0).tolist(), reference=True), Curve(p.tolist(), losses.tolist())]
     label = "p of the right class" + (" in the last pass" if copies > 1 else "")
     return [plot(paper, curves, "loss (thin: cross-entropy)", label)]
+
+
+def of_taught(example: Technique, paper: Paper) -> list[Block]:
+    """The loss where the teacher gives the right class eight tenths, beside the cross-entropy (thin)."""
+    import torch
+
+    hooks = _each(example)
+    p = torch.linspace(0.02, 0.98, POINTS).double()
+    logits, teachers = _logits(p)[None], _logits(torch.full_like(p, 0.8))[None]
+    plain = -p.log()
+    assert hooks.taught is not None
+    losses = hooks.taught(plain[None], logits, teachers, torch.zeros(1, POINTS, dtype=torch.int64))[0]
+    curves = [Curve(p.tolist(), plain.tolist(), reference=True), Curve(p.tolist(), losses.tolist())]
+    title = "loss, with a teacher that gives the right class p = 0.8 (thin: cross-entropy)"
+    return [plot(paper, curves, title, "p of the right class")]
+
+
+def _logits(p: Tensor) -> Tensor:
+    """``(…, K)`` that give the first class p and the others alike."""
+    import torch
+
+    others = ((1 - p) / (CLASSES - 1)).log()
+    return torch.cat((p.log()[..., None], others[..., None].expand(*p.shape, CLASSES - 1)), -1)
 
 
 def of_mean(example: Technique, paper: Paper) -> list[Block]:
@@ -274,6 +295,7 @@ def pictured(example: Technique, paper: Paper) -> list[Block]:
     by_hook: Sequence[tuple[object, Callable[[Technique, Paper], list[Block]]]] = (
         (hooks.penalty or hooks.gradient or hooks.proximal or hooks.decay or hooks.constrain, of_weights),
         (hooks.loss, of_loss),
+        (hooks.taught, of_taught),
         (hooks.slope, of_slope),
         (hooks.mean, of_mean),
         (hooks.transform, of_transform),
