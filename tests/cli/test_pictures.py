@@ -14,7 +14,7 @@ from torch import nn
 from regulab.cli import pictures
 from regulab.cli.acting import Place, by_place, overview
 from regulab.cli.pictures import canvas, layers, norms, optimizers, schedules
-from regulab.cli.pictures.canvas import Polyline, Paper, beside, of_terminal, plot, shaded
+from regulab.cli.pictures.canvas import Paper, Polyline, beside, of_terminal, plot, shaded
 from regulab.models import NORMS
 from regulab.models.norms.ghost_batch import GhostBatch
 from regulab.optimizers import OPTIMIZERS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regulab.cli.pictures.canvas import Block, Polyline, Paper, plot, shaded
+from regulab.cli.pictures.canvas import Block, Paper, Polyline, plot, shaded
 
 if TYPE_CHECKING:
     from torch import Tensor

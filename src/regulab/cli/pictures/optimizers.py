@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regulab.cli.pictures.canvas import Block, Polyline, Paper, plot
+from regulab.cli.pictures.canvas import Block, Paper, Polyline, plot
 from regulab.optimizers.optimizer import Optimizer
 
 START, STEPS = (-2.0, 0.8), 60

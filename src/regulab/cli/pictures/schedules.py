@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regulab.cli.pictures.canvas import Block, Polyline, Paper, plot
+from regulab.cli.pictures.canvas import Block, Paper, Polyline, plot
 from regulab.schedules.schedule import Moment, Schedule
 
 LR, STEPS, SHOWN = 0.1, 10, 20  # of an epoch; epochs where they are enough
