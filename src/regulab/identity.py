@@ -45,7 +45,7 @@ SHOWN = 4  # classes in a message
 def findings(setup: Setup) -> dict[str, Any]:
     """What goes into the resolved study file: names for the report, and hashes of what must stay the same."""
     study, splits, classes = setup.study, setup.splits, setup.classes
-    seal, networks = splits.seal, [setup.initial(run) for run in setup.examples()]
+    seal, networks = splits.seal, [setup.initial(run) for run in setup.examples_by_value()]
     assert seal is not None, "splits come from `load`"
     return {
         "class_names": list(splits.class_names),

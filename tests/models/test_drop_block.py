@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from regulab.models.layers.drop_block import DropBlock, centres, drop_blocks
+from regulab.models.layers.drop_block import DropBlock, centres, drop_blocks, low
 from regulab.models.layers.dropout import DropoutDraws
 from regulab.streams import Streams
 
@@ -20,7 +20,8 @@ def bound(layer, seed=0):
 def test_a_square_goes_where_a_draw_is_low():
     draws = torch.full((1, 1, 3, 4), 2**15 - 1, dtype=torch.int16)
     draws[0, 0, 1, 2] = -(2**15)
-    y = drop_blocks(torch.ones(1, 1, 5, 6, dtype=torch.float64), draws, 0.1, 3)[0, 0]
+    x = torch.ones(1, 1, 5, 6, dtype=torch.float64)
+    y = drop_blocks(x, draws, low(0.1, x.shape, 3), 3)[0, 0]
     gone = torch.zeros(5, 6, dtype=torch.bool)
     gone[1:4, 2:5] = True
     assert torch.equal(y == 0, gone)

@@ -59,7 +59,7 @@ class DropoutFunction:
         return DropoutCall(values["input"], _rate(values["p"]), bool(drops), inplace)
 
     def shape(self, x: Tensor) -> torch.Size:
-        return channels_of(x, self.dimensions) if self.dimensions else x.shape
+        return channels_of(x.shape, self.dimensions) if self.dimensions else x.shape
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
@@ -10,8 +10,8 @@ from torch import nn
 
 from regulab.config import DropoutRate
 from regulab.models.layers.drop_block import DropBlock
-from regulab.models.layers.dropout import ChannelDropout, ElementDropout
-from regulab.techniques.technique import Edit, Hooks, replace_layers
+from regulab.techniques.in_place_of_dropout import LOOKS_FOR, in_place_of_dropout, others
+from regulab.techniques.technique import Edit, Hooks
 
 
 class DropBlockTechnique(Edit):
@@ -19,8 +19,8 @@ class DropBlockTechnique(Edit):
 
     y = x·m·(places/places kept), with m = 0 on squares that begin at each place with probability
     γ = p/s²·HW/((H − s + 1)(W − s + 1)). It stands in the place of every dropout layer of the network, and of
-    ``model.dropout``; inference: y = x. Arms of one seed share the draws, and arms with other values train in fleets of
-    their own. Parameters: ``rate`` p, 0 to 0.999; ``block_size`` s ≥ 1, by default 3: on maps of less than s places a
+    ``model.dropout``; inference: y = x. Arms of one seed share the draws, and arms of one ``block_size`` a fleet.
+    Parameters: ``rate`` p, 0 to 0.999; ``block_size`` s ≥ 1, by default 3: on maps of less than s places a
     side, as large as fits. Of activations without places ``(B, F)`` single ones are dropped.
 
     Source: Ghiasi, Lin & Le 2018 (arXiv 1810.12890), without its schedule of p.
@@ -29,7 +29,9 @@ class DropBlockTechnique(Edit):
     name: ClassVar[str] = "drop_block"
     scalar: ClassVar[str] = "rate"
     instead_of: ClassVar[tuple[str, ...]] = ("dropout",)
-    looks_for: ClassVar[str] = "a dropout layer (nn.Dropout, nn.Dropout2d), in whose place it stands"
+    excludes: ClassVar[Mapping[str, str]] = others("drop_block")
+    looks_for: ClassVar[str] = LOOKS_FOR
+    per_run: ClassVar[tuple[str, ...]] = ("rate",)
     rate: DropoutRate = Field(default=0.1, description="The share p of a map that is dropped, about.")
     block_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=3, description="The places s along each side of a square."
@@ -43,9 +45,8 @@ class DropBlockTechnique(Edit):
         return f"DropBlock {self.rate:g}, {self.block_size}×{self.block_size}"
 
     def edit(self, module: nn.Module) -> nn.Module | None:
-        dropouts = (ElementDropout, ChannelDropout)
-        return replace_layers(module, dropouts, lambda layer: DropBlock(self.rate, self.block_size))
+        return in_place_of_dropout(module, self.name, lambda: DropBlock(self.rate, self.block_size))
 
     @classmethod
     def stack(cls, values: Sequence[Self | None]) -> Hooks:
-        return Hooks()  # it changes the model, not the training
+        return Hooks(rates=[None if v is None else v.rate for v in values])

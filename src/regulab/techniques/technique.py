@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -142,7 +141,8 @@ class Hooks:
     """Where a technique takes part in training; what it leaves out is None.
 
     All are pure: the same input, the same output, and the input as it was. A function of a parameter returns None for
-    one that no run wants changed. What loss, transform and memory give for a run that lacks the technique is not used.
+    one that no run wants changed. What loss, taught, transform and memory give for a run that lacks the technique is
+    not used.
 
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
@@ -152,14 +152,19 @@ class Hooks:
                 the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation; ``highest`` is the
                 highest of the training, the optimizer's ``lr``
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
-    rates:      one dropout rate per run, or None per run that keeps the model's own
-    augment:    one augmentation setting per run, or None per run that keeps the study's own
-    batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:
-                mixup, cutmix; one generator a run, drawing alike for runs of one seed
+    rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
+                the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
+    augment:    what a run asks of augmentation, or None; what several techniques ask is joined
+    batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, drawn) → the same two, changed: mixup,
+                cutmix. ``drawn`` has uniform numbers in [0, 1), ``(R, B, columns)`` float32 by stream, alike for runs
+                of one seed; a run that lacks the technique gets back what it gave
+    draws:      the columns of each stream that batch draws from; techniques that name one stream share its numbers
     loss:       (losses ``(B, R)``, logits ``(B, R, K)``, targets: labels ``(B, R)`` or probabilities ``(B, R, K)``) →
                 losses ``(B, R)``, whose mean over the batch is minimized; those it gets are the cross-entropy, or what
                 another technique made of it, by `Technique.stage` and then by name. Records keep the cross-entropy
                 with the true labels. With `Technique.copies` B counts the images of all copies, copy after copy
+    taught:     (losses ``(B, R)``, logits and teachers' logits, both ``(B, R, K)``, targets as for loss) → losses
+                ``(B, R)``, in the place of loss. The teachers' are of the batch as each run sees it, without gradient
     slope:      (slopes ``(B, R, C, H, W)``, the gradients of the batch's summed cross-entropy by its normalized images)
                 → ``(B, R)``, what is added to the losses; see `Technique.double_backward`
     mean:       (means ``(R,)`` of all losses over the batch) → ``(R,)``, what is minimized in their place
@@ -185,8 +190,10 @@ class Hooks:
     constrain: Callable[[Parameter], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
-    batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
+    batch: Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensor]] | None = None
+    draws: Mapping[str, int] = field(default_factory=dict)
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    taught: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
     slope: Callable[[Tensor], Tensor] | None = None
     mean: Callable[[Tensor], Tensor] | None = None
     transform: Callable[[Tensors, Tensors, Again], dict[str, Tensor]] | None = None
@@ -248,10 +255,14 @@ class Edit(Technique, ABC):
 
     Arms whose edits differ are different architectures: they train in fleets of their own, from equal initial weights
     wherever both have a parameter of that name and shape. ``looks_for`` says what the edit changes, for the message
-    where a network has nothing of the kind.
+    where a network has nothing of the kind. ``per_run`` names fields, which have defaults, that hooks set and that a
+    fleet may have with a value for each run, such as rates: networks are edited with their defaults, and arms that
+    differ in nothing else train side by side. ``tried_in`` is a net of ours that has what it looks for, for tests.
     """
 
     looks_for: ClassVar[str]
+    tried_in: ClassVar[str] = "cnn10k"
+    per_run: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def edit(self, module: nn.Module) -> nn.Module | None:
@@ -259,14 +270,6 @@ class Edit(Technique, ABC):
 
         What it adds is initialized as all layers are: by ``reset_parameters``, under its own qualified name.
         """
-
-
-class Late(Technique, ABC):
-    """A technique that begins with some epoch of the training, its field ``start``; one that never does is refused."""
-
-    @abstractmethod
-    def first_epoch(self, epochs: int) -> int:
-        """The epoch with which it begins, counted from 1, of so many."""
 
 
 def norm_per_run(tensors: Tensors) -> Tensor:

@@ -12,10 +12,9 @@ from regulab.models.layers.draws import UNBOUND, DrawsInCalls, RatesOfRuns, Stac
 from regulab.models.layers.dropout import (
     ALPHA,
     AlphaDropout,
-    ChannelDropout,
     Rated,
+    RatedEquation,
     alpha_scale_and_shift,
-    channels_of,
     inverse_keep,
     threshold,
 )
@@ -66,15 +65,12 @@ class RunDropout:
         layer, rates = self._layer, self._source.rates
         if not layer.training or not any(rates):
             return x
-        alpha = isinstance(layer, AlphaDropout)
-        shape = x.shape
-        if isinstance(layer, AlphaDropout) and layer.channelwise:
-            shape = channels_of(x, 2)
-        elif isinstance(layer, ChannelDropout):
-            shape = channels_of(x, layer.dimensions)
-        draws = self._position.drawn(self._source, shape).to(x.device)
+        draws = self._position.drawn(self._source, layer.shape_of_draws(x.shape)).to(x.device)
         exact = torch.promote_types(x.dtype, torch.float32)  # 1/(1 − p) is not rounded to bfloat16
-        if alpha:
+        if isinstance(layer, RatedEquation):
+            constants = zip(*(layer.constants(rate, x.shape) for rate in rates), strict=True)
+            y = layer.applied(x, draws, *(self._vector(values, exact, x.device) for values in constants))
+        elif isinstance(layer, AlphaDropout):
             factors = [alpha_scale_and_shift(rate) for rate in rates]
             scale = self._vector([a for a, _ in factors], exact, x.device)
             shift = self._vector([b for _, b in factors], exact, x.device)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from regulab import models
 from regulab.config import Study
+from regulab.config.teachers import before
 from regulab.data.preprocessing import Preprocessing, fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.models.guard import guarded
 from regulab.streams import Streams
-from regulab.techniques import Architecture, architecture_of
+from regulab.techniques import Architecture, architecture_of, taught_by
 from regulab.techniques.technique import Edit, Hooks, Technique
 from regulab.training.batches import ImageTensors, as_loaded
 from regulab.training.before_norm import weights_before_norm
@@ -91,7 +92,17 @@ class Setup:
 
     def architecture(self, run: Run) -> Architecture:
         """What tells the networks of some runs from those of others: runs of one architecture can train together."""
-        return architecture_of(self.study, run.techniques)
+        return architecture_of(self.study, run.techniques, len(before(run.arm, self.teachers)))
+
+    @cached_property
+    def teachers(self) -> dict[str, str]:
+        """Of each arm that learns from another: from which."""
+        return taught_by(self.arms)
+
+    def teacher(self, run: Run) -> Run | None:
+        """The run of the same seed that a run learns from; None where it learns from none."""
+        arm = self.teachers.get(run.arm)
+        return None if arm is None else self.run(arm, run.seed)
 
     def module(self, run: Run) -> nn.Module:
         """A network of the run's own with its initial weights, to be trained or changed.
@@ -140,15 +151,27 @@ class Setup:
 
     @cached_property
     def architectures(self) -> list[tuple[str, ...]]:
-        """The arms in groups of one architecture each, in the order of their first arms."""
+        """The arms in groups of one architecture each: teachers first, else in the order of their first arms."""
         groups: dict[Architecture, list[str]] = {}
         for arm in self.arms:
             groups.setdefault(self.architecture(self.run(arm, 0)), []).append(arm)
-        return [tuple(arms) for arms in groups.values()]
+        return [tuple(groups[one]) for one in sorted(groups, key=lambda one: one.generation)]
 
     def examples(self, seed: int = 0) -> list[Run]:
         """A run of each architecture."""
         return [self.run(first, seed) for first, *_ in self.architectures]
+
+    def examples_by_value(self) -> list[Run]:
+        """A run of each network as the arms say it, rates included: what a study's hashes are taken of.
+
+        Arms whose edits differ in a rate alone share an architecture; each counted once when the first studies were
+        hashed, and goes on to.
+        """
+        found: dict[object, Run] = {}
+        for run in (self.run(arm, 0) for arm in self.arms):
+            edits = tuple(technique for technique in run.techniques if isinstance(technique, Edit))
+            found.setdefault((self.architecture(run), edits), run)
+        return list(found.values())
 
     def idle(self, run: Run) -> frozenset[str]:
         """Names of the parameters of a run's network that take no part in its output: no penalty, norm or update."""

@@ -96,7 +96,8 @@ class VmappedNetwork(DrawsInCalls):
     def _taken_over(self, layer: nn.Module, alike: Sequence[nn.Module]) -> nn.Module:
         """What stands in the place of a layer: it draws, or has a rate, or holds nothing but tensors."""
         if isinstance(layer, Rated):
-            source = RatesOfRuns([one.rate for one in alike if isinstance(one, Rated)])
+            rates = [one.rate for one in alike if isinstance(one, Rated)]
+            source = RatesOfRuns(rates, layer.set_by, layer.share)
             layer.forward = RunDropout(layer, source, self._position)
             return source
         if isinstance(layer, RandomLayer):
@@ -108,8 +109,8 @@ class VmappedNetwork(DrawsInCalls):
         ):  # it would ask where in memory its weights lie, which vmap does not say
             layer.flatten_parameters = _nothing  # type: ignore[method-assign]
         if isinstance(layer, nn.RNNBase | nn.MultiheadAttention) and layer.dropout > 0:
-            rates = [one.dropout for one in alike if isinstance(one, nn.RNNBase | nn.MultiheadAttention)]
-            self._rated.append((layer, RatesOfRuns(rates)))
+            own = [one.dropout for one in alike if isinstance(one, nn.RNNBase | nn.MultiheadAttention)]
+            self._rated.append((layer, RatesOfRuns(own)))
             return self._rated[-1][1]
         return nn.Module()
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.layers.draws import UNBOUND, RandomLayer, StackedRandomLayer
-from regulab.models.layers.dropout import threshold
+from regulab.models.layers.dropout import RatedEquation, threshold
+from regulab.models.stacking.dropout import StackedRates
 
 
 def centres(shape: torch.Size, size: int) -> torch.Size:
@@ -19,16 +19,26 @@ def centres(shape: torch.Size, size: int) -> torch.Size:
     return torch.Size((b, c, height - size + 1, width - size + 1))
 
 
-def drop_blocks(x: Tensor, draws: Tensor, rate: float, size: int, runs: int = 1) -> Tensor:
+def low(rate: float, shape: torch.Size, size: int) -> int:
+    """The int16 value below which a draw begins a square on a map ``(B, C, H, W)``.
+
+    Its probability is γ = rate/size² · H·W/((H − size + 1)·(W − size + 1)), so that about ``rate`` of the map goes.
+    """
+    height, width = shape[2:]
+    size = min(size, height, width)
+    begins = centres(shape, size)
+    gamma = rate / size**2 * height * width / (begins[2] * begins[3])
+    return threshold(min(gamma, 1.0))
+
+
+def drop_blocks(x: Tensor, draws: Tensor, lows: float | Tensor, size: int, runs: int = 1) -> Tensor:
     """``x`` ``(B, R·C, H, W)`` without squares of ``size``² places, for each run scaled by places ÷ places kept.
 
-    A square begins where a draw lies under γ = rate/size² · H·W/((H − size + 1)·(W − size + 1)), so that about ``rate``
-    of the map goes. On a map smaller than ``size`` squares are as large as fit.
+    A square begins where a draw lies under ``lows``: of `low`, one number, or ``(R·C, 1, 1)`` with each run's own. On a
+    map smaller than ``size`` squares are as large as fit.
     """
-    height, width = x.shape[2:]
-    size = min(size, height, width)
-    gamma = rate / size**2 * height * width / (draws.shape[2] * draws.shape[3])
-    begins = (draws < threshold(min(gamma, 1.0))).to(torch.float32)
+    size = min(size, *x.shape[2:])
+    begins = (draws < lows).to(torch.float32)
     kept = 1 - F.max_pool2d(F.pad(begins, (size - 1,) * 4), size, stride=1)
     shares: Tensor = (
         kept.unflatten(1, (runs, -1)).mean((0, 2, 3, 4)).clamp(min=1e-6)
@@ -37,44 +47,56 @@ def drop_blocks(x: Tensor, draws: Tensor, rate: float, size: int, runs: int = 1)
     return (x * (kept * scale)).to(x.dtype)
 
 
-class DropBlock(RandomLayer):
+def maps_of(x: Tensor) -> Tensor:
+    """``(B, C, H, W)`` as it is; what has no places ``(B, …)`` as maps of one place ``(B, F, 1, 1)``."""
+    return x if x.ndim == 4 else x.flatten(1)[:, :, None, None]
+
+
+class DropBlock(RatedEquation):
     """Drops squares of a map in training; inference: y = x. ``(B, F)`` is a map of one place: ordinary dropout."""
 
     def __init__(self, rate: float, size: int) -> None:
-        super().__init__()
-        self.rate, self.size = rate, size
+        super().__init__(rate)
+        self.size = size
 
     @staticmethod
     def examples() -> tuple[nn.Module, ...]:
         return DropBlock(0.2, 3), DropBlock(0.3, 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` or ``(B, F)`` to the same shape."""
-        if not self.training or self.rate == 0:
-            return x
-        assert self.draw is not None, UNBOUND
-        maps = x if x.ndim == 4 else x[:, :, None, None]
-        draws = self.draw(centres(maps.shape, self.size)).to(x.device)
-        return drop_blocks(maps, draws, self.rate, self.size).view_as(x)
+    def shape_of_draws(self, shape: torch.Size) -> torch.Size:
+        return centres(shape_of_maps(shape), self.size)
+
+    def constants(self, rate: float, shape: torch.Size) -> tuple[float, ...]:
+        return (low(rate, shape_of_maps(shape), self.size),)
+
+    def applied(self, x: Tensor, draws: Tensor, *constants: float | Tensor) -> Tensor:
+        """``(B, C, H, W)`` or ``(B, …)`` to the same shape."""
+        (lows,) = constants
+        return drop_blocks(maps_of(x), draws, lows, self.size).view_as(x)
 
     @staticmethod
     def stacked(layers: Sequence[DropBlock]) -> nn.Module:
         return StackedDropBlock(layers)
 
 
-class StackedDropBlock(StackedRandomLayer):
-    """DropBlock of R runs, of one rate and size: they are part of what makes an architecture."""
+def shape_of_maps(shape: torch.Size) -> torch.Size:
+    """That of `maps_of`."""
+    return shape if len(shape) == 4 else torch.Size((shape[0], shape[1:].numel(), 1, 1))
+
+
+class StackedDropBlock(StackedRates):
+    """DropBlock of R runs, each with a rate of its own, of one size: that is part of what makes an architecture."""
 
     def __init__(self, layers: Sequence[DropBlock]) -> None:
-        super().__init__(len(layers))
-        self.rate, self.size = layers[0].rate, layers[0].size
+        super().__init__(layers)
+        self.size = layers[0].size
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
+        if not self.training or not any(self.rates):
             return x
-        runs = len(self.seed_of)
-        maps = x if x.ndim == 4 else x[:, :, None, None]
-        shape = centres(maps.shape, self.size)
-        plain = torch.Size((shape[0], shape[1] // runs, *shape[2:]))
-        draws = torch.cat(self.drawn(plain), 1).to(x.device)
-        return drop_blocks(maps, draws, self.rate, self.size, runs).view_as(x)
+        runs, maps = len(self.rates), maps_of(x)
+        plain = torch.Size((maps.shape[0], maps.shape[1] // runs, *maps.shape[2:]))
+        draws = torch.cat(self.drawn(centres(plain, self.size)), 1).to(x.device)
+        lows = self.of_each_run([low(rate, plain, self.size) for rate in self.rates], maps, 1)  # (R, 1, 1)
+        each = lows.repeat_interleave(plain[1], 0) if len(set(self.rates)) > 1 else lows[:1]
+        return drop_blocks(maps, draws, each, self.size, runs).view_as(x)

@@ -29,7 +29,13 @@ def inverse_keep(rate: float) -> float:
 
 
 class Rated(RandomLayer):
-    """What the dropout layers have in common; ``inplace`` writes the output into x."""
+    """What the dropout layers have in common; ``inplace`` writes the output into x.
+
+    ``set_by``: the technique whose ``rates`` this layer follows; ``share``: the part of them that it drops at.
+    """
+
+    set_by: str = "dropout"
+    share: float = 1.0
 
     def __init__(self, rate: float, inplace: bool = False) -> None:
         super().__init__()
@@ -45,6 +51,34 @@ class Rated(RandomLayer):
     def p(self, rate: float) -> None:
         self.rate = rate
 
+    def shape_of_draws(self, shape: torch.Size) -> torch.Size:
+        """What is drawn for an activation of this shape ``(B, …)``, to be broadcast to it."""
+        raise NotImplementedError
+
+
+class RatedEquation(Rated):
+    """A dropout layer of another equation, that says itself what it does: in every engine alike.
+
+    A rate becomes numbers (``constants``), and those are what ``applied`` gets, each as a number or as a tensor with
+    one for each run, to be broadcast.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` of shape ``(B, …)`` to the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        assert self.draw is not None, UNBOUND
+        draws = self.draw(self.shape_of_draws(x.shape)).to(x.device)
+        return self.applied(x, draws, *self.constants(self.rate, x.shape))
+
+    def constants(self, rate: float, shape: torch.Size) -> tuple[float, ...]:
+        """What a rate means for an activation ``(B, …)`` of one run."""
+        raise NotImplementedError
+
+    def applied(self, x: Tensor, draws: Tensor, *constants: float | Tensor) -> Tensor:
+        """The layer's equation in training: a tensor like ``x``."""
+        raise NotImplementedError
+
 
 class ElementDropout(Rated):
     """Inverted dropout (Srivastava et al. 2014): y = x·m/(1 − p) with m ~ Bernoulli(1 − p), element by element.
@@ -59,6 +93,9 @@ class ElementDropout(Rated):
             return x
         assert self.draw is not None, UNBOUND
         return drop_elements(x, self.draw(x.shape), self.rate, self.inplace)
+
+    def shape_of_draws(self, shape: torch.Size) -> torch.Size:
+        return shape
 
 
 class ChannelDropout(Rated):
@@ -77,13 +114,16 @@ class ChannelDropout(Rated):
         if not self.training or self.rate == 0:
             return x
         assert self.draw is not None, UNBOUND
-        return drop_elements(x, self.draw(channels_of(x, self.dimensions)), self.rate, self.inplace)
+        return drop_elements(x, self.draw(self.shape_of_draws(x.shape)), self.rate, self.inplace)
+
+    def shape_of_draws(self, shape: torch.Size) -> torch.Size:
+        return channels_of(shape, self.dimensions)
 
 
-def channels_of(x: Tensor, dimensions: int) -> torch.Size:
+def channels_of(shape: torch.Size, dimensions: int) -> torch.Size:
     """The shape of one draw for each image and channel of ``(B, C, …)``, or for each channel of ``(C, …)``."""
-    kept = 1 if dimensions != 2 and x.ndim == dimensions + 1 else 2
-    return torch.Size((*x.shape[:kept], *[1] * (x.ndim - kept)))
+    kept = 1 if dimensions != 2 and len(shape) == dimensions + 1 else 2
+    return torch.Size((*shape[:kept], *[1] * (len(shape) - kept)))
 
 
 class AlphaDropout(Rated):
@@ -102,8 +142,10 @@ class AlphaDropout(Rated):
         if not self.training or self.rate == 0:
             return x
         assert self.draw is not None, UNBOUND
-        draws = self.draw(channels_of(x, 2) if self.channelwise else x.shape)
-        return drop_to_alpha(x, draws, self.rate, self.inplace)
+        return drop_to_alpha(x, self.draw(self.shape_of_draws(x.shape)), self.rate, self.inplace)
+
+    def shape_of_draws(self, shape: torch.Size) -> torch.Size:
+        return channels_of(shape, 2) if self.channelwise else shape
 
 
 ALPHA = -1.7580993408473766  # −λα of SELU
@@ -230,14 +272,15 @@ def _added_to(kind: type, base: type) -> list[Any]:
     return [value for one in classes for name, value in vars(one).items() if name != "__init__"]
 
 
-def set_rate(module: nn.Module, rate: float) -> None:
-    """Sets the rate of all dropout inside ``module`` that has one: layers of dropout, and torch's layers that drop out
-    themselves."""
+def set_rate(module: nn.Module, rate: float, technique: str = "dropout") -> None:
+    """Sets the rate of all dropout inside ``module`` that follows a technique: layers of dropout, and for ``dropout``
+    torch's layers that drop out themselves."""
     for layer in module.modules():
-        if isinstance(layer, Rated):
-            layer.rate = rate
-    for holder in holders(module):
-        holder.dropout = rate
+        if isinstance(layer, Rated) and layer.set_by == technique:
+            layer.rate = rate * layer.share
+    if technique == "dropout":
+        for holder in holders(module):
+            holder.dropout = rate
 
 
 def holders(module: nn.Module) -> Iterator[nn.MultiheadAttention | nn.RNNBase]:

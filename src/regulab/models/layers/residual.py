@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.block import HeConv2d, relu
 from regulab.models.layers.dropout import ElementDropout
-from regulab.models.norm import Norm
+from regulab.models.norm import Norm, activates, without_activation
 
 
 class PaddedShortcut(nn.Module):
@@ -41,33 +41,37 @@ class PaddedShortcut(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """y = ReLU(F(x) + shortcut(x)), F: convolution 3×3, norm, ReLU, dropout, convolution 3×3, norm.
+    """y = ReLU(drop_path(F(x)) + shortcut(x)), F: convolution 3×3, norm, ReLU, dropout, convolution 3×3, norm.
 
     ``(B, inputs, H, W)`` to ``(B, outputs, H/stride, W/stride)``. Dropout stands between the convolutions, as in wide
     residual networks (Zagoruyko & Komodakis 2016, arXiv 1605.07146). Where the shape changes, the shortcut is a 1×1
-    convolution with a norm (option B of the paper), or `PaddedShortcut` (option A).
+    convolution with a norm (option B of the paper), or `PaddedShortcut` (option A). ``drop_path`` does nothing, until
+    stochastic depth puts a layer in its place.
     """
 
     def __init__(
         self, inputs: int, outputs: int, stride: int, norm: Norm, rate: float, *, projects: bool
     ) -> None:
         super().__init__()
+        last = without_activation(norm)
+        self.activates = activates(norm)
         self.conv1 = HeConv2d(inputs, outputs, 3, stride, 1, bias=not norm.shifts)
         self.bn1 = norm.build(outputs)
         self.dropout = ElementDropout(rate)
         self.conv2 = HeConv2d(outputs, outputs, 3, 1, 1, bias=not norm.shifts)
-        self.bn2 = norm.build(outputs)
+        self.bn2 = last.build(outputs)
+        self.drop_path: nn.Module = nn.Identity()
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
             if projects:
                 convolution = HeConv2d(inputs, outputs, 1, stride, bias=not norm.shifts)
-                self.downsample = nn.Sequential(convolution, norm.build(outputs))
+                self.downsample = nn.Sequential(convolution, last.build(outputs))
             else:
                 self.downsample = PaddedShortcut(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.dropout(F.relu(self.bn1(self.conv1(x))))
-        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+        y = self.dropout(relu(self.bn1(self.conv1(x)), self.activates))
+        return F.relu(self.drop_path(self.bn2(self.conv2(y))) + self.downsample(x))
 
 
 def stage(

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from regulab.config import Model, Part
 from regulab.errors import UserError
+from regulab.models.layers.block import relu
 from regulab.models.layers.dropout import ElementDropout
 from regulab.models.net import Net, Size, args_of
-from regulab.models.norm import Norm
+from regulab.models.norm import Norm, activates
 
 DEPTH = 2
 Width = Annotated[int, Field(ge=1, le=65536)]
@@ -34,14 +35,14 @@ class HiddenLayer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, norm: Norm, model: Model) -> None:
         super().__init__()
-        self.norm_after = model.norm_position == "after"
+        self.norm_after, self.activates = model.norm_position == "after", activates(norm)
         self.linear = nn.Linear(inputs, outputs, bias=self.norm_after or not norm.shifts)
         self.norm = norm.build(outputs)
         self.dropout = ElementDropout(model.dropout or 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.linear(x)[:, :, None, None]
-        x = self.norm(F.relu(x)) if self.norm_after else F.relu(self.norm(x))
+        x = self.norm(F.relu(x)) if self.norm_after else relu(self.norm(x), self.activates)
         y: Tensor = self.dropout(x.flatten(1))
         return y
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from regulab.config import Model, Part
 from regulab.errors import UserError
-from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.block import HeConv2d, relu
 from regulab.models.layers.residual import stage
 from regulab.models.net import Net, Size, args_of
-from regulab.models.norm import Norm
+from regulab.models.norm import Norm, activates
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 SMALL = 48  # pixels of the shorter side: the stem of 7×7 and pooling would leave maps of 12×12 and less for four stages
@@ -45,7 +44,7 @@ class ResNet18(nn.Module):
         width, blocks = args.width, BLOCKS[depth]
         kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
         self.conv1 = HeConv2d(in_channels, width, kernel, stride, padding, bias=not norm.shifts)
-        self.bn1 = norm.build(width)
+        self.bn1, self.activates = norm.build(width), activates(norm)
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
         self.layer1 = stage(width, width, blocks[0], 1, norm, rate, projects=True)
         self.layer2 = stage(width, 2 * width, blocks[1], 2, norm, rate, projects=True)
@@ -54,7 +53,7 @@ class ResNet18(nn.Module):
         self.fc = nn.Linear(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(relu(self.bn1(self.conv1(x)), self.activates))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from regulab.config import Model, Part
 from regulab.errors import UserError
-from regulab.models.layers.block import HeConv2d
+from regulab.models.layers.block import HeConv2d, relu
 from regulab.models.layers.residual import stage
 from regulab.models.net import Net, Size, args_of
-from regulab.models.norm import Norm
+from regulab.models.norm import Norm, activates
 
 DEPTH = 20
 
@@ -50,14 +49,14 @@ class ResNet20(nn.Module):
             )
         blocks, width, projects = (depth - 2) // 6, args.width, args.shortcut == "B"
         self.conv1 = HeConv2d(in_channels, width, 3, 1, 1, bias=not norm.shifts)
-        self.bn1 = norm.build(width)
+        self.bn1, self.activates = norm.build(width), activates(norm)
         self.layer1 = stage(width, width, blocks, 1, norm, rate, projects=projects)
         self.layer2 = stage(width, 2 * width, blocks, 2, norm, rate, projects=projects)
         self.layer3 = stage(2 * width, 4 * width, blocks, 2, norm, rate, projects=projects)
         self.fc = nn.Linear(4 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = relu(self.bn1(self.conv1(x)), self.activates)
         x = self.layer3(self.layer2(self.layer1(x)))
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits

@@ -12,10 +12,9 @@ from regulab.models.layers.draws import StackedRandomLayer
 from regulab.models.layers.dropout import (
     ALPHA,
     AlphaDropout,
-    ChannelDropout,
     Rated,
+    RatedEquation,
     alpha_scale_and_shift,
-    channels_of,
     inverse_keep,
     threshold,
 )
@@ -29,11 +28,13 @@ class StackedRates(StackedRandomLayer):
     def __init__(self, layers: Sequence[Rated]) -> None:
         super().__init__(len(layers))
         self.like = [layers[0]]
+        self.set_by, self.share = layers[0].set_by, layers[0].share
         self.set_rates([layer.rate for layer in layers])
 
     def set_rates(self, rates: Sequence[float]) -> None:
         self.rates = list(rates)
         self._vectors: tuple[Tensor, Tensor] | None = None
+        self._known: dict[tuple[tuple[float, ...], torch.dtype, torch.device], Tensor] = {}
 
     def draws_of_runs(self, shape: torch.Size, place: int, device: torch.device) -> Tensor:
         """Draws for a tensor of one run's ``shape``, with an axis for the runs, or of length 1 for one seed."""
@@ -43,10 +44,11 @@ class StackedRates(StackedRandomLayer):
         return draws.index_select(place, self.seeds_on(device)) if draws.shape[place] > 1 else draws
 
     def of_each_run(self, values: Sequence[float], like: Tensor, place: int) -> Tensor:
-        """A number for each run, to be broadcast to ``like``."""
-        exact = torch.promote_types(like.dtype, torch.float32)
-        vector = torch.tensor(values, dtype=exact, device=like.device)
-        return vector.view(-1, *[1] * (like.ndim - 1 - place))
+        """A number for each run, to be broadcast to ``like``; made once for a device, since a step copies nothing."""
+        key = (tuple(values), torch.promote_types(like.dtype, torch.float32), like.device)
+        if key not in self._known:
+            self._known[key] = torch.tensor(values, dtype=key[1], device=like.device)
+        return self._known[key].view(-1, *[1] * (like.ndim - 1 - place))
 
 
 class StackedDropout(StackedRates):
@@ -63,7 +65,7 @@ class StackedDropout(StackedRates):
             return x
         assert self.draw is not None
         runs = len(self.rates)
-        seed_of, (lows, scales) = self.seeds_on(x.device), self._thresholds_and_scales(x)
+        seed_of, (lows, scales) = self.seeds_on(x.device), self.thresholds_and_scales(x)
         # (B, H, W, R, C), a view of channels-last memory, or (B, R, F)
         split = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).unflatten(-1, (runs, -1))
         plain = torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:]))
@@ -96,7 +98,7 @@ class StackedDropout(StackedRates):
             y = (x.runs * mask * scales).to(x.dtype)
         return RunTensor(y, x.place, x.of)
 
-    def _thresholds_and_scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def thresholds_and_scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """For each run the draw below which it drops, and its scale: made once for a device."""
         if self._vectors is None or self._vectors[0].device != x.device:
             exact = torch.promote_types(x.dtype, torch.float32)
@@ -130,20 +132,15 @@ class _Masked(torch.autograd.Function):
         return torch.addcmul(gradient.new_zeros(()), gradient, mask, value=ctx.scale), None, None
 
 
-class StackedChannelDropout(StackedRates):
-    """Dropout of whole channels, of R runs: `ChannelDropout` or the channels of `AlphaDropout`, and its elements.
+class StackedSeveralDropout(StackedRates):
+    """Dropout of R runs whose draws count for several elements each, such as whole channels; and `AlphaDropout`.
 
     Takes ``(B, R·C, …)``, or one run's shape.
     """
 
-    def __init__(self, layers: Sequence[ChannelDropout | AlphaDropout]) -> None:
+    def __init__(self, layers: Sequence[Rated]) -> None:
         super().__init__(layers)
-        first = layers[0]
-        self.alpha = isinstance(first, AlphaDropout)
-        if isinstance(first, AlphaDropout):
-            self.dimensions = 2 if first.channelwise else 0
-        else:
-            self.dimensions = first.dimensions
+        self.alpha = isinstance(layers[0], AlphaDropout)
 
     def forward(self, x: Tensor) -> Tensor:
         split = x.unflatten(1, (len(self.rates), -1))
@@ -155,8 +152,7 @@ class StackedChannelDropout(StackedRates):
     def _dropped(self, x: Tensor, place: int) -> Tensor:
         if not self.training or not any(self.rates):
             return x
-        one = x.select(place, 0)
-        shape = channels_of(one, self.dimensions) if self.dimensions else one.shape
+        shape = self.like[0].shape_of_draws(x.select(place, 0).shape)
         draws = self.draws_of_runs(shape, place, x.device)
         dropped = draws < self.of_each_run([threshold(rate) for rate in self.rates], x, place)
         if not self.alpha and len(set(self.rates)) == 1:
@@ -168,3 +164,26 @@ class StackedChannelDropout(StackedRates):
         y = x.masked_fill(dropped, ALPHA)
         # A run that drops nothing keeps its numbers: a = 1 and b = 0 there.
         return (y * self.of_each_run(a, x, place) + self.of_each_run(b, x, place)).to(x.dtype)
+
+
+class StackedEquation(StackedRates):
+    """A `RatedEquation` of R runs. Takes ``(B, R·C, …)``, or one run's shape."""
+
+    def __init__(self, layers: Sequence[RatedEquation]) -> None:
+        super().__init__(layers)
+        self.equation = [layers[0]]  # in a list: what is asked, not a submodule
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._applied(x.unflatten(1, (len(self.rates), -1)), 1).flatten(1, 2)
+
+    def on_runs(self, x: RunTensor) -> RunTensor:
+        return RunTensor(self._applied(x.runs, x.place), x.place, x.of)
+
+    def _applied(self, x: Tensor, place: int) -> Tensor:
+        if not self.training or not any(self.rates):
+            return x
+        (layer,) = self.equation
+        shape = x.select(place, 0).shape
+        draws = self.draws_of_runs(layer.shape_of_draws(shape), place, x.device)
+        constants = zip(*(layer.constants(rate, shape) for rate in self.rates), strict=True)
+        return layer.applied(x, draws, *(self.of_each_run(values, x, place) for values in constants))

@@ -13,7 +13,7 @@ from torch import nn
 from regulab.models.layers.block import HeConv2d
 from regulab.models.layers.dropout import AlphaDropout, ChannelDropout, ElementDropout
 from regulab.models.norms.batch import BatchNorm
-from regulab.models.stacking.dropout import StackedChannelDropout, StackedDropout
+from regulab.models.stacking.dropout import StackedDropout, StackedSeveralDropout
 from regulab.models.stacking.followed import (
     FollowedLayer,
     FollowedModule,
@@ -71,8 +71,8 @@ RULES: dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]] = {
     nn.Linear: StackedLinear,
     nn.PReLU: StackedPReLU,
     ElementDropout: StackedDropout,
-    ChannelDropout: StackedChannelDropout,
-    AlphaDropout: StackedChannelDropout,
+    ChannelDropout: StackedSeveralDropout,
+    AlphaDropout: StackedSeveralDropout,
     **dict.fromkeys(AS_THEY_ARE, _as_it_is),
 }
 

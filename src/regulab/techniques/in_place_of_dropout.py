@@ -1,0 +1,41 @@
+"""What techniques have in common that stand in the place of a network's dropout layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from regulab.models.layers.dropout import ChannelDropout, ElementDropout, Rated
+from regulab.techniques.dropout import Dropout
+from regulab.techniques.technique import replace_layers
+
+NAMES = ("dropout", "drop_block", "gaussian_dropout", "spatial_dropout")
+LOOKS_FOR = "a dropout layer (nn.Dropout, nn.Dropout2d), in whose place it stands"
+
+
+def others(name: str) -> Mapping[str, str]:
+    """Those that a technique of this kind excludes, with the reason."""
+    reason = "each stands in the place of every dropout layer, where there is room for one"
+    return {other: reason for other in NAMES if other != name}
+
+
+def in_place_of_dropout(module: nn.Module, technique: str, make: Callable[[], Rated]) -> nn.Module | None:
+    """The module with a new layer, whose rate the technique sets, in the place of each dropout layer.
+
+    None where there is none. `AlphaDropout` stays, as do layers of torch that drop out within themselves.
+    """
+
+    def free(layer: nn.Module) -> bool:
+        """Not what another technique has put there, which drops at a rate of its own."""
+        return isinstance(layer, ElementDropout | ChannelDropout) and layer.set_by == Dropout.name
+
+    def made(layer: nn.Module) -> nn.Module:
+        if not free(layer):
+            return layer
+        new = make()
+        new.set_by = technique
+        return new
+
+    any_free = any(free(layer) for layer in module.modules())
+    return replace_layers(module, (ElementDropout, ChannelDropout), made) if any_free else None
