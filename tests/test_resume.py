@@ -44,6 +44,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train.schedule": {"name": "reduce_on_plateau", "patience": 1, "factor": 0.5},
         "arms": {**ARMS, "strong": {"l1": 0.05, "dropout": 0.6}},
     },
+    "learning from others": {
+        "arms": {
+            "again": {"distillation": {"teacher": "taught", "weight": 0.4}},
+            "none": {},
+            "taught": {"distillation": "stops"},
+            "stops": ARMS["stops"],
+            "wild": {"l2": 1e4},
+            "lost": {"distillation": "wild"},
+        }
+    },
     "plain loop": {"train.engine": "plain", "endpoint": {"epoch": "best_val"}},
     "augmented, no momentum": {
         "data.augment": {"rotate": 9},
@@ -295,6 +305,22 @@ def test_a_fleet_whose_checkpoint_was_deleted_starts_over(tmp_path, small):
     run(make_study(), tmp_path / "runs")
 
     same(trace(tmp_path / "runs"), trace(tmp_path / "whole"))
+
+
+def test_a_fleet_that_trains_again_waits_for_the_one_that_was_begun(tmp_path, small):
+    """Whose checkpoint knows the length of a history that the other one's lines must not change."""
+    run(make_study(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(make_study(), tmp_path / "runs", progress=Interrupt(EPOCHS + 2))
+    (tmp_path / "runs" / "weights" / "l1" / "seed-0.safetensors").unlink()
+
+    run(make_study(), tmp_path / "runs")
+
+    runs, whole = trace(tmp_path / "runs"), trace(tmp_path / "whole")
+    for content in (runs, whole):
+        content["history.jsonl"].sort(key=lambda line: (line["seed"], line["epoch"], line["arm"]))
+    same(runs, whole)
+    assert epochs_once(tmp_path / "runs")
 
 
 def test_a_damaged_checkpoint_is_refused_and_nothing_is_lost(tmp_path, small):

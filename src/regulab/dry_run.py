@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regulab.config import Study
+from regulab.config.factors import MANY_ARMS
 from regulab.data.splits import Splits
 from regulab.data.stored_pixels import StoredPixels
+from regulab.run_directory.names import STUDY
+from regulab.statistics.sign_flip import least_pairs
+from regulab.statistics.verdicts import ALPHA
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.checks import bytes_per_image
 from regulab.training.evaluate import evaluate
@@ -19,6 +24,7 @@ from regulab.training.network_notes import sizes
 from regulab.training.notes import notes
 from regulab.training.planning import FleetPlan, plan_fleets, remarks
 from regulab.training.setup import Setup, set_up
+from regulab.training.teaching import Teachers, untrained
 
 MEASURED_STEPS = 2  # of an epoch
 MEASURED_SECONDS, MOST_MEASURED = 1.5, 12  # of a kind of fleet, in training and in inference; epochs
@@ -63,6 +69,29 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
         return replace(planned, notes=[*planned.notes, *notes(setup), *sizes(setup)])
 
 
+def many_arms(study: Study, directory: Path, *, fresh: bool) -> bool:
+    """Whether a factorial is so large that it is asked before it trains; not of one that was begun already."""
+    begun = not fresh and (directory / STUDY).exists()
+    return study.factors is not None and len(study.arms) > MANY_ARMS and not begun
+
+
+def size_in_words(study: Study, planned: Plan) -> str:
+    """``64 arms × 10 seeds, 640 runs in 8 fleets, about 3 h 5 min``, and whether so many seeds can decide anything."""
+    hours, minutes = divmod(math.ceil(planned.seconds / 60), 60)
+    time_taken = f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
+    arms, fewest = len(study.arms), least_pairs(len(study.arms) - 1, ALPHA)
+    seeds, fleets = _counted(len(study.seeds), "seed"), _counted(len(planned.fleets), "fleet")
+    idle = f"; {seeds} can show no difference of {arms - 1:,} arms, {fewest} are the fewest"
+    return (
+        f"{arms:,} arms × {seeds}, {planned.runs:,} runs in {fleets}, about {time_taken}"
+        f"{idle if len(study.seeds) < fewest else ''}"
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count > 1 else ''}"
+
+
 def plan_without_images(study: Study, stand_ins: Splits, amounts: Amounts, device: str = "auto") -> Plan:
     """The same for images that are not loaded: a few others of their size and classes stand in for them."""
     start = time.perf_counter()
@@ -100,7 +129,8 @@ def _training_seconds(setup: Setup, fleets: Sequence[FleetPlan], amounts: Amount
     for fleet in sorted(fleets, key=lambda fleet: -len(fleet.runs)):
         kind = (fleet.engine, setup.architecture(setup.run(*fleet.runs[0])))
         if kind not in measured:
-            step, evaluation = _measured(Job(fleet, _small(setup, amounts)))
+            small = _small(setup, amounts)
+            step, evaluation = _measured(Job(fleet, small, teachers=_stand_ins(small, fleet, fleets)))
             epoch = step * images_per_epoch(amounts.train, train.batch_size)
             epoch += evaluation * amounts.validation
             measured[kind] = (epoch * train.epochs + evaluation * amounts.test, len(fleet.runs))
@@ -109,10 +139,19 @@ def _training_seconds(setup: Setup, fleets: Sequence[FleetPlan], amounts: Amount
     return total
 
 
+def _stand_ins(setup: Setup, fleet: FleetPlan, fleets: Sequence[FleetPlan]) -> Teachers:
+    """Of teachers that have not trained yet: evaluating them costs as much."""
+    engines = {run: plan.engine for plan in fleets for run in plan.runs}
+    runs = [run for pair in fleet.runs if (run := setup.teacher(setup.run(*pair)))]
+    return {
+        (run.arm, run.seed): untrained(setup, run, engines.get((run.arm, run.seed), "plain")) for run in runs
+    }
+
+
 def _measured(job: Job) -> tuple[float, float]:
     """Seconds for one image of a fleet, in training and in inference: the least of a few epochs of a few steps."""
     setup = job.setup
-    trainer = make_trainer(job.plan.engine, setup, job.runs)
+    trainer = make_trainer(job.plan.engine, setup, job.runs, job.teachers)
     first = trainer.train_epoch(1).loss.tolist()  # the first steps find kernels and memory
     training = _least_seconds(lambda: trainer.train_epoch(2, [[loss] for loss in first]).loss.tolist())
     inference = _least_seconds(lambda: evaluate(trainer, setup.images, setup.preprocessing)[0].tolist())

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from regulab.evaluation.recording import record
+from regulab.evaluation.teachers import generation, teachers_of, without_teacher
 from regulab.launchers import Launcher
 from regulab.launchers.events import Event, Finished
 from regulab.progress import Progress
@@ -25,7 +26,30 @@ def launch(
     store: RunDirectory,
     progress: Progress,
 ) -> None:
-    """Trains and tests ``fleets``, and records what the launcher reports as it happens."""
+    """Trains and tests ``fleets``, and records what the launcher reports as it happens.
+
+    A fleet that was begun comes first: its checkpoint knows how long the history was, and nothing may be appended
+    before it goes on. Then teachers: the fleets of those that learn from them are launched once they are recorded,
+    whoever launches.
+    """
+    turns: dict[int, list[FleetPlan]] = {}
+    for fleet in fleets:
+        turn = -1 if store.has_checkpoint(fleet.index) else generation(fleet, setup)
+        turns.setdefault(turn, []).append(fleet)
+    for _, together in sorted(turns.items()):
+        for text in without_teacher(together, setup, store):
+            progress.message(text)
+        launch_together(launcher, setup, together, store, progress)
+
+
+def launch_together(
+    launcher: Launcher,
+    setup: Setup,
+    fleets: Sequence[FleetPlan],
+    store: RunDirectory,
+    progress: Progress,
+) -> None:
+    """The same of fleets that wait for none of each other."""
     waiting = list(fleets)
     jobs = (job_of(fleet, setup, store) for fleet in fleets)
     with closing(launcher.launch(jobs)) as events:
@@ -46,7 +70,8 @@ def job_of(fleet: FleetPlan, setup: Setup, store: RunDirectory) -> Job:
     """A fleet as it is to be trained, from its checkpoint where it has one."""
     saved, machine = store.load_checkpoint(fleet.index), machine_of(fleet, setup.machine)
     checkpoint = None if saved is None else Checkpoint(*saved)
-    return Job(fleet, replace(setup, machine=machine), checkpoint, store.checkpoint_file(fleet.index))
+    where, teachers = store.checkpoint_file(fleet.index), teachers_of(fleet, setup, store)
+    return Job(fleet, replace(setup, machine=machine), checkpoint, where, teachers)
 
 
 def write(event: Event, fleet: FleetPlan, store: RunDirectory) -> None:

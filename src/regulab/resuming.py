@@ -37,8 +37,18 @@ def work(store: RunDirectory, setup: Setup, progress: Progress) -> Work:
     for fleet in fleets:
         if fleet not in pending:
             store.delete_checkpoint(fleet.index)  # stopped between its results and this
+    for fleet in pending:
+        if store.has_checkpoint(fleet.index) and _waits(fleet, setup, done):
+            store.delete_checkpoint(fleet.index)
+            progress.message(f"fleet {fleet.index} starts over: a teacher of its runs trains again")
     ready = {fleet.index: _ready(store, fleet, setup.machine, progress) for fleet in pending}
     return Work([ready.get(fleet.index, fleet) for fleet in fleets], list(ready.values()))
+
+
+def _waits(fleet: FleetPlan, setup: Setup, done: set[tuple[str, int]]) -> bool:
+    """Whether a fleet was begun with teachers that are not done any more."""
+    teachers = (setup.teacher(setup.run(*run)) for run in fleet.runs)
+    return any(teacher is not None and (teacher.arm, teacher.seed) not in done for teacher in teachers)
 
 
 def known_fleets(store: RunDirectory, precision: str) -> list[FleetPlan]:

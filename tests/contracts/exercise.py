@@ -59,7 +59,7 @@ def made(runs: int) -> Made:
     shapes = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "head.weight": (5, 7), "scale": ()}
     parameters = {name: normal(*shape) for name, shape in shapes.items()}
     gradients = {name: normal(*shape) for name, shape in shapes.items()}
-    return Made(parameters, gradients, 3 * normal(6, 5), normal(6, 2, 4, 3), torch.arange(runs))
+    return Made(parameters, gradients, 3 * normal(6, 5), normal(6, 2, 9, 7), torch.arange(runs))
 
 
 def asked(what: str, hook: Callable[..., Any], *given: Any) -> Any:
@@ -122,11 +122,15 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
                 what = f"proximal of {name} at a step that is a {how}"
                 note(what, asked(what, hooks.proximal, p, step), zeros)
         if hooks.decay:
-            note(f"decay of {name}", asked(f"decay of {name}", hooks.decay, p, LR, 2 * LR), value)
+            for where, one in (("", p), (" before a norm", replace(p, before_norm=True))):
+                what = f"decay of {name}{where}"
+                note(what, asked(what, hooks.decay, one, LR, 2 * LR), value)
         if hooks.constrain:
             note(f"constraint of {name}", asked(f"constraint of {name}", hooks.constrain, p), value)
     if hooks.loss:
         _loss(hooks, given, note)
+    if hooks.taught:
+        _taught(hooks, given, note)
     if hooks.slope:
         _slope(hooks, given, note)
     if hooks.mean:
@@ -158,6 +162,19 @@ def _loss(hooks: Hooks, given: Made, note: Any) -> None:
             f"loss: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
         )
         note(f"loss with targets that are {how}", hooks.present(changed.T, losses.T), losses.T)
+
+
+def _taught(hooks: Hooks, given: Made, note: Any) -> None:
+    assert hooks.taught is not None
+    logits = given.logits.transpose(0, 1)
+    teacher = 0.5 - 1.5 * logits.flip(-1)  # each run's own, and broken where the run is
+    labels = LABELS[:, None].expand(-1, len(given.keys))
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
+    changed = asked("taught", hooks.taught, losses, logits, teacher, labels)
+    assert changed.shape == losses.shape, (
+        f"taught: gives {tuple(changed.shape)}, and should give (B, R), one loss for each image and run"
+    )
+    note("loss with a teacher", hooks.present(changed.T, losses.T), losses.T)
 
 
 def _slope(hooks: Hooks, given: Made, note: Any) -> None:
@@ -196,11 +213,19 @@ def normal_of_runs(given: Made, t: int, label: str, like: Tensor) -> Tensor:
 def _batch(hooks: Hooks, given: Made, note: Any) -> None:
     assert hooks.batch is not None
     targets = F.one_hot(LABELS, 5).double()[:, None].repeat(1, len(given.keys), 1)
-    generators = [np.random.default_rng(int(key)) for key in given.keys]
     x = given.images.transpose(0, 1)
-    changed, labels = asked("batch", hooks.batch, x, targets, generators)
+    drawn = {
+        stream: torch.stack([_uniform(int(key), place, len(x), columns) for key in given.keys])
+        for place, (stream, columns) in enumerate(sorted(hooks.draws.items()))
+    }
+    changed, labels = asked("batch", hooks.batch, x, targets, drawn)
     note("images of the batch", changed.transpose(0, 1), given.images)
     note("targets of the batch", labels.transpose(0, 1), targets.transpose(0, 1))
+
+
+def _uniform(key: int, stream: int, images: int, columns: int) -> Tensor:
+    generator = np.random.default_rng((key + 4, stream))
+    return torch.from_numpy(generator.random((images, columns), dtype=np.float32))
 
 
 def _memory(hooks: Hooks, given: Made, note: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def pure(kind: type[Technique]) -> None:
         for what, got in found.items():
             assert torch.equal(got, again[what]), (
                 f"{what}: another output at the second call with the same input. A hook keeps nothing: what a "
-                "technique remembers from step to step is its Memory, and what it draws comes from the generators "
+                "technique remembers from step to step is its Memory, and what it draws comes from the numbers "
                 "that it is given"
             )
 
@@ -187,6 +188,7 @@ def _on_parameters(hooks: Hooks) -> dict[str, Callable[[Parameter], Tensor | Non
         found["proximal"] = lambda p: proximal(p, step)
     if (decay := hooks.decay) is not None:
         found["decay"] = lambda p: decay(p, 0.1, 0.2)
+        found["decay before a norm"] = lambda p: decay(replace(p, before_norm=True), 0.1, 0.2)
     if hooks.constrain:
         found["constrain"] = hooks.constrain
     return found

@@ -7,17 +7,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from regulab.techniques.technique import (
-    Hooks,
-    Memory,
-    Parameter,
-    Penalty,
-    Strengths,
-    Technique,
-    norm_per_run,
-    over_runs,
-    sum_per_run,
-)
+from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.technique import Hooks, Memory, Parameter, Technique, norm_per_run, over_runs
 from tests.contracts import promises
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainTrainer
 from tests.contracts import trainings
 from tests.contracts.trainings import (
     EXAMPLES,
@@ -18,6 +16,7 @@ from tests.contracts.trainings import (
     setup,
     together,
 )
+from tests.training.setups import fleet_of, plain_of
 
 ARMS = [arm for runs in fleets(0) for run in runs for arm in (run.arm,)]
 
@@ -81,7 +80,7 @@ def test_its_example_does_something_in_training(arm):
 @pytest.mark.parametrize("group", range(len(fleets(1))), ids=lambda k: f"fleet {k}")
 def test_a_fleet_goes_on_from_its_state_to_the_bit_and_repeats_itself(group):
     runs = [run for run in fleets(1)[group] if not run.arm.endswith("diverges")]
-    straight, first, second = (Fleet(setup(1), runs) for _ in range(3))
+    straight, first, second = (fleet_of(setup(1), runs) for _ in range(3))
     straight.train_epoch(1)
     first.train_epoch(1)
     for name, value in straight.state().items():
@@ -98,7 +97,7 @@ def test_a_fleet_goes_on_from_its_state_to_the_bit_and_repeats_itself(group):
 @pytest.mark.parametrize("arm", EXAMPLES)
 def test_the_plain_loop_goes_on_from_its_state_to_the_bit(arm):
     run = next(run for runs in fleets(3) for run in runs if run.arm == arm)
-    straight, first, second = (PlainTrainer(setup(3), [run]) for _ in range(3))
+    straight, first, second = (plain_of(setup(3), run) for _ in range(3))
     for trainer in (straight, first):
         trainer.train_epoch(1)
     second.load_state({name: tensor.clone() for name, tensor in first.state().items()})
@@ -113,7 +112,7 @@ def test_the_plain_loop_goes_on_from_its_state_to_the_bit(arm):
 def test_no_run_is_moved_by_its_neighbours(arm):
     """A fleet of one against the fleet of all: to rounding, the same."""
     run = next(run for runs in fleets(1) for run in runs if run.arm == arm)
-    alone = trainings.trained(Fleet(setup(1), [run]))[arm]
+    alone = trainings.trained(fleet_of(setup(1), [run]))[arm]
     beside = together(1)[arm]
     for name, value in alone.weights.items():
         torch.testing.assert_close(beside.weights[name], value, rtol=1e-9, atol=1e-10)

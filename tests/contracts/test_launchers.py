@@ -20,9 +20,10 @@ from regulab.techniques import arms_of
 from regulab.training import planning, setup
 from regulab.training.loop import EpochDone, Job
 from regulab.training.machine import choose_machine
-from tests.test_resume import EPOCHS, Counted, Interrupt, epochs_once, load_few, make_study, same, trace
+from tests.test_resume import ARMS, EPOCHS, Counted, Interrupt, epochs_once, load_few, make_study, same, trace
 
-STUDY = make_study(endpoint={"epoch": "best_val"})
+# The arm that learns from another can be launched only once that one is recorded.
+STUDY = make_study(endpoint={"epoch": "best_val"}, arms={**ARMS, "taught": {"distillation": "none"}})
 RUNS = len(STUDY.arms) * 2
 
 

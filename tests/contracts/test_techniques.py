@@ -10,11 +10,10 @@ import pytest
 
 import regulab.techniques
 from regulab.errors import UserError
-from regulab.techniques import TECHNIQUES, parse
+from regulab.techniques import TECHNIQUES, arms_of, parse
 from regulab.techniques.technique import Edit, Technique
-from regulab.training.fleet import Fleet
 from tests.contracts.promises import PROMISES, finished
-from tests.training.setups import runs_of, setup_of, study_of
+from tests.training.setups import fleet_of, runs_of, setup_of, study_of
 from tests.training.watch import META, only_on
 
 
@@ -60,7 +59,7 @@ def test_it_is_a_frozen_value(name):
 @pytest.mark.parametrize("name", TECHNIQUES)
 def test_it_refuses_nonsense(name, bad):
     with pytest.raises(UserError, match=name):
-        parse(name, bad, "arms.some")
+        arms_of(study_of({"none": {}, "some": {name: bad}}))
 
 
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
@@ -74,10 +73,9 @@ def test_a_step_with_it_needs_nothing_of_the_host(name, example):
     """So that it can be captured on a GPU, whose steps are then replayed."""
     technique = TECHNIQUES[name].examples()[example]
     net = {"name": technique.tried_in} if isinstance(technique, Edit) else {}
-    study = study_of({"with": {name: technique.model_dump(mode="json")}}, model=net, seeds=2)
-    fleet = Fleet(setup_of(study, 24, machine=META), runs_of(study))
-    if fleet._hooks[name].batch:
-        pytest.skip(f"steps with {name} are not captured: it draws on the host")
+    arms = {"none": {}, "with": {name: technique.model_dump(mode="json")}}
+    study = study_of(arms, model=net, seeds=2)
+    fleet = fleet_of(setup_of(study, 24, machine=META), [run for run in runs_of(study) if run.arm == "with"])
     fleet.train_epoch(1)
     fleet._begin(2)
     with only_on(META.device) as watch:

@@ -12,12 +12,10 @@ from torch import Tensor
 from regulab.optimizers import OPTIMIZERS as KINDS
 from regulab.optimizers.optimizer import Optimizer
 from regulab.techniques import TECHNIQUES, parse
-from regulab.training.fleet import Fleet
-from regulab.training.plain import PlainTrainer
 from regulab.training.setup import Run, Setup
 from regulab.training.trainer import Trainer
 from tests.full_precision import in_full_precision
-from tests.training.setups import FLOAT64, ON_DEVICE, runs_of, setup_of, study_of
+from tests.training.setups import FLOAT64, ON_DEVICE, fleet_of, plain_of, runs_of, setup_of, study_of
 
 EVERY_OPTIMIZER = [example for kind in KINDS.values() for example in kind.examples()]
 OPTIMIZERS: list[dict[str, Any]] = [example.model_dump(mode="json") for example in EVERY_OPTIMIZER]
@@ -46,7 +44,7 @@ def _beside(example: dict[str, Any]) -> dict[str, dict[str, Any]]:
     kind = TECHNIQUES[name]
     value = kind.model_validate(example[name])
     other_steps = kind.passes > 1 or kind.copies > 1 or kind.double_backward
-    own = other_steps or hasattr(value, "edit") or name == "norm"
+    own = other_steps or hasattr(value, "edit") or name in ("norm", "distillation")
     mine = {arm: {**said, **example} for arm, said in BESIDE.items() if own and arm != "none"}
     return {arm: {k: v for k, v in said.items() if k not in kind.instead_of} for arm, said in mine.items()}
 
@@ -85,6 +83,14 @@ def setup(optimizer: int, conditions: bool = False) -> Setup:
         if label.endswith(" 0"):
             arms |= {f"{label} {arm}": said for arm, said in _beside(example).items()}
     arms["several"] = {"sam": 0.3, "gradient_clipping": 0.4, "ema": 0.7, "label_smoothing": 0.1, "l1": 1e-3}
+    arms["several that learn"] = {
+        "distillation": {"teacher": "ema 0", "weight": 0.6},
+        "label_smoothing": 0.1,
+        "confidence_penalty": 0.2,
+        "r_drop": 0.5,
+        "gradient_penalty": 0.1,
+        "sam": 0.1,
+    }
     train = {
         "optimizer": OPTIMIZERS[optimizer],
         "schedule": {"name": "cosine"},
@@ -143,7 +149,9 @@ def together(optimizer: int, conditions: bool = False) -> dict[str, Trained]:
     """All runs, in fleets."""
     given = setup(optimizer, conditions)
     return {
-        arm: one for runs in fleets(optimizer, conditions) for arm, one in trained(Fleet(given, runs)).items()
+        arm: one
+        for runs in fleets(optimizer, conditions)
+        for arm, one in trained(fleet_of(given, runs)).items()
     }
 
 
@@ -151,5 +159,5 @@ def together(optimizer: int, conditions: bool = False) -> dict[str, Trained]:
 def plain(optimizer: int, arm: str, conditions: bool = False) -> Trained:
     """One run, in the plain loop."""
     run = next(run for runs in fleets(optimizer, conditions) for run in runs if run.arm == arm)
-    trainer = PlainTrainer(setup(optimizer, conditions), [run])
+    trainer = plain_of(setup(optimizer, conditions), run)
     return trained(trainer)[arm]

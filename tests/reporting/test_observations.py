@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from regulab.records import Look
 from regulab.reporting.data import ReportData
 from regulab.reporting.observations import notes, observe
+from regulab.reporting.weights import BINS, Counts
 from regulab.statistics import compare
 from tests.reporting.factory import make_records, with_diverged, with_stopped, without
 
@@ -99,6 +100,28 @@ def test_zeros_and_what_makes_them():
     records = make_records(seeds=2)
     records.study["arms"]["l1"] = {"l1": {"strength": 1e-4, "method": "subgradient"}}
     assert "L1 by subgradient" in paragraphs(records)["l1"]
+    records.study["arms"]["l1"] = {"elastic_net": 1e-4}
+    assert "The elastic net's proximal step" in paragraphs(records)["l1"]
+    records.study["arms"]["l1"] = {"elastic_net": {"strength": 1e-4, "ratio": 0}}
+    assert "leaves none at zero" in paragraphs(records)["l1"]
+
+
+def test_channels_that_are_zero_as_a_whole():
+    records = make_records(seeds=2)
+    records.study["arms"]["l1"] = {"l1": 1e-4, "group_lasso": 1e-3}
+    bins = (0,) * BINS
+    counts = {("l1", seed): Counts(40, bins, (zero, 90)) for seed, zero in ((0, 7), (1, 8))}
+    counts |= {("none", seed): Counts(0, bins, (0, 90)) for seed in (0, 1)}
+    texts = {one.arm: " ".join(one.sentences) for one in observe(ReportData(records, counts))}
+    assert (
+        "Of 90 output channels 7.5 are zero as a whole on average (arm “none”: 0.0); such a channel"
+        in texts["l1"]
+    )
+    assert "L1's proximal step" in texts["l1"]
+    assert "Group lasso's proximal step shortens" in texts["l1"]
+    assert "Of 90 output channels 0.0 are zero as a whole on average." in texts["none"]
+    assert "output channels" not in texts["l2"]
+    assert "output channels" not in paragraphs(records)["l1"]
 
 
 def test_the_gap_compares_like_with_like_only():

@@ -77,6 +77,24 @@ def test_counts_of_runs_give_the_histogram_of_all_their_weights(tmp_path):
         assert (one.weights, one.runs) == (len(weights), 3)
 
 
+def test_channels_of_zeros_are_counted_in_studies_with_group_lasso_alone(tmp_path):
+    """So that the counts of other studies stay as they are to the byte; and they come back from the file."""
+    filters = np.zeros((4, 2, 3, 3), np.float32)
+    filters[1, 0, 2, 2] = 0.3
+    matrix = np.eye(3, 4, dtype=np.float32)
+    matrix[2] = 0
+    for arm in ("none", "l1"):
+        save(tmp_path, arm, 0, conv=filters, classify=matrix, bias=np.zeros(5, np.float32))
+    records = small_records(seeds=1)
+    assert b"channels" not in json_bytes(to_json(count(records, tmp_path)))
+    records.study["arms"]["l1"] = {"group_lasso": 1e-3}
+    counts = count(records, tmp_path)
+    assert {run: one.channels for run, one in counts.items()} == {("none", 0): (4, 7), ("l1", 0): (4, 7)}
+    (tmp_path / "weights.json").write_bytes(json_bytes(to_json(counts)))
+    shutil.rmtree(tmp_path / "weights")
+    assert count(records, tmp_path) == counts
+
+
 def test_the_outline_is_a_flight_of_steps(tmp_path):
     save(tmp_path, "none", 0, weight=np.full((2, 2), 0.5, np.float32))
     (one,) = drawn(tmp_path, make_records(seeds=1, epochs=1))

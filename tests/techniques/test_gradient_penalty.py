@@ -198,10 +198,6 @@ REFUSED = {
         square(f"@torch.autograd.function.once_differentiable\n    {BACKWARD.format('x')}"),
         "once_differentiable",
     ),
-    "Partly": (
-        square(BACKWARD.format("x.detach()")),
-        "finite differences: a backward pass leaves parts of it out",
-    ),
     "Cut": (
         "def forward(self, x):\n    return self.head(self.features(x.detach()))",
         "does not depend on the images",
@@ -215,7 +211,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_differentiated_twice_is_refused(tmp_path, name):
-    """One that torch would pass over in silence, too."""
+    """One that `torch.autograd.grad` passes over in silence, too."""
     path = own.write(tmp_path, **{one: body for one, (body, _) in REFUSED.items()})
     study = own.study_of(f"{path}:{name}", {"none": {}, "gp": {"gradient_penalty": 0.5}})
     with pytest.raises(UserError, match=REFUSED[name][1]) as raised:
@@ -223,6 +219,19 @@ def test_what_cannot_be_differentiated_twice_is_refused(tmp_path, name):
     assert raised.value.where == "arms.gp.gradient_penalty"
 
 
-def test_the_same_done_right_is_not(tmp_path):
-    path = own.write(tmp_path, Right=square(BACKWARD.format("x")))
-    own.prepared(own.study_of(f"{path}:Right", {"none": {}, "gp": {"gradient_penalty": 0.5}}))
+LEFT_OUT = {
+    "Right": (square(BACKWARD.format("x")), False),
+    "Partly": (square(BACKWARD.format("x.detach()")), True),
+    "Scaled": (
+        "def forward(self, x):\n    y = self.features(x)\n    return self.head(y / y.detach().std())",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_what_of_a_second_derivative_is_left_out_is_said(tmp_path, name):
+    path = own.write(tmp_path, **{one: body for one, (body, _) in LEFT_OUT.items()})
+    study = own.study_of(f"{path}:{name}", {"none": {}, "gp": {"gradient_penalty": 0.5}})
+    said = [note for note in own.prepared(study).machine.notes if "gradient_penalty leaves out parts" in note]
+    assert len(said) == LEFT_OUT[name][1]

@@ -104,7 +104,7 @@ def test_with_class_weights_an_images_entropy_counts_as_its_loss():
 
 def test_label_smoothing_leaves_the_strength_of_what_is_added_as_it_is():
     """Whatever the alphabet, and for each run its own: (1 − ε)·CE + ε·u − β·H, then flooded."""
-    arms = (
+    arms: tuple[dict[str, float], ...] = (
         {"label_smoothing": 0.4, "confidence_penalty": 0.7},
         {"label_smoothing": 0.1, "confidence_penalty": 0.2, "flooding": 3.0},
         {},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -99,7 +101,8 @@ def test_the_first_copy_has_the_draws_of_arms_that_pass_once(shape):
         twice.begin(2)
         drawing = draws_of_copies(twice.draw, 2)
         for _ in range(2):
-            got, want = drawing("layer", both), once.draw("layer", half)
+            got: Any = drawing("layer", both)
+            want: Any = once.draw("layer", half)
             if not seeds:
                 got, want = [got], [want]
             assert len(got) == len(want) == max(1, seeds)
@@ -134,8 +137,8 @@ def test_a_fleet_is_the_plain_loop(machine):
         plain = PlainTrainer(setup, [run])
         plain.train_epoch(1)
         for name, value in plain.weights().items():
-            close = {"rtol": 1e-9, "atol": 1e-11} if tight else {"rtol": 2e-3, "atol": 2e-4}
-            torch.testing.assert_close(fleet.weights()[name][row], value[0], **close)
+            rtol, atol = (1e-9, 1e-11) if tight else (2e-3, 2e-4)
+            torch.testing.assert_close(fleet.weights()[name][row], value[0], rtol=rtol, atol=atol)
 
 
 def test_others_keep_their_fleet_and_it_is_said():

@@ -19,6 +19,14 @@ ARMS = {
 }
 
 
+TAUGHT = {
+    "again": {"distillation": {"teacher": "taught", "temperature": 2}, "dropout": 0.3},
+    "none": {},
+    "taught": {"distillation": "ema", "sam": 0.2},
+    "ema": {"ema": 0.6, "norm": "none"},
+    "diverges": {"sam": 1e300, "norm": "none"},
+    "lost": {"distillation": "diverges"},
+}
 FEW = {"none": {}, "ema": ARMS["ema"], "both": {"sam": 0.2, "ema": 0.5, "label_smoothing": 0.2}}
 
 
@@ -26,10 +34,12 @@ FEW = {"none": {}, "ema": ARMS["ema"], "both": {"sam": 0.2, "ema": 0.5, "label_s
     ("arms", "engine"),
     [
         (FEW, "fleet"),
+        (TAUGHT, "fleet"),
+        pytest.param(TAUGHT, "plain", marks=pytest.mark.slow),
         pytest.param(ARMS, "fleet", marks=pytest.mark.slow),
         pytest.param(ARMS, "plain", marks=pytest.mark.slow),
     ],
-    ids=["few", "fleets", "plain"],
+    ids=["few", "taught", "taught, plain", "fleets", "plain"],
 )
 def test_interrupted_after_every_epoch_it_ends_with_the_same_bytes(tmp_path, arms, engine):
     study = own.study_of("cnn10k", arms, train={"epochs": 3, "engine": engine}, model={"dropout": 0.1})

@@ -11,6 +11,7 @@ from regulab.config import MOST_SEEDS, Data, Source, Study, build_study, load_ma
 from regulab.config.effects import settle
 from regulab.config.loading import is_file, put_key
 from regulab.config.paths import data_path, with_format
+from regulab.config.teachers import before, teachers_of
 from regulab.errors import UserError, did_you_mean
 
 DEFAULT_STUDY = "l1-l2"
@@ -64,6 +65,7 @@ def assembled(
     if seeds is not None:
         put_key(content, "seeds", parsed_seeds(seeds), source, "--seeds")
     if arms is not None:
+        _write_out_factors(content, source)
         content["arms"] = _chosen_arms(content, decoded(arms), source)
     return build_study(settle(content, source), source), source
 
@@ -103,6 +105,16 @@ def parsed_seeds(text: str) -> int | list[int]:
         raise UserError("not seeds", got=text, expected=expected, where="--seeds") from None
 
 
+def _write_out_factors(content: dict[str, Any], source: Source) -> None:
+    """The arms that factors make, in their place: some of them are no factorial any more, or a smaller one."""
+    if content.get("factors") is None:
+        return
+    study = build_study(settle(content, source), source)
+    if study.factors is not None:
+        content.update(arms=dict(study.arms), baseline=study.baseline)
+    content.pop("factors")
+
+
 def _chosen_arms(content: dict[str, Any], text: str, source: Source) -> Any:
     arms = content.get("arms", Study().arms)
     if not isinstance(arms, dict):
@@ -125,7 +137,22 @@ def _chosen_arms(content: dict[str, Any], text: str, source: Source) -> Any:
             expected=f"{baseline},{text}",
             where=f"{source}: --arms",
         )
+    _teachers_are_chosen(arms, chosen, text, source)
     return {name: arms[name] for name in chosen}
+
+
+def _teachers_are_chosen(arms: dict[str, Any], chosen: list[str], text: str, source: Source) -> None:
+    """An arm that learns from another needs that one, and nothing is trained that nobody asked for."""
+    teachers = teachers_of(arms)
+    for name in chosen:
+        missing = [teacher for teacher in before(name, teachers) if teacher in arms and teacher not in chosen]
+        if missing:
+            raise UserError(
+                f"{name} learns from {' and '.join(missing)}, which must be among the arms",
+                got=text,
+                expected=f"{','.join(reversed(missing))},{text}",
+                where=f"{source}: --arms",
+            )
 
 
 def _data_name(content: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from regulab.reporting.data import ReportData
 from regulab.reporting.measures import BySeed, Difference
 from regulab.reporting.naming import heading, quoted_legend
 from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
+from regulab.reporting.zeros import why_zeros, zero_channels
 from regulab.statistics import ArmComparison, Comparison
 from regulab.statistics.class_counts import majority
 from regulab.statistics.intervals import ANY, Bounds
@@ -231,21 +232,8 @@ class _Writer:
         if not self.is_baseline and base:
             text += f" ({named(self.baseline)}: {_percent(measures.mean(base))})"
         text += f" and {_percent(measures.mean(near))} lie under a thousandth of their layer's initial scale."
-        return text + self.why_zeros()
-
-    def why_zeros(self) -> str:
-        """What the penalty does to single weights, where the arm has one penalty or both."""
-        l1 = self.techniques.get("l1")
-        if l1 is not None:
-            subgradient = isinstance(l1, Mapping) and l1.get("method") == "subgradient"
-            return (
-                " L1 by subgradient pulls a weight towards zero whatever its size, and steps over it."
-                if subgradient
-                else " L1's proximal step shrinks a weight whatever its size, and stops at zero."
-            )
-        if "l2" in self.techniques:
-            return " L2 pulls a weight in proportion to its size, which by itself leaves none at zero."
-        return ""
+        channels = zero_channels(self.records, self.data.weight_counts, self.arm, self.baseline)
+        return text + channels + why_zeros(self.techniques)
 
     def norms(self) -> str | None:
         (mine1, base1), (mine2, base2) = self.column("weight_norm_l1"), self.column("weight_norm_l2")

@@ -29,11 +29,13 @@ class Counts:
     """The weights of one run: how many are exactly zero, and how many of the others each bin holds.
 
     Weights are the trained arrays of two dimensions or more (convolutions and linear layers). What is smaller than
-    10⁻⁸ or larger than 10 stands in the outer bins.
+    10⁻⁸ or larger than 10 stands in the outer bins. ``channels``: of how many output channels all weights are zero, and
+    how many there are; counted in studies that have an arm with group lasso.
     """
 
     zeros: Number
     bins: Annotated[tuple[Number, ...], Field(min_length=BINS, max_length=BINS)]
+    channels: tuple[Number, Number] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def count(records: StudyRecords, directory: Path) -> dict[tuple[str, int], Count
         if (result.arm, result.seed) not in counts:
             arrays = read_weights(directory, result.arm, result.seed, checksums)
             if arrays is not None:
-                counts[result.arm, result.seed] = _count(_weights(arrays, _names(records, result.arm)))
+                chosen = _weights(arrays, _names(records, result.arm))
+                counts[result.arm, result.seed] = _count(chosen, channels=_counts_channels(records))
     return counts
 
 
@@ -98,7 +101,12 @@ def to_json(counts: WeightCounts) -> dict[str, Any]:
     runs: dict[str, dict[int, Counts]] = {}
     for (arm, seed), one in sorted(counts.items()):
         runs.setdefault(arm, {})[seed] = one
-    return asdict(Counted(tuple(EDGES.tolist()), runs))
+    content = asdict(Counted(tuple(EDGES.tolist()), runs))
+    for of_arm in content["runs"].values():
+        for one in of_arm.values():
+            if one["channels"] is None:
+                del one["channels"]
+    return content
 
 
 def histograms(records: StudyRecords, counts: WeightCounts) -> list[Histogram]:
@@ -127,10 +135,19 @@ def _recorded(path: Path) -> dict[tuple[str, int], Counts]:
     return {(arm, seed): one for arm, seeds in counted.runs.items() for seed, one in seeds.items()}
 
 
-def _count(weights: NDArray[np.float32]) -> Counts:
+def _counts_channels(records: StudyRecords) -> bool:
+    return any("group_lasso" in techniques for techniques in records.study["arms"].values())
+
+
+def _count(arrays: Sequence[Array], *, channels: bool) -> Counts:
+    parts = [array.astype(np.float32).ravel() for array in arrays]
+    weights = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    rows = [array.reshape(len(array), -1) for array in arrays if channels and array.size]
+    silent = sum(int((row == 0).all(1).sum()) for row in rows), sum(len(row) for row in rows)
     sizes = np.abs(weights[weights != 0].astype(np.float64))
     logs = np.clip(np.log10(sizes), EDGES[0], EDGES[-1])
-    return Counts(len(weights) - len(sizes), tuple(np.histogram(logs, EDGES)[0].tolist()))
+    bins = tuple(np.histogram(logs, EDGES)[0].tolist())
+    return Counts(len(weights) - len(sizes), bins, silent if channels else None)
 
 
 def _names(records: StudyRecords, arm: str) -> list[str] | None:
@@ -140,11 +157,9 @@ def _names(records: StudyRecords, arm: str) -> list[str] | None:
     return [str(name) for name in found] if isinstance(found, list) else None
 
 
-def _weights(arrays: Mapping[str, Array], names: list[str] | None) -> NDArray[np.float32]:
-    chosen = [
+def _weights(arrays: Mapping[str, Array], names: list[str] | None) -> list[Array]:
+    return [
         array
         for name, array in sorted(arrays.items())
         if (array.ndim > 1 if names is None else name in names)
     ]
-    parts = [array.astype(np.float32).ravel() for array in chosen]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

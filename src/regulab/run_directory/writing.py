@@ -271,6 +271,9 @@ class RunDirectory:
         """Arrays and state of `save_checkpoint`; None where there is no checkpoint, `UserError` where it is damaged."""
         return read_checkpoint(checkpoint_path(self.path, fleet))
 
+    def has_checkpoint(self, fleet: int) -> bool:
+        return status_of(checkpoint_path(self.path, fleet)) is not None
+
     def delete_checkpoint(self, fleet: int) -> None:
         path = checkpoint_path(self.path, fleet)
         check_folder(self.path, path)

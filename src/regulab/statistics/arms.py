@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.config.teachers import teachers_of
 from regulab.records import DIVERGED, FIXED, Look, Predictions, StudyRecords
 from regulab.statistics import notes
 from regulab.statistics.differences import Pairs, pairs_of
@@ -108,6 +109,7 @@ class Comparer:
             self.runs[result.arm] += 1
             if result.status == DIVERGED:
                 self.diverged[result.arm].append(result.seed)
+        self.teachers = teachers_of(records.study["arms"])
         self.tests = len(self.runs) - 1
         self.planned = len(records.arms) * len(records.study["seeds"])
         self.missing = missing_runs(records)
@@ -161,9 +163,14 @@ class Comparer:
             ci95=mean_interval(values, bounds=bounds_of(self.metric)) if self.looks is None else None,
             n=len(values),
             noise=self._noise(arm),
-            note=notes.divergence(self.diverged[arm], self.runs[arm])
+            note=notes.joined(notes.divergence(self.diverged[arm], self.runs[arm]), self._lost_teacher(arm))
             or (None if len(values) else "no finished run"),
         )
+
+    def _lost_teacher(self, arm: str) -> str | None:
+        teacher = self.teachers.get(arm, "")
+        both = set(self.diverged.get(teacher, ())) & set(self.diverged[arm])
+        return notes.lost_teacher(teacher, sorted(both))
 
     def _described(self, arm: str) -> ArmComparison:
         """The arm and its differences, before anything is inferred from them."""

@@ -12,7 +12,7 @@ from regulab.statistics.outliers import far_from_the_rest
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.sign_flip import least_pairs, smallest_p
 from regulab.statistics.verdicts import ALPHA, Verdict
-from regulab.wording import named
+from regulab.wording import named, quoted
 
 
 def divergence(seeds: Sequence[int], runs: int) -> str | None:
@@ -21,6 +21,14 @@ def divergence(seeds: Sequence[int], runs: int) -> str | None:
         return None
     text = f"{len(seeds)} of {runs} runs diverged (seed {', '.join(map(str, seeds))})"
     return f"{text}; the mean is of the others" if len(seeds) < runs else text
+
+
+def lost_teacher(teacher: str, seeds: Sequence[int]) -> str | None:
+    """Of an arm that learns from another: the seeds in which that one diverged, so that this one could not train."""
+    if not seeds:
+        return None
+    where = ", ".join(map(str, seeds))
+    return f"its teacher {quoted(teacher)} diverged (seed {where}): there was nothing to learn from"
 
 
 def no_pairs(n: int, *, baseline_diverged: bool) -> str | None:

@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from regulab.config import Model, Source, Study, validate
+from regulab.config.teachers import before, check_teachers
 from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
+from regulab.techniques.adding import without_replaced
 from regulab.techniques.augmentation import Augmentation
+from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
+from regulab.techniques.late import Late
 from regulab.techniques.norm import Normalization
-from regulab.techniques.technique import Edit, Hooks, Late, Present, Stage, Technique
+from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
 
 TECHNIQUES: dict[str, type[Technique]] = catalogue("regulab.techniques", Technique)
 
@@ -26,10 +30,11 @@ def parse(name: str, value: Any, where: str) -> Technique:
     place = Source(f"{where}.{name}" if where else name, is_key=True)
     if isinstance(value, Mapping):
         return validate(kind, value, place)
-    usual = getattr(kind.examples()[0], kind.scalar)
+    field, usual = kind.model_fields[kind.scalar], getattr(kind.examples()[0], kind.scalar)
     number = not isinstance(usual, str)
     if isinstance(value, bool) or not isinstance(value, int | float if number else str):
-        example = 5 if kind.model_fields[kind.scalar].annotation is int else "1e-4" if number else usual
+        needed = "1e-4" if number else usual
+        example = needed if field.is_required() else field.default
         raise UserError(
             f"neither a {'number' if number else 'name'} nor a mapping",
             got=value,
@@ -42,6 +47,7 @@ def parse(name: str, value: Any, where: str) -> Technique:
 
 def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
     """Each arm's techniques: the study's own dropout and augmentation, replaced by what the arm itself says."""
+    _check_factors(study)
     common: dict[str, Technique] = {}
     if study.model.dropout is not None:
         common[Dropout.name] = Dropout(rate=study.model.dropout)
@@ -53,12 +59,40 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
         replaced = {name for technique in own.values() for name in technique.instead_of}
         shared = {name: value for name, value in common.items() if name not in replaced}
+        shared = without_replaced(shared, own, f"arms.{arm}")
         arms[arm] = tuple({**shared, **own}.values())
-        _refuse_contradictions(arms[arm], f"arms.{arm}")
-        _refuse_proximal_steps(arms[arm], study.train.optimizer, f"arms.{arm}")
+        where = f"arms.{arm}" if study.factors is None else f"factors, arm {arm}"
+        _refuse_contradictions(arms[arm], where)
+        _refuse_proximal_steps(arms[arm], study.train.optimizer, where)
         if study.resolved is None:  # of what is on record, what never began has trained as it did
-            _refuse_too_late(arms[arm], study.train.epochs, f"arms.{arm}")
+            _refuse_too_late(arms[arm], study.train.epochs, where)
+    check_teachers(taught_by(arms), arms)
     return arms
+
+
+def taught_by(arms: Mapping[str, Sequence[Technique]]) -> dict[str, str]:
+    """Of each arm that learns from another: from which."""
+    pairs = ((arm, t) for arm, techniques in arms.items() for t in techniques)
+    return {arm: t.teacher for arm, t in pairs if isinstance(t, Distillation)}
+
+
+def _check_factors(study: Study) -> None:
+    """Raises `UserError` where a level is wrong, or says what another says in other words: ``{kind: batch}``."""
+    for factor, levels in (study.factors or {}).items():
+        seen: dict[str, list[Technique]] = {}
+        for level, techniques in levels.items():
+            listed = [*techniques] == [factor]
+            place = "factors" if listed else f"factors.{factor}.{level}"
+            parsed = [parse(name, value, place) for name, value in techniques.items()]
+            same = next((name for name, other in seen.items() if other == parsed), None)
+            if same is not None:
+                raise UserError(
+                    f"two levels are the same: {same} and {level}",
+                    got=", ".join(technique.legend() for technique in parsed) or "no technique",
+                    expected="each once",
+                    where=f"factors.{factor}",
+                )
+            seen[level] = parsed
 
 
 def _refuse_too_late(techniques: Sequence[Technique], epochs: int, where: str) -> None:
@@ -119,7 +153,7 @@ class Architecture:
     """What runs have in common that can train side by side: the network, and how a step evaluates it.
 
     ``evaluates`` names the techniques that evaluate a step again. Of runs with SAM and runs with ASAM each would pay
-    for the other's.
+    for the other's. ``generation``: how many arms must have trained before, each the teacher of the next.
     """
 
     model: Model
@@ -128,9 +162,10 @@ class Architecture:
     evaluates: tuple[str, ...]
     copies: int
     double_backward: bool
+    generation: int = 0
 
 
-def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architecture:
+def architecture_of(study: Study, techniques: Sequence[Technique], generation: int = 0) -> Architecture:
     """Of an arm."""
     edits = tuple(_shared_by_runs(technique) for technique in techniques if isinstance(technique, Edit))
     return Architecture(
@@ -140,6 +175,7 @@ def architecture_of(study: Study, techniques: Sequence[Technique]) -> Architectu
         evaluates=tuple(sorted(technique.name for technique in techniques if technique.passes > 1)),
         copies=max((technique.copies for technique in techniques), default=1),
         double_backward=any(technique.double_backward for technique in techniques),
+        generation=generation,
     )
 
 
@@ -153,10 +189,12 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
 
     ``arms``: those of the study, where they are parsed already.
     """
-    texts = {}
-    for arm, techniques in (arms or arms_of(study)).items():
+    texts, arms = {}, arms or arms_of(study)
+    teachers = taught_by(arms)
+    for arm, techniques in arms.items():
         own = [t.legend() for t in techniques if t.name in study.arms[arm]]
-        selected = study.train.schedule.follows_validation or EarlyStopping.name in study.arms[arm]
+        stops = any(EarlyStopping.name in study.arms[one] for one in (arm, *before(arm, teachers)))
+        selected = study.train.schedule.follows_validation or stops
         common = [t.legend() for t in techniques if t.name not in study.arms[arm] and t != Dropout(rate=0)]
         bare = "no regularization" if study.model.dropout is not None else "no regularization by regulab"
         rest = f"only {', '.join(common)}" if common else bare

@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths, sum_per_run
+from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.technique import Hooks, Parameter
 
 PART_OF_IT = (
     "elastic_net has this part itself: give its strength λ and ratio ρ the sum, λρ for L1 and λ(1 − ρ) for L2"

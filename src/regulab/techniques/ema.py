@@ -9,9 +9,9 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regulab.config import Epochs, Fraction
+from regulab.techniques.late import Late
 from regulab.techniques.technique import (
     Hooks,
-    Late,
     Memory,
     PerRun,
     StepCount,

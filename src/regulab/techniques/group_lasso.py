@@ -8,7 +8,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths, rows
+from regulab.techniques.penalty import Penalty, Strengths, rows
+from regulab.techniques.technique import Hooks, Parameter
 
 NEWTON_STEPS = (
     6  # from 3 to 4,608 weights a group, steps within e^±18 of another: to rounding, in float64 too

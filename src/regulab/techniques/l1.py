@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths, sum_per_run
+from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.technique import Hooks, Parameter
 
 
 class L1(Penalty):

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths, sum_per_run
+from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.technique import Hooks, Parameter
 
 
 class L2(Penalty):

@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regulab.config import Positive, Refusal
-from regulab.techniques.technique import Hooks, Parameter, PerRun, Technique, over_runs, rows
+from regulab.techniques.penalty import rows
+from regulab.techniques.technique import Hooks, Parameter, PerRun, Technique, over_runs
 
 TINY = 1e-7  # as in torch.renorm
 

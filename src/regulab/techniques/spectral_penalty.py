@@ -8,15 +8,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from regulab.techniques.technique import (
-    Hooks,
-    Parameter,
-    Strengths,
-    WeightPenalty,
-    rows,
-    sum_per_run,
-    times,
-)
+from regulab.techniques.penalty import Strengths, WeightPenalty, rows, sum_per_run, times
+from regulab.techniques.technique import Hooks, Parameter
 
 SQUARINGS = 12  # the 4,096th power: an eigenvalue 1 % under the largest counts 10⁻¹⁸ of it
 

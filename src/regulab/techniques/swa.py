@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regulab.config import Count
-from regulab.techniques.technique import Hooks, Late, Memory, PerRun, StepCount, Tensors, select
+from regulab.techniques.late import Late
+from regulab.techniques.technique import Hooks, Memory, PerRun, StepCount, Tensors, select
 
 
 class SWA(Late):
@@ -60,7 +61,7 @@ class SWA(Late):
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(start=1), cls(start=0.5), cls(start=1, every=2, unit="steps")
+        return cls(start=1), cls(start=0.5, unit="steps"), cls(start=1, every=2, unit="steps")
 
     def legend(self) -> str:
         begun = f"epoch {self.start:g}" if self.start >= 1 else f"{100 * self.start:g} % of training"

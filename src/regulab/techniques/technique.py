@@ -19,17 +19,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from regulab.config import NonNegative, Part
-
-Include = Literal["weights", "all"]
+from regulab.config import Part
 
 
 @dataclass(frozen=True)
@@ -37,12 +33,14 @@ class Parameter:
     """One parameter of R stacked runs: ``value`` has shape ``(R, *shape)``.
 
     ``is_weight`` holds for weights of convolutions and linear layers (two dimensions or more in the
-    plain module), not for biases and the γ, β of normalization.
+    plain module), not for biases and the γ, β of normalization; ``before_norm`` for weights whose length changes no
+    output, where a technique asks for it (`Hooks.by_norm`).
     """
 
     name: str
     value: Tensor
     is_weight: bool
+    before_norm: bool = False
 
 
 def over_runs(vector: Tensor, like: Tensor) -> Tensor:
@@ -143,7 +141,8 @@ class Hooks:
     """Where a technique takes part in training; what it leaves out is None.
 
     All are pure: the same input, the same output, and the input as it was. A function of a parameter returns None for
-    one that no run wants changed. What loss, transform and memory give for a run that lacks the technique is not used.
+    one that no run wants changed. What loss, taught, transform and memory give for a run that lacks the technique is
+    not used.
 
     penalty:    (parameter) → (R,), its value in the objective, for the records
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
@@ -155,13 +154,17 @@ class Hooks:
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
     rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
                 the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
-    augment:    one augmentation setting per run, or None per run that keeps the study's own
-    batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:
-                mixup, cutmix; one generator a run, drawing alike for runs of one seed
+    augment:    what a run asks of augmentation, or None; what several techniques ask is joined
+    batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, drawn) → the same two, changed: mixup,
+                cutmix. ``drawn`` has uniform numbers in [0, 1), ``(R, B, columns)`` float32 by stream, alike for runs
+                of one seed; a run that lacks the technique gets back what it gave
+    draws:      the columns of each stream that batch draws from; techniques that name one stream share its numbers
     loss:       (losses ``(B, R)``, logits ``(B, R, K)``, targets: labels ``(B, R)`` or probabilities ``(B, R, K)``) →
                 losses ``(B, R)``, whose mean over the batch is minimized; those it gets are the cross-entropy, or what
                 another technique made of it, by `Technique.stage` and then by name. Records keep the cross-entropy
                 with the true labels. With `Technique.copies` B counts the images of all copies, copy after copy
+    taught:     (losses ``(B, R)``, logits and teachers' logits, both ``(B, R, K)``, targets as for loss) → losses
+                ``(B, R)``, in the place of loss. The teachers' are of the batch as each run sees it, without gradient
     slope:      (slopes ``(B, R, C, H, W)``, the gradients of the batch's summed cross-entropy by its normalized images)
                 → ``(B, R)``, what is added to the losses; see `Technique.double_backward`
     mean:       (means ``(R,)`` of all losses over the batch) → ``(R,)``, what is minimized in their place
@@ -175,6 +178,8 @@ class Hooks:
     elementwise: promises that gradient, proximal, decay and constrain treat every element by its own value alone, and
                 weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as
                 another
+    by_norm:    asks for `Parameter.before_norm` in decay; weights before a norm are then a parameter ``(R, P)`` of
+                their own
     present:    which runs have the technique; `regulab.techniques.stack` fills it in
     """
 
@@ -185,8 +190,10 @@ class Hooks:
     constrain: Callable[[Parameter], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
-    batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
+    batch: Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensor]] | None = None
+    draws: Mapping[str, int] = field(default_factory=dict)
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    taught: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
     slope: Callable[[Tensor], Tensor] | None = None
     mean: Callable[[Tensor], Tensor] | None = None
     transform: Callable[[Tensors, Tensors, Again], dict[str, Tensor]] | None = None
@@ -194,6 +201,7 @@ class Hooks:
     memory: Memory | None = None
     stopping: Sequence[Callable[[Sequence[float]], bool] | None] | None = None
     elementwise: bool = False
+    by_norm: bool = False
     present: Present = EVERY_RUN
 
 
@@ -262,76 +270,6 @@ class Edit(Technique, ABC):
 
         What it adds is initialized as all layers are: by ``reset_parameters``, under its own qualified name.
         """
-
-
-class Late(Technique, ABC):
-    """A technique that begins with some epoch of the training, its field ``start``; one that never does is refused."""
-
-    @abstractmethod
-    def first_epoch(self, epochs: int) -> int:
-        """The epoch with which it begins, counted from 1, of so many."""
-
-
-class WeightPenalty(Technique, ABC):
-    """A penalty on weights, which are matrices with a row for each output: it has no meaning for a bias, γ or β."""
-
-    scalar: ClassVar[str] = "strength"
-    strength: NonNegative = Field(description="λ, which multiplies the sum over the penalized parameters.")
-
-
-class Penalty(WeightPenalty, ABC):
-    """A penalty that falls on weights, or on all parameters where a study asks for it."""
-
-    include: Include = Field(
-        default="weights", description="Weights of convolutions and linear layers, or every parameter."
-    )
-
-
-P = TypeVar("P", bound=WeightPenalty)
-
-
-class Strengths(Generic[P]):
-    """λ per run, ready to multiply a parameter ``(R, *shape)``: 0 where a run does not penalize it.
-
-    ``of`` gives another multiple of λ, for a penalty that has several parts.
-    """
-
-    def __init__(
-        self, values: Sequence[P | None], of: Callable[[P], float] = lambda value: value.strength
-    ) -> None:
-        self._values = [(v, of(v) if v else 0.0) for v in values]
-        self._known: dict[tuple[bool, int, torch.dtype, torch.device], Tensor | None] = {}
-
-    def __call__(self, p: Parameter) -> Tensor | None:
-        """Shape ``(R, 1, …)``, or None where no run penalizes this parameter."""
-        key = (p.is_weight, p.value.ndim, p.value.dtype, p.value.device)
-        if key not in self._known:
-            vector = [strength if p.is_weight or _falls_on_all(v) else 0.0 for v, strength in self._values]
-            shaped = over_runs(torch.tensor(vector, dtype=p.value.dtype, device=p.value.device), p.value)
-            self._known[key] = shaped if any(vector) else None
-        return self._known[key]
-
-
-def _falls_on_all(value: WeightPenalty | None) -> bool:
-    return isinstance(value, Penalty) and value.include == "all"
-
-
-def times(strength: Tensor, x: Tensor) -> Tensor:
-    """λ·x, with 0 where λ is 0: by selection, since x may have overflowed in a run that is not penalized."""
-    return torch.where(strength == 0, 0, strength * x)
-
-
-def rows(value: Tensor) -> Tensor:
-    """A parameter ``(R, *shape)`` as ``(R, rows, n)``: a row holds the n weights of one output channel.
-
-    It is a row of a linear layer, a filter of a convolution; each number of a vector is a row of its own.
-    """
-    return value.reshape(len(value), value.shape[1] if value.ndim > 1 else 1, -1)
-
-
-def sum_per_run(x: Tensor) -> Tensor:
-    """``(R, *shape)`` summed to ``(R,)``."""
-    return x.reshape(len(x), -1).sum(1)
 
 
 def norm_per_run(tensors: Tensors) -> Tensor:

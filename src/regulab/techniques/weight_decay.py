@@ -8,7 +8,8 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 from torch import Tensor
 
-from regulab.techniques.technique import Hooks, Parameter, Penalty, Strengths
+from regulab.techniques.penalty import Penalty, Strengths
+from regulab.techniques.technique import Hooks, Parameter
 
 
 class WeightDecay(Penalty):
@@ -18,10 +19,11 @@ class WeightDecay(Penalty):
     With plain SGD it equals ``l2`` at the same λ; with Adam it does not. Parameters: ``strength`` λ ≥ 0;
     ``include``: ``weights`` (default) or ``all``; ``form``.
 
-    ``form: corrected`` is w ← (1 − λ·lr²/lr_max)·w, with lr_max the highest rate of the schedule; at a constant rate
-    the two are the same. The lengths of weights before a norm settle where decay and steps balance, at a gradient with
-    ‖g‖/‖w‖ = √(2λ/lr), which grows as a schedule lowers lr; the corrected form holds it at √(2λ/lr_max). The source
-    corrects the weights before a norm alone, and here all that decay are corrected: as a rule the last layer too.
+    ``form: corrected`` is w ← (1 − λ·lr²/lr_max)·w for the weights before a norm, with lr_max the highest rate of the
+    schedule. The lengths of such weights change no output, and settle where decay and steps balance, at a gradient with
+    ‖g‖/‖w‖ = √(2λ/lr), which grows as a schedule lowers lr; the corrected form holds it at √(2λ/lr_max). All others
+    decay by lr·λ. Which weights are before a norm is measured, and a note names the others; at a constant rate the two
+    forms are the same.
 
     Source: Loshchilov & Hutter 2019 (arXiv 1711.05101); corrected: Defazio 2025 (arXiv 2506.02285).
     """
@@ -29,7 +31,7 @@ class WeightDecay(Penalty):
     name: ClassVar[str] = "weight_decay"
     form: Literal["decoupled", "corrected"] = Field(
         default="decoupled",
-        description="Decay by lr·λ, or by λ·lr²/lr_max, which keeps the balance of decay and steps as the rate falls.",
+        description="Decay by lr·λ; or, before a norm, by λ·lr²/lr_max, whose balance with the steps a schedule keeps.",
     )
 
     @classmethod
@@ -48,7 +50,8 @@ class WeightDecay(Penalty):
             one, two = plain(p), corrected(p)
             if two is None:
                 return None if one is None else p.value * (1 - lr * one)
-            share = lr * (lr / highest) * two
+            share = lr * (lr / highest) * two if p.before_norm else lr * two
             return p.value * (1 - (share if one is None else share + lr * one))
 
-        return Hooks(decay=decay, elementwise=True)
+        by_norm = any(value is not None and value.form == "corrected" for value in values)
+        return Hooks(decay=decay, elementwise=True, by_norm=by_norm)

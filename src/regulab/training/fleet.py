@@ -21,6 +21,7 @@ from regulab.optimizers.optimizer import State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, order_digest
 from regulab.training.copies import copied, draws_of_copies
 from regulab.training.cuda_graph import GraphedStep
@@ -33,6 +34,7 @@ from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
+from regulab.training.teaching import MakeTeaching, no_teaching, said_by
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -51,9 +53,11 @@ class Fleet:
     _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | SeedDraws
 
-    def __init__(self, setup: Setup, runs: Sequence[Run], engine: str = "fleet") -> None:
+    def __init__(
+        self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = no_teaching
+    ) -> None:
         assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
-        self._setup = setup
+        self._setup, self._make_teaching = setup, teaching
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._architecture = setup.architecture(runs[0])
@@ -81,6 +85,8 @@ class Fleet:
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
         self._sums = EpochSums(len(runs), device)
         steps = self._batches.steps
+        size = self._batches.size
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         if setup.machine.on_device:
             self._counter, self._draws = (
                 DeviceStepCounter(train, steps, len(runs), device),
@@ -88,12 +94,16 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        draw: Any = draws_of_copies(self._draws.draw, self._architecture.copies)
-        bind_draws(self._stack, plan.seed_of, draw)
+        copies = self._architecture.copies
+        draw: Any = draws_of_copies(self._draws.draw, copies)
+        # Kernels hash the draws of one batch; where an image passes twice, the layer draws for itself.
+        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) and copies == 1 else None
+        bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))
+        self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
         for name, hooks in self._hooks.items():
@@ -104,15 +114,17 @@ class Fleet:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
         # Each for itself: 0.96 of the throughput (benchmarks/ablation.md).
         together = all_elementwise(self._hooks) and not self._optimizer.for_matrices
-        self._groups = group(self._named(), self._weight_names, states, together)
+        before_norm = self._setup.before_norm(self.runs[0], self._hooks)
+        self._groups = group(self._named(), self._weight_names, before_norm, states, together)
         self._trained = {p: name for g in self._groups for name, p in zip(g.names, g.parameters, strict=True)}
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 
     def _graphable(self) -> bool:
-        """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
-        hooks, machine = self._hooks.values(), self._setup.machine
+        """Whether a step reads and writes the same tensors every time."""
+        machine = self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
-        return on_device and not self._vmapped and not any(h.batch for h in hooks)
+        teachers = self._teaching is None or self._teaching.capturable
+        return on_device and teachers and not self._vmapped
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -135,6 +147,8 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
+            self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
@@ -153,7 +167,7 @@ class Fleet:
             self._torch_draws.begin(epoch)
         self._counter.begin(epoch, validation_losses)
         self._sums.begin()
-        self._generators = self._batch_generators(epoch)
+        self._batch_draws.begin(epoch)
         self._stack.train()
         return orders
 
@@ -162,7 +176,10 @@ class Fleet:
         counter, sums = self._counter, self._sums
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
-        x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
+        drawn = self._batch_draws.at(counter.position)
+        x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
+        if self._teaching is not None:
+            self._teaching.see(x)
         x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
         if self._repeatable is not None:
             self._repeatable.begin()
@@ -215,7 +232,9 @@ class Fleet:
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
             logits = self._forward(x.flatten(1, 2))
-        losses = objective(self._hooks, logits, targets, self._setup.class_weights, x)
+        losses = objective(
+            self._hooks, logits, targets, self._setup.class_weights, x, said_by(self._teaching)
+        )
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
         gradients = torch.autograd.grad(losses.sum(), list(self._trained))
@@ -235,14 +254,6 @@ class Fleet:
         self._buffers.set(buffers)
         return evaluation
 
-    def _batch_generators(self, epoch: int) -> dict[str, list[np.random.Generator]]:
-        """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
-        return {
-            name: [self._plan.seeds[s].generator("batch", name, epoch) for s in self._plan.seed_of]
-            for name, hooks in self._hooks.items()
-            if hooks.batch is not None
-        }
-
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
         machine = self._setup.machine
@@ -252,8 +263,11 @@ class Fleet:
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
+        return self.own_logits(x[:, None].expand(-1, len(self.runs), -1, -1, -1))
+
+    def own_logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
-        tiled = x.repeat(1, len(self.runs), 1, 1)
+        tiled = x.flatten(1, 2)
         if not self._memories:
             return self._forward(tiled)
         trained = self._weights()

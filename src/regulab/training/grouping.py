@@ -23,6 +23,7 @@ class Group:
     names: Sequence[str]
     parameters: Sequence[nn.Parameter]
     is_weight: bool
+    before_norm: bool
     value: Tensor
     state: State  # what the optimizer remembers, each tensor like ``value``
 
@@ -32,7 +33,7 @@ class Group:
 
     def shown(self, value: Tensor) -> Parameter:
         """A value of the group as techniques see it."""
-        return Parameter(self.name, value, self.is_weight)
+        return Parameter(self.name, value, self.is_weight, self.before_norm)
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of a tensor like ``value``, by the names of the parameters."""
@@ -48,23 +49,32 @@ class Group:
 def group(
     named: Sequence[tuple[str, nn.Parameter]],
     weight_names: frozenset[str],
+    before_norm: frozenset[str],
     states: Mapping[str, State],
     together: bool,
 ) -> list[Group]:
-    """The parameters, which become views; all weights in one group and all others in one if ``together``."""
+    """The parameters, which become views; all weights in one group and all others in one if ``together``.
+
+    Weights ``before_norm``, where a technique asks for them, are then in a group of their own.
+    """
     keys: dict[object, list[tuple[str, nn.Parameter]]] = {}
     for name, p in named:
-        keys.setdefault(name in weight_names if together else name, []).append((name, p))
-    return [_group(members, members[0][0] in weight_names, states) for members in keys.values()]
+        key = (name in weight_names, name in before_norm) if together else name
+        keys.setdefault(key, []).append((name, p))
+    kinds = [(name in weight_names, name in before_norm) for (name, _), *_ in keys.values()]
+    return [_group(members, *kind, states) for members, kind in zip(keys.values(), kinds, strict=True)]
 
 
 def _group(
-    members: Sequence[tuple[str, nn.Parameter]], is_weight: bool, states: Mapping[str, State]
+    members: Sequence[tuple[str, nn.Parameter]],
+    is_weight: bool,
+    before_norm: bool,
+    states: Mapping[str, State],
 ) -> Group:
     names, parameters = [name for name, _ in members], [p for _, p in members]
     value = joined([p.data for p in parameters])
     kept = tuple(joined(parts) for parts in zip(*(states[name] for name in names), strict=True))
-    made = Group(names, parameters, is_weight, value, kept)
+    made = Group(names, parameters, is_weight, before_norm, value, kept)
     values = made.split(made.value)
     for name, p in members:
         p.data = values[name]

@@ -20,6 +20,7 @@ class InitialNetworks:
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, nn.Module] = OrderedDict()
         self.idle: dict[Hashable, frozenset[str]] = {}  # architecture -> parameters that take no part
+        self.before_norm: dict[Hashable, frozenset[str]] = {}  # architecture -> weights that a norm follows
         self.outputs: dict[Hashable, int] = {}  # architecture -> numbers that its layers give for one image
 
     def get(self, key: Hashable, build: Callable[[], nn.Module]) -> nn.Module:

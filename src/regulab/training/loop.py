@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,17 +29,22 @@ from regulab.training.plain import PlainTrainer
 from regulab.training.planning import FleetPlan
 from regulab.training.saved import Checkpoint, RunLog, check_kept, check_trainer, read_state, state_json
 from regulab.training.setup import Run, Setup
+from regulab.training.teaching import Teachers, Teaching, no_teaching
 from regulab.training.trainer import Arrays, Trainer
 
 
 @dataclass(frozen=True)
 class Job:
-    """One fleet to train. ``setup`` is on the machine of the plan; ``where`` names the checkpoint in messages."""
+    """One fleet to train. ``setup`` is on the machine of the plan; ``where`` names the checkpoint in messages.
+
+    ``teachers`` are those of the runs that learn from others, which have all trained.
+    """
 
     plan: FleetPlan
     setup: Setup
     saved: Checkpoint | None = None
     where: Path = Path("no checkpoint")
+    teachers: Teachers = field(default_factory=dict)
 
     @property
     def runs(self) -> list[Run]:
@@ -73,8 +79,10 @@ class Trained:
     weights: Sequence[Arrays | None]
 
 
-def make_trainer(engine: str, setup: Setup, runs: Sequence[Run]) -> Trainer:
-    return PlainTrainer(setup, runs) if engine == "plain" else Fleet(setup, runs, engine)
+def make_trainer(engine: str, setup: Setup, runs: Sequence[Run], teachers: Teachers | None = None) -> Trainer:
+    """``teachers`` are needed to train runs that learn from others, not to evaluate them."""
+    teaching = partial(Teaching, setup, teachers, make_trainer) if teachers else no_teaching
+    return PlainTrainer(setup, runs, teaching) if engine == "plain" else Fleet(setup, runs, engine, teaching)
 
 
 def train_fleet(job: Job) -> Iterator[Begun | EpochDone | Trained]:
@@ -104,7 +112,7 @@ def _begin(job: Job) -> _Training:
         setup,
         runs,
         ImageTensors.of(setup.splits.validation, setup.machine.device),
-        make_trainer(job.plan.engine, setup, runs),
+        make_trainer(job.plan.engine, setup, runs, job.teachers),
         [RunLog(run.arm, run.seed, weights_hash(setup.initial(run), common)) for run in runs],
         stopping_rules(runs),
     )

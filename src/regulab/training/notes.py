@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from regulab.config.teachers import before
 from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.matrices import matrix_notes
+from regulab.training.mixing_checks import mixing_notes
 from regulab.training.network_notes import network_notes, shortened
 from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
 from regulab.training.step_notes import step_notes
-from regulab.wording import quoted
+from regulab.wording import listed, quoted
 
 
 def notes(setup: Setup) -> list[str]:
@@ -25,7 +27,9 @@ def notes(setup: Setup) -> list[str]:
         *penalty_notes(setup),
         *matrix_notes(setup),
         *augmentation_notes(setup),
+        *mixing_notes(setup),
         *step_notes(setup),
+        *_of_teachers(setup),
         *given.remarks(setup.study.model.name),
     ]
 
@@ -70,6 +74,18 @@ def _of_class_weights(setup: Setup) -> list[str]:
         for name, weight in zip(setup.splits.class_names, setup.class_weights.tolist(), strict=True)
     ]
     return [f"the loss that is minimized weighs the classes ({shortened(named)}); recorded losses do not"]
+
+
+def _of_teachers(setup: Setup) -> list[str]:
+    """What an arm that learns from others costs beside its own training."""
+    notes = []
+    for arm, teacher in setup.teachers.items():
+        first = listed(reversed(before(arm, setup.teachers)))
+        notes.append(
+            f"{quoted(arm)} learns from {quoted(teacher)}: it trains after {first}, whose training is part of its "
+            "cost, and every step evaluates the teacher on its batch"
+        )
+    return notes
 
 
 def _of_idle_parameters(setup: Setup) -> list[str]:

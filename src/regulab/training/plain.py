@@ -25,6 +25,7 @@ from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.copies import copied, draws_of_copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
@@ -36,6 +37,7 @@ from regulab.training.proximal import remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
+from regulab.training.teaching import MakeTeaching, no_teaching, said_by
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -56,7 +58,7 @@ MEMORY = (
 class PlainTrainer:
     """Implements `Trainer` for a single run."""
 
-    def __init__(self, setup: Setup, runs: Sequence[Run]) -> None:
+    def __init__(self, setup: Setup, runs: Sequence[Run], teaching: MakeTeaching = no_teaching) -> None:
         self.runs: Sequence[Run] = list(runs)
         (self._run,) = runs
         self._setup = setup
@@ -70,6 +72,9 @@ class PlainTrainer:
                 set_rate(self._module, hooks.rates[0], name)
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
+        size, steps = self._batches.size, self._batches.steps
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
+        self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
         )
@@ -96,8 +101,9 @@ class PlainTrainer:
         Frozen ones and idle ones, to whose gradients torch's optimizers do nothing, stay as the constructor made them.
         """
         weights, idle = weight_names(self._module), self._setup.idle(self._run)
+        before_norm = self._setup.before_norm(self._run, self._hooks)
         return [
-            (p, Parameter(name, p.unsqueeze(0), name in weights))
+            (p, Parameter(name, p.unsqueeze(0), name in weights, name in before_norm))
             for name, p in self._module.named_parameters()
             if p.requires_grad and name not in idle
         ]
@@ -134,7 +140,7 @@ class PlainTrainer:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
+        self._batch_draws.begin(epoch)
         self._module.train()
         loss_sum = correct = 0.0
         lr = 0.0
@@ -142,7 +148,10 @@ class PlainTrainer:
             first = (epoch - 1) * steps + step
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            drawn = self._batch_draws.at(step)
+            x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
+            if self._teaching is not None:
+                self._teaching.see(x)
             x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
             x = input_leaf(x, self._architecture, self._setup.machine)
             if self._repeat is not None:
@@ -170,7 +179,7 @@ class PlainTrainer:
         # Targets that are spread over classes torch would divide by B, not by Σ ω.
         spread = weights is not None and targets.is_floating_point()
         if spread or has_objective(self._hooks):
-            return objective(self._hooks, logits[:, None], targets, weights, x)[0]
+            return objective(self._hooks, logits[:, None], targets, weights, x, said_by(self._teaching))[0]
         return F.cross_entropy(logits, targets[:, 0], weight=weights)
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -248,6 +257,9 @@ class PlainTrainer:
             logits = self._forward(x)[:, None]
         self._assign(trained)
         return logits
+
+    def own_logits(self, x: Tensor) -> Tensor:
+        return self.logits(x[:, 0])
 
     def _trained(self) -> Arrays:
         """What training changes: trained parameters and all buffers."""

@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from regulab import models
 from regulab.config import Study
+from regulab.config.teachers import before
 from regulab.data.preprocessing import Preprocessing, fit
 from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.models.guard import guarded
 from regulab.streams import Streams
-from regulab.techniques import Architecture, architecture_of
-from regulab.techniques.technique import Edit, Technique
+from regulab.techniques import Architecture, architecture_of, taught_by
+from regulab.techniques.technique import Edit, Hooks, Technique
 from regulab.training.batches import ImageTensors, as_loaded
+from regulab.training.before_norm import weights_before_norm
 from regulab.training.class_weights import class_weights
 from regulab.training.idle import idle_parameters
 from regulab.training.initial_networks import InitialNetworks
@@ -90,7 +92,17 @@ class Setup:
 
     def architecture(self, run: Run) -> Architecture:
         """What tells the networks of some runs from those of others: runs of one architecture can train together."""
-        return architecture_of(self.study, run.techniques)
+        return architecture_of(self.study, run.techniques, len(before(run.arm, self.teachers)))
+
+    @cached_property
+    def teachers(self) -> dict[str, str]:
+        """Of each arm that learns from another: from which."""
+        return taught_by(self.arms)
+
+    def teacher(self, run: Run) -> Run | None:
+        """The run of the same seed that a run learns from; None where it learns from none."""
+        arm = self.teachers.get(run.arm)
+        return None if arm is None else self.run(arm, run.seed)
 
     def module(self, run: Run) -> nn.Module:
         """A network of the run's own with its initial weights, to be trained or changed.
@@ -139,11 +151,11 @@ class Setup:
 
     @cached_property
     def architectures(self) -> list[tuple[str, ...]]:
-        """The arms in groups of one architecture each, in the order of their first arms."""
+        """The arms in groups of one architecture each: teachers first, else in the order of their first arms."""
         groups: dict[Architecture, list[str]] = {}
         for arm in self.arms:
             groups.setdefault(self.architecture(self.run(arm, 0)), []).append(arm)
-        return [tuple(arms) for arms in groups.values()]
+        return [tuple(groups[one]) for one in sorted(groups, key=lambda one: one.generation)]
 
     def examples(self, seed: int = 0) -> list[Run]:
         """A run of each architecture."""
@@ -168,6 +180,17 @@ class Setup:
             module, x = self.module(Run(run.arm, 0, run.techniques)), self.first_images(CHECKED_IMAGES)
             with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
                 known[architecture] = idle_parameters(module, x)
+        return known[architecture]
+
+    def before_norm(self, run: Run, techniques: Mapping[str, Hooks]) -> frozenset[str]:
+        """Names of the weights of a run's network that a norm follows; none where no technique asks for them."""
+        if not any(hooks.by_norm for hooks in techniques.values()):
+            return frozenset()
+        known, architecture = self.initial_networks.before_norm, self.architecture(run)
+        if architecture not in known:
+            module, x = self.module(Run(run.arm, 0, run.techniques)), self.first_images(CHECKED_IMAGES)
+            with guarded(f"{self.study.model.name} fails in training", where=models.WHERE):
+                known[architecture] = weights_before_norm(module, x)
         return known[architecture]
 
     @cached_property
