@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -91,8 +90,7 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        draw: Any = draws_of_copies(self._draws.draw, self._architecture.copies)
-        bind_draws(self._stack, plan.seed_of, draw)
+        bind_draws(self._stack, plan.seed_of, draws_of_copies(self._draws.draw, self._architecture.copies))
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
@@ -210,8 +208,8 @@ class Fleet:
             self._torch_draws.begin(epoch)
         if self._repeatable is not None:
             self._repeatable.begin()
-        inputs = (self._batches.batch(position)[0].flatten(1, 2) for position in range(steps))
-        average_anew(self._stack, self._forward, inputs)
+        batches = (copied(self._batches.batch(k)[0], self._architecture.copies) for k in range(steps))
+        average_anew(self._stack, self._forward, (x.flatten(1, 2) for x in batches))
         self._memories.set_statistics(self._weights(), due)
         self._assign(trained)
 

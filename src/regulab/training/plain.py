@@ -127,7 +127,8 @@ class PlainTrainer:
             self._repeat.begin()
         self._module.train()
         with keyed_generators(self._streams, "torch", epoch=epoch, device=device):
-            inputs = (x[:, 0] for x, _ in self._batches.epoch(self._batches.orders(epoch), epoch))
+            batches = self._batches.epoch(self._batches.orders(epoch), epoch)
+            inputs = (copied(x[:, 0], self._architecture.copies) for x, _ in batches)
             average_anew(self._module, self._forward, inputs)
         attributes.reset()
         self._memories.set_statistics(self._stacked(), due)
