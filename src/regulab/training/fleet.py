@@ -21,7 +21,7 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, order_digest
-from regulab.training.copies import copied, draws_of_copies
+from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
@@ -59,6 +59,7 @@ class Fleet:
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._architecture = setup.architecture(runs[0])
+        self._copies = Copies(self._architecture.copies, modules[0])
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
         self._optimizer = setup.study.train.optimizer
@@ -90,7 +91,7 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        bind_draws(self._stack, plan.seed_of, draws_of_copies(self._draws.draw, self._architecture.copies))
+        bind_draws(self._stack, plan.seed_of, self._copies.draws(self._draws.draw))
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
@@ -169,7 +170,7 @@ class Fleet:
         x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
         if self._teaching is not None:
             self._teaching.see(x)
-        x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
+        x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
         if self._repeatable is not None:
             self._repeatable.begin()
         evaluation, logits = self._evaluate(x, targets)
@@ -177,9 +178,8 @@ class Fleet:
         count = StepCount(counter.t, self._batches.steps, self._setup.study.train.epochs)
         if self._transforms:
             parameters = {name: p.data for p, name in self._trained.items()}
-            again = partial(self._again, x, targets, before)
-            drawing = (count, partial(self._normal, t=count.t))
-            losses, gradients = transformed(self._transforms, parameters, evaluation, again, drawing)
+            given = evaluation, partial(self._again, x, targets, before), count, self._normal
+            losses, gradients = transformed(self._transforms, parameters, *given)
         if changes_objective(self._hooks, self._setup.class_weights):
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
             # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
@@ -208,7 +208,7 @@ class Fleet:
             self._torch_draws.begin(epoch)
         if self._repeatable is not None:
             self._repeatable.begin()
-        batches = (copied(self._batches.batch(k)[0], self._architecture.copies) for k in range(steps))
+        batches = (self._copies.of(self._batches.batch(k)[0]) for k in range(steps))
         average_anew(self._stack, self._forward, (x.flatten(1, 2) for x in batches))
         self._memories.set_statistics(self._weights(), due)
         self._assign(trained)

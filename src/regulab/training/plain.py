@@ -26,7 +26,7 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batches import Batches, as_loaded, order_digest
-from regulab.training.copies import copied, draws_of_copies
+from regulab.training.copies import Copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
@@ -77,7 +77,8 @@ class PlainTrainer:
         )
         self._architecture = setup.architecture(self._run)
         draw = self._draws.draw_of_one if isinstance(self._draws, HashedDraws) else self._draws.draw
-        self._draw = draws_of_copies(draw, self._architecture.copies)
+        self._copies = Copies(self._architecture.copies, self._module)
+        self._draw = self._copies.draws(draw)
         bind_layers(self._module, self._draw)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._repeat = Repeat(self._module, device) if self._architecture.passes > 1 else None
@@ -128,7 +129,7 @@ class PlainTrainer:
         self._module.train()
         with keyed_generators(self._streams, "torch", epoch=epoch, device=device):
             batches = self._batches.epoch(self._batches.orders(epoch), epoch)
-            inputs = (copied(x[:, 0], self._architecture.copies) for x, _ in batches)
+            inputs = (self._copies.of(x[:, 0]) for x, _ in batches)
             average_anew(self._module, self._forward, inputs)
         attributes.reset()
         self._memories.set_statistics(self._stacked(), due)
@@ -149,7 +150,7 @@ class PlainTrainer:
             x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
             if self._teaching is not None:
                 self._teaching.see(x)
-            x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
+            x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
             x = input_leaf(x, self._architecture, self._setup.machine)
             if self._repeat is not None:
                 self._repeat.begin()
@@ -223,8 +224,7 @@ class PlainTrainer:
         parameters = {name: parameter.data[None] for parameter, name in moved}
         gradients = {name: parameter.grad[None].clone() for parameter, name in moved}  # type: ignore[index]
         first = Evaluation(loss.detach()[None], gradients)
-        drawing = (count, partial(self._normal, t=count.t))
-        losses, changed = transformed(self._transforms, parameters, first, again, drawing)
+        losses, changed = transformed(self._transforms, parameters, first, again, count, self._normal)
         for parameter, name in moved:
             parameter.grad = torch.empty_like(parameter.data).copy_(changed[name][0])
         return bool(losses.isfinite().all())
