@@ -33,9 +33,9 @@ def take_nothing() -> None:
 
 
 def take_tiles() -> None:
-    from regulab.training.kernels import fusing
+    from regulab.training.kernels import build
 
-    mock.patch.object(fusing, "has_tiles", return_value=False).start()
+    mock.patch.object(build, "has_tiles", return_value=False).start()
 
 
 def take_kernels() -> None:

@@ -90,7 +90,7 @@ CONTENDERS = {
     ),
 }
 GPU_ONLY = ("fleet-128-auto",)  # unless asked for
-CPU_ONLY = ("keras", "fleet-4-layers")  # the extra's jax knows no GPU; kernels are for processors
+CPU_ONLY = ("keras",)  # the extra's jax knows no GPU
 
 
 @dataclass(frozen=True, kw_only=True)

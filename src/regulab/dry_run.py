@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regulab.config import Study
+from regulab.config.factors import MANY_ARMS
 from regulab.data.splits import Splits
 from regulab.data.stored_pixels import StoredPixels
+from regulab.run_directory.names import STUDY
+from regulab.statistics.sign_flip import least_pairs
+from regulab.statistics.verdicts import ALPHA
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.checks import bytes_per_image
 from regulab.training.evaluate import evaluate
@@ -62,6 +67,29 @@ def plan(study: Study, *, data_root: Path, device: str = "auto") -> Plan:
         amounts = Amounts(len(setup.images), len(setup.splits.validation), test, held)
         planned = _plan(setup, amounts, time.perf_counter() - start, setup.splits.notes)
         return replace(planned, notes=[*planned.notes, *notes(setup), *sizes(setup)])
+
+
+def many_arms(study: Study, directory: Path, *, fresh: bool) -> bool:
+    """Whether a factorial is so large that it is asked before it trains; not of one that was begun already."""
+    begun = not fresh and (directory / STUDY).exists()
+    return study.factors is not None and len(study.arms) > MANY_ARMS and not begun
+
+
+def size_in_words(study: Study, planned: Plan) -> str:
+    """``64 arms × 10 seeds, 640 runs in 8 fleets, about 3 h 5 min``, and whether so many seeds can decide anything."""
+    hours, minutes = divmod(math.ceil(planned.seconds / 60), 60)
+    time_taken = f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
+    arms, fewest = len(study.arms), least_pairs(len(study.arms) - 1, ALPHA)
+    seeds, fleets = _counted(len(study.seeds), "seed"), _counted(len(planned.fleets), "fleet")
+    idle = f"; {seeds} can show no difference of {arms - 1:,} arms, {fewest} are the fewest"
+    return (
+        f"{arms:,} arms × {seeds}, {planned.runs:,} runs in {fleets}, about {time_taken}"
+        f"{idle if len(study.seeds) < fewest else ''}"
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' if count > 1 else ''}"
 
 
 def plan_without_images(study: Study, stand_ins: Splits, amounts: Amounts, device: str = "auto") -> Plan:

@@ -16,7 +16,14 @@ from regulab.cli import app
 from regulab.cli.reference import study_keys
 from regulab.cli.study_schema import study_schema
 from regulab.cli.study_template import study_file
-from regulab.config import Study, build_study, builtin_studies, load_study, parse_study, parse_yaml
+from regulab.config import (
+    Study,
+    build_study,
+    builtin_studies,
+    load_study,
+    parse_study,
+    parse_yaml,
+)
 from regulab.errors import UserError
 from regulab.techniques import TECHNIQUES, arms_of
 
@@ -143,6 +150,7 @@ class TestSchema:
         study = build_study({"train": {"optimizer": "adamw", "schedule": "cosine"}})
         study = study.model_copy(update={"resolved": {"class_names": ["0", "1"]}})
         assert problems(parse_yaml(study.to_yaml(), "")) == []
+        assert problems(parse_yaml(load_study("bn-gbn").to_yaml(), "")) == []
 
     @pytest.mark.parametrize(
         "content",
@@ -168,6 +176,14 @@ class TestSchema:
             {"arms": {"none": {"l1": {"strenght": 1e-4}}}},
             {"arms": {"none": {"norm": "bacth"}}},
             {"arms": {"none": {"early_stopping": {"patience": 0}}}},
+            {"factors": {}},
+            {"factors": {"l1": 1e-4}},
+            {"factors": {"l1": [0]}},
+            {"factors": {"l1": [0, "x"]}},
+            {"factors": {"l3": [0, 1]}},
+            {"factors": {"norm": ["batch", "bacth"]}},
+            {"factors": {"penalty": {"none": {}, "l1": 1e-4}}},
+            {"factors": {"penalty": {"none": {}, "l1": {"l3": 1e-4}}}},
         ],
         ids=json.dumps,
     )
@@ -192,6 +208,14 @@ class TestSchema:
                 "arms": {"a": None, "b": {"l1": 1e-4, "dropout": {"rate": 0.3}, "norm": "none"}},
             },
             {"arms": {"none": {}, "b": {"early_stopping": 5, "augmentation": {"flip": True}}}},
+            {"factors": {"l1": [0, 1e-4], "dropout": [False, 0.2], "early_stopping": [None, 5]}},
+            {
+                "factors": {
+                    "norm": ["none", {"kind": "ghost_batch", "splits": 4}],
+                    "l1": {"no": None, "l1": {"l1": 1}},
+                }
+            },
+            {"factors": {"penalty": {"none": {}, "both": {"l1": 1e-4, "l2": 1e-4}}}, "baseline": "both"},
         ],
         ids=json.dumps,
     )

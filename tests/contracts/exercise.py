@@ -59,7 +59,7 @@ def made(runs: int) -> Made:
     shapes = {"conv.weight": (4, 3, 3, 3), "conv.bias": (4,), "head.weight": (5, 7), "scale": ()}
     parameters = {name: normal(*shape) for name, shape in shapes.items()}
     gradients = {name: normal(*shape) for name, shape in shapes.items()}
-    return Made(parameters, gradients, 3 * normal(6, 5), normal(6, 2, 4, 3), torch.arange(runs))
+    return Made(parameters, gradients, 3 * normal(6, 5), normal(6, 2, 9, 7), torch.arange(runs))
 
 
 def asked(what: str, hook: Callable[..., Any], *given: Any) -> Any:
@@ -213,11 +213,19 @@ def normal_of_runs(given: Made, t: int, label: str, like: Tensor) -> Tensor:
 def _batch(hooks: Hooks, given: Made, note: Any) -> None:
     assert hooks.batch is not None
     targets = F.one_hot(LABELS, 5).double()[:, None].repeat(1, len(given.keys), 1)
-    generators = [np.random.default_rng(int(key)) for key in given.keys]
     x = given.images.transpose(0, 1)
-    changed, labels = asked("batch", hooks.batch, x, targets, generators)
+    drawn = {
+        stream: torch.stack([_uniform(int(key), place, len(x), columns) for key in given.keys])
+        for place, (stream, columns) in enumerate(sorted(hooks.draws.items()))
+    }
+    changed, labels = asked("batch", hooks.batch, x, targets, drawn)
     note("images of the batch", changed.transpose(0, 1), given.images)
     note("targets of the batch", labels.transpose(0, 1), targets.transpose(0, 1))
+
+
+def _uniform(key: int, stream: int, images: int, columns: int) -> Tensor:
+    generator = np.random.default_rng((key + 4, stream))
+    return torch.from_numpy(generator.random((images, columns), dtype=np.float32))
 
 
 def _memory(hooks: Hooks, given: Made, note: Any) -> None:

@@ -65,7 +65,7 @@ def pure(kind: type[Technique]) -> None:
         for what, got in found.items():
             assert torch.equal(got, again[what]), (
                 f"{what}: another output at the second call with the same input. A hook keeps nothing: what a "
-                "technique remembers from step to step is its Memory, and what it draws comes from the generators "
+                "technique remembers from step to step is its Memory, and what it draws comes from the numbers "
                 "that it is given"
             )
 

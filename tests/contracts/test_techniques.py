@@ -76,8 +76,6 @@ def test_a_step_with_it_needs_nothing_of_the_host(name, example):
     arms = {"none": {}, "with": {name: technique.model_dump(mode="json")}}
     study = study_of(arms, model=net, seeds=2)
     fleet = fleet_of(setup_of(study, 24, machine=META), [run for run in runs_of(study) if run.arm == "with"])
-    if fleet._hooks[name].batch:
-        pytest.skip(f"steps with {name} are not captured: it draws on the host")
     fleet.train_epoch(1)
     fleet._begin(2)
     with only_on(META.device) as watch:

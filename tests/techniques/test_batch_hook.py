@@ -16,13 +16,13 @@ from tests.contracts import promises
 from tests.training.setups import FLOAT64, fleet_of, plain_of, runs_of, setup_of, study_of, teachers_of
 
 
-class Mixup(Technique):
+class ReversedMixup(Technique):
     """Mixup: every image and its target are mixed with those of another image of the batch.
 
     Source: Zhang et al. 2018 (arXiv 1710.09412), with the batch's reverse as the others.
     """
 
-    name: ClassVar[str] = "mixup"
+    name: ClassVar[str] = "reversed"
     scalar: ClassVar[str] = "alpha"
     alpha: Fraction
 
@@ -31,32 +31,32 @@ class Mixup(Technique):
         return (cls(alpha=0.5),)
 
     def legend(self):
-        return f"mixup {self.alpha:g}"
+        return f"reversed {self.alpha:g}"
 
     @classmethod
     def stack(cls, values):
-        def batch(x, targets, generators):
+        def batch(x, targets, drawn):
             x, targets = x.clone(), targets.clone()
-            for run, (value, generator) in enumerate(zip(values, generators, strict=True)):
-                share = float(generator.beta(0.4, 0.4))
+            for run, value in enumerate(values):
+                share = drawn["how much"][run, 0, 0]
                 if value is not None:
                     x[:, run] = share * x[:, run] + (1 - share) * x[:, run].flip(0)
                     targets[:, run] = share * targets[:, run] + (1 - share) * targets[:, run].flip(0)
             return x, targets
 
-        return Hooks(batch=batch)
+        return Hooks(batch=batch, draws={"how much": 1})
 
 
 @pytest.fixture
 def setup(monkeypatch):
-    monkeypatch.setitem(techniques.TECHNIQUES, "mixup", Mixup)
+    monkeypatch.setitem(techniques.TECHNIQUES, "reversed", ReversedMixup)
     taught = {"distillation": {"teacher": "none", "weight": 0.6}}
     arms = {
         "none": {},
-        "mixup": {"mixup": 0.5},
-        "both": {"mixup": 0.5, "label_smoothing": 0.1, "sam": 0.1},
+        "reversed": {"reversed": 0.5},
+        "both": {"reversed": 0.5, "label_smoothing": 0.1, "sam": 0.1},
         "taught": taught,
-        "taught on mixed": {"mixup": 0.5, **taught},
+        "taught on mixed": {"reversed": 0.5, **taught},
     }
     study = study_of(arms, model={"dropout": 0.1}, seeds=2, train={"batch_size": 20})
     return setup_of(study, 60, machine=FLOAT64)
@@ -66,7 +66,7 @@ def setup(monkeypatch):
     "promise", [p for p in promises.PROMISES if p.__name__ not in ("documented", "nothing_at_zero")]
 )
 def test_it_keeps_its_promises(promise):
-    promise(Mixup)
+    promise(ReversedMixup)
 
 
 def test_a_fleet_trains_it_as_the_plain_loop_does(setup):
@@ -103,7 +103,7 @@ def test_a_teacher_sees_the_images_that_its_student_sees(setup, monkeypatch):
 
 
 def test_what_is_recorded_is_the_loss_of_the_true_labels_on_the_mixed_images(setup, monkeypatch):
-    run = next(run for run in runs_of(setup.study) if run.arm == "mixup")
+    run = next(run for run in runs_of(setup.study) if run.arm == "reversed")
     trainer, seen = PlainTrainer(setup, [run]), []
     forward = trainer._forward
     monkeypatch.setattr(trainer, "_forward", lambda x: seen.append(forward(x)) or seen[-1])

@@ -54,6 +54,19 @@ def test_orders_are_permutations_that_change_with_epoch_and_seed(images):
     )
 
 
+def test_an_epoch_that_was_prepared_is_the_same(images):
+    given, prepared = (batches(images, [None, TURN], [0, 1], [1, 0]) for _ in "ab")
+    prepared.prepare(2)
+    for epoch in (1, 2, 3):  # also where another begins in between
+        orders = prepared.orders(epoch)
+        assert np.array_equal(orders, given.orders(epoch))
+        pairs = zip(prepared.epoch(orders, epoch), given.epoch(given.orders(epoch), epoch), strict=True)
+        for (x, labels), (want, want_labels) in pairs:
+            assert torch.equal(x, want)
+            assert torch.equal(labels, want_labels)
+        prepared.prepare(epoch + 1)
+
+
 def test_augmented_and_plain_runs_of_a_seed_share_images_and_draws(images):
     some = batches(images, [None, TURN], [0, 0, 1], [0, 1, 1])
     orders = some.orders(1)

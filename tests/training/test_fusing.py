@@ -19,14 +19,14 @@ from regulab.models.layers.residual import BasicBlock
 from regulab.models.norms.batch import BatchNorm
 from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
-from regulab.training.kernels import fusing
+from regulab.training.kernels import choice
 from regulab.training.kernels.between import Between
 from regulab.training.kernels.build import has_tiles, library
+from regulab.training.kernels.choice import ProcessorKernels, kernels_for
 from regulab.training.kernels.fusing import (
     FusedLayers,
     FusedResidual,
     FusedSequential,
-    convolves,
     fuse,
     parts,
 )
@@ -285,7 +285,7 @@ def test_a_forward_pass_may_use_the_sequential_as_it_likes(use, monkeypatch):
     fused = bound(fuse(stack_modules(modules), torch.float32))
     assert type(fused.features) is FusedSequential
     counted = SimpleNamespace(apply=lambda *given: calls.append(1) or Between.apply(*given))
-    monkeypatch.setattr(fusing, "Between", counted)
+    monkeypatch.setattr(choice, "Between", counted)
     assert_same(trained_once(fused, x), want, 2e-6)
     assert len(calls) == groups
 
@@ -330,7 +330,12 @@ def test_dropout_behind_a_norm_with_fixed_statistics_still_drops():
 
 
 def test_a_map_smaller_than_its_windows_is_left_to_torch():
-    assert not convolves(torch.zeros(2, 16, 1, 3).bfloat16(), torch.zeros(1, 16, 16, 3, 3), 2)
+    kernels = kernels_for(torch.device("cpu"), torch.float32)
+    assert isinstance(kernels, ProcessorKernels)
+    tiled = ProcessorKernels(kernels.library, tiles=True)
+    weight = torch.zeros(1, 16, 16, 3, 3)
+    assert tiled.convolves(torch.zeros(2, 16, 2, 3).bfloat16(), weight, 2)
+    assert not tiled.convolves(torch.zeros(2, 16, 1, 3).bfloat16(), weight, 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

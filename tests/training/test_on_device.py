@@ -13,7 +13,7 @@ from regulab import schedules
 from regulab.config import Train
 from regulab.training.evaluate import evaluate
 from regulab.training.fleet import Fleet
-from regulab.training.machine import Machine, choose_machine
+from regulab.training.machine import Machine, exact_arithmetic
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter
 from tests.training.setups import CPU, ON_DEVICE, runs_of, setup_of, study_of
 from tests.training.test_fleet import ARMS, OPTIMIZERS, SCHEDULES
@@ -21,12 +21,14 @@ from tests.training.watch import META, only_on
 
 CUDA = Machine(torch.device("cuda"), torch.float32, on_device=True)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+with_and_without_kernels = pytest.mark.parametrize("kernels", [False, True], ids=["layers", "kernels"])
 
 
 @pytest.fixture(autouse=True)
 def exact():
     """fp32 means fp32, and a GPU repeats itself."""
-    choose_machine("cpu", "fp32")
+    with exact_arithmetic():
+        yield
 
 
 def test_steps_are_recorded_only_where_everything_is_on_the_device():
@@ -139,10 +141,11 @@ def test_both_counters_tell_the_same(schedule):
 
 
 @needs_cuda
+@with_and_without_kernels
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_recorded_steps_train_as_the_steps_themselves(optimizer):
+def test_recorded_steps_train_as_the_steps_themselves(optimizer, kernels):
     """Float32 on the GPU, replayed, against float64 on the processor: the same draws, the same images."""
-    on_gpu, exact = fleet_of(CUDA, optimizer), fleet_of(ON_DEVICE, optimizer)
+    on_gpu, exact = fleet_of(replace(CUDA, kernels=kernels), optimizer), fleet_of(ON_DEVICE, optimizer)
     for epoch in (1, 2):
         ours, theirs = on_gpu.train_epoch(epoch), exact.train_epoch(epoch)
         torch.testing.assert_close(ours.loss.cpu(), theirs.loss, rtol=1e-3, atol=1e-4)
@@ -154,10 +157,11 @@ def test_recorded_steps_train_as_the_steps_themselves(optimizer):
 
 
 @needs_cuda
-def test_a_gpu_repeats_itself_to_the_bit_and_runs_may_leave():
+@with_and_without_kernels
+def test_a_gpu_repeats_itself_to_the_bit_and_runs_may_leave(kernels):
     weights = []
     for _ in range(2):
-        fleet = fleet_of(replace(CUDA, activations=torch.bfloat16), OPTIMIZERS[1])
+        fleet = fleet_of(replace(CUDA, activations=torch.bfloat16, kernels=kernels), OPTIMIZERS[1])
         fleet.train_epoch(1)
         fleet.select([0, 2, 5])
         fleet.train_epoch(2)
@@ -167,8 +171,10 @@ def test_a_gpu_repeats_itself_to_the_bit_and_runs_may_leave():
 
 
 @needs_cuda
-def test_an_epoch_does_not_wait_for_the_gpu():
-    fleet = fleet_of(CUDA, OPTIMIZERS[1])
+@with_and_without_kernels
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")  # torch's, of its own prototype
+def test_an_epoch_does_not_wait_for_the_gpu(kernels):
+    fleet = fleet_of(replace(CUDA, kernels=kernels), OPTIMIZERS[1])
     fleet.train_epoch(1)
     fleet._begin(2)
     torch.cuda.set_sync_debug_mode("error")

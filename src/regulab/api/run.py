@@ -11,6 +11,7 @@ from regulab import study as main_path
 from regulab.api.progress import progress_for
 from regulab.api.study import load_study
 from regulab.data import data_root as default_root
+from regulab.dry_run import many_arms, plan, size_in_words
 from regulab.errors import UserError, did_you_mean
 from regulab.files import file_name
 from regulab.progress import Progress
@@ -18,7 +19,17 @@ from regulab.results import Results
 from regulab.results.arguments import path, switch, whole_number
 
 MAX_SEEDS = 40  # where ``until_decided`` stops, as on the command line
-OPTIONS = ("study", "out", "data_root", "device", "fresh", "until_decided", "max_seeds", "progress")
+OPTIONS = (
+    "study",
+    "out",
+    "data_root",
+    "device",
+    "fresh",
+    "until_decided",
+    "max_seeds",
+    "progress",
+    "confirmed",
+)
 
 
 def run(
@@ -31,6 +42,7 @@ def run(
     until_decided: bool = False,
     max_seeds: int | None = None,
     progress: Progress | Literal["auto"] | None = "auto",
+    confirmed: bool = False,
     **changes: Any,
 ) -> Results:
     """Trains every arm of a study on every seed, tests each run once, writes the report, and gives the results.
@@ -45,6 +57,7 @@ def run(
         until_decided: adds seeds until every arm is decided, or there are ``max_seeds`` (40 unless told otherwise).
         progress: ``auto`` shows it in place in a notebook and on a terminal, as lines elsewhere, on stderr; None shows
             nothing; an object of your own is told of every epoch (`Progress`).
+        confirmed: trains a factorial of more than 32 arms, which is refused without, with its size and time.
         changes: of the study, as `load_study` takes them: ``seeds=3``, ``train={"epochs": 5}``,
             ``**{"train.optimizer.lr": 0.1}``.
 
@@ -55,16 +68,26 @@ def run(
     asked = load_study(study, **changes)
     directory = Path("runs") / file_name(asked.name) if out is None else path(out, "out")
     root = default_root() if data_root is None else path(data_root, "data_root")
+    delete = switch(fresh, "fresh")
+    if not switch(confirmed, "confirmed"):
+        _refuse_many_arms(asked, directory, root, _text(device), fresh=delete)
     outcome = main_path.run(
         asked,
         directory,
         data_root=root,
         device=_text(device),
-        fresh=switch(fresh, "fresh"),
+        fresh=delete,
         max_seeds=_limit(switch(until_decided, "until_decided"), max_seeds),
         progress=progress_for(progress),
     )
     return Results(outcome.directory)
+
+
+def _refuse_many_arms(study: config.Study, directory: Path, root: Path, device: str, *, fresh: bool) -> None:
+    if many_arms(study, directory, fresh=fresh):
+        size = size_in_words(study, plan(study, data_root=root, device=device))
+        problem, cure = "a factorial of this size is asked about first", "confirmed=True trains it all"
+        raise UserError(problem, got=size, cure=cure)
 
 
 def _limit(until_decided: bool, max_seeds: int | None) -> int | None:

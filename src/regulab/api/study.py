@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from regulab import config
 from regulab.api.objects import with_names
-from regulab.api.values import plain, plain_arms
+from regulab.api.values import plain, plain_arms, plain_factors
 from regulab.config.effects import settle
 from regulab.config.loading import put_key
 from regulab.config.paths import is_user_model
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         def __getitem__(self, index: Any, /) -> Any: ...
 
     Arm = Mapping[str, Any] | Technique | Sequence[Technique] | None
+    Levels = Sequence[float | str | Mapping[str, Any] | Technique | None] | Mapping[str, Arm]
     ImagesOrName = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any] | SampleDataset
     NetworkOrName = str | Mapping[str, Any] | Callable[..., nn.Module]
 
@@ -47,7 +48,8 @@ class Study(config.Study):
     ``Study(name="mine", data="mnist", seeds=5, arms={"none": {}, "l1": {"l1": 1e-4}})``: the keys of the study file
     (``docs/study-file.md``) as keywords, each with the default that it has there. An arm maps the names of techniques
     to strengths or to mappings of their parameters; it may also be a technique, ``L1(strength=1e-4)``, or a list of
-    them.
+    them. ``factors`` in the place of ``arms`` makes an arm of every combination: ``factors={"l1": [0, 1e-4],
+    "dropout": [0, 0.2]}``.
     ``seeds`` is a count or the seeds themselves.
 
     ``model`` is a name, a class, or a function that returns a new network; ``data`` a name, a path, arrays ``(x, y)``
@@ -80,6 +82,7 @@ class Study(config.Study):
             pairing: str = ...,
             baseline: str = ...,
             arms: Mapping[str, Arm] = ...,
+            factors: Mapping[str, Levels] = ...,
         ) -> None: ...
 
     else:
@@ -131,19 +134,20 @@ def _read(study: str | os.PathLike[str] | config.Study) -> tuple[dict[str, Any],
 def _settings(keyword: str, value: Any) -> list[tuple[str, Any]]:
     """The dotted keys that a keyword sets, with their values as a study file has them."""
     value = with_names({keyword: value})[keyword]
-    written = plain_arms(value) if keyword == "arms" else plain(value)
+    written = _plain(keyword, value)
     if keyword in PARTS and isinstance(written, dict) and all(isinstance(key, str) for key in written):
         return [(f"{keyword}.{key}", inner) for key, inner in written.items()]
     return [(keyword, written)]
 
 
+def _plain(key: str, value: Any) -> Any:
+    written: Any = {"arms": plain_arms, "factors": plain_factors}.get(key, plain)(value)
+    return written
+
+
 def _file_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords as the mapping of a study file."""
-    return {
-        key: plain_arms(value) if key == "arms" else plain(value)
-        for key, value in with_names(content).items()
-        if key != "resolved"
-    }
+    return {key: _plain(key, value) for key, value in with_names(content).items() if key != "resolved"}
 
 
 def _check_names(study: config.Study) -> None:

@@ -35,6 +35,36 @@ def plain_arms(arms: Any) -> Any:
     return {name: plain(_by_name(techniques, f"arms.{name}")) for name, techniques in arms.items()}
 
 
+def plain_factors(factors: Any) -> Any:
+    """Factors as a study file has them: a named level, and a value in a list, may also be a technique."""
+    if not isinstance(factors, Mapping):
+        return factors
+    return {name: _plain_levels(str(name), levels) for name, levels in factors.items()}
+
+
+def _plain_levels(factor: str, levels: Any) -> Any:
+    if isinstance(levels, Mapping):
+        return {name: plain(_by_name(level, f"factors.{factor}.{name}")) for name, level in levels.items()}
+    if not isinstance(levels, list | tuple):
+        return plain(levels)
+    return [_value_of(factor, level) for level in levels]
+
+
+def _value_of(factor: str, level: Any) -> Any:
+    if not isinstance(level, Technique):
+        return plain(level)
+    if level.name != factor:
+        cure = f"write named levels: {{{factor!r}: {{'none': None, 'a': [...]}}}}"
+        raise UserError(
+            "a technique of another name",
+            got=level.name,
+            expected=factor,
+            where=f"factors.{factor}",
+            cure=cure,
+        )
+    return plain(_parameters(level))
+
+
 def _by_name(techniques: Any, where: str) -> Any:
     given = [techniques] if isinstance(techniques, Technique) else techniques
     if not isinstance(given, list | tuple) or not all(isinstance(one, Technique) for one in given):

@@ -65,6 +65,7 @@ def assembled(
     if seeds is not None:
         put_key(content, "seeds", parsed_seeds(seeds), source, "--seeds")
     if arms is not None:
+        _write_out_factors(content, source)
         content["arms"] = _chosen_arms(content, decoded(arms), source)
     return build_study(settle(content, source), source), source
 
@@ -102,6 +103,16 @@ def parsed_seeds(text: str) -> int | list[int]:
         return int(text)
     except ValueError:
         raise UserError("not seeds", got=text, expected=expected, where="--seeds") from None
+
+
+def _write_out_factors(content: dict[str, Any], source: Source) -> None:
+    """The arms that factors make, in their place: some of them are no factorial any more, or a smaller one."""
+    if content.get("factors") is None:
+        return
+    study = build_study(settle(content, source), source)
+    if study.factors is not None:
+        content.update(arms=dict(study.arms), baseline=study.baseline)
+    content.pop("factors")
 
 
 def _chosen_arms(content: dict[str, Any], text: str, source: Source) -> Any:

@@ -18,6 +18,7 @@ from regulab.errors import UserError
 from regulab.reporting.rendering import DOTS_PER_INCH, INK, render, verbatim
 from regulab.streams import Streams
 from regulab.techniques import arms_of
+from regulab.techniques.adding import AddedOperation, augmentation_of
 from regulab.techniques.augmentation import Augmentation
 
 SAMPLES = 8
@@ -56,10 +57,11 @@ def of_study(study: Study) -> dict[str, AugmentSettings]:
     """The different settings of a study, by the key of the first that has each."""
     found: dict[str, AugmentSettings] = {}
     for arm, techniques in arms_of(study).items():
-        for technique in techniques:
-            if isinstance(technique, Augmentation) and technique not in found.values() and technique.active:
-                own = Augmentation.name in study.arms[arm]
-                found[f"arms.{arm}.{Augmentation.name}" if own else "data.augment"] = technique
+        settings = augmentation_of(techniques)
+        if settings is not None and settings not in found.values() and settings.active:
+            asked = [t.name for t in techniques if isinstance(t, AddedOperation | Augmentation)]
+            own = [name for name in asked if name in study.arms[arm]]
+            found[f"arms.{arm}.{own[0]}" if own else "data.augment"] = settings
     if not found:
         raise UserError(
             f"the study {study.name} augments nothing",

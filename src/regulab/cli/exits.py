@@ -19,6 +19,7 @@ from regulab.errors import UserError, printable
 from regulab.process import signals
 
 FAULT, USER_ERROR, FAILED_RUNS = 1, 2, 3
+DECLINED = 130  # by a person who was asked; as after an interruption, nothing is wrong and nothing is done
 AGAIN = "give the same command again to go on"
 DEBUG = "REGULAB_DEBUG=1 shows where"
 MOST_CHARACTERS = 2000  # of a message

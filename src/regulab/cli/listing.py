@@ -8,10 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
+from regulab.cli.pictures.canvas import Paper, of_terminal
 from regulab.config import build_study, builtin_studies, load_mapping, parse_yaml
 from regulab.config.effects import settle
 from regulab.errors import UserError, did_you_mean
@@ -26,17 +27,21 @@ if TYPE_CHECKING:
     from regulab.models.norm import Norm
     from regulab.techniques.technique import Technique
 
+K = TypeVar("K", bound=BaseModel)
 CLASSES = 10  # that a network's size is counted for
 Entries = Mapping[str, tuple[str, Callable[[], str]]]  # name -> one line, and the whole text on demand
 
 
 def arms(study: str) -> list[str]:
-    """The legend of each arm of a study, built-in or a file."""
+    """The legend of each arm of a study, built-in or a file; before them the factors that make them, if any."""
+    from regulab.config.factors import in_words
     from regulab.techniques import legends
 
     content, source = load_mapping(study)
     with source.locating():
-        return list(legends(build_study(settle(content, source), source)).values())
+        found = build_study(settle(content, source), source)
+        factors = [] if found.factors is None else [f"factors: {in_words(found.factors, found.baseline)}"]
+        return [*factors, *legends(found).values()]
 
 
 def keys(chosen: str | None) -> list[str]:
@@ -55,24 +60,37 @@ def keys(chosen: str | None) -> list[str]:
 
 
 def _optimizers() -> Entries:
+    from regulab.cli.pictures import optimizers
     from regulab.optimizers import OPTIMIZERS
 
-    return _settings(OPTIMIZERS)
+    return _settings(OPTIMIZERS, optimizers.picture)
 
 
 def _schedules() -> Entries:
+    from regulab.cli.pictures import schedules
     from regulab.schedules import SCHEDULES
 
-    return _settings(SCHEDULES)
+    return _settings(SCHEDULES, schedules.picture)
 
 
-def _settings(found: Mapping[str, type[BaseModel]]) -> Entries:
+def _settings(found: Mapping[str, type[K]], picture: Callable[[type[K], Paper], list[str]]) -> Entries:
     from regulab.cli.reference import whole
 
+    def told(kind: type[K]) -> str:
+        return "\n".join(_with_picture([whole(kind)], picture(kind, of_terminal())))
+
     return {
-        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(whole, kind))
+        name: (inspect.cleandoc(kind.__doc__ or "").partition("\n")[0], partial(told, kind))
         for name, kind in found.items()
     }
+
+
+def techniques() -> list[str]:
+    """All techniques with a line on each, by where they act."""
+    from regulab.cli.acting import overview
+    from regulab.techniques import TECHNIQUES
+
+    return overview(TECHNIQUES, of_terminal().width)
 
 
 def _techniques() -> Entries:
@@ -93,10 +111,16 @@ def _fields(kind: type[BaseModel]) -> Iterator[str]:
 
 def _technique(kind: type[Technique]) -> str:
     """The docstring, and each parameter with its type, range and default as they are checked."""
+    from regulab.cli import pictures
+
     lines = [inspect.cleandoc(kind.__doc__ or ""), "", "In a study file:", *_fields(kind)]
     value = "NAME" if isinstance(getattr(kind.examples()[0], kind.scalar), str) else "NUMBER"
     lines.append(f"  {kind.name}: {value} is short for {kind.name}: {{{kind.scalar}: {value}}}")
-    return "\n".join(lines)
+    return "\n".join(_with_picture(lines, pictures.of_technique(kind, of_terminal())))
+
+
+def _with_picture(lines: list[str], picture: list[str]) -> list[str]:
+    return [*lines, "", *picture] if picture else lines
 
 
 def _norms() -> Entries:
@@ -109,12 +133,14 @@ def _norms() -> Entries:
 
 
 def _norm(kind: type[Norm]) -> str:
+    from regulab.cli.pictures import norms
+
     lines = [inspect.cleandoc(kind.__doc__ or "")]
     if kind.model_fields:
         lines += ["", "In a study file:", *_fields(kind)]
         key = next(iter(kind.model_fields))
         lines.append(f"  norm: {{name: {kind.name}, {key}: …}}, in an arm or as model.norm")
-    return "\n".join(lines)
+    return "\n".join(_with_picture(lines, norms.picture(kind, of_terminal())))
 
 
 def _models() -> Entries:

@@ -81,6 +81,11 @@ def _keys(kind: type[BaseModel], prefix: str = "", of: str = "") -> Iterator[Key
             yield Key(key, of, _values_taken(name, schemas[name]), _default(name, kind), meaning)
 
 
+def keys_of_part(kind: type[BaseModel]) -> list[Key]:
+    """The keys of one part alone, without those of the study around it."""
+    return list(_keys(kind))
+
+
 def _short_forms(field: FieldInfo, part: type[BaseModel]) -> str:
     """What a part may be written as besides a mapping."""
     found = ""
@@ -123,7 +128,7 @@ def _facts(key: Key) -> str:
 
 def whole(kind: type[BaseModel]) -> str:
     """Everything about one optimizer or schedule."""
-    found = list(_keys(kind))
+    found = keys_of_part(kind)
     return "\n".join([inspect.cleandoc(kind.__doc__ or ""), *(["", *lines(found)] if found else [])])
 
 

@@ -13,7 +13,7 @@ import typer
 
 from regulab.cli import completing
 from regulab.cli.compare import print_table
-from regulab.cli.exits import AGAIN, FAILED_RUNS, guarded
+from regulab.cli.exits import AGAIN, DECLINED, FAILED_RUNS, guarded
 from regulab.cli.options import DataRoot, Device
 from regulab.errors import UserError
 from regulab.process import signals
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from regulab.progress import Outcome
 
 MAX_SEEDS = 40
+MOST_LISTED = 32  # arms of a fleet in a dry run
 
 Arguments = Annotated[
     list[str] | None,
@@ -53,6 +54,7 @@ MaxSeeds = Annotated[
     int | None, typer.Option(help=f"Where --until-decided stops; default {MAX_SEEDS}.", min=1)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Train a large factorial without asking.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
 
 
@@ -83,6 +85,7 @@ def run(
     until_decided: UntilDecided = False,
     max_seeds: MaxSeeds = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a study, or go on with it: train, evaluate, compare, report."""
@@ -103,6 +106,8 @@ def run(
     if dry_run:
         _tell_plan(order)
     else:
+        if not yes:
+            _ask_before_many_arms(order, fresh=fresh, quiet=quiet)
         _train(order, fresh=fresh, quiet=quiet)
 
 
@@ -138,25 +143,52 @@ def _name_diverged(outcome: Outcome) -> None:
         raise typer.Exit(FAILED_RUNS)
 
 
-def _tell_plan(order: Order) -> None:
-    """What the study would take; with seeds to be added, what comes before the first look."""
+def _ask_before_many_arms(order: Order, *, fresh: bool, quiet: bool) -> None:
+    """A factorial grows faster than its file: of a large one size and time are told, and a person says yes."""
+    from regulab.dry_run import many_arms, size_in_words
+
+    if not many_arms(order.study, order.directory, fresh=fresh):
+        return
+    size = size_in_words(*_planned(order))
+    if quiet or not _somebody_answers():
+        raise UserError("a factorial of this size is asked about first", got=size, cure="--yes trains it all")
+    if not typer.confirm(f"This factorial has {size}. Train it all?", err=True):
+        print("nothing was trained", file=sys.stderr)
+        raise typer.Exit(DECLINED)
+
+
+def _somebody_answers() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _planned(order: Order) -> tuple[Study, Plan]:
+    """The study as it is before the first look, and what it would take."""
     from regulab.data.reading_shown import reading_shown
     from regulab.dry_run import plan
     from regulab.progress import reading_of
     from regulab.terminal.progress_display import progress_for
     from regulab.until_decided import check_limit, first_seeds
 
-    study, most = order.study, order.most_seeds
-    if most is not None:
-        check_limit(study, most)
+    study = order.study
+    if order.most_seeds is not None:
+        check_limit(study, order.most_seeds)
         study = study.model_copy(update={"seeds": first_seeds(study)})
     with order.source.locating(), signals.unwinding(), redirect_stdout(sys.stderr):
         shown = progress_for(quiet=False)
         with reading_shown(reading_of(shown), shown.message):
-            planned = plan(study, data_root=order.data_root, device=order.device)
+            return study, plan(study, data_root=order.data_root, device=order.device)
+
+
+def _tell_plan(order: Order) -> None:
+    """What the study would take; with seeds to be added, what comes before the first look."""
+    from regulab.config.factors import in_words
+
+    study, planned = _planned(order)
+    if study.factors is not None:
+        print(f"factors: {in_words(study.factors, study.baseline)}")
     _print_plan(planned, order.directory)
-    if most is not None:
-        print(f"then more seeds until every arm is decided, {most} at most")
+    if order.most_seeds is not None:
+        print(f"then more seeds until every arm is decided, {order.most_seeds} at most")
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:
@@ -175,9 +207,10 @@ def _print_plan(plan: Plan, directory: Path) -> None:
 def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
     """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one."""
     from regulab.terminal.consoles import number_ranges
-    from regulab.wording import listed, named
+    from regulab.wording import listed, named, quoted
 
     arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})
     if len(runs) == len(arms) * len(seeds):
-        return f"{listed(arms)} × {number_ranges(seeds, 'seed')}"
+        some = f"{len(arms)} arms, {quoted(arms[0])} … {quoted(arms[-1])}"
+        return f"{some if len(arms) > MOST_LISTED else listed(arms)} × {number_ranges(seeds, 'seed')}"
     return ", ".join(f"{named(arm)} seed {seed}" for arm, seed in runs)

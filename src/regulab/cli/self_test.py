@@ -57,8 +57,7 @@ def self_test() -> Iterator[Finding]:
         if not kept:
             continue
         ways = [Way(device, "fleet", precision) for precision in TOLERANCE]
-        if device == "cpu":
-            ways += [Way(device, "fleet", precision, kernels=True) for precision in TOLERANCE]
+        ways += [Way(device, "fleet", precision, kernels=True) for precision in TOLERANCE]
         ways += [Way(device, "vmap", precision) for precision in TOLERANCE]
         for way in ways:
             name = f"{way.engine} on {device}, {way.precision}{', kernels' if way.kernels else ''}"

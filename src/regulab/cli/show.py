@@ -95,6 +95,9 @@ def _print_about(kind: Kind, name: str | None, size: str | None) -> None:
     if kind is Kind.augmentation and name is None:
         print(augmentations.overview())
         return
+    if kind is Kind.techniques and name is None:
+        print("\n".join(listing.techniques()))
+        return
     entries = listing.CATALOGUES[kind]()
     if kind is Kind.models and name is not None and (":" in name or (size and name in entries)):
         print(listing.model(name, size))

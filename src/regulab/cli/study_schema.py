@@ -47,7 +47,9 @@ def study_schema() -> Schema:
     data["augment"] = {**_told(data["augment"]), **references[AUGMENT]}
     keys = study["properties"]
     keys["seeds"] = _seeds(keys["seeds"])
-    keys["arms"] = _arms(keys["arms"], parts, references)
+    techniques = _techniques(parts, references)
+    keys["factors"] = _factors(keys["factors"], techniques)
+    keys["arms"] = _arms(keys["arms"], techniques)
     study["patternProperties"] = {"^x-": {"description": "Anything, to be merged from with `<<: *name`."}}
     return {"$schema": DIALECT, "title": "A study of regulab", **study, "$defs": parts}
 
@@ -111,12 +113,38 @@ def _seeds(seeds: Schema) -> Schema:
     return {**_told(seeds), "anyOf": [count, {**several, "items": seeds["items"]}]}
 
 
-def _arms(arms: Schema, parts: Schema, references: Mapping[str, Mapping[str, str]]) -> Schema:
-    """Names of a person's choice, each with techniques or nothing; a technique is its first parameter or a mapping."""
+def _techniques(parts: Schema, references: Mapping[str, Mapping[str, str]]) -> Schema:
+    """By its name what a technique takes: its first parameter, or a mapping."""
     techniques = {}
     for name, kind in TECHNIQUES.items():
         bare = parts[_name(references[name])]["properties"][kind.scalar]
         summary = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
         techniques[name] = {"description": summary, "anyOf": [bare, references[name]]}
-    arm = {"type": ["object", "null"], "properties": techniques, "additionalProperties": False}
-    return {**arms, "minProperties": 1, "additionalProperties": arm}
+    return techniques
+
+
+def _arm(techniques: Schema) -> Schema:
+    return {"type": ["object", "null"], "properties": techniques, "additionalProperties": False}
+
+
+def _arms(arms: Schema, techniques: Schema) -> Schema:
+    """Names of a person's choice, each with techniques or nothing."""
+    return {**arms, "minProperties": 1, "additionalProperties": _arm(techniques)}
+
+
+def _factors(factors: Schema, techniques: Schema) -> Schema:
+    """A technique with a list of its values, of which 0, null and false are none; or any name with named levels."""
+    named = {"type": "object", "minProperties": 2, "additionalProperties": _arm(techniques)}
+    none = {"enum": [0, None, False]}
+    listed = {
+        name: {
+            "description": technique["description"],
+            "anyOf": [
+                {"type": "array", "minItems": 2, "items": {"anyOf": [none, *technique["anyOf"]]}},
+                named,
+            ],
+        }
+        for name, technique in techniques.items()
+    }
+    mapping = {"type": "object", "minProperties": 1, "properties": listed, "additionalProperties": named}
+    return {**_told(factors), "anyOf": [mapping, {"type": "null"}]}

@@ -30,6 +30,7 @@ def settle(content: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """The content without what the command line made moot. Warns about what is not used, and refuses what would
     mislead."""
     settled = dict(content)
+    _arms_or_factors(settled, source)
     for part in ("train", "protocol", "endpoint", "model"):
         settled[part] = _opened(settled.get(part, {}), NAMED_BY.get(part))
         if settled[part] == {}:
@@ -41,11 +42,36 @@ def settle(content: Mapping[str, Any], source: Source) -> dict[str, Any]:
                 train[part] = _opened(train[part], "name")
         _one_rate(train, source)
         _schedule_takes_effect(train, source)
-        _decay_is_a_technique(train, settled.get("arms"))
+        _decay_is_a_technique(train, _all_arms(settled))
     _drop_what_belongs_to_another(settled, source, Protocol, "protocol.kind", "validation")
     _drop_what_belongs_to_another(settled, source, Endpoint, "endpoint.metric", "margin")
     _own_network_keeps_its_rates(settled, source)
     return settled
+
+
+def _arms_or_factors(settled: dict[str, Any], source: Source) -> None:
+    """The command line's arms or factors take the place of whichever the file has, its baseline with them."""
+    if settled.get("arms") is None or settled.get("factors") is None:
+        return
+    arms, factors = source.says("arms"), source.says("factors")
+    if arms == factors:  # a resolved file has both
+        return
+    del settled["factors" if arms else "arms"]
+    if factors and not source.says("baseline"):
+        settled.pop("baseline", None)
+
+
+def _all_arms(settled: Mapping[str, Any]) -> Any:
+    """Arms, or the levels of factors, by any name: what techniques there are."""
+    factors = settled.get("factors")
+    if not isinstance(factors, Mapping):
+        return settled.get("arms")
+    listed = {name: {name: levels} for name, levels in factors.items() if not isinstance(levels, Mapping)}
+    named = [levels for levels in factors.values() if isinstance(levels, Mapping)]
+    return {
+        **listed,
+        **{f"{place}.{name}": level for place, one in enumerate(named) for name, level in one.items()},
+    }
 
 
 def _opened(value: Any, named_by: str | None) -> Any:

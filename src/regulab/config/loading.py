@@ -106,6 +106,9 @@ def put_key(content: dict[str, Any], key: str, value: Any, source: Source | None
     """Sets the value at a dotted key; ``said`` is how the command line says it."""
     first, *more = key.split(".")
     if first == "arms" and more:
+        if content.get("factors") is not None:
+            cure = "change factors, or give all arms anew: arms={…}"
+            raise UserError("the arms are made by factors", got=key, where=said, cure=cure)
         content.setdefault("arms", ASSIGNMENT_ARMS)
     place, rest = content, [first, *more]
     while True:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from regulab.config.documents import dump_yaml
+from regulab.config.factors import MOST_ARMS, factorial_arms, factors_of
 from regulab.config.images import Data, Protocol
 from regulab.config.network import Model
 from regulab.config.paths import data_path, model_path, with_path
@@ -37,13 +38,13 @@ NAMED_BY = {
     "norm": "name",
     "weights": "file",
 }
-MOST_ARMS = 1_000
 # Keys that came later: while they say nothing a study is the one that it was without them.
 LATER_KEYS = {
     "data": ("group", "label_noise", "size", "fit"),
     "model": ("args", "weights", "freeze"),
     "train": ("class_weights", "sampling"),
 }
+LATER_PARTS = ("factors",)
 
 
 class Endpoint(Part):
@@ -120,10 +121,41 @@ class Study(Part):
         default=ASSIGNMENT_ARMS,
         description="From a name of your choice to techniques: each with its strength, or a mapping of its parameters.",
     )
+    factors: dict[Text, dict[Text, dict[str, Any]]] | None = Field(
+        default=None,
+        description="In the place of `arms`: what each factor may be; every combination is an arm. A technique with a "
+        "list of its values, `l1: [0, 1e-4]` (0, null and false: without it), or a name with named levels, each a "
+        "mapping of techniques. The baseline is the arm of all first levels unless said otherwise.",
+    )
     resolved: dict[str, Any] | None = Field(
         default=None,
         description="What regulab found out when it ran: class names, legends, hashes. Ignored on the way in.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _factors_make_the_arms(cls, values: Any) -> Any:
+        """A resolved file has both, and they agree."""
+        if not isinstance(values, Mapping) or values.get("factors") is None:
+            return values
+        try:
+            factors = factors_of(values["factors"])
+            arms = factorial_arms(factors)
+        except Refusal as refused:
+            refused.key = ".".join(filter(None, ["factors", refused.key]))
+            raise
+        made = {arm.name: arm.techniques for arm in arms}
+        if values.get("arms", made) != made:
+            raise Refusal(
+                "factors make the arms, and arms are written too",
+                key="arms",
+                got=", ".join(map(str, values["arms"]))
+                if isinstance(values["arms"], Mapping)
+                else values["arms"],
+                expected="either of them",
+                cure="leave out arms, or write every arm and leave out factors",
+            )
+        return {"baseline": arms[0].name, **values, "factors": factors, "arms": made}
 
     @field_validator("data", "model", "protocol", mode="before")
     @classmethod
@@ -191,6 +223,9 @@ class Study(Part):
             for key in keys:
                 if content[part][key] is None:
                     del content[part][key]
+        for key in LATER_PARTS:
+            if content[key] is None:
+                del content[key]
         if content["train"]["schedule"].get("warmup", 0) is None:
             del content["train"]["schedule"]["warmup"]
         content["data"]["name"] = _last_part(self.data.name, data_path(self.data.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,6 +43,27 @@ def counted_hashes(keys: Tensor, count: int, step: int | Tensor) -> Tensor:
     return splitmix64(keys[:, None] + counters * _signed(WEYL))
 
 
+@dataclass(frozen=True)
+class Hashed:
+    """The draws of one step of a layer before they are made: ``keys`` ``(S,)`` of the seeds, and the step's number.
+
+    ``step`` is a scalar of its own, as the layer's goes on. `draws` makes them; kernels hash them where they need them.
+    """
+
+    keys: Tensor
+    step: Tensor
+    shape: torch.Size
+
+    def draws(self) -> Tensor:
+        """int16 ``(S, *shape)``; of a ``(B, C, H, W)`` shape the memory is channels-last."""
+        sizes = (self.shape[0], *self.shape[2:], self.shape[1])
+        words = -(-sizes[-1] // 4)
+        count = self.shape.numel() // sizes[-1] * words
+        drawn = counted_hashes(self.keys, count, self.step)
+        drawn = drawn.view(len(self.keys), *sizes[:-1], words).view(torch.int16)[..., : sizes[-1]]
+        return drawn.contiguous().movedim(-1, 2)
+
+
 class HashedDraws:
     """The dropout draws of S seeds on one device, with the keys of `regulab.streams` but other numbers than on a CPU.
 
@@ -71,16 +93,16 @@ class HashedDraws:
 
         Each hash gives four neighbouring channels or features.
         """
+        return self.hashed(layer, shape).draws()
+
+    def hashed(self, layer: str, shape: torch.Size) -> Hashed:
+        """What `draw` gives, for a kernel that hashes it itself. Either counts as one step of the layer."""
         if layer not in self._keys:
             self._keys[layer] = self._of_epoch(layer).to(self._device)
             self._steps[layer] = torch.zeros((), dtype=torch.int64, device=self._device)
-        sizes = (shape[0], *shape[2:], shape[1])
-        words = -(-sizes[-1] // 4)
-        count = shape.numel() // sizes[-1] * words
-        hashes = counted_hashes(self._keys[layer], count, self._steps[layer])
+        step = self._steps[layer].clone()
         self._steps[layer] += 1
-        draws = hashes.view(len(self._streams), *sizes[:-1], words).view(torch.int16)[..., : sizes[-1]]
-        return draws.contiguous().movedim(-1, 2)
+        return Hashed(self._keys[layer], step, shape)
 
     def bind(self, module: nn.Module) -> None:
         """Lets every random layer of one seed's module draw from here, under its own qualified name."""

@@ -49,7 +49,8 @@ class Pages:
 
     def __init__(self, data: ReportData, pictures: Pictures) -> None:
         self.data, self.pictures = data, pictures
-        self.sections, self.figures = sections(), figures()
+        self.sections = [one for one in sections() if one.shown(data)]
+        self.figures = figures()
 
     @cached_property
     def contents(self) -> dict[str, Mapping[str, Any]]:

@@ -16,6 +16,10 @@ def _no_tiles(content: Content) -> Iterable[View]:
     return ()
 
 
+def _always(data: ReportData) -> bool:
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Printed:
     """A section in one of the two documents: its place there, smallest ``order`` first, and the template of its text.
@@ -37,7 +41,8 @@ class Section:
     ``pictures`` (of the figures that name this section and leave the placing to it), ``no_charts`` (why the page has no
     interactive charts, or empty) and ``sprite``; ``html.lines``, ``html.tiles`` and ``markdown.lines`` are macros. What
     they print is escaped; in the README it takes the filter ``md`` as well. ``tiles(content)`` are the views of images
-    that the page shows, whose images all sections keep in one picture.
+    that the page shows, whose images all sections keep in one picture. ``shown(data)`` says whether the study has what
+    the section is about; of one that is not shown nothing is printed, nor its content asked for.
     """
 
     name: str
@@ -47,3 +52,4 @@ class Section:
     readme: Printed | None = None
     menu: str = ""
     tiles: Callable[[Content], Iterable[View]] = _no_tiles
+    shown: Callable[[ReportData], bool] = _always

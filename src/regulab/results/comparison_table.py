@@ -12,7 +12,9 @@ from rich.console import Console
 
 from regulab.records import StudyRecords
 from regulab.reporting.tables import Row, rows, verdict_columns
+from regulab.results.effects_html import effects_html
 from regulab.statistics import Comparison, compare
+from regulab.statistics.effects import Effect
 from regulab.statistics.verdicts import Verdict
 from regulab.terminal.comparison_table import (
     comparison_notes,
@@ -44,6 +46,21 @@ class ComparisonTable:
         arms = self.comparison.arms.items()
         return {name: arm.verdict for name, arm in arms if name != self.comparison.baseline}
 
+    @property
+    def interactions(self) -> tuple[Effect, ...]:
+        """Where the arms are a full factorial, what two factors' levels do beyond the sum of each alone; else nothing.
+
+        Of arms none, l1, l2 and l1+l2 it is one: d(l1+l2) − d(l1) − d(l2), with d the difference to none.
+        """
+        factorial = self.comparison.factorial
+        return () if factorial is None else factorial.interactions
+
+    @property
+    def main_effects(self) -> tuple[Effect, ...]:
+        """Where the arms are a full factorial, each factor's levels against its first."""
+        factorial = self.comparison.factorial
+        return () if factorial is None else factorial.main_effects
+
     def to_json(self) -> dict[str, Any]:
         """The mapping of ``regulab compare --json``; nothing but JSON's own types."""
         return self.comparison.to_json()
@@ -70,7 +87,8 @@ class ComparisonTable:
             Markup("<p><b>First of all:</b> {}</p>").format(warning) for warning in self.comparison.warnings
         )
         table = "{}<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}"
-        return str(Markup(table).format(first, headline(content), head, body, notes))
+        factors = effects_html(self.comparison)
+        return str(Markup(table).format(first, headline(content), head, body, notes) + factors)
 
 
 def _html_row(row: Row) -> Markup:

@@ -10,7 +10,8 @@ from typing import Any
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, StudyRecords
 from regulab.statistics import looks
-from regulab.statistics.arms import ArmComparison, Comparer, missing_runs
+from regulab.statistics.arms import ArmComparison, Comparer
+from regulab.statistics.factorial import Factorial, factorial_of
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
 from regulab.statistics.pairing import pairing
 from regulab.statistics.sense import warnings_of
@@ -50,6 +51,7 @@ class Comparison:
     note: str | None
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
     arms: dict[str, ArmComparison]
+    factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     def to_json(self) -> dict[str, Any]:
         """The mapping of ``compare --json``; nothing but JSON's own types."""
@@ -60,7 +62,7 @@ class Comparison:
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        del content["warnings"]
+        del content["warnings"], content["factorial"]
         return {
             **warned,
             **content,
@@ -68,6 +70,7 @@ class Comparison:
             "pairing": dict(self.pairing),
             "first_look": first,
             "arms": arms,
+            **({} if self.factorial is None else self.factorial.to_json()),
         }
 
 
@@ -93,7 +96,8 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     looks.check(records)
     margin, rule = margin_of(records, metric), looks.rule_of(records)
     fixed = rule == FIXED
-    arms = Comparer(records, baseline, metric, margin).arms()
+    comparer = Comparer(records, baseline, metric, margin)
+    arms = comparer.arms()
     notes = [*_notes(records, baseline, metric, margin), cut_note(metric, arms.values())]
     return Comparison(
         metric=metric,
@@ -106,12 +110,13 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         e_threshold=None if fixed else e_threshold(max(1, len(records.arms) - 1), ALPHA),
         looks=None if fixed else len(records.looks or ()),
         first_look=_first_look(records, baseline, metric),
-        unfinished=missing_runs(records),
+        unfinished=comparer.missing,
         pairing=pairing(records.results, records.orders),
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
         note="; ".join(note for note in notes if note) or None,
         warnings=warnings_of(records, metric),
         arms=arms,
+        factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
 
 

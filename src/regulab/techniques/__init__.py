@@ -12,6 +12,7 @@ from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
+from regulab.techniques.adding import without_replaced
 from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
@@ -46,6 +47,7 @@ def parse(name: str, value: Any, where: str) -> Technique:
 
 def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
     """Each arm's techniques: the study's own dropout and augmentation, replaced by what the arm itself says."""
+    _check_factors(study)
     common: dict[str, Technique] = {}
     if study.model.dropout is not None:
         common[Dropout.name] = Dropout(rate=study.model.dropout)
@@ -57,11 +59,13 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         own = {name: parse(name, value, f"arms.{arm}") for name, value in techniques.items()}
         replaced = {name for technique in own.values() for name in technique.instead_of}
         shared = {name: value for name, value in common.items() if name not in replaced}
+        shared = without_replaced(shared, own, f"arms.{arm}")
         arms[arm] = tuple({**shared, **own}.values())
-        _refuse_contradictions(arms[arm], f"arms.{arm}")
-        _refuse_proximal_steps(arms[arm], study.train.optimizer, f"arms.{arm}")
+        where = f"arms.{arm}" if study.factors is None else f"factors, arm {arm}"
+        _refuse_contradictions(arms[arm], where)
+        _refuse_proximal_steps(arms[arm], study.train.optimizer, where)
         if study.resolved is None:  # of what is on record, what never began has trained as it did
-            _refuse_too_late(arms[arm], study.train.epochs, f"arms.{arm}")
+            _refuse_too_late(arms[arm], study.train.epochs, where)
     check_teachers(taught_by(arms), arms)
     return arms
 
@@ -70,6 +74,25 @@ def taught_by(arms: Mapping[str, Sequence[Technique]]) -> dict[str, str]:
     """Of each arm that learns from another: from which."""
     pairs = ((arm, t) for arm, techniques in arms.items() for t in techniques)
     return {arm: t.teacher for arm, t in pairs if isinstance(t, Distillation)}
+
+
+def _check_factors(study: Study) -> None:
+    """Raises `UserError` where a level is wrong, or says what another says in other words: ``{kind: batch}``."""
+    for factor, levels in (study.factors or {}).items():
+        seen: dict[str, list[Technique]] = {}
+        for level, techniques in levels.items():
+            listed = [*techniques] == [factor]
+            place = "factors" if listed else f"factors.{factor}.{level}"
+            parsed = [parse(name, value, place) for name, value in techniques.items()]
+            same = next((name for name, other in seen.items() if other == parsed), None)
+            if same is not None:
+                raise UserError(
+                    f"two levels are the same: {same} and {level}",
+                    got=", ".join(technique.legend() for technique in parsed) or "no technique",
+                    expected="each once",
+                    where=f"factors.{factor}",
+                )
+            seen[level] = parsed
 
 
 def _refuse_too_late(techniques: Sequence[Technique], epochs: int, where: str) -> None:

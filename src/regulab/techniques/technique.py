@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -155,9 +154,11 @@ class Hooks:
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
     rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
                 the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
-    augment:    one augmentation setting per run, or None per run that keeps the study's own
-    batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, generators) → the same two, changed:
-                mixup, cutmix; one generator a run, drawing alike for runs of one seed
+    augment:    what a run asks of augmentation, or None; what several techniques ask is joined
+    batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, drawn) → the same two, changed: mixup,
+                cutmix. ``drawn`` has uniform numbers in [0, 1), ``(R, B, columns)`` float32 by stream, alike for runs
+                of one seed; a run that lacks the technique gets back what it gave
+    draws:      the columns of each stream that batch draws from; techniques that name one stream share its numbers
     loss:       (losses ``(B, R)``, logits ``(B, R, K)``, targets: labels ``(B, R)`` or probabilities ``(B, R, K)``) →
                 losses ``(B, R)``, whose mean over the batch is minimized; those it gets are the cross-entropy, or what
                 another technique made of it, by `Technique.stage` and then by name. Records keep the cross-entropy
@@ -189,7 +190,8 @@ class Hooks:
     constrain: Callable[[Parameter], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
-    batch: Callable[[Tensor, Tensor, Sequence[np.random.Generator]], tuple[Tensor, Tensor]] | None = None
+    batch: Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensor]] | None = None
+    draws: Mapping[str, int] = field(default_factory=dict)
     loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     taught: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] | None = None
     slope: Callable[[Tensor], Tensor] | None = None

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regulab.terminal.consoles import number_ranges
+from regulab.terminal.effects_table import print_effects
 from regulab.wording import NAME_LIMIT, NOTE_LIMIT, listed, named, one_line, quoted, visible
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "diverged": "bold red", "equivalent": "cyan"}
@@ -22,8 +23,9 @@ ASSUMED = (
 
 
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
-    """The mapping of ``compare --json`` for people: one row per arm, with notes below. Where the columns do not fit the
-    console, an arm's numbers are printed under its name instead, so that none is cut off.
+    """The mapping of ``compare --json`` for people: one row per arm, with notes below, and what factors do where the
+    arms are a full factorial. Where the columns do not fit the console, an arm's numbers are printed under its name
+    instead, so that none is cut off.
     """
     sequential = comparison["rule"] == "sequential"
     numbers = _sequential_columns(comparison) if sequential else _fixed_columns(comparison["baseline"])
@@ -39,6 +41,7 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
         _print_stacked(columns, rows, console)
     for note in comparison_notes(comparison):
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
+    print_effects(comparison, console)
 
 
 def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:

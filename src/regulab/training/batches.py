@@ -161,11 +161,16 @@ class Batches:
         self._columns = columns_of(plan.settings)
         self._operations = [() if settings is None else settings.operations() for settings in plan.settings]
         self._draws: dict[str, Tensor] = {}  # by stream (S, N, columns)
+        self._ahead: tuple[int, np.ndarray, dict[str, np.ndarray]] | None = (
+            None  # an epoch, its orders and draws
+        )
         wanted = any(settings is not None and settings.needs_mean for settings in plan.settings)
         self._mean = channel_means(images.parts()) if wanted else torch.zeros((), device=device)
 
     def orders(self, epoch: int) -> np.ndarray:
         """``(S, N)``: the order of the images for each seed."""
+        if self._ahead is not None and self._ahead[0] == epoch:
+            return self._ahead[1]
         if self._plan.balanced:
             labels = self._images.labels.cpu().numpy()
             return np.stack([balanced_order(labels, seed, epoch) for seed in self._plan.seeds])
@@ -174,11 +179,22 @@ class Batches:
 
     def begin(self, orders: np.ndarray, epoch: int) -> None:
         """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
+        prepared = self._ahead if self._ahead is not None and self._ahead[0] == epoch else None
+        tables = self._tables(epoch) if prepared is None else prepared[2]
         self._order = self._to_device(self._order, orders)
-        drawn = [draw_epoch(s, epoch, len(self._images), self._columns) for s in self._plan.seeds]
-        for stream in self._columns:
-            table = np.stack([of_seed[stream] for of_seed in drawn])
+        for stream, table in tables.items():
             self._draws[stream] = self._to_device(self._draws.get(stream), table)
+        self._ahead = None
+
+    def prepare(self, epoch: int) -> None:
+        """Makes an epoch's orders and draws before it begins, on a host that has nothing to do while a GPU trains."""
+        self._ahead = None
+        self._ahead = (epoch, self.orders(epoch), self._tables(epoch))
+
+    def _tables(self, epoch: int) -> dict[str, np.ndarray]:
+        """An epoch's draws by stream, ``(S, N, columns)``."""
+        drawn = [draw_epoch(s, epoch, len(self._images), self._columns) for s in self._plan.seeds]
+        return {stream: np.stack([of_seed[stream] for of_seed in drawn]) for stream in self._columns}
 
     def _to_device(self, place: Tensor | None, array: np.ndarray) -> Tensor:
         fresh = torch.from_numpy(array)

@@ -33,7 +33,8 @@ def conditions(machine: Machine) -> dict[str, str]:
     """What decides numbers where a fleet trains on ``machine``: device, processor and its units, versions, kernels."""
     found = {"regulab": regulab.__version__, "torch": torch.__version__, "numpy": metadata.version("numpy")}
     if machine.device.type == "cuda":
-        return {**found, "device": "cuda", "processor": torch.cuda.get_device_name(machine.device)}
+        found |= {"device": "cuda", "processor": torch.cuda.get_device_name(machine.device)}
+        return {**found, "kernels": _gpu_kernels()} if machine.kernels else found
     found |= {
         "device": machine.device.type,
         "processor": processor(),
@@ -56,6 +57,14 @@ def _kernels() -> str:
             digest.update(said)
         except (OSError, subprocess.SubprocessError):
             pass  # kernels that were compiled before serve without it
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _gpu_kernels() -> str:
+    """Of the source of Triton's kernels, and of Triton."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("gpu*.py"))))
+    digest.update(metadata.version("triton").encode())
     return digest.hexdigest()[:12]
 
 

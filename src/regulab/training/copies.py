@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from regulab.models.hashed_draws import Hashed, HashedDraws
 from regulab.models.layers.draws import RandomLayer
 
 Drawn = TypeVar("Drawn", bound=Sequence[Tensor] | Tensor)
@@ -36,6 +37,10 @@ class Copies:
         for all images of a batch alike, such as for its weights, is that of other arms, too.
         """
         return draw if self._count == 1 else lambda layer, shape: self._drawn(draw, layer, shape)
+
+    def hashed(self, draws: object) -> Callable[[str, torch.Size], Hashed] | None:
+        """What kernels draw for themselves, if the source hashes; not where an image passes twice."""
+        return draws.hashed if isinstance(draws, HashedDraws) and self._count == 1 else None
 
     def _drawn(self, draw: Callable[[str, torch.Size], Drawn], layer: str, shape: torch.Size) -> Drawn:
         if layer in self._for_all or shape[0] % self._count:

@@ -20,6 +20,7 @@ from regulab.optimizers.optimizer import State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, order_digest
 from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
@@ -83,7 +84,8 @@ class Fleet:
         self._plan = plan
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
         self._sums = EpochSums(len(runs), device)
-        steps = self._batches.steps
+        steps, size = self._batches.steps, self._batches.size
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         if setup.machine.on_device:
             self._counter, self._draws = (
                 DeviceStepCounter(train, steps, len(runs), device),
@@ -91,7 +93,8 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        bind_draws(self._stack, plan.seed_of, self._copies.draws(self._draws.draw))
+        draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
+        bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
@@ -113,11 +116,11 @@ class Fleet:
         self._graphed = GraphedStep(self._setup.machine.device) if self._graphable() else None
 
     def _graphable(self) -> bool:
-        """Whether a step reads and writes the same tensors every time: not where a technique draws on the host."""
-        hooks, machine = self._hooks.values(), self._setup.machine
+        """Whether a step reads and writes the same tensors every time."""
+        machine = self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
         teachers = self._teaching is None or self._teaching.capturable
-        return on_device and teachers and not self._vmapped and not any(h.batch for h in hooks)
+        return on_device and teachers and not self._vmapped
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -140,6 +143,8 @@ class Fleet:
         orders, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
+        if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
+            self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
         digests = [order_digest(order) for order in orders]
         return EpochTotals(
@@ -158,7 +163,7 @@ class Fleet:
             self._torch_draws.begin(epoch)
         self._counter.begin(epoch, validation_losses)
         self._sums.begin()
-        self._generators = self._batch_generators(epoch)
+        self._batch_draws.begin(epoch)
         self._stack.train()
         return orders
 
@@ -167,7 +172,8 @@ class Fleet:
         counter, sums = self._counter, self._sums
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
-        x, targets = change_batch(self._hooks, self._generators, x, labels, self._setup)
+        drawn = self._batch_draws.at(counter.position)
+        x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
         if self._teaching is not None:
             self._teaching.see(x)
         x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
@@ -242,14 +248,6 @@ class Fleet:
         self._assign(parameters)
         self._buffers.set(buffers)
         return evaluation
-
-    def _batch_generators(self, epoch: int) -> dict[str, list[np.random.Generator]]:
-        """For every technique with a batch hook one generator a run; runs of a seed draw alike."""
-        return {
-            name: [self._plan.seeds[s].generator("batch", name, epoch) for s in self._plan.seed_of]
-            for name, hooks in self._hooks.items()
-            if hooks.batch is not None
-        }
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""

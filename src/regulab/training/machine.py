@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from regulab.errors import UserError
-from regulab.training.kernels.build import missing
+from regulab.training.kernels.choice import missing
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -61,8 +61,8 @@ def choose_machine(
     if chosen.type == "cpu" and threads_asked() > cores():
         notes.append(f"{threads_asked()} threads asked for, {cores()} cores there: {cores()} train")
     activations = torch.bfloat16 if precision == "bf16" or (native and precision != "fp32") else torch.float32
-    kernels = kernels and chosen.type == "cpu"
-    reason = missing(torch.float32) or missing(activations) if kernels else None
+    kernels = kernels and chosen.type in ("cpu", "cuda")
+    reason = missing(chosen, activations) if kernels else None
     if reason is not None:
         notes.append(f"no compiled kernels, torch's layers do their work: {reason}")
     return Machine(

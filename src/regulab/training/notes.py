@@ -9,6 +9,7 @@ from regulab.models import given
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.batches import images_per_epoch, images_per_step
 from regulab.training.matrices import matrix_notes
+from regulab.training.mixing_checks import mixing_notes
 from regulab.training.network_notes import network_notes, shortened
 from regulab.training.penalized import penalty_notes
 from regulab.training.setup import Setup
@@ -26,6 +27,7 @@ def notes(setup: Setup) -> list[str]:
         *penalty_notes(setup),
         *matrix_notes(setup),
         *augmentation_notes(setup),
+        *mixing_notes(setup),
         *step_notes(setup),
         *_of_teachers(setup),
         *given.remarks(setup.study.model.name),

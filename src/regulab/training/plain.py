@@ -25,6 +25,7 @@ from regulab.models.parameters import weight_names
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
+from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, as_loaded, order_digest
 from regulab.training.copies import Copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
@@ -71,6 +72,8 @@ class PlainTrainer:
                 set_rate(self._module, hooks.rates[0], name)
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
+        size, steps = self._batches.size, self._batches.steps
+        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
@@ -82,16 +85,13 @@ class PlainTrainer:
         bind_layers(self._module, self._draw)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._repeat = Repeat(self._module, device) if self._architecture.passes > 1 else None
-        self._calls = self._drawn_calls()
+        # Keyed draws for the dropout that a forward pass calls as a function.
+        self._calls = DrawnCalls(self._draw if self._repeat is None else self._repeat.draws.named(self._draw))
         self._attributes = Attributes(self._module)
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
         self._memories = Memories(self._hooks, self._stacked(), names_of_averages(self._module))
-
-    def _drawn_calls(self) -> DrawnCalls:
-        """Keyed draws for the dropout that a forward pass calls as a function."""
-        return DrawnCalls(self._draw if self._repeat is None else self._repeat.draws.named(self._draw))
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.
@@ -139,7 +139,7 @@ class PlainTrainer:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
         self._draws.begin(epoch)
-        generators = {name: [self._streams.generator("batch", name, epoch)] for name in self._hooks}
+        self._batch_draws.begin(epoch)
         self._module.train()
         loss_sum = correct = 0.0
         lr = 0.0
@@ -147,7 +147,8 @@ class PlainTrainer:
             first = (epoch - 1) * steps + step
             lr = train.learning_rate(first, steps, validation_losses)
             before = [buffer.clone() for buffer in self._module.buffers()]
-            x, targets = change_batch(self._hooks, generators, x, labels, self._setup)
+            drawn = self._batch_draws.at(step)
+            x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
             if self._teaching is not None:
                 self._teaching.see(x)
             x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))

@@ -195,7 +195,7 @@ def _check_fleet(
     if double_backward:
         check_double_backward(modules, x, make)
     if machine.kernels or machine.activations != machine.parameters:
-        check_rounding(modules, x, machine.activations, machine.kernels, followed)
+        check_rounding(modules, x, machine.activations, machine.kernels, followed, machine.device)
 
 
 def _refused(check: Callable[[], None]) -> str:

@@ -13,6 +13,7 @@ from regulab.techniques import arms_of
 from regulab.training.augmentation_checks import check_augmentation
 from regulab.training.checks import check_model
 from regulab.training.machine import choose_machine
+from regulab.training.mixing_checks import check_mixing
 from regulab.training.runs import Run, Setup
 
 __all__ = ["Run", "Setup", "set_up"]
@@ -32,5 +33,6 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     _ = setup.class_weights  # refused here where they name a class that is not there
     models.refresh(study.model)
     check_augmentation(setup)
+    check_mixing(setup)
     machine = setup.machine
     return replace(setup, machine=replace(machine, notes=(*machine.notes, *check_model(setup))))

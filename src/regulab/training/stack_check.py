@@ -39,6 +39,7 @@ SMALL = (
 )
 WORSE = 8.0  # times the rounding of torch's own layers that compiled ones may have
 FLOOR = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the size, where torch's layers happen to round less
+CPU = torch.device("cpu")
 Make = Callable[[Sequence[nn.Module]], nn.Module]
 SCALES = (1.0, 30.0)  # of a run's inputs in inference: one large run must not be felt by the others
 
@@ -77,10 +78,16 @@ def _check_in_float64(modules: Sequence[nn.Module], x: Tensor, make: Make) -> No
 
 
 def check_rounding(
-    modules: Sequence[nn.Module], x: Tensor, dtype: torch.dtype, kernels: bool, followed: bool = False
+    modules: Sequence[nn.Module],
+    x: Tensor,
+    dtype: torch.dtype,
+    kernels: bool,
+    followed: bool = False,
+    device: torch.device = CPU,
 ) -> None:
     """Raises `Unstackable` where the stack that will train, in ``dtype`` and compiled if ``kernels``, is wrong.
 
+    Kernels run on their ``device``, and torch's own layers beside them.
     Its outputs and gradients may differ from the float64 ones by a few times what those of torch's own layers do in
     ``dtype``, and those of a run must not change by a bit where another run's inputs change.
     """
@@ -93,10 +100,15 @@ def check_rounding(
     bind(nn.Identity(), exact, 0)
     with in_float64():
         truth = step_of_modules(exact, inputs)
-    layers = _in_one_step(as_in_a_fleet(stack_modules(singles, followed)), inputs, dtype)
+    device = device if kernels else CPU
+    layers = _in_one_step(as_in_a_fleet(stack_modules(singles, followed).to(device)), inputs, dtype)
     if not kernels:
         return
-    compiled = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), inputs, dtype)
+
+    def make() -> nn.Module:
+        return as_in_a_fleet(fuse(stack_modules(singles, followed).to(device), dtype))
+
+    compiled = _in_one_step(make(), inputs, dtype)
     for what, got, own, want in paired(compiled, layers, truth):
         allowed = max(WORSE * distance(own, want), FLOOR[dtype])
         if not distance(got, want) <= allowed:
@@ -105,7 +117,7 @@ def check_rounding(
                 f"where torch's layers differ by {distance(own, want):.2g}"
             )
     changed = [inputs[0], *(part.flip(0) * 3 for part in inputs[1:])]
-    again = _in_one_step(as_in_a_fleet(fuse(stack_modules(singles, followed), dtype)), changed, dtype)
+    again = _in_one_step(make(), changed, dtype)
     first = [again.outputs[:, 0], *(g[0] for g in again.gradients.values() if g is not None)]
     before = [compiled.outputs[:, 0], *(g[0] for g in compiled.gradients.values() if g is not None)]
     if not all(torch.equal(a, b) for a, b in zip(first, before, strict=True)):
@@ -121,9 +133,13 @@ def as_in_a_fleet(stack: nn.Module) -> nn.Module:
 
 
 def _in_one_step(stack: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype) -> StepOutcome:
+    """What a step of a stack gives, wherever that lies, on the processor."""
     set_mode(stack, [], training=True)
     bind(stack, [], 0)
-    return step_of_stack(stack, [part.to(dtype) for part in inputs], leaks=False)
+    device = next((p.device for p in stack.parameters()), CPU)
+    found = step_of_stack(stack, [part.to(device, dtype) for part in inputs], leaks=False)
+    gradients = {name: None if g is None else g.cpu() for name, g in found.gradients.items()}
+    return StepOutcome(found.outputs.cpu(), gradients, {name: b.cpu() for name, b in found.buffers.items()})
 
 
 def _of_run(stacked: Tensor | None, run: int) -> Tensor | None:

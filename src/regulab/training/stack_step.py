@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.generators import keyed_generators
+from regulab.models.hashed_draws import Hashed
 from regulab.models.layers.draws import bind_draws, bind_layers
-from regulab.models.layers.dropout import LEVELS, Rated
+from regulab.models.layers.dropout import Rated
 from regulab.models.run_generators import RunGenerators
 from regulab.models.stacking import Unstackable
 from regulab.models.stacking.run_tensor import line_of_person
@@ -93,7 +94,13 @@ def bind(stack: nn.Module, modules: Sequence[nn.Module], step: int) -> None:
     """Draws that belong to run, layer and use: the same for a plain module and for its place in the stack."""
     runs = max([len(modules), len(next(iter(stack.parameters()), ())), 1])
     draws = [_Draws(f"{step} {run}") for run in range(runs)]
-    bind_draws(stack, range(runs), lambda name, shape: [draw(name, shape) for draw in draws])
+    device = next((p.device for p in stack.parameters()), torch.device("cpu"))
+
+    def hashed(name: str, shape: torch.Size) -> Hashed:
+        keys = torch.cat([draw.hashed(name, shape).keys for draw in draws]).to(device)
+        return Hashed(keys, torch.zeros((), dtype=torch.int64, device=device), shape)
+
+    bind_draws(stack, range(runs), lambda name, shape: hashed(name, shape).draws(), hashed)
     generators = RunGenerators([Streams("check", run) for run in range(runs)], torch.device("cpu"))
     generators.begin(step)
     generators.bind(stack)
@@ -109,10 +116,14 @@ class _Draws:
         self._key, self._uses = key, dict[str, int]()
 
     def __call__(self, layer: str, shape: torch.Size) -> Tensor:
+        return self.hashed(layer, shape).draws()[0]
+
+    def hashed(self, layer: str, shape: torch.Size) -> Hashed:
+        """Hashed, as a GPU's kernels make them, so that those can be compared with layers on a processor."""
         use = self._uses[layer] = self._uses.get(layer, 0) + 1
-        low, generator = -LEVELS // 2, _generator(f"dropout {self._key} {layer} {use}")
-        draws = torch.randint(low, low + LEVELS, tuple(shape), generator=generator, dtype=torch.int16)
-        return draws.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else draws
+        generator = _generator(f"dropout {self._key} {layer} {use}")
+        key = torch.randint(-(2**63), 2**63 - 1, (1,), generator=generator)
+        return Hashed(key, torch.zeros((), dtype=torch.int64), shape)
 
 
 def _layers_of(module: nn.Module, kind: type[Any]) -> list[Any]:
@@ -210,7 +221,7 @@ def _trained(module: nn.Module) -> dict[str, Tensor]:
 
 def _cotangent(output: Tensor, run: int) -> Tensor:
     """A direction ``(B, K)`` in which the output is differentiated."""
-    return _normal(f"cotangent {run}", output.shape).to(output.dtype) / output.shape[0]
+    return _normal(f"cotangent {run}", output.shape).to(output.device, output.dtype) / output.shape[0]
 
 
 def _derivatives(objective: Any, over: Sequence[Tensor], again: bool = False) -> Sequence[Tensor | None]:

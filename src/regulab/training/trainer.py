@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regulab.data.augmentation import AugmentSettings
+from regulab.data.augmentation import joined
 from regulab.techniques.technique import Again, Evaluation, Hooks, StepCount, Tensors
 from regulab.training.batches import InputPlan
 from regulab.training.normal_draws import NormalDraws
@@ -81,9 +80,8 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
     """The distinct streams and augmentation settings of the runs, and who gets which."""
     streams = [setup.streams(run.seed, run.arm) for run in runs]
     distinct = list(dict.fromkeys(streams))
-    wanted: list[AugmentSettings | None] = [None] * len(runs)
-    for hooks in techniques.values():
-        wanted = [own or other for own, other in zip(hooks.augment or wanted, wanted, strict=True)]
+    asked = [hooks.augment for hooks in techniques.values() if hooks.augment is not None]
+    wanted = [joined(of_run[row] for of_run in asked) for row in range(len(runs))]
     settings = list(dict.fromkeys(wanted))
     return InputPlan(
         seeds=distinct,
@@ -96,18 +94,18 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
 
 def change_batch(
     techniques: Mapping[str, Hooks],
-    generators: Mapping[str, Sequence[np.random.Generator]],
+    drawn: Tensors,
     x: Tensor,
     labels: Tensor,
     setup: Setup,
 ) -> tuple[Tensor, Tensor]:
     """Inputs ``(B, R, C, H, W)`` and targets after batch hooks: labels ``(B, R)`` or probabilities ``(B, R, K)``."""
     targets = labels
-    for name, hooks in techniques.items():
+    for hooks in techniques.values():
         if hooks.batch is not None:
             if targets is labels:
                 targets = F.one_hot(labels, setup.classes).to(setup.machine.parameters)
-            x, targets = hooks.batch(x, targets, generators[name])
+            x, targets = hooks.batch(x, targets, drawn)
     return x, targets
 
 
@@ -122,11 +120,17 @@ def objective(
     """What is minimized of the data ``(R,)``: the cross-entropy of logits ``(B, R, K)``, or what techniques make of it.
 
     ``targets`` are labels ``(B, R)`` or probabilities ``(B, R, K)``. With ``class_weights`` w ``(K,)`` the mean over a
-    batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``; one
-    whose target is spread over classes has ω = Σ_k w_k·target_k. ``inputs`` ``(B, R, C, H, W)`` are those that the
-    logits are of; they require gradients where a technique asks for the slope. ``teachers`` are the logits of the runs'
-    teachers.
+    batch is Σ ω·loss / Σ ω, where an image of class y has ω = w_y, as in torch's ``CrossEntropyLoss(weight=w)``. Of one
+    whose target is spread over classes each class counts its weight: ω = Σ_k w_k·target_k, and its loss is that with
+    the targets w_k·target_k/ω. So mixup has λ·(weighted loss of one label) + (1 − λ)·(weighted loss of the other).
+    ``inputs`` ``(B, R, C, H, W)`` are those that the logits are of; they require gradients where a technique asks for
+    the slope. ``teachers`` are the logits of the runs' teachers.
     """
+    if class_weights is not None and targets.is_floating_point():
+        weights = targets @ class_weights  # (B, R)
+        targets = targets * class_weights / weights[..., None]
+    elif class_weights is not None:
+        weights = class_weights[targets]
     each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1), reduction="none")
     losses = each.view(logits.shape[:2])
     for hooks in techniques.values():
@@ -143,7 +147,7 @@ def objective(
             (slopes,) = torch.autograd.grad(each.sum(), inputs, create_graph=True)
             added = hooks.slope(_of_present(hooks, slopes))
             losses = losses + hooks.present(added.T, torch.zeros_like(added).T).T
-    means = _mean(losses, targets, class_weights)
+    means = losses.mean(0) if class_weights is None else (weights * losses).sum(0) / weights.sum(0)
     for hooks in techniques.values():
         if hooks.mean is not None:
             means = hooks.present(hooks.mean(hooks.present(means, means.detach())), means)
@@ -154,15 +158,6 @@ def _of_present(hooks: Hooks, tensor: Tensor) -> Tensor:
     """``(B, R, …)``, cut off from its history for the runs that lack the technique."""
     by_run = tensor.transpose(0, 1)
     return hooks.present(by_run, by_run.detach()).transpose(0, 1)
-
-
-def _mean(losses: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Of losses ``(B, R)`` over the batch."""
-    if class_weights is None:
-        return losses.mean(0)
-    soft = targets.is_floating_point()
-    weights = targets @ class_weights if soft else class_weights[targets]  # (B, R)
-    return (weights * losses).sum(0) / weights.sum(0)
 
 
 def changes_objective(techniques: Mapping[str, Hooks], class_weights: Tensor | None) -> bool:

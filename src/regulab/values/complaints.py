@@ -231,8 +231,8 @@ def _unknown_name(one: _Complaint) -> UserError:
 def _no_mapping(one: _Complaint) -> UserError:
     if len(one.path) != 2 or one.path[0] != "arms":
         return one.as_user_error("not a mapping of keys", got=one.got, expected="KEY: VALUE")
-    number = _number(one.got) if isinstance(one.got, int | float) else "1e-4"
-    technique = one.path[1] if one.path[1] in _technique_files() else "l2"
+    number = short_number(one.got) if isinstance(one.got, int | float) else "1e-4"
+    technique = one.path[1] if one.path[1] in technique_files() else "l2"
     return one.as_user_error(
         "not a mapping of techniques",
         got=one.got,
@@ -241,18 +241,19 @@ def _no_mapping(one: _Complaint) -> UserError:
     )
 
 
-def _technique_files() -> set[str]:
+def technique_files() -> set[str]:
     """Names of the techniques, one a file, without importing torch."""
     package = find_spec("regulab.techniques")
     assert package is not None
-    return {module.name for module in iter_modules(package.submodule_search_locations)}
+    modules = iter_modules(package.submodule_search_locations)
+    return {module.name for module in modules} - {"technique"}
 
 
 def _none_for_mapping(got: Any) -> Any:
     return None if isinstance(got, Mapping | BaseModel) else got
 
 
-def _number(value: float) -> str:
+def short_number(value: float) -> str:
     """``5e-4`` rather than 0.0005."""
     mantissa, _, exponent = f"{value:g}".partition("e")
     if not exponent and 0 < abs(value) < 1e-2:

@@ -45,6 +45,10 @@ class Source:
         """Whether the file or the command line set a key last."""
         return COMMAND if any(place in self.given for place in _key_and_its_parents(key)) else FILE
 
+    def says(self, key: str) -> bool:
+        """Whether the command line set a key, or something in it."""
+        return self.rank(key) == COMMAND or any(place.startswith(f"{key}.") for place in self.given)
+
     def say(self, key: str, how: str, before: Any) -> None:
         """Notes that the command line sets a key and everything below it."""
         self.given = {one: said for one, said in self.given.items() if not f"{one}.".startswith(f"{key}.")}

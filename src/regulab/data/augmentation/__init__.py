@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from regulab.data.augmentation.changing import augment, channel_means, columns_of
 from regulab.data.augmentation.drawing import Draws, draw, draw_epoch
-from regulab.data.augmentation.settings import AugmentSettings, all_operations
+from regulab.data.augmentation.settings import AugmentSettings, all_operations, joined
 
 __all__ = [
     "AugmentSettings",
@@ -18,4 +18,5 @@ __all__ = [
     "columns_of",
     "draw",
     "draw_epoch",
+    "joined",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Self
 
@@ -52,6 +52,24 @@ Flip = Annotated[
     bool | str,
     PlainValidator(_flip),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": list(FLIPS)}]}),
+]
+
+
+def _share(value: Any) -> bool | float:
+    """0 and 1 are the switches that they have always been."""
+    takes = "true, false, or the share of images, from 0 to 1"
+    if not isinstance(value, int | float):
+        raise Refusal("neither true nor false, nor a number", got=value, expected=takes)
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise Refusal("out of range", got=value, expected=takes)
+    return number if 0 < number < 1 else bool(number)
+
+
+Share = Annotated[
+    bool | float,
+    PlainValidator(_share),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "number", "minimum": 0, "maximum": 1}]}),
 ]
 
 
@@ -122,8 +140,10 @@ class AugmentSettings(Part):
     posterize: Annotated[Posterize | None, Short("bits")] = Field(
         default=None, description="Fewer levels: `posterize: 4` keeps 4 bits."
     )
-    trivial_augment: bool = Field(
-        default=False, description="TrivialAugment: one operation of fourteen, at a random strength."
+    trivial_augment: Share = Field(
+        default=False,
+        description="TrivialAugment: one operation of fourteen, at a random strength; a number is the share of images "
+        "that get it.",
     )
     rand_augment: Annotated[RandAugment | None, Short()] = Field(
         default=None,
@@ -155,6 +175,11 @@ class AugmentSettings(Part):
                 cure="leave it out, or write rotate, translate, scale, shear, crop or a policy",
             )
         return self
+
+    def asked_keys(self) -> set[str]:
+        """The keys that are not as they are where nothing is asked for."""
+        fields = AugmentSettings.model_fields
+        return {key for key, field in fields.items() if getattr(self, key) != field.default}
 
     @property
     def active(self) -> bool:
@@ -198,6 +223,19 @@ class AugmentSettings(Part):
     def label(self) -> str:
         """For legends: ``rotate ±7°, shift ±2 px``."""
         return ", ".join(filter(None, (one.label() for one in self.operations()))) or "no augmentation"
+
+
+def joined(several: Iterable[AugmentSettings | None]) -> AugmentSettings | None:
+    """What several ask for together, each key of which one of them asks; None where none asks for anything."""
+    asked = [settings for settings in several if settings is not None]
+    if len(asked) < 2:
+        return asked[0] if asked else None
+    plain, together = AugmentSettings(), dict[str, Any]()
+    for settings in asked:
+        own = settings.asked_keys()
+        assert own.isdisjoint(together), f"asked for twice: {', '.join(own & {*together})}"
+        together |= {key: getattr(settings, key) for key in own}
+    return plain.model_copy(update=together)
 
 
 @cache

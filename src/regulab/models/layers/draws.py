@@ -31,17 +31,24 @@ class RandomLayer(nn.Module):
 class StackedRandomLayer(nn.Module):
     """The same layer for R runs, where run r has seed ``seed_of[r]``; ``draw(shape)`` gives one tensor for each seed.
 
-    ``shape`` is the one that the plain layer asks for.
+    ``shape`` is the one that the plain layer asks for. ``hashed`` gives the same draws before they are made, where a
+    device hashes them (`regulab.models.hashed_draws.Hashed`); a step takes them from one of the two.
     """
 
     draw: SeedsDraw | None
+    hashed: Callable[[torch.Size], Any] | None = None
 
     def __init__(self, runs: int) -> None:
         super().__init__()
         self.bind(range(runs), None)
 
-    def bind(self, seed_of: Sequence[int], draw: SeedsDraw | None) -> None:
-        self.seed_of, self.draw = list(seed_of), draw
+    def bind(
+        self,
+        seed_of: Sequence[int],
+        draw: SeedsDraw | None,
+        hashed: Callable[[torch.Size], Any] | None = None,
+    ) -> None:
+        self.seed_of, self.draw, self.hashed = list(seed_of), draw, hashed
         self._seeds: Tensor | None = None
 
     def drawn(self, shape: torch.Size) -> list[Tensor]:
@@ -107,11 +114,12 @@ def bind_draws(
     module: nn.Module,
     seed_of: Sequence[int],
     draw: Callable[[str, torch.Size], Sequence[Tensor] | Tensor],
+    hashed: Callable[[str, torch.Size], Any] | None = None,
 ) -> None:
     """Lets the random layers of a stack draw from a source for all seeds, under their qualified names."""
     for name, layer in module.named_modules():
         if isinstance(layer, StackedRandomLayer):
-            layer.bind(seed_of, partial(draw, name))
+            layer.bind(seed_of, partial(draw, name), hashed and partial(hashed, name))
     if isinstance(module, DrawsInCalls):
         module.call_draw, module.call_seed_of = draw, list(seed_of)
 
@@ -126,6 +134,8 @@ class Repeatable:
         for name, layer in module.named_modules():
             if isinstance(layer, RandomLayer | StackedRandomLayer) and layer.draw is not None:
                 layer.draw = partial(self._drawn, name, layer.draw)
+            if isinstance(layer, StackedRandomLayer) and layer.hashed is not None:
+                layer.hashed = partial(self._drawn, name, layer.hashed)
         if isinstance(module, DrawsInCalls) and module.call_draw is not None:
             module.call_draw = self.named(module.call_draw)
 

@@ -65,7 +65,7 @@ class StackedDropout(StackedRates):
             return x
         assert self.draw is not None
         runs = len(self.rates)
-        seed_of, (lows, scales) = self.seeds_on(x.device), self._thresholds_and_scales(x)
+        seed_of, (lows, scales) = self.seeds_on(x.device), self.thresholds_and_scales(x)
         # (B, H, W, R, C), a view of channels-last memory, or (B, R, F)
         split = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).unflatten(-1, (runs, -1))
         plain = torch.Size((x.shape[0], x.shape[1] // runs, *x.shape[2:]))
@@ -98,7 +98,7 @@ class StackedDropout(StackedRates):
             y = (x.runs * mask * scales).to(x.dtype)
         return RunTensor(y, x.place, x.of)
 
-    def _thresholds_and_scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def thresholds_and_scales(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """For each run the draw below which it drops, and its scale: made once for a device."""
         if self._vectors is None or self._vectors[0].device != x.device:
             exact = torch.promote_types(x.dtype, torch.float32)

@@ -80,7 +80,7 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
         without_weight = (ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops, case.before)
         y, mean, variance = Between.apply(*without_weight)  # type: ignore[no-untyped-call]  # torch types no apply
     y.backward(upstream)
-    p = _before_norm(theirs[0], theirs[1], case, dtype)
+    p = before_norm(theirs[0], theirs[1], case, dtype)
     after = (lambda y: y) if case.before else F.relu
     want = after(F.batch_norm(p, None, None, theirs[2], theirs[3], True, eps=EPS)) * _kept(drops)
     want.backward(upstream.double())
@@ -124,7 +124,7 @@ def _setup(case: Case, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tens
     return x.contiguous(memory_format=torch.channels_last), weight, normal(k), normal(k), upstream, drops
 
 
-def _before_norm(x: Tensor, weight: Tensor, case: Case, dtype: torch.dtype) -> Tensor:
+def before_norm(x: Tensor, weight: Tensor, case: Case, dtype: torch.dtype) -> Tensor:
     """The map that is normalized; a convolved one is kept in the type of maps."""
     p = F.conv2d(x, weight.flatten(0, 1), None, 1, 1, 1, case.runs) if case.inputs else x
     p = F.max_pool2d(p, 2) if case.pool == 2 else F.relu(p) if case.before else p

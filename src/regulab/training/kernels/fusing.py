@@ -7,7 +7,6 @@ changes.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,25 +19,7 @@ from regulab.models.layers.block import Block
 from regulab.models.layers.residual import BasicBlock
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
 from regulab.models.stacking.run_tensor import RunTensor, through
-from regulab.training.kernels.between import (
-    IMAGE_CHANNELS,
-    TILE_CHANNELS,
-    Between,
-    Convolved,
-    Drops,
-    infer,
-)
-from regulab.training.kernels.build import has_tiles, library
-
-
-def convolves(x: Tensor, weight: Tensor, pool: int) -> bool:
-    """Whether `Convolved` takes this map and weights ``(R, C, inputs, 3, 3)``: images with pooling, or by tiles."""
-    channels, inputs = weight.shape[1:3]
-    if min(x.shape[2:]) < pool:
-        return False
-    if inputs in IMAGE_CHANNELS:
-        return pool == 2 and not x.requires_grad
-    return channels == inputs == TILE_CHANNELS and has_tiles(x.dtype)
+from regulab.training.kernels.choice import Kernels, kernels_for, missing
 
 
 @dataclass(frozen=True)
@@ -67,24 +48,22 @@ class FusedLayers:
         assert norm.bias is not None
         if not joins:
             x = self.conv(x)
-        kernel = self._kernel(x.dtype)
-        if kernel is None:
+        kernels = self._kernels(x)
+        if kernels is None:
             y: Tensor = _one_by_one(self.layers[1:], x)
             return y
         x = x.contiguous(memory_format=torch.channels_last)
         weight = self.conv.weight if joins else None
-        gamma, beta = of_all_runs(norm.weight), of_all_runs(norm.bias)
+        affine = of_all_runs(norm.weight), of_all_runs(norm.bias)
         mean, variance = norm.running_mean.flatten(), norm.running_var.flatten()  # views, updated in place
         if not norm.training:
             averages = (mean, variance)
-            return infer(x, weight, gamma, beta, averages, kernel, runs, self.pool, norm.eps, self.relu_first)
-        drops = self._drops(x)
+            return kernels.infer(x, weight, affine, averages, runs, self.pool, norm.eps, self.relu_first)
+        drops = self._drops(kernels, x)
         if weight is None:
-            given = (x, gamma, beta, kernel, runs, self.pool, norm.eps, drops, self.relu_first)
-            outputs = Between.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
+            outputs = kernels.between(x, affine, runs, self.pool, norm.eps, drops, self.relu_first)
         else:
-            with_weight = (x, weight, gamma, beta, kernel, self.pool, norm.eps, drops)
-            outputs = Convolved.apply(*with_weight)  # type: ignore[no-untyped-call]  # torch types no apply
+            outputs = kernels.convolved(x, weight, affine, self.pool, norm.eps, drops)
         y, center, spread = outputs
         values = y.numel() // y.shape[1]
         # Behind autograd's back, as torch's own layer does it: all buffers of a stack are views of one vector, and a
@@ -93,34 +72,37 @@ class FusedLayers:
         variance.data.lerp_(spread * (values / (values - 1)), norm.momentum)
         if norm.counts:
             norm.num_batches_tracked += 1
+        if (
+            self.dropout is not None and drops is None
+        ):  # it drops nothing, or the kernels cannot draw as it does
+            y = self.dropout(y)
         return y
 
-    def _kernel(self, dtype: torch.dtype) -> ctypes.CDLL | None:
-        """The kernel for maps of a type. None also where a fixed norm lets gradients pass, or has dropout."""
+    def _kernels(self, x: Tensor) -> Kernels | None:
+        """The kernels for a map. None also where a fixed norm lets gradients pass, or has dropout."""
         fixed = not self.norm.training
-        return None if fixed and (torch.is_grad_enabled() or self._dropping()) else library(dtype)
+        if fixed and (torch.is_grad_enabled() or self._dropping()):
+            return None
+        return kernels_for(x.device, x.dtype)
 
     def _includes_convolution(self, x: Tensor) -> bool:
-        """Whether the kernel does the convolution too."""
+        """Whether the kernels do the convolution too."""
         like = self.conv.like[0]
         settings = (like.kernel_size, like.padding, like.stride, like.dilation, like.groups)
-        return (
-            not self.relu_first
-            and settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1)
-            and self.conv.bias is None
-            and self._kernel(x.dtype) is not None
-            and convolves(x, self.conv.weight, self.pool)
-        )
+        if self.relu_first or settings != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or self.conv.bias is not None:
+            return False
+        kernels = self._kernels(x)
+        return kernels is not None and kernels.convolves(x, self.conv.weight, self.pool)
 
     def _dropping(self) -> bool:
         return self.dropout is not None and self.dropout.training and any(self.dropout.rates)
 
-    def _drops(self, x: Tensor) -> Drops | None:
+    def _drops(self, kernels: Kernels, x: Tensor) -> Any:
         if self.dropout is None or not self._dropping():
             return None
         b, _, h, w = x.shape
         shape = torch.Size((b, self.conv.weight.shape[1], h // self.pool, w // self.pool))
-        return Drops(self.dropout.drawn(shape), self.dropout.rates)
+        return kernels.drops(self.dropout, x, shape)
 
 
 class FusedBlock(nn.Module):
@@ -236,20 +218,23 @@ def _of_block(block: Block) -> FusedLayers | None:
 
 
 def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The stack with what can be fused, in place; as it is where there are no kernels for ``dtype``.
+    """The stack with what can be fused, in place; as it is where there are no kernels for ``dtype`` on its device.
 
     An `nn.Sequential` changes its class and nothing else, so that hooks and a forward pass of its own stay; classes
     derived from it are left alone.
     """
-    if library(dtype) is None or library(torch.float32) is None:
-        return stack
+    device = next((p.device for p in stack.parameters()), torch.device("cpu"))
+    return stack if missing(device, dtype) is not None else _fuse(stack)
+
+
+def _fuse(stack: nn.Module) -> nn.Module:
     for name, child in stack.named_children():
         if type(child) is Block and (fused := _of_block(child)) is not None:
             setattr(stack, name, FusedBlock(child, fused))
         elif type(child) is BasicBlock and (half := _of_residual(child)) is not None:
             setattr(stack, name, FusedResidual(child, half))
         else:
-            fuse(child, dtype)
+            _fuse(child)
     if type(stack) is nn.Sequential and any(isinstance(part, FusedLayers) for part in parts(stack)):
         stack.__class__ = FusedSequential
     return stack

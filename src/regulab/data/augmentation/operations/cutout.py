@@ -15,7 +15,16 @@ from regulab.values import Part
 from regulab.values.complaints import Refusal
 
 
-class Cutout(Part, Operation):
+class CutoutFields(Part):
+    """What is said of a cutout."""
+
+    size: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Pixels a side.")
+    fill: Colour = Field(
+        default=MEAN, description="A level from 0 to 255, [r, g, b], or `mean`, that of the training images."
+    )
+
+
+class Cutout(CutoutFields, Operation):
     """Cutout: a square at a random place of every image is filled.
 
     Its centre is uniform over the pixels, so that part of the square may lie outside: rows y − ⌊size/2⌋ to
@@ -26,11 +35,6 @@ class Cutout(Part, Operation):
     name: ClassVar[str] = "cutout"
     source: ClassVar[str] = "DeVries & Taylor 2017"
     draws: ClassVar[int] = 2
-
-    size: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Pixels a side.")
-    fill: Colour = Field(
-        default=MEAN, description="A level from 0 to 255, [r, g, b], or `mean`, that of the training images."
-    )
 
     @classmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:

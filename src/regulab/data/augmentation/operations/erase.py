@@ -23,18 +23,8 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Ratio = Annotated[float, Field(gt=0, le=100)]
 
 
-class RandomErasing(Part, Operation):
-    """Random erasing: a rectangle of random area and shape is filled in some images.
-
-    With the probability given; the share of the area is uniform in ``scale``, width/height log-uniform in ``ratio``,
-    sides are rounded to whole pixels, and the first of ten tries that fits is placed uniformly. ``value`` fills it:
-    a level, a colour, the mean of the training images, or `random` levels, each pixel's own. Source: Zhong et al.
-    2020, "Random erasing data augmentation"; torchvision's RandomErasing.
-    """
-
-    name: ClassVar[str] = "erase"
-    source: ClassVar[str] = "Zhong et al. 2020"
-    draws: ClassVar[int] = 2 * TRIES + 5
+class ErasingFields(Part):
+    """What is said of random erasing."""
 
     probability: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.5, description="The share of images that are changed."
@@ -55,6 +45,20 @@ class RandomErasing(Part, Operation):
     @classmethod
     def _ascending(cls, value: tuple[float, float]) -> tuple[float, float]:
         return from_low_to_high(value)
+
+
+class RandomErasing(ErasingFields, Operation):
+    """Random erasing: a rectangle of random area and shape is filled in some images.
+
+    With the probability given; the share of the area is uniform in ``scale``, width/height log-uniform in ``ratio``,
+    sides are rounded to whole pixels, and the first of ten tries that fits is placed uniformly. ``value`` fills it:
+    a level, a colour, the mean of the training images, or `random` levels, each pixel's own. Source: Zhong et al.
+    2020, "Random erasing data augmentation"; torchvision's RandomErasing.
+    """
+
+    name: ClassVar[str] = "erase"
+    source: ClassVar[str] = "Zhong et al. 2020"
+    draws: ClassVar[int] = 2 * TRIES + 5
 
     @classmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:

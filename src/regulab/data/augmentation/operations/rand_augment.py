@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 SPACE = Space(shear=0.3, shift=150 / 331, of_size=True, rotate=30.0, factor=0.9, bits=4)
 
 
-class RandAugment(Part, Operation):
+class RandAugmentFields(Part):
+    """What is said of RandAugment."""
+
+    n: Annotated[int, Field(ge=1, le=14)] = Field(
+        default=2, description="How many operations an image gets, one after the other."
+    )
+    m: Annotated[int, Field(ge=0, le=30)] = Field(default=9, description="How strong they are.")
+    fill: Outside | None = Field(
+        default=None, description="What comes from outside; null takes `augment.fill`."
+    )
+
+
+class RandAugment(RandAugmentFields, Operation):
     """RandAugment: ``n`` operations of fourteen for each image one after the other, all at magnitude ``m``.
 
     The operations are uniform, with repetition: identity, shear along x or y (tangent to 0.3), shift along x or y (to
@@ -35,14 +47,6 @@ class RandAugment(Part, Operation):
 
     name: ClassVar[str] = "rand_augment"
     source: ClassVar[str] = "Cubuk et al. 2020"
-
-    n: Annotated[int, Field(ge=1, le=14)] = Field(
-        default=2, description="How many operations an image gets, one after the other."
-    )
-    m: Annotated[int, Field(ge=0, le=30)] = Field(default=9, description="How strong they are.")
-    fill: Outside | None = Field(
-        default=None, description="What comes from outside; null takes `augment.fill`."
-    )
 
     @classmethod
     def of(cls, settings: AugmentSettings) -> Operation | None:

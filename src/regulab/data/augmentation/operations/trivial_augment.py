@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from regulab.data.augmentation.drawing import Draws
 from regulab.data.augmentation.fill import Fill, as_text
-from regulab.data.augmentation.operation import Operation
+from regulab.data.augmentation.operation import Operation, for_some
 from regulab.data.augmentation.policies import BINS, OPERATIONS, DrawnOperations, Space, by_policy
 
 if TYPE_CHECKING:
     from regulab.data.augmentation.settings import AugmentSettings
 
+WHETHER = "trivial_augment whether"  # a stream
 WIDE = Space(shear=0.99, shift=32.0, of_size=False, rotate=135.0, factor=0.99, bits=6)
 
 
@@ -36,17 +38,24 @@ class TrivialAugment(Operation):
     draws: ClassVar[int] = 3
 
     fill: Fill = 0.0
+    share: float = 1.0  # of the images, which get it
 
     @classmethod
     def of(cls, settings: AugmentSettings) -> Operation | None:
-        return cls(settings.fill) if settings.trivial_augment else None
+        share = float(settings.trivial_augment)
+        return cls(settings.fill, share) if share else None
 
     @classmethod
     def examples(cls) -> tuple[dict[str, Any], ...]:
         return ({"trivial_augment": True}, {"trivial_augment": True, "fill": 128.0})
 
     def label(self) -> str:
-        return "TrivialAugment" + (f" (fill {as_text(self.fill)})" if self.fill else "")
+        share = "" if self.share == 1 else f" {100 * self.share:g} %"
+        return f"TrivialAugment{share}" + (f" (fill {as_text(self.fill)})" if self.fill else "")
+
+    def streams(self) -> Mapping[str, int]:
+        """Whether an image gets it is drawn apart, where not all do, so that what it gets stays as it was."""
+        return {self.name: self.draws} if self.share == 1 else {self.name: self.draws, WHETHER: 1}
 
     def fills(self) -> tuple[object, ...]:
         return (self.fill,)
@@ -60,7 +69,13 @@ class TrivialAugment(Operation):
         )
 
     def apply(self, x: Tensor, draws: Draws, mean: Tensor) -> Tensor:
-        return by_policy(x, [self.drawn(draws[self.name])], self.fill, mean)
+        def change(x: Tensor, u: Tensor) -> Tensor:
+            return by_policy(x, [self.drawn(u)], self.fill, mean)
+
+        own = draws[self.name]
+        return (
+            change(x, own) if self.share == 1 else for_some(draws[WHETHER][:, 0] < self.share, x, change, own)
+        )
 
     def drawn(self, u: Tensor) -> DrawnOperations:
         return DrawnOperations(

@@ -1,0 +1,164 @@
+"""Which kernels there are for maps of a type on a device: compiled C on a processor, Triton's on a GPU, or none."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from regulab.models.stacking import StackedDropout
+from regulab.training.kernels import build
+from regulab.training.kernels.between import (
+    IMAGE_CHANNELS,
+    TILE_CHANNELS,
+    Between,
+    Convolved,
+    Drops,
+    infer,
+)
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Kernels(Protocol):
+    """The kernels for one type of maps, ``(B, R·C, H, W)`` in channels-last memory.
+
+    ``affine`` are γ and β, ``(R·C,)`` float32; ``drops`` what the kernels' own `drops` gave, or None for no dropout;
+    ``pool`` 2 or 1; ``before`` whether ReLU stands before the norm. Training gives y, μ and σ² (biased).
+    """
+
+    def convolves(self, x: Tensor, weight: Tensor, pool: int) -> bool:
+        """Whether `convolved` takes this map and weights ``(R, C, inputs, 3, 3)``."""
+        ...
+
+    def drops(self, dropout: StackedDropout, x: Tensor, shape: torch.Size) -> Any:
+        """The draws of one step of a layer, of one run's ``shape``; None where only the layer itself can drop."""
+        ...
+
+    def between(
+        self, x: Tensor, affine: Pair, runs: int, pool: int, eps: float, drops: Any, before: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All that follows a convolution."""
+        ...
+
+    def convolved(
+        self, x: Tensor, weight: Tensor, affine: Pair, pool: int, eps: float, drops: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A convolution, 3×3 with padding 1 and no bias, and all that follows it."""
+        ...
+
+    def infer(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        affine: Pair,
+        statistics: Pair,
+        runs: int,
+        pool: int,
+        eps: float,
+        before: bool,
+    ) -> Tensor:
+        """Inference, with μ and σ² of ``statistics``; with the convolution where there is a ``weight``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProcessorKernels:
+    """Implements `Kernels` by a compiled library; ``tiles``: it convolves on matrix units, too."""
+
+    library: ctypes.CDLL
+    tiles: bool
+
+    def convolves(self, x: Tensor, weight: Tensor, pool: int) -> bool:
+        channels, inputs = weight.shape[1:3]
+        if min(x.shape[2:]) < pool:
+            return False
+        if inputs in IMAGE_CHANNELS:
+            return pool == 2 and not x.requires_grad
+        return channels == inputs == TILE_CHANNELS and self.tiles
+
+    def drops(self, dropout: StackedDropout, x: Tensor, shape: torch.Size) -> Drops:
+        return Drops(dropout.drawn(shape), dropout.rates)
+
+    def between(
+        self, x: Tensor, affine: Pair, runs: int, pool: int, eps: float, drops: Drops | None, before: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        given = (x, *affine, self.library, runs, pool, eps, drops, before)
+        y, mean, variance = Between.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
+        return y, mean, variance
+
+    def convolved(
+        self, x: Tensor, weight: Tensor, affine: Pair, pool: int, eps: float, drops: Drops | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        given = (x, weight, *affine, self.library, pool, eps, drops)
+        y, mean, variance = Convolved.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
+        return y, mean, variance
+
+    def infer(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        affine: Pair,
+        statistics: Pair,
+        runs: int,
+        pool: int,
+        eps: float,
+        before: bool,
+    ) -> Tensor:
+        return infer(x, weight, *affine, statistics, self.library, runs, pool, eps, before)
+
+
+def kernels_for(device: torch.device, dtype: torch.dtype) -> Kernels | None:
+    """The kernels for maps of a type on a device; None where there are none, and `missing` says why."""
+    if device.type == "cpu":
+        return _on_processor(dtype)
+    return _on_gpu(_numbered(device), dtype)[0] if device.type == "cuda" else None
+
+
+def missing(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why a network with activations of a type has no kernels; None where it has.
+
+    On a processor those for float32 come first. A GPU's, which Triton compiles, are tried when a map asks for them.
+    """
+    if device.type == "cpu":
+        return build.missing(torch.float32) or build.missing(dtype)
+    return _on_gpu(_numbered(device), dtype)[1] if device.type == "cuda" else f"none for {device.type}"
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """``cuda`` as the device that it is, so that what was tried for one name is not tried again for the other."""
+    return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
+
+
+def _on_processor(dtype: torch.dtype) -> Kernels | None:
+    library = build.library(dtype)
+    return None if library is None else ProcessorKernels(library, build.has_tiles(dtype))
+
+
+@cache
+def _on_gpu(device: torch.device, dtype: torch.dtype) -> tuple[Kernels | None, str | None]:
+    """The kernels, tried on small maps once in a process; or why there are none."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        return None, f"none for {dtype}"
+    try:
+        from regulab.training.kernels.gpu import GpuKernels
+        from regulab.training.kernels.gpu_check import difference
+    except ImportError as problem:
+        return None, f"Triton cannot be imported ({problem})"
+    kernels = GpuKernels()
+    try:
+        found = difference(kernels, device, dtype)
+    except Exception as error:  # a compiler may lack, Python's headers, a Triton that knows this GPU
+        return None, f"Triton's kernels do not run here ({_first_line(error)})"
+    if found is not None:
+        return None, f"Triton's kernels differ from torch's layers: {found}"
+    return kernels, None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
