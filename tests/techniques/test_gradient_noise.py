@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from scipy import stats
@@ -119,7 +117,7 @@ def test_it_comes_after_clipping_and_sam():
     assert [TECHNIQUES[name].stage for name in hooks] == ["evaluate", "limit", "noise"]
     w = {"w": torch.tensor([[3.0, 4.0]], dtype=torch.float64)}
     first = Evaluation(torch.zeros(1), w)
-    normal = partial(NormalDraws(SEEDS[:1], [0], CPU), t=1)
-    _, found = transformed(list(transforms(hooks)), w, first, lambda at: first, (StepCount(1, 3, 9), normal))
-    want = 0.1 * w["w"] / 5 + 2 * normal("gradient_noise w", w["w"])
+    draws = NormalDraws(SEEDS[:1], [0], CPU)
+    _, found = transformed(list(transforms(hooks)), w, first, lambda at: first, StepCount(1, 3, 9), draws)
+    want = 0.1 * w["w"] / 5 + 2 * draws("gradient_noise w", w["w"], 1)
     torch.testing.assert_close(found["w"], want, rtol=1e-5, atol=1e-6)

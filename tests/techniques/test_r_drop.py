@@ -14,7 +14,7 @@ from regulab.models.layers.dropout import DropoutDraws, SeedDraws
 from regulab.streams import Streams
 from regulab.techniques import parse, stack
 from regulab.training.checks import check_model
-from regulab.training.copies import copied, draws_of_copies
+from regulab.training.copies import Copies
 from regulab.training.fleet import Fleet
 from regulab.training.notes import notes
 from regulab.training.plain import PlainTrainer
@@ -24,6 +24,7 @@ from tests.techniques.by_hand import assert_trains_to, by_hand, setup_with
 from tests.training.setups import FLOAT64, FUSED, ON_DEVICE, runs_of, setup_of, study_of
 
 ALPHA = 1.7
+TWICE = Copies(2, torch.nn.Identity())
 
 
 def divergence(p, q):
@@ -42,7 +43,7 @@ def test_of_two_runs_the_objective_is_the_papers():
     logits = 2 * torch.randn(10, 2, 4, generator=generator, dtype=torch.float64)
     labels = torch.tensor([0, 3, 1, 2, 2])[:, None].expand(-1, 2)
     hooks = stack([(parse("r_drop", alpha, "arm"),) for alpha in (ALPHA, 0.2)])
-    got = objective(hooks, logits, copied(labels, 2), None)
+    got = objective(hooks, logits, TWICE.of(labels), None)
     want = [r_drop(logits[:5, run], logits[5:, run], labels[:, 0], a) for run, a in enumerate((ALPHA, 0.2))]
     torch.testing.assert_close(got, torch.stack(want))
 
@@ -57,7 +58,7 @@ def test_with_class_weights_an_images_divergence_counts_as_its_loss():
     ) / 2
     each = each + ALPHA / 2 * (divergence(first, second) + divergence(second, first))
     want = (weights[labels] * each).sum() / weights[labels].sum()
-    got = objective(stack([(parse("r_drop", ALPHA, "arm"),)]), logits, copied(labels[:, None], 2), weights)
+    got = objective(stack([(parse("r_drop", ALPHA, "arm"),)]), logits, TWICE.of(labels[:, None]), weights)
     assert float(got) == pytest.approx(float(want))
 
 
@@ -99,7 +100,7 @@ def test_the_first_copy_has_the_draws_of_arms_that_pass_once(shape):
         once, twice = make(), make()
         once.begin(2)
         twice.begin(2)
-        drawing = draws_of_copies(twice.draw, 2)
+        drawing = TWICE.draws(twice.draw)
         for _ in range(2):
             got: Any = drawing("layer", both)
             want: Any = once.draw("layer", half)
@@ -159,6 +160,25 @@ def test_where_nothing_is_dropped_it_is_refused():
     check_model(setup_of(study_of({"none": {}, "r": {"r_drop": 1.0}}, model={"dropout": 0.1})))
 
 
+def test_what_is_dropped_of_the_weights_is_the_same_for_both_passes():
+    """So it alone is refused, and beside dropout its draws are those of the seed's other arms."""
+    arms = {"none": {}, "r": {"r_drop": 1.0, "drop_connect": 0.3, "dropout": 0.0}}
+    with pytest.raises(UserError, match="all passes are the same"):
+        check_model(setup_of(study_of(arms)))
+    arms = {"once": {"drop_connect": 0.3}, "twice": {"r_drop": 0.0, "drop_connect": 0.3}}
+    setup = setup_of(study_of(arms, model={"dropout": 0.1}, seeds=1), 37, machine=FLOAT64)
+    check_model(setup)
+    seen = []
+    for run in runs_of(setup.study):
+        for trainer in (PlainTrainer(setup, [run]), Fleet(setup, [run])):
+            network = getattr(trainer, "_module", None) or trainer._stack
+            trainer._draws.begin(1)
+            layer = next(one for name, one in network.named_modules() if name.endswith("conv.reweight"))
+            drawn = layer.draw(torch.Size((16, 1, 3, 3)))
+            seen.append(drawn[0] if isinstance(drawn, list) else drawn)
+    assert all(torch.equal(one, seen[0]) for one in seen)
+
+
 DRAWS = {
     "Calls": "def forward(self, x):\n    return self.head(F.dropout(self.features(x), 0.2, self.training))",
     "Torch": "def forward(self, x):\n    return self.head(self.features(x) + torch.randn(len(x), 4) * self.training)",
@@ -171,7 +191,7 @@ DRAWS = {
 def test_a_persons_network_may_draw_in_any_way(tmp_path, name):
     study = own.study_of(f"{own.write(tmp_path, **DRAWS)}:{name}", {"none": {}, "r": {"r_drop": 1.0}})
     if name in ("Nothing", "Off"):
-        with pytest.raises(UserError, match="draws nothing"):
+        with pytest.raises(UserError, match="all passes are the same"):
             own.prepared(study)
     else:
         own.prepared(study)

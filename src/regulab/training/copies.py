@@ -6,35 +6,48 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from regulab.models.hashed_draws import Hashed, HashedDraws
+from regulab.models.layers.draws import RandomLayer
 
 Drawn = TypeVar("Drawn", bound=Sequence[Tensor] | Tensor)
 
 
-def copied(tensor: Tensor, copies: int) -> Tensor:
-    """``(B, …)`` as ``(copies·B, …)``: the whole batch, then the whole batch again."""
-    return tensor if copies == 1 else torch.cat([tensor] * copies)
+def copied(tensor: Tensor, count: int) -> Tensor:
+    """``(B, …)`` as ``(count·B, …)``: the whole batch, then the whole batch again."""
+    return tensor if count == 1 else torch.cat([tensor] * count)
 
 
-def draws_of_copies(
-    draw: Callable[[str, torch.Size], Drawn], copies: int
-) -> Callable[[str, torch.Size], Drawn]:
-    """Draws of a larger batch from a source for one batch: the first copy's are those of arms that have but one.
+class Copies:
+    """How often a step passes each image of its batch, in a network or in a stack of networks like it."""
 
-    So arms of a seed stay paired; the k-th copy has streams of its own, named ``LAYER copy k``. What a layer draws for
-    other than the images of its batch, along its first axis, is cut in the same way: as independent, and as uniform.
-    """
-    if copies == 1:
-        return draw
+    def __init__(self, count: int, network: nn.Module) -> None:
+        self._count = count
+        layers = network.named_modules()
+        self._for_all = {name for name, one in layers if isinstance(one, RandomLayer) and not one.by_image}
 
-    def drawn(layer: str, shape: torch.Size) -> Drawn:
-        if shape[0] % copies:
+    def of(self, tensor: Tensor) -> Tensor:
+        return copied(tensor, self._count)
+
+    def draws(self, draw: Callable[[str, torch.Size], Drawn]) -> Callable[[str, torch.Size], Drawn]:
+        """Draws of the larger batch from a source for one: the first copy's are those of arms that have but one.
+
+        So arms of a seed stay paired; the k-th copy has streams of its own, named ``LAYER copy k``. What a layer draws
+        for all images of a batch alike, such as for its weights, is that of other arms, too.
+        """
+        return draw if self._count == 1 else lambda layer, shape: self._drawn(draw, layer, shape)
+
+    def hashed(self, draws: object) -> Callable[[str, torch.Size], Hashed] | None:
+        """What kernels draw for themselves, if the source hashes; not where an image passes twice."""
+        return draws.hashed if isinstance(draws, HashedDraws) and self._count == 1 else None
+
+    def _drawn(self, draw: Callable[[str, torch.Size], Drawn], layer: str, shape: torch.Size) -> Drawn:
+        if layer in self._for_all or shape[0] % self._count:
             return draw(layer, shape)
-        part = torch.Size((shape[0] // copies, *shape[1:]))
-        names = [layer, *(f"{layer} copy {k}" for k in range(2, copies + 1))]
+        part = torch.Size((shape[0] // self._count, *shape[1:]))
+        names = [layer, *(f"{layer} copy {k}" for k in range(2, self._count + 1))]
         return _joined([draw(name, part) for name in names], len(shape))
-
-    return drawn
 
 
 def _joined(parts: list[Drawn], axes: int) -> Drawn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, order_digest
-from regulab.training.copies import copied, draws_of_copies
+from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
@@ -61,6 +60,7 @@ class Fleet:
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._architecture = setup.architecture(runs[0])
+        self._copies = Copies(self._architecture.copies, modules[0])
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
         self._optimizer = setup.study.train.optimizer
@@ -84,8 +84,7 @@ class Fleet:
         self._plan = plan
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
         self._sums = EpochSums(len(runs), device)
-        steps = self._batches.steps
-        size = self._batches.size
+        steps, size = self._batches.steps, self._batches.size
         self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         if setup.machine.on_device:
             self._counter, self._draws = (
@@ -94,10 +93,7 @@ class Fleet:
             )
         else:
             self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
-        copies = self._architecture.copies
-        draw: Any = draws_of_copies(self._draws.draw, copies)
-        # Kernels hash the draws of one batch; where an image passes twice, the layer draws for itself.
-        hashed = self._draws.hashed if isinstance(self._draws, HashedDraws) and copies == 1 else None
+        draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
@@ -178,7 +174,7 @@ class Fleet:
         drawn = self._batch_draws.at(counter.position)
         x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
         self._teaching.see(x)
-        x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
+        x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
         if self._repeatable is not None:
             self._repeatable.begin()
         evaluation, logits = self._evaluate(x, targets)
@@ -186,9 +182,8 @@ class Fleet:
         count = StepCount(counter.t, self._batches.steps, self._setup.study.train.epochs)
         if self._transforms:
             parameters = {name: p.data for p, name in self._trained.items()}
-            again = partial(self._again, x, targets, before)
-            drawing = (count, partial(self._normal, t=count.t))
-            losses, gradients = transformed(self._transforms, parameters, evaluation, again, drawing)
+            given = evaluation, partial(self._again, x, targets, before), count, self._normal
+            losses, gradients = transformed(self._transforms, parameters, *given)
         if changes_objective(self._hooks, self._setup.class_weights):
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
             # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
@@ -214,8 +209,8 @@ class Fleet:
             self._torch_draws.begin(epoch)
         if self._repeatable is not None:
             self._repeatable.begin()
-        inputs = (self._batches.batch(position)[0].flatten(1, 2) for position in range(steps))
-        average_anew(self._stack, self._forward, inputs)
+        batches = (self._copies.of(self._batches.batch(k)[0]) for k in range(steps))
+        average_anew(self._stack, self._forward, (x.flatten(1, 2) for x in batches))
         self._memories.set_statistics(self._weights(), due)
         self._assign(trained)
 

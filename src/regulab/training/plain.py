@@ -27,7 +27,7 @@ from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
 from regulab.training.batches import Batches, as_loaded, order_digest
-from regulab.training.copies import copied, draws_of_copies
+from regulab.training.copies import Copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
 from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
@@ -80,20 +80,18 @@ class PlainTrainer:
         )
         self._architecture = setup.architecture(self._run)
         draw = self._draws.draw_of_one if isinstance(self._draws, HashedDraws) else self._draws.draw
-        self._draw = draws_of_copies(draw, self._architecture.copies)
+        self._copies = Copies(self._architecture.copies, self._module)
+        self._draw = self._copies.draws(draw)
         bind_layers(self._module, self._draw)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._repeat = Repeat(self._module, device) if self._architecture.passes > 1 else None
-        self._calls = self._drawn_calls()
+        # Keyed draws for the dropout that a forward pass calls as a function.
+        self._calls = DrawnCalls(self._draw if self._repeat is None else self._repeat.draws.named(self._draw))
         self._attributes = Attributes(self._module)
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
         self._memories = Memories(self._hooks, self._stacked(), names_of_averages(self._module))
-
-    def _drawn_calls(self) -> DrawnCalls:
-        """Keyed draws for the dropout that a forward pass calls as a function."""
-        return DrawnCalls(self._draw if self._repeat is None else self._repeat.draws.named(self._draw))
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.
@@ -130,7 +128,8 @@ class PlainTrainer:
             self._repeat.begin()
         self._module.train()
         with keyed_generators(self._streams, "torch", epoch=epoch, device=device):
-            inputs = (x[:, 0] for x, _ in self._batches.epoch(self._batches.orders(epoch), epoch))
+            batches = self._batches.epoch(self._batches.orders(epoch), epoch)
+            inputs = (self._copies.of(x[:, 0]) for x, _ in batches)
             average_anew(self._module, self._forward, inputs)
         attributes.reset()
         self._memories.set_statistics(self._stacked(), due)
@@ -151,7 +150,7 @@ class PlainTrainer:
             drawn = self._batch_draws.at(step)
             x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
             self._teaching.see(x)
-            x, targets, labels = (copied(part, self._architecture.copies) for part in (x, targets, labels))
+            x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
             x = input_leaf(x, self._architecture, self._setup.machine)
             if self._repeat is not None:
                 self._repeat.begin()
@@ -225,8 +224,7 @@ class PlainTrainer:
         parameters = {name: parameter.data[None] for parameter, name in moved}
         gradients = {name: parameter.grad[None].clone() for parameter, name in moved}  # type: ignore[index]
         first = Evaluation(loss.detach()[None], gradients)
-        drawing = (count, partial(self._normal, t=count.t))
-        losses, changed = transformed(self._transforms, parameters, first, again, drawing)
+        losses, changed = transformed(self._transforms, parameters, first, again, count, self._normal)
         for parameter, name in moved:
             parameter.grad = torch.empty_like(parameter.data).copy_(changed[name][0])
         return bool(losses.isfinite().all())

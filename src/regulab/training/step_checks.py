@@ -10,22 +10,25 @@ from regulab.errors import UserError
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.generators import keyed_generators
 from regulab.models.layers.draws import bind_layers
-from regulab.models.layers.dropout import set_rate
+from regulab.models.layers.dropout import DropoutDraws, set_rate
 from regulab.streams import Streams
 from regulab.techniques import stack as stack_techniques
+from regulab.training.copies import Copies
 from regulab.training.double_backward import second_derivative
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
-from regulab.training.watching import generator_states, same_states
+
+STEPS = 20  # in which the least rates that anyone has drop something
+CLOSE = 1e-4  # what rounding may make of two equal passes
 
 
 def check_copies(setup: Setup, run: Run) -> None:
     """Raises `UserError` where several passes of one image would all be the same."""
     for technique in run.techniques:
-        if technique.copies > 1 and not _draws(setup, run):
+        if technique.copies > 1 and not _passes_differ(setup, run, technique.copies):
             raise UserError(
-                f"arm {run.arm} passes each image {technique.copies} times, and its network draws nothing: "
-                "all passes are the same, and the technique has no effect",
-                got="no dropout, or a rate of 0",
+                f"arm {run.arm} passes each image {technique.copies} times, and all passes are the same: "
+                "the technique has no effect",
+                got="nothing that is dropped or drawn for each image, or a rate of 0",
                 expected="a network that drops something in training",
                 where=f"arms.{run.arm}.{technique.name}",
                 cure="give the arm or the model a dropout rate, such as `dropout: 0.1`",
@@ -56,21 +59,24 @@ def check_differentiable(setup: Setup, run: Run) -> list[str]:
     ]
 
 
-def _draws(setup: Setup, run: Run) -> bool:
-    """Whether anything is random in a training pass of a run's network."""
-    module, drawn = setup.module(run), list[str]()
-    for hooks in stack_techniques([run.techniques]).values():
+def _passes_differ(setup: Setup, run: Run, count: int) -> bool:
+    """Whether the copies of a batch get other outputs in training, in one of several steps.
+
+    What is drawn for all images of a batch alike, such as which weights are dropped, tells no copy from another.
+    """
+    module, draws = setup.module(run), DropoutDraws(setup.streams(run.seed, run.arm))
+    for name, hooks in stack_techniques([run.techniques]).items():
         if hooks.rates is not None and hooks.rates[0] is not None:
-            set_rate(module, hooks.rates[0])
-
-    def draw(name: str, shape: torch.Size) -> Tensor:
-        drawn.append(name)
-        return torch.zeros(shape, dtype=torch.int16)
-
+            set_rate(module, hooks.rates[0], name)
+    copies = Copies(count, module)
+    draw = copies.draws(draws.draw)
     bind_layers(module, draw)
-    x, host = setup.first_images(2), torch.device("cpu")
-    with keyed_generators(Streams("check", run.seed), "torch"), torch.no_grad(), DrawnCalls(draw):
-        before = generator_states(host)
-        module.train()(x)
-        after = generator_states(host)
-    return bool(drawn) or not same_states(before, after)
+    x = copies.of(setup.first_images(CHECKED_IMAGES))
+    with keyed_generators(Streams("check", run.seed), "torch"), torch.no_grad():
+        for _ in range(STEPS):
+            with DrawnCalls(draw):
+                outputs: Tensor = module.train()(x)
+            first, *others = outputs.chunk(count)
+            if any(not torch.allclose(first, other, rtol=CLOSE, atol=0) for other in others):
+                return True
+    return not first.any()  # as long as the last layer is 0 nothing can be seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -11,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.data.augmentation import joined
-from regulab.techniques.technique import Again, Evaluation, Hooks, Normal, StepCount, Tensors
+from regulab.techniques.technique import Again, Evaluation, Hooks, StepCount, Tensors
 from regulab.training.batches import InputPlan
+from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
 
@@ -178,7 +180,8 @@ def transformed(
     parameters: Tensors,
     first: Evaluation,
     again: Again,
-    drawing: tuple[StepCount, Normal],
+    count: StepCount,
+    draws: NormalDraws,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The gradients as the techniques have them, one after the other; and the losses ``(R,)``.
 
@@ -199,6 +202,6 @@ def transformed(
             if hooks.transform is not None:
                 changed = hooks.transform(parameters, changed, evaluate)
             if hooks.noise is not None:
-                changed = hooks.noise(changed, *drawing)
+                changed = hooks.noise(changed, count, partial(draws, t=count.t))
             gradients = {name: hooks.present(changed[name], own) for name, own in gradients.items()}
     return losses, gradients

@@ -20,10 +20,12 @@ class RandomLayer(nn.Module):
     """A layer that draws in training. ``self.draw(shape)`` is bound from outside and gives int16 numbers.
 
     They are uniform over all 65,536 values, and follow from seed, epoch, step and the layer's qualified name; shapes
-    have two dimensions at least, and of ``(B, C, H, W)`` the memory is channels-last.
+    have two dimensions at least, and of ``(B, C, H, W)`` the memory is channels-last. ``by_image`` is False for one
+    that draws for all images of a batch alike, as for weights.
     """
 
     draw: Draw | None = None
+    by_image: bool = True
 
 
 class StackedRandomLayer(nn.Module):

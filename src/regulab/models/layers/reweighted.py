@@ -51,6 +51,8 @@ class Standardize(Reweighting):
 class DropWeights(ElementDropout):
     """Ŵ = W·m/(1 − p) in training, with an m ~ Bernoulli(1 − p) for each weight and step; inference: Ŵ = W."""
 
+    by_image = False
+
     def of_runs(self, others: Sequence[nn.Module]) -> nn.Module:
         return _DropWeightsOfRuns([other for other in others if isinstance(other, DropWeights)])
 
