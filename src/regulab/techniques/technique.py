@@ -277,3 +277,24 @@ def norm_per_run(tensors: Tensors) -> Tensor:
     lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
     norms: Tensor = torch.stack(lengths).norm(dim=0)
     return norms
+
+
+def replace_layers(
+    module: nn.Module,
+    kinds: tuple[type[nn.Module], ...],
+    make: Callable[[nn.Module], nn.Module],
+    chosen: Callable[[nn.Module], bool] = lambda layer: True,
+) -> nn.Module | None:
+    """The module with what ``make`` gives in the place of every ``chosen`` layer of ``kinds``; None: there is none.
+
+    A layer that stands in several places is replaced by one that does. Names stay: other layers begin as they did.
+    """
+    if isinstance(module, kinds) and chosen(module):
+        return make(module)
+    made: dict[nn.Module, nn.Module] = {}
+    for parent in list(module.modules()):
+        for name, layer in parent._modules.items():
+            if isinstance(layer, kinds) and (layer in made or chosen(layer)):
+                made[layer] = made[layer] if layer in made else make(layer)
+                parent._modules[name] = made[layer]
+    return module if made else None
