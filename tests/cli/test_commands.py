@@ -303,7 +303,7 @@ class TestShow:
     def test_a_line_each_and_all_about_one(self, kind, names):
         listed = invoke("show", kind)
         assert listed.exit_code == 0
-        lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
+        lines = {line.split()[0]: line for line in listed.stdout.splitlines() if line}
         for name in names:
             assert len(lines[name].split()) > 1
             full = invoke("show", kind, name)

@@ -146,6 +146,13 @@ class TestSchema:
     def test_there_are_examples(self):
         assert {"README.md-0", "strengths-mnist-l1.yaml"} <= documented().keys()
 
+    @pytest.mark.parametrize(
+        "fields", [{"name": "batch", "splits": 4}, {"name": "ghost_batch", "splits": 0}], ids=str
+    )
+    def test_a_norm_has_its_own_fields(self, fields):
+        assert problems({"model": {"norm": {"name": "ghost_batch", "splits": 8}}}) == []
+        assert problems({"model": {"norm": fields}}) != []
+
     def test_a_resolved_study_is_valid(self):
         study = build_study({"train": {"optimizer": "adamw", "schedule": "cosine"}})
         study = study.model_copy(update={"resolved": {"class_names": ["0", "1"]}})

@@ -14,13 +14,14 @@ from torch import nn
 from regulab.cli import pictures
 from regulab.cli.acting import Place, by_place, overview
 from regulab.cli.pictures import canvas, layers, norms, optimizers, schedules
-from regulab.cli.pictures.canvas import Curve, Paper, beside, of_terminal, plot, shaded
+from regulab.cli.pictures.canvas import Paper, Polyline, beside, of_terminal, plot, shaded
 from regulab.models import NORMS
 from regulab.models.norms.ghost_batch import GhostBatch
 from regulab.optimizers import OPTIMIZERS
 from regulab.schedules import SCHEDULES
 from regulab.techniques import TECHNIQUES
-from regulab.techniques.technique import Edit, Hooks, Penalty, replace_layers, sum_per_run
+from regulab.techniques.penalty import Penalty, sum_per_run
+from regulab.techniques.technique import Edit, Hooks, replace_layers
 
 WITHOUT = {"norm"}  # what it does is what the norm that it names does
 PAPERS = {"wide": Paper(100), "usual": Paper(80), "narrow": Paper(40), "plain": Paper(80, unicode=False)}
@@ -46,7 +47,7 @@ def test_every_part_has_a_picture_that_fits(part, paper):
 
 
 def test_a_line_is_drawn_where_it_is():
-    lines = plot(Paper(60, unicode=False), [Curve([0, 9], [1, 5])], "rising", "x", columns=17)
+    lines = plot(Paper(60, unicode=False), [Polyline([0, 9], [1, 5])], "rising", "x", columns=17)
     assert lines[0] == "rising"
     rows = [line.partition("|")[2] for line in lines[1:10]]
     dots = [(column, row) for row, text in enumerate(rows) for column, mark in enumerate(text) if mark == "*"]
@@ -57,13 +58,13 @@ def test_a_line_is_drawn_where_it_is():
 
 
 def test_braille_has_two_by_four_dots_in_a_character():
-    lines = plot(Paper(60), [Curve([0, 1], [0, 0]), Curve([0, 1], [1, 1])], "", "", columns=10)
+    lines = plot(Paper(60), [Polyline([0, 1], [0, 0]), Polyline([0, 1], [1, 1])], "", "", columns=10)
     assert lines[0].endswith("┤" + "⠉" * 10)  # an empty title takes no line
     assert lines[8].endswith("┤" + "⣀" * 10)
 
 
 def test_a_curve_with_gaps_and_one_that_is_level():
-    lines = plot(Paper(40, unicode=False), [Curve([0, 1, 2, 3], [2, np.nan, 2, 2])], "t", "x", columns=10)
+    lines = plot(Paper(40, unicode=False), [Polyline([0, 1, 2, 3], [2, np.nan, 2, 2])], "t", "x", columns=10)
     assert lines[1].startswith("4 |")  # level at 2: the axis goes from 0 to 4
     assert sum(line.count("*") for line in lines) == 4
 

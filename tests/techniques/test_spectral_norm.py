@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,11 @@ LAYERS = {
 }
 
 
-def torchs(layer):
+def with_norm(scale: float, layer: nn.Module) -> Any:
+    return SpectralNorm(scale=scale).edit(layer)
+
+
+def torchs(layer: Any) -> Any:
     """torch's, from the same u and v."""
     other = copy.deepcopy(layer)
     other.__class__ = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
@@ -45,8 +50,8 @@ def torchs(layer):
 def test_a_layer_is_torchs_in_value_gradient_and_buffers(name, scale):
     make, shape = LAYERS[name]
     torch.manual_seed(3)
-    layer = make().double()
-    ours = SpectralNorm(scale=scale).edit(layer)
+    layer: Any = make().double()
+    ours = with_norm(scale, layer)
     assert ours is layer
     theirs = torchs(ours)
     optimizers = [torch.optim.SGD(module.parameters(), lr=0.05) for module in (ours, theirs)]
@@ -77,7 +82,7 @@ def test_a_layer_is_torchs_in_value_gradient_and_buffers(name, scale):
 def test_it_begins_with_sigma_found():
     """Fifteen iterations before the first step, as torch's; so no weight begins many times too long."""
     torch.manual_seed(1)
-    layer = SpectralNorm(scale=1).edit(nn.Linear(30, 20).double())
+    layer = with_norm(1, nn.Linear(30, 20).double())
     sigma = torch.linalg.matrix_norm(layer.weight, 2)
     assert float((layer.u @ layer.weight @ layer.v).detach()) == pytest.approx(
         float(sigma.detach()), rel=0.05
@@ -86,7 +91,7 @@ def test_it_begins_with_sigma_found():
 
 def test_averaged_vectors_are_shorter_and_count_as_if_they_were_not():
     """EMA averages buffers too."""
-    layer = SpectralNorm(scale=1).edit(nn.Linear(6, 5).double()).eval()
+    layer = with_norm(1, nn.Linear(6, 5).double()).eval()
     x = torch.randn(3, 6, dtype=torch.float64)
     want = layer(x)
     layer.u.mul_(0.9)
@@ -95,7 +100,7 @@ def test_averaged_vectors_are_shorter_and_count_as_if_they_were_not():
 
 
 def test_a_weight_of_zeros_gives_zeros():
-    layer = SpectralNorm(scale=1).edit(nn.Linear(6, 5, bias=False).double())
+    layer = with_norm(1, nn.Linear(6, 5, bias=False).double())
     layer.weight.data.zero_()
     y = layer(torch.randn(3, 6, dtype=torch.float64))
     assert not y.any()
@@ -121,7 +126,8 @@ def test_a_training_is_the_one_with_torchs_parametrization(model):
                         parent._modules[name] = torchs(layer)
             return module
 
-    module = by_hand(Parametrized(), run, ordinary)
+    parametrized: Any = Parametrized()
+    module = by_hand(parametrized, run, ordinary)
     for trainer in (Fleet(setup, [run]), PlainTrainer(setup, [run])):
         for epoch in (1, 2):
             trainer.train_epoch(epoch)
@@ -129,9 +135,9 @@ def test_a_training_is_the_one_with_torchs_parametrization(model):
         for name, value in module.named_parameters():
             mine = name.replace("parametrizations.", "").replace(".original", "")
             torch.testing.assert_close(weights[mine][0], value.detach(), rtol=1e-8, atol=1e-10)
-        for name, value in module.named_buffers():
+        for name, buffer in module.named_buffers():
             mine = name.replace("parametrizations.", "").replace("weight.0._", "")
-            torch.testing.assert_close(weights[mine][0], value, rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(weights[mine][0], buffer, rtol=1e-8, atol=1e-10)
         x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
         with torch.no_grad():
             torch.testing.assert_close(trainer.logits(x)[:, 0], module.eval()(x), rtol=1e-8, atol=1e-9)
@@ -202,3 +208,28 @@ def test_what_it_makes_meaningless_is_refused_beside_it(other):
 def test_a_scale_of_0_is_refused():
     with pytest.raises(UserError, match=r"arms\.some\.spectral_norm"):
         parse("spectral_norm", 0, "arms.some")
+
+
+def test_averages_beside_it_leave_training_as_it_is():
+    """SWA passes its own weights in training mode, which steps the power iteration: of those weights, not of these."""
+    arms = {
+        "none": {"spectral_norm": 1},
+        "swa": {"spectral_norm": 1, "swa": {"start": 1}},
+        "ema": {"spectral_norm": 1, "ema": 0.9},
+    }
+    setup = setup_of(study_of(arms, train={"batch_size": 11}, seeds=1), 24, machine=FLOAT64)
+    runs, x = runs_of(setup.study), torch.rand(5, 1, 8, 8, dtype=torch.float64)
+    fleet, alone = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
+    for epoch in (1, 2, 3):
+        fleet.train_epoch(epoch)
+        for trainer in alone:
+            trainer.train_epoch(epoch)
+    state = fleet.state()
+    for name in ("parameter.blocks.1.conv.weight", "buffer.blocks.1.conv.u", "buffer.blocks.1.conv.v"):
+        torch.testing.assert_close(state[name][1], state[name][0], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(state[name][2], state[name][0], rtol=1e-9, atol=1e-12)
+    with torch.no_grad():
+        logits = fleet.logits(x)
+        assert not torch.allclose(logits[:, 0], logits[:, 1])
+        for row, trainer in enumerate(alone):
+            torch.testing.assert_close(trainer.logits(x)[:, 0], logits[:, row], rtol=1e-8, atol=1e-10)

@@ -19,6 +19,7 @@ from regulab.data import datasets, known_formats
 from regulab.data.augmentation import AugmentSettings
 from regulab.models import NETS, NORMS
 from regulab.techniques import TECHNIQUES
+from regulab.values.describing import properties
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 AUGMENT = "augment"  # the settings' name among those of techniques, none of which is called so
@@ -75,11 +76,20 @@ def _enumerate_names(parts: Schema) -> None:
     for part, key, names in (
         ("Data", "name", _names_or(rf"^({'|'.join(known_formats())}):.|/|\.(csv|tsv|txt|npz)$", datasets())),
         ("Model", "name", _names_or(":.", NETS)),
-        ("Model", "norm", norms),
+        ("Model", "norm", {"anyOf": [norms, *map(_norm_with_fields, NORMS)]}),
         ("Normalization", "kind", norms),
     ):
         keys = parts[part]["properties"]
         keys[key] = {**_told(keys[key]), **names}
+
+
+def _norm_with_fields(name: str) -> Schema:
+    """``{name: ghost_batch, splits: 8}``."""
+    fields = properties(NORMS[name])
+    for field in fields.values():
+        field.pop("title", None)
+    keys = {"name": {"const": name}, **fields}
+    return {"type": "object", "properties": keys, "required": ["name"], "additionalProperties": False}
 
 
 def _names_or(pattern: str, names: Mapping[str, Any]) -> Schema:

@@ -64,7 +64,7 @@ def _technique(kind: type[Technique]) -> str:
         kind, AugmentSettings
     )  # whose keys docs/study-file.md has under data.augment
     keys = [] if as_of_the_study else sorted(keys_of_part(kind), key=lambda key: key.name != kind.scalar)
-    return "\n".join([f"### {kind.name}\n", *_told(kind, keys), *_yaml({"arms": examples})])
+    return "\n".join([f"### {kind.name}\n", *_told(kind, keys), *_yaml({"arms": {"none": {}, **examples}})])
 
 
 def _norm(kind: type[Norm]) -> str:

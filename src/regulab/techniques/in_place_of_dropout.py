@@ -8,7 +8,6 @@ from torch import nn
 
 from regulab.models.layers.dropout import ChannelDropout, ElementDropout, Rated
 from regulab.techniques.dropout import Dropout
-from regulab.techniques.technique import replace_layers
 
 NAMES = ("dropout", "drop_block", "gaussian_dropout", "spatial_dropout")
 LOOKS_FOR = "a dropout layer (nn.Dropout, nn.Dropout2d), in whose place it stands"
@@ -21,21 +20,28 @@ def others(name: str) -> Mapping[str, str]:
 
 
 def in_place_of_dropout(module: nn.Module, technique: str, make: Callable[[], Rated]) -> nn.Module | None:
-    """The module with a new layer, whose rate the technique sets, in the place of each dropout layer.
+    """The module with a new layer, whose rate the technique sets, in the place of each dropout layer; None: none there.
 
-    None where there is none. `AlphaDropout` stays, as do layers of torch that drop out within themselves.
+    A layer that stands in several places is replaced by one that does. Names stay: other layers begin as they did.
+    `AlphaDropout` stays, as do layers of torch that drop out within themselves, and what another technique put there.
     """
 
-    def free(layer: nn.Module) -> bool:
-        """Not what another technique has put there, which drops at a rate of its own."""
-        return isinstance(layer, ElementDropout | ChannelDropout) and layer.set_by == Dropout.name
-
-    def made(layer: nn.Module) -> nn.Module:
-        if not free(layer):
-            return layer
+    def made() -> Rated:
         new = make()
         new.set_by = technique
         return new
 
-    any_free = any(free(layer) for layer in module.modules())
-    return replace_layers(module, (ElementDropout, ChannelDropout), made) if any_free else None
+    if _is_dropout(module):
+        return made()
+    new: dict[nn.Module, Rated] = {}
+    for parent in list(module.modules()):
+        for name, layer in parent._modules.items():
+            if layer is not None and _is_dropout(layer):
+                if layer not in new:
+                    new[layer] = made()
+                parent._modules[name] = new[layer]
+    return module if new else None
+
+
+def _is_dropout(layer: nn.Module) -> bool:
+    return isinstance(layer, ElementDropout | ChannelDropout) and layer.set_by == Dropout.name

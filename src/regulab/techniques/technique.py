@@ -277,21 +277,3 @@ def norm_per_run(tensors: Tensors) -> Tensor:
     lengths = [tensor.reshape(len(tensor), -1).norm(dim=1) for tensor in tensors.values()]
     norms: Tensor = torch.stack(lengths).norm(dim=0)
     return norms
-
-
-def replace_layers(
-    module: nn.Module, kinds: tuple[type[nn.Module], ...], make: Callable[[nn.Module], nn.Module]
-) -> nn.Module | None:
-    """The module with what ``make`` gives in the place of every layer of ``kinds``; None where there is none.
-
-    A layer that stands in several places is replaced by one that does. Names stay: other layers begin as they did.
-    """
-    if isinstance(module, kinds):
-        return make(module)
-    made: dict[nn.Module, nn.Module] = {}
-    for parent in list(module.modules()):
-        for name, layer in parent._modules.items():
-            if isinstance(layer, kinds):
-                made.setdefault(layer, make(layer))
-                parent._modules[name] = made[layer]
-    return module if made else None

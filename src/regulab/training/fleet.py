@@ -33,7 +33,7 @@ from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
-from regulab.training.teaching import MakeTeaching, no_teaching, said_by
+from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -53,7 +53,7 @@ class Fleet:
     _draws: HashedDraws | SeedDraws
 
     def __init__(
-        self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = no_teaching
+        self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = NoTeachers
     ) -> None:
         assert len({setup.architecture(run) for run in runs}) == 1, "runs of a fleet are of one architecture"
         self._setup, self._make_teaching = setup, teaching
@@ -119,8 +119,7 @@ class Fleet:
         """Whether a step reads and writes the same tensors every time."""
         machine = self._setup.machine
         on_device = machine.on_device and machine.device.type == "cuda" and self._setup.images.on_device
-        teachers = self._teaching is None or self._teaching.capturable
-        return on_device and teachers and not self._vmapped
+        return on_device and self._teaching.capturable and not self._vmapped
 
     def _advance(self) -> None:
         if self._graphed is None:
@@ -174,8 +173,7 @@ class Fleet:
         x, labels = self._batches.batch(counter.position)
         drawn = self._batch_draws.at(counter.position)
         x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
-        if self._teaching is not None:
-            self._teaching.see(x)
+        self._teaching.see(x)
         x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
         if self._repeatable is not None:
             self._repeatable.begin()
@@ -199,10 +197,7 @@ class Fleet:
         counter.advance()
 
     def _average_anew(self, epoch: int) -> None:
-        """Running averages for the evaluated weights, where a technique wants them: the epoch's passes once more.
-
-        With its batches and draws, batch hooks left out; a step that was captured is left as it is.
-        """
+        """Running averages for the evaluated weights: the epoch's passes and draws once more, without batch hooks."""
         steps = self._batches.steps
         due = self._memories.due(StepCount(epoch * steps, steps, self._setup.study.train.epochs))
         if due is None:
@@ -227,9 +222,7 @@ class Fleet:
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
             logits = self._forward(x.flatten(1, 2))
-        losses = objective(
-            self._hooks, logits, targets, self._setup.class_weights, x, said_by(self._teaching)
-        )
+        losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
         gradients = torch.autograd.grad(losses.sum(), list(self._trained))

@@ -29,7 +29,7 @@ from regulab.training.plain import PlainTrainer
 from regulab.training.planning import FleetPlan
 from regulab.training.saved import Checkpoint, RunLog, check_kept, check_trainer, read_state, state_json
 from regulab.training.setup import Run, Setup
-from regulab.training.teaching import Teachers, Teaching, no_teaching
+from regulab.training.teaching import NoTeachers, Teachers, Teaching
 from regulab.training.trainer import Arrays, Trainer
 
 
@@ -81,7 +81,7 @@ class Trained:
 
 def make_trainer(engine: str, setup: Setup, runs: Sequence[Run], teachers: Teachers | None = None) -> Trainer:
     """``teachers`` are needed to train runs that learn from others, not to evaluate them."""
-    teaching = partial(Teaching, setup, teachers, make_trainer) if teachers else no_teaching
+    teaching = partial(Teaching, setup, teachers, make_trainer) if teachers else NoTeachers
     return PlainTrainer(setup, runs, teaching) if engine == "plain" else Fleet(setup, runs, engine, teaching)
 
 

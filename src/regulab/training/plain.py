@@ -37,7 +37,7 @@ from regulab.training.proximal import remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
-from regulab.training.teaching import MakeTeaching, no_teaching, said_by
+from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
     EpochTotals,
@@ -58,7 +58,7 @@ MEMORY = (
 class PlainTrainer:
     """Implements `Trainer` for a single run."""
 
-    def __init__(self, setup: Setup, runs: Sequence[Run], teaching: MakeTeaching = no_teaching) -> None:
+    def __init__(self, setup: Setup, runs: Sequence[Run], teaching: MakeTeaching = NoTeachers) -> None:
         self.runs: Sequence[Run] = list(runs)
         (self._run,) = runs
         self._setup = setup
@@ -149,8 +149,7 @@ class PlainTrainer:
             before = [buffer.clone() for buffer in self._module.buffers()]
             drawn = self._batch_draws.at(step)
             x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
-            if self._teaching is not None:
-                self._teaching.see(x)
+            self._teaching.see(x)
             x, targets, labels = (self._copies.of(part) for part in (x, targets, labels))
             x = input_leaf(x, self._architecture, self._setup.machine)
             if self._repeat is not None:
@@ -178,7 +177,7 @@ class PlainTrainer:
         # Targets that are spread over classes torch would divide by B, not by Σ ω.
         spread = weights is not None and targets.is_floating_point()
         if spread or has_objective(self._hooks):
-            return objective(self._hooks, logits[:, None], targets, weights, x, said_by(self._teaching))[0]
+            return objective(self._hooks, logits[:, None], targets, weights, x, self._teaching.logits)[0]
         return F.cross_entropy(logits, targets[:, 0], weight=weights)
 
     def _forward(self, x: Tensor) -> Tensor:

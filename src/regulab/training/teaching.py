@@ -27,18 +27,19 @@ class Teacher:
     weights: Mapping[str, Tensor] | None
 
 
-MakeTeaching = Callable[[Sequence[Run], Mapping[str, Hooks], InputPlan], "Teaching | None"]
+MakeTeaching = Callable[[Sequence[Run], Mapping[str, Hooks], InputPlan], "Teaching | NoTeachers"]
 Teachers = Mapping[tuple[str, int], Teacher]  # by arm and seed
 
 
-def no_teaching(runs: Sequence[Run], hooks: Mapping[str, Hooks], plan: InputPlan) -> Teaching | None:
+class NoTeachers:
     """Of trainers that train nobody who learns from others, or evaluate only."""
-    return None
 
+    capturable = True
+    logits: Tensor | None = None
 
-def said_by(teaching: Teaching | None) -> Tensor | None:
-    """What teachers said of the present step's batch, where there are any."""
-    return None if teaching is None else teaching.logits
+    def __init__(self, runs: Sequence[Run], hooks: Mapping[str, Hooks], plan: InputPlan) -> None: ...
+
+    def see(self, x: Tensor) -> None: ...
 
 
 def untrained(setup: Setup, run: Run, engine: str) -> Teacher:

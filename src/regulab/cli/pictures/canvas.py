@@ -23,7 +23,7 @@ Block = list[str]  # lines
 
 
 @dataclass(frozen=True)
-class Curve:
+class Polyline:
     """Points to be joined, in their order; a ``reference`` is drawn thinly."""
 
     x: Numbers
@@ -60,7 +60,7 @@ def of_terminal() -> Paper:
     return Paper(max(NARROWEST, min(WIDEST, width)), unicode)
 
 
-def plot(paper: Paper, curves: Sequence[Curve], title: str, x_label: str, columns: int = 30) -> Block:
+def plot(paper: Paper, curves: Sequence[Polyline], title: str, x_label: str, columns: int = 30) -> Block:
     """Curves over one pair of axes, at most ``columns`` wide, with the ends of the axes in numbers."""
     x = np.concatenate([np.asarray(curve.x, float) for curve in curves])
     y = np.concatenate([np.asarray(curve.y, float) for curve in curves])

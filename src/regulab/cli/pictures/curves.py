@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regulab.cli.pictures.canvas import Block, Curve, Paper, plot, shaded
+from regulab.cli.pictures.canvas import Block, Paper, Polyline, plot, shaded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,15 +49,39 @@ def of_loss(example: Technique, paper: Paper) -> list[Block]:
     hooks, copies = _each(example), type(example).copies
     p = torch.linspace(0.02, 0.98, POINTS).double()
     passes = torch.stack([torch.full_like(p, 0.5)] * (copies - 1) + [p])  # (copies, R)
-    others = ((1 - passes) / (CLASSES - 1)).log()
-    logits = torch.cat((passes.log()[..., None], others[..., None].expand(-1, -1, CLASSES - 1)), -1)
     labels = torch.zeros(copies, POINTS, dtype=torch.int64)
     plain = -passes.log()
     assert hooks.loss is not None
-    losses = hooks.loss(plain, logits, labels).mean(0)
-    curves = [Curve(p.tolist(), plain.mean(0).tolist(), reference=True), Curve(p.tolist(), losses.tolist())]
+    losses = hooks.loss(plain, _logits(passes), labels).mean(0)
+    curves = [
+        Polyline(p.tolist(), plain.mean(0).tolist(), reference=True),
+        Polyline(p.tolist(), losses.tolist()),
+    ]
     label = "p of the right class" + (" in the last pass" if copies > 1 else "")
     return [plot(paper, curves, "loss (thin: cross-entropy)", label)]
+
+
+def of_taught(example: Technique, paper: Paper) -> list[Block]:
+    """The loss where the teacher gives the right class eight tenths, beside the cross-entropy (thin)."""
+    import torch
+
+    hooks = _each(example)
+    p = torch.linspace(0.02, 0.98, POINTS).double()
+    logits, teachers = _logits(p)[None], _logits(torch.full_like(p, 0.8))[None]
+    plain = -p.log()
+    assert hooks.taught is not None
+    losses = hooks.taught(plain[None], logits, teachers, torch.zeros(1, POINTS, dtype=torch.int64))[0]
+    curves = [Polyline(p.tolist(), plain.tolist(), reference=True), Polyline(p.tolist(), losses.tolist())]
+    title = "loss, with a teacher that gives the right class p = 0.8 (thin: cross-entropy)"
+    return [plot(paper, curves, title, "p of the right class")]
+
+
+def _logits(p: Tensor) -> Tensor:
+    """``(…, K)`` that give the first class p and the others alike."""
+    import torch
+
+    others = ((1 - p) / (CLASSES - 1)).log()
+    return torch.cat((p.log()[..., None], others[..., None].expand(*p.shape, CLASSES - 1)), -1)
 
 
 def of_mean(example: Technique, paper: Paper) -> list[Block]:
@@ -68,8 +92,8 @@ def of_mean(example: Technique, paper: Paper) -> list[Block]:
     means = torch.linspace(0, 2 * REACH, POINTS, dtype=torch.float64)
     assert hooks.mean is not None
     curves = [
-        Curve(means.tolist(), means.tolist(), reference=True),
-        Curve(means.tolist(), hooks.mean(means).tolist()),
+        Polyline(means.tolist(), means.tolist(), reference=True),
+        Polyline(means.tolist(), hooks.mean(means).tolist()),
     ]
     return [plot(paper, curves, "what is minimized", "mean loss of the batch")]
 
@@ -82,7 +106,9 @@ def of_slope(example: Technique, paper: Paper) -> list[Block]:
     lengths = torch.linspace(0, REACH, POINTS, dtype=torch.float64)
     assert hooks.slope is not None
     added = hooks.slope(lengths[None, :, None, None, None])[0]
-    return [plot(paper, [Curve(lengths.tolist(), added.tolist())], "added to the loss", "slope by the image")]
+    return [
+        plot(paper, [Polyline(lengths.tolist(), added.tolist())], "added to the loss", "slope by the image")
+    ]
 
 
 def of_noise(example: Technique, paper: Paper) -> list[Block]:
@@ -99,7 +125,7 @@ def of_noise(example: Technique, paper: Paper) -> list[Block]:
         return torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
     found = [float(hooks.noise({"w": zero}, StepCount(t, 10, POINTS), normal)["w"]) for t in range(1, POINTS)]
-    return [plot(paper, [Curve(range(1, POINTS), found)], "a gradient of 0 after", "steps", columns=56)]
+    return [plot(paper, [Polyline(range(1, POINTS), found)], "a gradient of 0 after", "steps", columns=56)]
 
 
 def of_transform(example: Technique, paper: Paper) -> list[Block]:
@@ -141,7 +167,7 @@ def of_memory(example: Technique, paper: Paper) -> list[Block]:
         state = memory.update(state, weights, StepCount(step + 1, steps, epochs))
         evaluated.append(float(memory.evaluated(state, weights).get("w", weights["w"])))
     t = (np.arange(len(path)) / steps).tolist()
-    curves = [Curve(t, path, reference=True), Curve(t, evaluated)]
+    curves = [Polyline(t, path, reference=True), Polyline(t, evaluated)]
     return [plot(paper, curves, "w as evaluated (thin: as trained)", "epochs", columns=56)]
 
 
@@ -156,7 +182,10 @@ def of_stopping(example: Technique, paper: Paper) -> list[Block]:
     stop = next((k for k in epochs.tolist() if rule(losses[:k])), None)
     best = int(np.argmin(losses[:stop])) + 1
     told = f"stops after epoch {stop}, with the weights of epoch {best}" if stop else "never stops here"
-    curves = [Curve(epochs.tolist(), losses, reference=True), Curve(epochs[:stop].tolist(), losses[:stop])]
+    curves = [
+        Polyline(epochs.tolist(), losses, reference=True),
+        Polyline(epochs[:stop].tolist(), losses[:stop]),
+    ]
     return [plot(paper, curves, f"validation loss: it {told}", "epochs", columns=56)]
 
 
@@ -184,8 +213,8 @@ def _weights(value: Tensor):  # type: ignore[no-untyped-def]
 
 def _curve(paper: Paper, title: str, label: str, y: Tensor, reference: Tensor | None = None) -> Block:
     x = _line().flatten().tolist()
-    thin = [] if reference is None else [Curve(x, reference.flatten().tolist(), reference=True)]
-    return plot(paper, [*thin, Curve(x, y.flatten().tolist())], title, label)
+    thin = [] if reference is None else [Polyline(x, reference.flatten().tolist(), reference=True)]
+    return plot(paper, [*thin, Polyline(x, y.flatten().tolist())], title, label)
 
 
 Move = Callable[["Tensor", float], "Tensor | None"]  # a weight and the size of a step to the weight after it
@@ -238,7 +267,10 @@ def _decay_by_rate(hooks: Hooks, paper: Paper) -> list[Block]:
     share = (1 - after).flatten().tolist()
     return [
         plot(
-            paper, [Curve(rates.flatten().tolist(), share)], "share that a step takes", "lr, 0.1 the highest"
+            paper,
+            [Polyline(rates.flatten().tolist(), share)],
+            "share that a step takes",
+            "lr, 0.1 the highest",
         )
     ]
 
@@ -274,6 +306,7 @@ def pictured(example: Technique, paper: Paper) -> list[Block]:
     by_hook: Sequence[tuple[object, Callable[[Technique, Paper], list[Block]]]] = (
         (hooks.penalty or hooks.gradient or hooks.proximal or hooks.decay or hooks.constrain, of_weights),
         (hooks.loss, of_loss),
+        (hooks.taught, of_taught),
         (hooks.slope, of_slope),
         (hooks.mean, of_mean),
         (hooks.transform, of_transform),

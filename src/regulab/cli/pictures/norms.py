@@ -49,7 +49,8 @@ def reach(layer: nn.Module, training: bool) -> Reach:
     import torch
 
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(IMAGES, CHANNELS, SIDE, SIDE, generator=generator)
+    # Above 0, so that a norm that cuts its outputs off at 0 and centres nothing shows all that it reaches.
+    x = torch.rand(IMAGES, CHANNELS, SIDE, SIDE, generator=generator) + 0.5
     other = x.clone()
     other[0, 0, 0, 0] += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regulab.cli.pictures.canvas import Block, Curve, Paper, plot
+from regulab.cli.pictures.canvas import Block, Paper, Polyline, plot
 from regulab.optimizers.optimizer import Optimizer
 
 START, STEPS = (-2.0, 0.8), 60
@@ -37,8 +37,8 @@ def picture(kind: type[Optimizer], paper: Paper) -> Block:
     contours = []
     for level in (loss(start), loss(start) / 4):
         axes = [np.sqrt(2 * level / slope) for slope in SLOPES]
-        contours.append(Curve(axes[0] * np.cos(RING), axes[1] * np.sin(RING), reference=True))
+        contours.append(Polyline(axes[0] * np.cos(RING), axes[1] * np.sin(RING), reference=True))
     fields = values.model_dump(exclude_none=True).items()
     said = ", ".join(f"{key} {value}" for key, value in fields if key not in ("name", "lr"))
     title = f"{STEPS} steps down L = (a² + {SLOPES[1]:g} b²)/2, lr {lr:g}" + (f", {said}" if said else "")
-    return plot(paper, [*contours, Curve(ways[lr][:, 0], ways[lr][:, 1])], title, "a", columns=56)
+    return plot(paper, [*contours, Polyline(ways[lr][:, 0], ways[lr][:, 1])], title, "a", columns=56)

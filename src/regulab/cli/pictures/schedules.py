@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regulab.cli.pictures.canvas import Block, Curve, Paper, plot
+from regulab.cli.pictures.canvas import Block, Paper, Polyline, plot
 from regulab.schedules.schedule import Moment, Schedule
 
 LR, STEPS, SHOWN = 0.1, 10, 20  # of an epoch; epochs where they are enough
@@ -30,5 +30,9 @@ def picture(kind: type[Schedule], paper: Paper) -> Block:
     after = f"epochs; validation improves until epoch {FALLS}" if kind.follows_validation else "epochs"
     places = [step / STEPS for step in range(len(rates))]
     return plot(
-        paper, [Curve([0, epochs], [0, 0], reference=True), Curve(places, rates)], title, after, columns=56
+        paper,
+        [Polyline([0, epochs], [0, 0], reference=True), Polyline(places, rates)],
+        title,
+        after,
+        columns=56,
     )

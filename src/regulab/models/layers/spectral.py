@@ -121,10 +121,11 @@ def divided_weight(layer: Spectral | StackedSpectral) -> Tensor:
     matrix = weight.flatten(1 + runs)
     if layer.training:
         with torch.no_grad():
-            u, v = power_iteration(matrix, layer.v)
-            # By `.data`: in a fleet all buffers are parts of one vector, whose version batch norm's backward compares.
-            layer.u.data.copy_(u)
-            layer.v.data.copy_(v)
+            # In a fleet all buffers are parts of one vector, whose version batch norm's backward compares; by `.data`
+            # it stays as it was. A single network may run under `torch.func.vmap`, which knows no `.data`.
+            held = (layer.u.data, layer.v.data) if runs else (layer.u, layer.v)
+            for buffer, new in zip(held, power_iteration(matrix, layer.v), strict=True):
+                buffer.copy_(new)
     # Copies: the next step changes the buffers in place, perhaps before this one's gradient is taken.
     u, v = layer.u.clone(), layer.v.clone()
     sigma = (u * (matrix * v[..., None, :]).sum(-1)).sum(-1)
