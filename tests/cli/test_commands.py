@@ -186,7 +186,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["nope"], "expected a YAML file or one of bn-gbn, l1-l2"),
+            (["nope"], "expected a YAML file or one of augmentation, averaging"),
             (["--data", "nope"], "expected one of cifar10"),
             (["--arms", "none,l9"], "expected some of none, l1, l2, l1+l2"),
             (["arms.l1.l9=1"], f"expected one of {', '.join(TECHNIQUES)}"),
