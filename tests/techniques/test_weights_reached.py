@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from regulab.errors import UserError
+from regulab.training.checks import check_model
 from regulab.training.penalized import penalty_notes
 from tests.cases import own
 from tests.training.setups import setup_of, study_of
@@ -89,27 +90,8 @@ def test_what_spectral_norm_leaves_and_what_it_makes_moot_is_told(tmp_path):
     assert penalty_notes(setup_of(study_of({"none": {}, "l2": {"l2": 1e-3}}), 24)) == []
 
 
-def test_what_an_average_and_standardization_do_to_zeros_is_told():
-    arms = {
-        "none": {},
-        "both": {"ema": 0.9, "l1": 1e-3, "group_lasso": 1e-3},
-        "at 0": {"swa": 1, "l1": 0},
-        "standardized": {"weight_standardization": "all", "l1": 1e-3},
-        "limited": {"weight_standardization": "all", "max_norm": 1},
-        "bare": {"weight_standardization": "convolutions", "l2": 0},
-    }
-    averaged, standardized = penalty_notes(setup_of(study_of(arms), 24))
-    assert averaged.startswith(
-        "l1, group_lasso beside ema: an averaged weight is 0 only where it was 0 in all"
-    )
-    assert standardized.startswith("l1, max_norm beside weight_standardization: the length")
-
-
-@pytest.mark.parametrize(
-    "arm", [{"spectral_norm": 1}, {"drop_connect": 0.1}, {"weight_standardization": "convolutions"}], ids=list
-)
-def test_frozen_weights_that_are_used_changed_are_told(arm):
-    (name,) = arm
-    frozen = {"freeze": ["blocks.0.*"]}
-    notes = penalty_notes(setup_of(study_of({"none": {}, "some": arm}, model=frozen), 24))
-    assert notes == [f"{name}: frozen weights, too, are used changed: blocks.0.conv.weight"]
+def test_what_falls_on_frozen_weights_alone_is_refused():
+    model = {"freeze": ["*weight"]}
+    for name in ("l2", "max_norm", "group_lasso"):
+        with pytest.raises(UserError, match=rf"arms\.some\.{name}: {name} falls on no parameter"):
+            check_model(setup_of(study_of({"none": {}, "some": {name: 1}}, model=model), 24))

@@ -40,8 +40,7 @@ def check_model(setup: Setup) -> list[str]:
         for arm in group:
             _check_dropout(setup, setup.initial(run), arm, drops)
             check_copies(setup, setup.run(arm, run.seed))
-            if models.is_user_model(setup.study.model.name):
-                check_penalties(setup, setup.run(arm, run.seed))
+            check_penalties(setup, setup.run(arm, run.seed))
     return notes
 
 

@@ -3,7 +3,7 @@ ones is told, and so is what they cannot do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -13,17 +13,14 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from regulab import models
 from regulab.errors import UserError
-from regulab.models.layers.reweighted import Reweighted
 from regulab.models.layers.spectral import Spectral
 from regulab.models.parameters import trained_weight_names
 from regulab.techniques import stack
-from regulab.techniques.drop_connect import DropConnect
 from regulab.techniques.group_lasso import GroupLasso
 from regulab.techniques.max_norm import MaxNorm
 from regulab.techniques.penalty import Penalty, WeightPenalty
 from regulab.techniques.spectral_norm import SpectralNorm
 from regulab.techniques.technique import Technique
-from regulab.techniques.weight_standardization import WeightStandardization
 from regulab.training.runs import Run, Setup
 from regulab.training.user_model_notes import listed
 
@@ -67,10 +64,6 @@ def penalty_notes(setup: Setup) -> list[str]:
             told |= dict.fromkeys(_of_transposed(setup.initial(runs[0]), ", ".join(by_row)) if by_row else ())
         corrected = [run for run in runs if any(hook.by_norm for hook in stack([run.techniques]).values())]
         told |= dict.fromkeys(_of_corrected_decay(setup, corrected[0]) if corrected else ())
-        told |= dict.fromkeys(_of_averaged_zeros(runs))
-        if any(isinstance(t, WeightStandardization) for t in runs[0].techniques):
-            told |= dict.fromkeys(_of_standardized(runs))
-        told |= dict.fromkeys(_of_frozen(setup, runs[0]))
         if any(isinstance(t, SpectralNorm) for t in runs[0].techniques):
             told |= dict.fromkeys(_of_spectral_norm(setup, runs[0], found))
     return list(told)
@@ -93,54 +86,6 @@ def _of_corrected_decay(setup: Setup, run: Run) -> list[str]:
     if not others:
         return []
     return [f"weight_decay, corrected: not before a norm, so as in the form decoupled: {listed(others)}"]
-
-
-def _of_averaged_zeros(runs: Sequence[Run]) -> list[str]:
-    """Exact zeros are lost in an average."""
-    told = []
-    for run in runs:
-        hooks = stack([tuple(t for t in run.techniques if _strong(t))])
-        zeroing = [name for name, one in hooks.items() if one.proximal is not None]
-        averaging = [name for name, one in hooks.items() if one.memory is not None and one.memory.evaluated]
-        if zeroing and averaging:
-            told.append(
-                f"{', '.join(zeroing)} beside {', '.join(averaging)}: an averaged weight is 0 only where it was 0 in "
-                "all that is averaged, so expect few exact zeros in the weights that are evaluated and saved"
-            )
-    return told
-
-
-def _of_standardized(runs: Sequence[Run]) -> list[str]:
-    """A weight of 0 is used as −μ/√(σ² + ε), and length is divided out."""
-    found = {t.name: t for run in runs for t in run.techniques if _strong(t)}
-    names = [name for name, t in found.items() if isinstance(t, WeightPenalty | MaxNorm)]
-    if not names:
-        return []
-    return [
-        f"{', '.join(names)} beside weight_standardization: the length of a standardized weight changes nothing that "
-        "the network computes, and a weight of 0 is used as another number unless its whole filter is 0; recorded "
-        "norms and zeros are of the weights before that"
-    ]
-
-
-def _of_frozen(setup: Setup, run: Run) -> list[str]:
-    """Frozen weights stay as they are, but an edit may change how they are used."""
-    network = setup.initial(run)
-    names = [
-        f"{path}.weight".lstrip(".")
-        for path, layer in network.named_modules()
-        if isinstance(layer, Spectral | Reweighted) and not layer.weight.requires_grad
-    ]
-    kinds = [
-        t.name for t in run.techniques if isinstance(t, SpectralNorm | WeightStandardization | DropConnect)
-    ]
-    if not names:
-        return []
-    return [f"{', '.join(kinds)}: frozen weights, too, are used changed: {listed(names)}"]
-
-
-def _strong(technique: Technique) -> bool:
-    return not isinstance(technique, WeightPenalty) or technique.strength > 0
 
 
 def _of_transposed(network: nn.Module, names: str) -> list[str]:
