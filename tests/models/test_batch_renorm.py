@@ -154,20 +154,21 @@ def test_it_refuses_nonsense(bad):
 
 def test_averages_made_anew_are_those_of_batch_norm():
     """Towards averages that begin at 0 and 1 there is nothing to correct: the layers behind would see raw values."""
-    network = torch.nn.Sequential(layer_of(), torch.nn.ReLU(), layer_of()).train()
+    first = layer_of()
+    network = torch.nn.Sequential(first, torch.nn.ReLU(), layer_of()).train()
     batches = [images(seed=seed) for seed in (1, 2, 3)]
     average_anew(network, network, batches)
-    found = {name: [] for name in ("0.running_mean", "2.running_mean", "0.running_var", "2.running_var")}
+    found: dict[str, list[torch.Tensor]] = {
+        name: [] for name in ("0.running_mean", "2.running_mean", "0.running_var", "2.running_var")
+    }
     for x in batches:
         for place in (0, 2):
             mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
             found[f"{place}.running_mean"].append(mean)
             found[f"{place}.running_var"].append((variance + EPS).sqrt())  # averaged as a deviation
-            x = batch_norm(
-                x, network[0].weight, network[0].bias, mean.clone(), variance.clone(), training=True
-            ).relu()
+            x = batch_norm(x, first.weight, first.bias, mean.clone(), variance.clone(), training=True).relu()
     for name, values in found.items():
         mean = torch.stack(values).mean(0)
         wanted = mean.square() if name.endswith("var") else mean
         torch.testing.assert_close(network.get_buffer(name), wanted.detach())
-    assert network[0].corrects
+    assert first.corrects

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from regulab.training.loop import make_trainer
 from tests.cases import own
 from tests.training.setups import FLOAT64, fleet_of, plain_of, runs_of, setup_of, study_of
 
-AVERAGED = {"swa": {"swa": 1}, "ema": {"ema": 0.95}}
+AVERAGED: dict[str, dict[str, float]] = {"swa": {"swa": 1}, "ema": {"ema": 0.95}}
 NONE_OF_OURS = """
 def __init__(self, in_channels, classes):
     super().__init__(in_channels, classes)
@@ -82,7 +84,7 @@ def test_torchs_own_spectral_norm_in_a_persons_network_too(tmp_path):
     trainer = make_trainer("plain", setup, [run], {})
     for epoch in range(1, 5):
         trainer.train_epoch(epoch)
-    network = setup.module(run).eval()
+    network: Any = setup.module(run).eval()
     held = network.state_dict()
     network.load_state_dict({name: value[0] for name, value in trainer.weights().items() if name in held})
     network(setup.first_images(2))
