@@ -53,7 +53,7 @@ def design_of(study: Mapping[str, Any]) -> Design | None:
 def _declared(factors: Factors) -> Design | None:
     if len(factors) < 2:
         return None
-    found = tuple(Factor(name, tuple(levels)) for name, levels in factors.items())
+    found = told_apart([Factor(name, tuple(levels)) for name, levels in factors.items()])
     return Design(found, {arm.cell: arm.name for arm in factorial_arms(factors)})
 
 
@@ -75,7 +75,18 @@ def _recognized(study: Mapping[str, Any]) -> Design | None:
     full = math.prod(len(factor.levels) for factor in factors)
     if len(factors) < 2 or not len(cells) == len(arms) == full:
         return None
-    return Design(tuple(factors), {cell: cells[cell] for cell in cells_of(factors)})
+    return Design(told_apart(factors), {cell: cells[cell] for cell in cells_of(factors)})
+
+
+def told_apart(factors: Sequence[Factor]) -> tuple[Factor, ...]:
+    """Levels by factor and level where two factors have one of the same name (``off``, ``on``): effects are called
+    by levels alone. What both are compared with may share its name: no effect is called by that."""
+    effects = [level for factor in factors for level in factor.levels[1:]]
+    if len(set(effects)) == len(effects):
+        return tuple(factors)
+    return tuple(
+        Factor(factor.name, tuple(f"{factor.name}={level}" for level in factor.levels)) for factor in factors
+    )
 
 
 def cells_of(factors: Sequence[Factor]) -> list[Cell]:
