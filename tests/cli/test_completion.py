@@ -63,7 +63,7 @@ def offered(line: str, folder: Path) -> list[str]:
         ("regulab show arms l1-l2-", ["l1-l2-mnist"]),
         ("regulab show schedules o", ["one_cycle"]),
         ("regulab show keys train.b", ["train.batch_size"]),
-        ("regulab show keys train.optimizer.n", ["train.optimizer.nesterov"]),
+        ("regulab show keys train.optimizer.ne", ["train.optimizer.nesterov"]),
         ("regulab lesson batch", ["batch-norm", "batch-norm-position", "batch-norm-test-time"]),
         ("regulab data fetch ", [name for name, dataset in datasets().items() if dataset.files]),
         ("regulab compare runs --baseline ", list(STUDY.arms)),
