@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 
 from regulab.config import load_study
+from regulab.config.factors import factorial_arms
 from regulab.records import SEQUENTIAL, Look
 from regulab.statistics import compare
-from regulab.statistics.design import Design, Factor, design_of
+from regulab.statistics.design import IN_PLACE_OF_DROPOUT, Design, Factor, design_of
 from regulab.statistics.effect_words import effect_notes
 from regulab.statistics.effects import Condition, cell_means, effects, factorial_values
 from regulab.statistics.holm import holm
+from regulab.techniques import TECHNIQUES
 from tests.reporting.factory import make_records, with_diverged, without
 
 ASSIGNMENT = {"none": {}, "l1": {"l1": 1e-4}, "l2": {"l2": 1e-4}, "l1+l2": {"l1": 1e-4, "l2": 1e-4}}
@@ -87,6 +89,27 @@ def test_what_the_study_itself_says_of_dropout_is_a_level_of_its_own():
     assert design_of(study_with(arms)).factors[0] == Factor("dropout", ("the study's dropout", "dropout=0.2"))
     without_any = {name: {"dropout": 0, **arm} for name, arm in arms.items()}
     assert design_of(study_with(without_any)).factors[0] == Factor("dropout", ("no dropout", "dropout"))
+
+
+@pytest.mark.parametrize("declared", [False, True], ids=["arms", "factors"])
+def test_without_what_stands_in_the_place_of_dropout_an_arm_has_the_studys(declared):
+    factors = {
+        "spatial_dropout": {"no spatial_dropout": {}, "spatial_dropout": {"spatial_dropout": 0.1}},
+        "l1": {"no l1": {}, "l1": {"l1": 1.0}},
+    }
+    arms = {arm.name: arm.techniques for arm in factorial_arms(factors)}
+    study = {**study_with(arms), **({"factors": factors} if declared else {})}
+    for dropout, first in (
+        (0.05, "the study's dropout"),
+        (None, "the study's dropout"),
+        (0.0, "no spatial_dropout"),
+    ):
+        found = design_of({**study, "model": {"dropout": dropout}})
+        assert found.factors == (
+            Factor("spatial_dropout", (first, "spatial_dropout")),
+            Factor("l1", ("no l1", "l1")),
+        )
+    assert tuple(sorted(n for n, t in TECHNIQUES.items() if t.instead_of)) == IN_PLACE_OF_DROPOUT
 
 
 def test_declared_factors_are_kept_as_they_were_declared():
