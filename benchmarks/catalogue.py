@@ -3,7 +3,8 @@
 The arms are those of the built-in study `everything`: `cnn10k`, four seeds of one arm side by side, batches of 128
 images of 28 × 28 pixels (made, as what they show costs nothing), in the precision and with the kernels that this
 machine trains with. An arm's fleet and the one without anything take turns, an epoch of ten steps each; time of the
-process, the median of the ratios of neighbours. Making the batches is part of a step, validation is not.
+process, the median of the ratios of neighbours. Making the batches is part of a step, validation is not; what ends an
+epoch, such as the averages of SWA's norms made anew, is shared out among its steps.
 
     python benchmarks/catalogue.py --out benchmarks/catalogue
 """
@@ -36,6 +37,7 @@ from regulab.training.loop import make_trainer
 from regulab.training.machine import choose_machine, process_settings
 from regulab.training.planning import choose_engine
 from regulab.training.setup import Setup
+from regulab.training.teaching import untrained
 from regulab.training.trainer import Trainer
 
 RUNS, BATCH, STEPS, SIDE = 4, 128, 10, 28
@@ -53,10 +55,10 @@ class Cost:
     ratio: float
 
 
-def setup_of() -> Setup:
-    """The arms of `everything` on made images."""
+def setup_of(rounds: int) -> Setup:
+    """The arms of `everything` on made images, for four times the epochs that are measured."""
     content, _ = load_mapping("everything")
-    train = {**content["train"], "batch_size": BATCH}
+    train = {**content["train"], "batch_size": BATCH, "epochs": 4 * (rounds + 1)}
     study = build_study({**content, "name": "catalogue", "train": train, "seeds": RUNS})
     draws = np.random.default_rng(0)
     pixels = draws.integers(0, 256, (STEPS * BATCH, SIDE, SIDE, 1), np.uint8)
@@ -74,14 +76,20 @@ def setup_of() -> Setup:
 
 
 class Timed:
-    """The trainers of four seeds of one arm; an epoch of `STEPS` steps at a time."""
+    """The trainers of four seeds of one arm; an epoch of `STEPS` steps at a time, from the last quarter of training on,
+    so that what begins late (SWA) has begun."""
 
     def __init__(self, setup: Setup, arm: str) -> None:
         runs = [setup.run(arm, seed) for seed in range(RUNS)]
         self.engine, _ = choose_engine(setup, [setup.module(run) for run in runs[:3]])
         groups = [[run] for run in runs] if self.engine == "plain" else [runs]
-        self._trainers: Sequence[Trainer] = [make_trainer(self.engine, setup, group) for group in groups]
-        self._epoch = 0
+        taught = [run for run in map(setup.teacher, runs) if run is not None]
+        # Weights that have not trained cost what those do that have.
+        teachers = {(run.arm, run.seed): untrained(setup, run, self.engine) for run in taught}
+        self._trainers: Sequence[Trainer] = [
+            make_trainer(self.engine, setup, group, teachers) for group in groups
+        ]
+        self._epoch = setup.study.train.epochs * 3 // 4
 
     def seconds(self) -> float:
         """Of the process, for a step of all four."""
@@ -124,7 +132,8 @@ def page(content: dict[str, Any]) -> str:
 
 A training step of four runs (`cnn10k`, {BATCH} images of {SIDE} × {SIDE}, {content["precision"]}), which train \
 together where the engine is not `plain`: milliseconds of processor time, and how often that of four runs without \
-anything, the median of {content["rounds"]} neighbouring pairs. The row of the baseline itself says how exact the ratios are.
+anything, the median of {content["rounds"]} neighbouring pairs. The row of the baseline itself says how exact the \
+ratios are.
 
 | arm | engine | ms a step | × none |
 | --- | --- | ---: | ---: |
@@ -140,7 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/catalogue"), help="without a suffix")
     arguments = parser.parse_args()
     with process_settings(torch.get_num_threads()):  # as in training: freed memory stays the process's own
-        setup = setup_of()
+        setup = setup_of(arguments.rounds)
         costs = measured(setup, arguments.rounds)
     content = {
         "date": datetime.date.today().isoformat(),

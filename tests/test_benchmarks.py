@@ -19,12 +19,14 @@ from regulab import models
 from regulab.config import Model
 from regulab.models.layers.dropout import ElementDropout
 from regulab.streams import Streams
+from regulab.training.teaching import Teaching
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import aa_studies  # noqa: E402
 import ablation  # noqa: E402
+import catalogue  # noqa: E402
 import precision  # noqa: E402
 import study  # noqa: E402
 import throughput  # noqa: E402
@@ -294,3 +296,14 @@ def test_the_whole_study_is_compared_at_the_rates_that_were_measured():
 def test_seeds_for_equivalence_follow_the_spread():
     assert precision.seeds_for_equivalence(0.01) == 7
     assert precision.seeds_for_equivalence(0.2) == 44  # (1.645 + 1.645)² · 4 = 43.3
+
+
+@pytest.mark.parametrize("arm", ["distillation", "SWA", "none"])
+def test_the_catalogue_times_what_an_arm_does_late_and_with_a_teacher(arm, monkeypatch):
+    monkeypatch.setattr(catalogue, "STEPS", 1)
+    timed = catalogue.Timed(catalogue.setup_of(rounds=1), arm)
+    taught, see = [], Teaching.see
+    monkeypatch.setattr(Teaching, "see", lambda self, x: taught.append(see(self, x)))
+    assert timed.seconds() > 0
+    assert timed._epoch == 7  # of 8
+    assert bool(taught) == (arm == "distillation")

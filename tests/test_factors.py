@@ -51,6 +51,21 @@ def study_of(text):
             ["a=l1+b=none", "a=l1+l2+b=none", "a=l1+b=l2", "a=l1+l2+b=l2"],
             id="names-that-would-be-equal",
         ),
+        pytest.param(
+            "{a: {x: {l1: 1}, y: {l1: 2}}, b: {x: {l2: 1}, y: {l2: 2}}}",
+            ["a=x+b=x", "a=y+b=x", "a=x+b=y", "a=y+b=y"],
+            id="levels-of-one-name",
+        ),
+        pytest.param(
+            "{l1: [0, 1e-4], distillation: [0, none]}",
+            ["none", "l1", "distillation", "l1+distillation"],
+            id="a-teacher-called-none",
+        ),
+        pytest.param(
+            "{norm: [none, {kind: ghost_batch, splits: 4}], weight_standardization: [0, all]}",
+            ["none", "ghost_batch", "weight_standardization", "ghost_batch+weight_standardization"],
+            id="texts",
+        ),
     ],
 )
 def test_every_combination_is_an_arm_with_a_readable_name(factors, arms):

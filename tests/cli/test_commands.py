@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from regulab.cli import app
 from regulab.cli.arguments import assembled_study
+from regulab.cli.run import _print_plan
 from regulab.config import Data, Study, builtin_studies
 from regulab.errors import UserError
 from regulab.run_directory.writing import RunDirectory
@@ -186,7 +187,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["nope"], "expected a YAML file or one of augmentation, averaging"),
+            (["nope"], "expected a YAML file or one of augmentation, averaging, bn-gbn"),
             (["--data", "nope"], "expected one of cifar10"),
             (["--arms", "none,l9"], "expected some of none, l1, l2, l1+l2"),
             (["arms.l1.l9=1"], f"expected one of {', '.join(TECHNIQUES)}"),
@@ -245,6 +246,22 @@ class TestRun:
             "4 runs in 1 fleet, into runs/l1-l2\nfleet 0 (fleet): arms “none”, “l1” × seeds 0–1\n"
         )
         assert not Path("runs").exists()
+
+    def test_many_arms_are_listed_once(self, capsys):
+        arms, plan = [f"a{k}" for k in range(7)], []
+        for index, seeds in enumerate(([0, 1], [2, 3])):
+            plan.append(
+                SimpleNamespace(index=index, engine="fleet", runs=[(a, s) for s in seeds for a in arms])
+            )
+        plan.append(SimpleNamespace(index=2, engine="plain", runs=[("a0", 4)]))
+        _print_plan(SimpleNamespace(runs=29, fleets=plan, memory_bytes=0, seconds=1, notes=[]), Path("x"))
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].startswith("fleet 0 (fleet): arms “a0”, “a1”, ")
+        assert lines[1].endswith("“a6” × seeds 0–1")
+        assert lines[2:4] == [
+            "fleet 1 (fleet): the 7 arms of fleet 0 × seeds 2–3",
+            "fleet 2 (plain): arm “a0” × seed 4",
+        ]
 
 
 class TestRecorded:

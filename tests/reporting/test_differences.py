@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 from matplotlib.text import Text
 
 from regulab.reporting.data import ReportData
 from regulab.reporting.figures.differences import FIGURE, limits, rows_of
 from regulab.reporting.series import MOST_BANDS, band_kind, series
-from tests.reporting.factory import make_records
+from tests.reporting.factory import make_records, with_diverged
 
 ARMS = {"none": 0.0, "l1": 0.5, "l2": -0.5, "far": -40.0}
 
@@ -41,6 +44,31 @@ def test_an_arm_far_out_is_named_at_the_edge_and_leaves_the_others_their_room():
     assert high < 10
     texts = [text.get_text() for text in axes.findobj(Text)]
     assert any(text.startswith(" ◂ −") for text in texts)
+
+
+def test_an_interval_that_goes_on_beyond_the_axis_says_so():
+    rng = np.random.default_rng(1)
+    values = {"none": np.zeros(6), "a": rng.normal(0, 0.1, 6), "wide": np.array([-20.0, 20, -9, 9, -3, 3])}
+    records = make_records(arms=dict.fromkeys(values, 0.0), seeds=6, epochs=2, images=400, base=50)
+    results = [replace(one, test_accuracy=50 + values[one.arm][one.seed]) for one in records.results]
+    data = ReportData(replace(records, results=tuple(results)))
+    wide = next(row for row in rows_of(data) if row.arm == "wide")
+    (drawing,) = FIGURE.drawings(data)
+    axes = drawing.draw().axes[0]
+    low, high = axes.get_xlim()
+    markers = {(line.get_marker(), line.get_xdata()[0]) for line in axes.lines if line.get_marker() in "<>"}
+    assert low <= wide.mean <= high
+    assert markers == {("<", low), (">", high)}
+    assert "Where a triangle points, an arm goes on beyond the axis" in drawing.words
+
+
+def test_the_words_name_arms_that_are_not_drawn():
+    records = make_records(arms=ARMS, seeds=3, epochs=2, images=400, base=90)
+    for seed in (0, 1):
+        records = with_diverged(records, "l1", seed)
+    (drawing,) = FIGURE.drawings(ReportData(records))
+    assert "; the grey band is the margin. " in drawing.words
+    assert drawing.words.endswith("Not drawn, with fewer than 2 pairs: arm “l1”.")
 
 
 def test_the_margin_is_on_the_axis_unless_it_is_far_wider():

@@ -10,7 +10,7 @@ from regulab.reporting.data import ReportData
 from regulab.reporting.figures.interactions import FIGURE, MOST_PAIRS
 from regulab.reporting.pages import Pages, figures
 from regulab.results.comparison_table import ComparisonTable
-from tests.reporting.factory import make_records
+from tests.reporting.factory import make_records, with_diverged
 
 EFFECTS = {"none": 0.0, "l1": 0.1, "l2": 0.1, "l1+l2": 0.4}
 
@@ -90,7 +90,30 @@ def test_names_are_printed_literally_and_cut():
 
 def test_of_many_factors_some_pairs_are_drawn():
     records = records_of({"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}, seeds=2)
-    assert len(list(FIGURE.drawings(ReportData(records)))) == MOST_PAIRS
+    drawings = list(FIGURE.drawings(ReportData(records)))
+    assert len(drawings) == MOST_PAIRS
+    assert [one.words.endswith("Of 10 pairs of factors 6 are drawn; the table has all.") for one in drawings] == [
+        *[False] * 5, True
+    ]  # fmt: skip
+
+
+def test_means_over_some_of_the_seeds_say_so():
+    (drawing,) = FIGURE.drawings(ReportData(with_diverged(make_records(arms=EFFECTS, seeds=4), "l2", 1)))
+    assert drawing.words.startswith("Means over seeds (3 of 4: those with a value in every arm), with 95 %")
+
+
+def test_of_many_lines_no_two_look_alike_and_levels_stay_apart():
+    data = ReportData(records_of({"a": 8, "b": 8}, seeds=2))
+    (drawing,) = FIGURE.drawings(data)
+    lines = [line for line in drawing.draw().axes[0].lines if len(line.get_xdata()) == 8]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 8
+    ends = [(line.get_xdata()[0], line.get_xdata()[1]) for line in lines]
+    assert max(first for first, _ in ends) < min(second for _, second in ends)
+
+
+def test_of_many_interactions_it_is_said_that_there_are_more():
+    pages = pages_of(records_of({"a": 5, "b": 5}, seeds=2))
+    assert "4 more interactions stand in the table alone" in pages.markdown().decode()
 
 
 def test_results_in_python_hold_the_interaction():

@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 
 from regulab.config import load_study
+from regulab.config.factors import factorial_arms
 from regulab.records import SEQUENTIAL, Look
 from regulab.statistics import compare
-from regulab.statistics.design import Design, Factor, design_of
+from regulab.statistics.design import IN_PLACE_OF_DROPOUT, Design, Factor, design_of
 from regulab.statistics.effect_words import effect_notes
 from regulab.statistics.effects import Condition, cell_means, effects, factorial_values
 from regulab.statistics.holm import holm
+from regulab.techniques import TECHNIQUES
 from tests.reporting.factory import make_records, with_diverged, without
 
 ASSIGNMENT = {"none": {}, "l1": {"l1": 1e-4}, "l2": {"l2": 1e-4}, "l1+l2": {"l1": 1e-4, "l2": 1e-4}}
@@ -89,6 +91,27 @@ def test_what_the_study_itself_says_of_dropout_is_a_level_of_its_own():
     assert design_of(study_with(without_any)).factors[0] == Factor("dropout", ("no dropout", "dropout"))
 
 
+@pytest.mark.parametrize("declared", [False, True], ids=["arms", "factors"])
+def test_without_what_stands_in_the_place_of_dropout_an_arm_has_the_studys(declared):
+    factors = {
+        "spatial_dropout": {"no spatial_dropout": {}, "spatial_dropout": {"spatial_dropout": 0.1}},
+        "l1": {"no l1": {}, "l1": {"l1": 1.0}},
+    }
+    arms = {arm.name: arm.techniques for arm in factorial_arms(factors)}
+    study = {**study_with(arms), **({"factors": factors} if declared else {})}
+    for dropout, first in (
+        (0.05, "the study's dropout"),
+        (None, "the study's dropout"),
+        (0.0, "no spatial_dropout"),
+    ):
+        found = design_of({**study, "model": {"dropout": dropout}})
+        assert found.factors == (
+            Factor("spatial_dropout", (first, "spatial_dropout")),
+            Factor("l1", ("no l1", "l1")),
+        )
+    assert tuple(sorted(n for n, t in TECHNIQUES.items() if t.instead_of)) == IN_PLACE_OF_DROPOUT
+
+
 def test_declared_factors_are_kept_as_they_were_declared():
     study = load_study("bn-gbn")
     found = design_of(study.model_dump(mode="json"))
@@ -100,6 +123,22 @@ def test_declared_factors_are_kept_as_they_were_declared():
     # As plain arms they are three factors of two levels.
     plain = design_of({**study.model_dump(mode="json"), "factors": None})
     assert [one.name for one in plain.factors] == ["norm", "l1", "l2"]
+
+
+def test_levels_of_one_name_are_told_apart_by_their_factor():
+    factors = {
+        "a": {"off": {}, "on": {"l1": 1e-4}},
+        "b": {"off": {}, "on": {"l2": 1e-4}},
+    }
+    found = design_of({"factors": factors})
+    assert found.factors == (Factor("a", ("a=off", "a=on")), Factor("b", ("b=off", "b=on")))
+    assert found.arms[1, 0] == "a=on+b=off"
+    # No effect is called by what both factors start with.
+    first = {"a": {"none": {}, "l1": {"l1": 1e-4}}, "b": {"none": {}, "l2": {"l2": 1e-4}}}
+    assert [factor.levels for factor in design_of({"factors": first}).factors] == [
+        ("none", "l1"),
+        ("none", "l2"),
+    ]
 
 
 # Numbers.
@@ -232,6 +271,29 @@ def test_a_diverged_run_leaves_its_seed_out_and_every_effect_unjudged():
     assert 3 not in one.differences
     assert one.note == "of 10 seeds 9 have a value in every arm, and count; 1 runs diverged"
     assert one.difference_ci95 is not None
+
+
+def test_where_an_arm_always_diverges_effects_say_so():
+    records = make_records(seeds=3)
+    for seed in range(3):
+        records = with_diverged(records, "l1", seed)
+    factorial = compare(records).factorial
+    effects = (*factorial.main_effects, *factorial.interactions)
+    assert [(one.pairs, one.verdict) for one in effects] == [(0, "diverged")] * 3
+
+
+def test_a_metric_without_a_better_direction_says_so():
+    made, rng = design(2, 2), np.random.default_rng(0)
+    values = rng.normal(size=(10, 2, 2)) * 0.01
+    values[:, 1] += 1
+    _, found = judged(made, values, metric="weight_norm_l2")
+    assert found["f0=1"].verdict is None
+    assert found["f0=1"].p_holm < 0.05
+    assert found["f0=1"].note.startswith(
+        "the difference is significant, but weight_norm_l2 has no better direction"
+    )
+    assert found["f1=1"].verdict == "undecided"
+    assert found["f1=1"].note is None
 
 
 def test_missing_runs_leave_effects_described():

@@ -19,6 +19,7 @@ from regulab.run_directory.writing import RunDirectory
 from regulab.training.initial_networks import InitialNetworks
 from regulab.training.loop import Job, train_fleet
 from regulab.training.machine import process_settings
+from regulab.training.notes import notes
 from regulab.training.planning import CHECKED_SEEDS, plan_fleets
 from regulab.training.setup import set_up
 from tests.training.setups import runs_of, setup_of, study_of
@@ -175,3 +176,13 @@ def test_training_touches_no_file(tmp_path, monkeypatch):
         events = list(train_fleet(Job(plan, setup)))
     assert [type(event).__name__ for event in events] == ["Begun", "EpochDone", "EpochDone", "Trained"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_arms_that_say_the_same_are_named():
+    arms = {"none": {}, "batch": {"norm": "batch"}, "layer": {"norm": "layer"}, "drop": {"dropout": 0.05}}
+    more = {"model": {"norm": "batch", "dropout": 0.05}}
+    said = "arms “none”, “batch”, “drop” say the same: they train alike, and a verdict between them is of no technique"
+    assert said in notes(setup_of(study_of(arms, **more)))
+    unpaired = notes(setup_of(study_of(arms, pairing="none", **more)))
+    assert not any("say the same" in one for one in unpaired)
+    assert not any("say the same" in one for one in notes(setup_of(study_of(ARMS))))

@@ -11,8 +11,10 @@ from regulab.config import Study
 from regulab.optimizers import OPTIMIZERS
 from regulab.optimizers.sgd import SGD
 from regulab.schedules import SCHEDULES
+from regulab.techniques import TECHNIQUES
 from regulab.values import Part
 from regulab.values.choices import OneOf
+from regulab.values.complaints import technique_files
 from regulab.values.named import Named
 
 
@@ -58,3 +60,7 @@ def test_the_json_schema_of_a_study_has_every_registered_part_under_its_name():
             described = schema["$defs"][reference.rpartition("/")[2]]["properties"]
             assert list(described) == ["name", *kinds[name].model_fields]
             assert described["name"]["const"] == name
+
+
+def test_techniques_are_known_by_their_files_before_torch_is():
+    assert technique_files() == set(TECHNIQUES)

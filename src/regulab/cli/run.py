@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 40
 MOST_LISTED = 32  # arms of a fleet in a dry run
+OFTEN_LISTED = 6  # arms, of which more are listed once
 
 Arguments = Annotated[
     list[str] | None,
@@ -196,21 +197,30 @@ def _print_plan(plan: Plan, directory: Path) -> None:
 
     fleets = f"{len(plan.fleets)} fleet{'s' if len(plan.fleets) > 1 else ''}"
     print(f"{plan.runs} runs in {fleets}, into {directory}")
+    first: dict[frozenset[str], int] = {}
     for fleet in plan.fleets:
-        print(f"fleet {fleet.index} ({fleet.engine}): {_runs_in_words(fleet.runs)}")
+        before = first.setdefault(frozenset(arm for arm, _ in fleet.runs), fleet.index)
+        print(f"fleet {fleet.index} ({fleet.engine}): {_runs_in_words(fleet.runs, before, fleet.index)}")
     print(f"memory: about {size(plan.memory_bytes)}")
     print(f"time: about {duration(plan.seconds)}")
     for note in plan.notes:
         print(note)
 
 
-def _runs_in_words(runs: Sequence[tuple[str, int]]) -> str:
-    """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one."""
+def _runs_in_words(runs: Sequence[tuple[str, int]], before: int, fleet: int) -> str:
+    """``arms “none”, “l1” × seeds 0–4`` where every arm has every seed, else one by one. Many arms are listed in the
+    first fleet that has them, ``before``."""
     from regulab.terminal.consoles import number_ranges
     from regulab.wording import listed, named, quoted
 
     arms, seeds = list(dict.fromkeys(arm for arm, _ in runs)), sorted({seed for _, seed in runs})
     if len(runs) == len(arms) * len(seeds):
-        some = f"{len(arms)} arms, {quoted(arms[0])} … {quoted(arms[-1])}"
-        return f"{some if len(arms) > MOST_LISTED else listed(arms)} × {number_ranges(seeds, 'seed')}"
+        some = (
+            f"{len(arms)} arms, {quoted(arms[0])} … {quoted(arms[-1])}"
+            if len(arms) > MOST_LISTED
+            else listed(arms)
+        )
+        if len(arms) > OFTEN_LISTED and before != fleet:
+            some = f"the {len(arms)} arms of fleet {before}"
+        return f"{some} × {number_ranges(seeds, 'seed')}"
     return ", ".join(f"{named(arm)} seed {seed}" for arm, seed in runs)

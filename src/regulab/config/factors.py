@@ -57,14 +57,15 @@ def factors_of(given: Any) -> Factors:
 def factorial_arms(factors: Factors) -> list[FactorialArm]:
     """All arms. Each is called by its levels, without those that have no technique: ``none``, ``l1``, ``l1+dropout``.
 
-    Where two would be called the same, all are called by factor and level: ``penalty=l1+norm=batch``.
+    Where two would be called the same, or two factors have a level of one name, all are called by factor and level:
+    ``penalty=l1+norm=batch``.
     """
     names = list(factors)
     sizes = [range(len(levels)) for levels in factors.values()]
     cells = [cell[::-1] for cell in itertools.product(*reversed(sizes))]
     chosen = [[list(factors[name])[place] for name, place in zip(names, cell, strict=True)] for cell in cells]
     called = ["+".join(_shown(factors, levels)) or "none" for levels in chosen]
-    if len(set(called)) < len(called):
+    if len(set(called)) < len(called) or _shared_names(factors):
         called = ["+".join(map("=".join, zip(names, levels, strict=True))) for levels in chosen]
     if len(set(called)) < len(called):
         twice = next(name for name in called if called.count(name) > 1)
@@ -78,6 +79,14 @@ def factorial_arms(factors: Factors) -> list[FactorialArm]:
         }
         arms.append(FactorialArm(cell, name, techniques))
     return arms
+
+
+def _shared_names(factors: Factors) -> bool:
+    """Whether two factors have a level of one name, so that ``on+off`` could be either way round."""
+    named = [
+        level for levels in factors.values() for level, techniques in levels.items() if not is_off(techniques)
+    ]
+    return len(set(named)) < len(named)
 
 
 def _shown(factors: Factors, levels: Sequence[str]) -> Iterator[str]:
@@ -107,10 +116,12 @@ def named_levels(technique: str, values: Sequence[Any]) -> Levels:
     levels = [_technique_at(technique, value) for value in values]
     present = [value for value, level in zip(values, levels, strict=True) if not is_off(level)]
     if len(present) == 1 and len(present) < len(values):
-        shown = present[0] if isinstance(present[0], str) else technique
+        shown = (technique == "norm" and _kind_of(present[0])) or technique
         names = [f"no {technique}" if is_off(level) else shown for level in levels]
     else:
-        short = [_kind_of(value) or _whole_name(technique, value) for value in values]
+        short = [
+            (technique == "norm" and _kind_of(value)) or _whole_name(technique, value) for value in values
+        ]
         names = [
             f"no {technique}"
             if is_off(level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regulab.reporting.tables import Line, decimals, interval, metric_name, number, p_value, unit
 from regulab.statistics import Comparison
-from regulab.statistics.effect_words import MOST_SENTENCES, effect_notes, effect_title
+from regulab.statistics.effect_words import effect_notes, effect_title, told
 from regulab.wording import NAME_LIMIT, one_line
 
 
@@ -40,7 +40,7 @@ def effect_lines(comparison: Comparison) -> list[Line]:
 def effect_sentences(comparison: Comparison) -> list[str]:
     """Each interaction in words."""
     interactions = comparison.factorial.interactions if comparison.factorial else ()
-    return [f"{effect.words}." for effect in interactions[:MOST_SENTENCES]]
+    return [f"{words}." for words in told([str(effect.words) for effect in interactions])]
 
 
 def notes_on_effects(comparison: Comparison) -> list[str]:

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from regulab.config.factors import Factors, factorial_arms, is_nothing, named_levels
@@ -23,6 +23,8 @@ OF_THE_STUDY = (
     "norm",
     "augmentation",
 )  # an arm that says nothing of these has what the study says
+IN_PLACE_OF_DROPOUT = ("drop_block", "gaussian_dropout", "spatial_dropout")
+STAYS = "the study's dropout"
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,12 @@ def design_of(study: Mapping[str, Any]) -> Design | None:
     """Of a resolved study file; None where its arms are no full factorial, or one of a single factor."""
     try:
         factors = study.get("factors")
-        return _recognized(study) if factors is None else _declared(factors)
+        found = _recognized(study) if factors is None else _declared(factors)
     except Refusal:
         return None  # names that no arms can be told apart by
+    return (
+        None if found is None else replace(found, factors=_told_apart(_with_what_stays(found.factors, study)))
+    )
 
 
 def _declared(factors: Factors) -> Design | None:
@@ -76,6 +81,29 @@ def _recognized(study: Mapping[str, Any]) -> Design | None:
     if len(factors) < 2 or not len(cells) == len(arms) == full:
         return None
     return Design(tuple(factors), {cell: cells[cell] for cell in cells_of(factors)})
+
+
+def _with_what_stays(factors: Sequence[Factor], study: Mapping[str, Any]) -> list[Factor]:
+    """What an arm has without what stands in the place of dropout: the study's dropout, unless that is 0."""
+    if study.get("model", {}).get("dropout") == 0:
+        return list(factors)
+    return [
+        replace(one, levels=tuple(STAYS if level == f"no {one.name}" else level for level in one.levels))
+        if one.name in IN_PLACE_OF_DROPOUT
+        else one
+        for one in factors
+    ]
+
+
+def _told_apart(factors: Sequence[Factor]) -> tuple[Factor, ...]:
+    """Levels by factor and level where two factors have one of the same name (``off``, ``on``): effects are called
+    by levels alone. What both are compared with may share its name: no effect is called by that."""
+    effects = [level for factor in factors for level in factor.levels[1:]]
+    if len(set(effects)) == len(effects):
+        return tuple(factors)
+    return tuple(
+        Factor(factor.name, tuple(f"{factor.name}={level}" for level in factor.levels)) for factor in factors
+    )
 
 
 def cells_of(factors: Sequence[Factor]) -> list[Cell]:

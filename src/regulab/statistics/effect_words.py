@@ -55,6 +55,15 @@ def interaction_words(effect: Told, metric: str, margin: Fraction | None, *, mor
     )
 
 
+def told(sentences: Sequence[str]) -> list[str]:
+    """The first `MOST_SENTENCES` of interactions, and that there are more."""
+    more = len(sentences) - MOST_SENTENCES
+    if more <= 0:
+        return list(sentences)
+    rest = "interaction stands" if more == 1 else "interactions stand"
+    return [*sentences[:MOST_SENTENCES], f"{more} more {rest} in the table alone"]
+
+
 def effect_title(name: str, first: Sequence[str]) -> str:
     """``l1 (main effect)``, ``gbn against bn (main effect)``, ``l1 × l2 (interaction)``."""
     if len(first) == 2:

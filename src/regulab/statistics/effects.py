@@ -252,7 +252,7 @@ def _judged(described: Sequence[Effect], pairs: Sequence[Pairs], condition: Cond
 
 
 def _with_verdict(effect: Effect, pairs: Pairs, tests: int, condition: Condition) -> Effect:
-    if condition.sequential or not effect.pairs:
+    if condition.sequential or not (effect.pairs or condition.diverged):
         return effect
     verdict = decide(
         Evidence(
@@ -265,10 +265,11 @@ def _with_verdict(effect: Effect, pairs: Pairs, tests: int, condition: Condition
         )
     )
     names = OF_MAIN_EFFECTS if len(effect.factors) == 1 else OF_INTERACTIONS
-    needed = None
+    needed, note = None, notes.joined(notes.no_direction(condition.metric, verdict), effect.note)
     if verdict == "undecided" and effect.spread is not None and condition.margin is not None:
         needed = seeds_needed(0.0 if pairs.all_equal() else effect.spread, float(condition.margin), tests)
-    return replace(effect, verdict=None if verdict is None else names[verdict], seeds_needed=needed)
+    judged = None if verdict is None else names[verdict]
+    return replace(effect, verdict=judged, seeds_needed=needed, note=note)
 
 
 def _adjusted(p: Sequence[float | None]) -> list[float | None]:

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from regulab.statistics.effect_words import MOST_SENTENCES, effect_notes, effect_title
+from regulab.statistics.effect_words import effect_notes, effect_title, told
 from regulab.wording import NAME_LIMIT, one_line, visible
 
 STYLES = {"better": "green", "worse": "red", "equivalent": "cyan"}
@@ -53,7 +53,7 @@ def effects_notes(comparison: Mapping[str, Any]) -> list[str]:
     """The interactions in sentences, how the family is judged, and what keeps effects from being judged."""
     interactions = comparison["interactions"]
     effects = [*comparison["main_effects"], *interactions]
-    lines = [effect["words"] for effect in interactions[:MOST_SENTENCES]]
+    lines = told([effect["words"] for effect in interactions])
     if any(effect["p_holm"] is not None for effect in effects):
         lines.append(
             f"main effects are means over the levels of the other factors; the {len(effects)} effects are one family "

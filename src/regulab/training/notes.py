@@ -6,6 +6,8 @@ import numpy as np
 
 from regulab.config.teachers import before
 from regulab.models import given
+from regulab.techniques import model_of
+from regulab.techniques.norm import Normalization
 from regulab.training.augmentation_checks import augmentation_notes
 from regulab.training.average_notes import average_notes
 from regulab.training.batches import images_per_epoch, images_per_step
@@ -34,6 +36,7 @@ def notes(setup: Setup) -> list[str]:
         *mixing_notes(setup),
         *step_notes(setup),
         *_of_teachers(setup),
+        *_of_equal_arms(setup),
         *given.remarks(setup.study.model.name),
     ]
 
@@ -90,6 +93,24 @@ def _of_teachers(setup: Setup) -> list[str]:
             "cost, and every step evaluates the teacher on its batch"
         )
     return notes
+
+
+def _of_equal_arms(setup: Setup) -> list[str]:
+    """Arms whose every run is that of another arm over again, such as ``{norm: batch}`` where the study says batch.
+
+    Where nothing is paired arms may well be equal: their difference is what chance makes.
+    """
+    if setup.study.pairing == "none":
+        return []
+    alike: dict[object, list[str]] = {}
+    for arm, techniques in setup.arms.items():
+        own = frozenset(one for one in techniques if not isinstance(one, Normalization))
+        alike.setdefault((model_of(setup.study, techniques), own), []).append(arm)
+    return [
+        f"{listed(arms)} say the same: they train alike, and a verdict between them is of no technique"
+        for arms in alike.values()
+        if len(arms) > 1
+    ]
 
 
 def _of_idle_parameters(setup: Setup) -> list[str]:

@@ -19,6 +19,8 @@ from regulab.values.describing import keys_below, keys_of, parts_of, properties,
 from regulab.values.sources import Source
 
 M = TypeVar("M", bound=BaseModel)
+# Files of techniques/ that are none.
+SHARED_BY_TECHNIQUES = {"adding", "in_place_of_dropout", "late", "mixing", "penalty", "technique"}
 NOT = {  # pydantic's types of errors, by their beginnings
     "int": "not a whole number",
     "float": "not a number",
@@ -246,7 +248,7 @@ def technique_files() -> set[str]:
     package = find_spec("regulab.techniques")
     assert package is not None
     modules = iter_modules(package.submodule_search_locations)
-    return {module.name for module in modules} - {"technique"}
+    return {module.name for module in modules} - SHARED_BY_TECHNIQUES
 
 
 def _none_for_mapping(got: Any) -> Any:

@@ -14,7 +14,7 @@ from regulab.reporting.data import ReportData
 from regulab.reporting.rendering import FAINT, INK, verbatim
 from regulab.reporting.tables import decimals, metric_name, number, unit
 from regulab.statistics import ArmComparison
-from regulab.wording import named, one_line, quoted
+from regulab.wording import listed, named, one_line, quoted
 
 ROW = 0.36  # inches
 MARGIN_BAND = "#e8edf2"
@@ -45,12 +45,26 @@ def drawings(data: ReportData) -> Iterable[report.Drawing]:
         yield report.Drawing(
             path="figures/regulab-differences",
             title=f"Differences to {named(data.baseline)}",
-            words="Dots are seeds, diamonds their means, lines 95 % t intervals; the grey band is the margin."
-            if any(row.found.difference_ci95 for row in rows)
-            else "Dots are seeds, diamonds their means; the grey band is the margin.",
+            words=words(data, rows),
             alternative=alternative(data, rows),
             draw=lambda: draw(data, rows),
         )
+
+
+def words(data: ReportData, rows: Sequence[DifferenceRow]) -> str:
+    """What is drawn, what goes on beyond the axis, and which arms are not there."""
+    lines = ", lines 95 % t intervals" if any(row.found.difference_ci95 for row in rows) else ""
+    said = [f"Dots are seeds, diamonds their means{lines}; the grey band is the margin."]
+    low, high = limits(rows, data.comparison.margin or 0.0)
+    if any(row.low < low or row.high > high for row in rows):
+        said.append(
+            "Where a triangle points, an arm goes on beyond the axis; its mean stands there if that does."
+        )
+    shown = {data.baseline, *(row.arm for row in rows)}
+    absent = [arm for arm in data.comparison.arms if arm not in shown]
+    if absent:
+        said.append(f"Not drawn, with fewer than {LEAST_PAIRS} pairs: {listed(absent)}.")
+    return " ".join(said)
 
 
 def rows_of(data: ReportData) -> list[DifferenceRow]:
@@ -137,9 +151,11 @@ def _row(axes: Axes, row: DifferenceRow, place: int, colour: str) -> None:
 
 
 def _beyond(axes: Axes, row: DifferenceRow, place: int, ends: tuple[float, float], places: int) -> None:
-    """The mean of an arm whose mean the axis does not reach, in words at its edge."""
+    """A triangle at each edge that the arm goes beyond, and its mean in words where the axis does not reach that."""
     low, high = ends
     if low <= row.mean <= high:
+        for edge, marker in [(low, "<")] * (row.low < low) + [(high, ">")] * (row.high > high):
+            axes.plot(edge, place - 0.08, marker, color=INK, markersize=7, clip_on=False, zorder=6)
         return
     left, text = row.mean < low, number(row.mean, places, sign=True)
     axes.text(low if left else high, place, f" ◂ {text}" if left else f"{text} ▸ ", va="center",

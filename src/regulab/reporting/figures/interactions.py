@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,10 @@ from regulab.wording import one_line
 
 MOST_PAIRS = 6  # of factors that are drawn
 LABEL = 22  # characters of a level in the picture
-APART = 0.07  # between the lines at one level, so that their intervals do not cover each other
+APART, WIDEST = (
+    0.07,
+    0.7,
+)  # between the lines at one level, so that their intervals do not cover each other; all of them
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def drawings(data: ReportData) -> Iterable[Drawing]:
             title=f"Interaction of {title}",
             alternative=_alternative(data, plot),
             draw=lambda plot=plot: draw(data, plot),  # type: ignore[misc]
-            words=_words(data, plot),
+            words=_words(data, plot) + (_not_drawn(data) if place == MOST_PAIRS else ""),
         )
 
 
@@ -99,7 +103,10 @@ def draw(data: ReportData, plot: Plot) -> Drawn:
 
 def _draw_line(axes: Axes, data: ReportData, plot: Plot, line: int) -> None:
     bounds = bounds_of(data.comparison.metric)
-    places = np.arange(len(plot.along.levels)) + APART * (line - (len(plot.lines.levels) - 1) / 2)
+    apart = min(
+        APART, WIDEST / len(plot.lines.levels)
+    )  # each level's stay nearer to it than to the next one's
+    places = np.arange(len(plot.along.levels)) + apart * (line - (len(plot.lines.levels) - 1) / 2)
     found = [plot.values[level, line] for level in range(len(places))]
     means = np.array([values.mean() for values in found])
     style = _style(line)
@@ -117,11 +124,11 @@ def _style(line: int) -> dict[str, Any]:
     """Lines differ in colour, dashes and marker, so that no reader depends on colour."""
     if line == 0:
         return {"color": BASELINE, "linestyle": "-", "marker": "o"}
-    markers = MARKERS[2:]
+    markers, again = MARKERS[2:], (line - 1) // len(COLOURS)  # colours that come again have other markers
     return {
         "color": COLOURS[(line - 1) % len(COLOURS)],
         "linestyle": (0, DASHES[(line - 1) % len(DASHES)]),
-        "marker": markers[(line - 1) % len(markers)],
+        "marker": markers[(line - 1 + again) % len(markers)],
     }
 
 
@@ -144,12 +151,27 @@ def _label(names: PictureNames, text: str) -> str:
 
 
 def _words(data: ReportData, plot: Plot) -> str:
-    averaged = " and over all levels of the other factors" if plot.more else ""
+    factorial = data.comparison.factorial
+    assert factorial is not None, "there is a plot to say something of"
+    complete, begun = len(factorial.found.seeds), len(data.records.seeds)
+    averaged = f" ({complete} of {begun}: those with a value in every arm)" if complete < begun else ""
+    averaged += " and over all levels of the other factors" if plot.more else ""
     if data.comparison.rule == "sequential":
         return f"Means over seeds{averaged}. Parallel lines: the two add up."
     return (
         f"Means over seeds{averaged}, with 95 % t intervals. Parallel lines: the two add up. These intervals hold each "
         "mean by itself; what seeds share cancels in the table's, which are paired and decide."
+    )
+
+
+def _not_drawn(data: ReportData) -> str:
+    factorial = data.comparison.factorial
+    assert factorial is not None, "some pairs are drawn"
+    pairs = math.comb(len(factorial.found.design.factors), 2)
+    return (
+        f" Of {pairs} pairs of factors {MOST_PAIRS} are drawn; the table has all."
+        if pairs > MOST_PAIRS
+        else ""
     )
 
 
