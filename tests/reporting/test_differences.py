@@ -56,7 +56,8 @@ def test_an_interval_that_goes_on_beyond_the_axis_says_so():
     (drawing,) = FIGURE.drawings(data)
     axes = drawing.draw().axes[0]
     low, high = axes.get_xlim()
-    markers = {(line.get_marker(), line.get_xdata()[0]) for line in axes.lines if line.get_marker() in "<>"}
+    pointing = [line for line in axes.lines if line.get_marker() in ("<", ">")]
+    markers = {(line.get_marker(), float(np.asarray(line.get_xdata())[0])) for line in pointing}
     assert low <= wide.mean <= high
     assert markers == {("<", low), (">", high)}
     assert "Where a triangle points, an arm goes on beyond the axis" in drawing.words
