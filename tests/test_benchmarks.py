@@ -302,7 +302,8 @@ def test_seeds_for_equivalence_follow_the_spread():
 def test_the_catalogue_times_what_an_arm_does_late_and_with_a_teacher(arm, monkeypatch):
     monkeypatch.setattr(catalogue, "STEPS", 1)
     timed = catalogue.Timed(catalogue.setup_of(rounds=1), arm)
-    taught, see = [], Teaching.see
+    taught: list[None] = []
+    see = Teaching.see
     monkeypatch.setattr(Teaching, "see", lambda self, x: taught.append(see(self, x)))
     assert timed.seconds() > 0
     assert timed._epoch == 7  # of 8

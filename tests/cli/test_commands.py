@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -254,7 +255,8 @@ class TestRun:
                 SimpleNamespace(index=index, engine="fleet", runs=[(a, s) for s in seeds for a in arms])
             )
         plan.append(SimpleNamespace(index=2, engine="plain", runs=[("a0", 4)]))
-        _print_plan(SimpleNamespace(runs=29, fleets=plan, memory_bytes=0, seconds=1, notes=[]), Path("x"))
+        planned: Any = SimpleNamespace(runs=29, fleets=plan, memory_bytes=0, seconds=1, notes=[])
+        _print_plan(planned, Path("x"))
         lines = capsys.readouterr().out.splitlines()
         assert lines[1].startswith("fleet 0 (fleet): arms “a0”, “a1”, ")
         assert lines[1].endswith("“a6” × seeds 0–1")

@@ -56,7 +56,9 @@ def test_an_interval_that_goes_on_beyond_the_axis_says_so():
     (drawing,) = FIGURE.drawings(data)
     axes = drawing.draw().axes[0]
     low, high = axes.get_xlim()
-    markers = {(line.get_marker(), line.get_xdata()[0]) for line in axes.lines if line.get_marker() in "<>"}
+    markers = {
+        (line.get_marker(), line.get_xdata()[0]) for line in axes.lines if line.get_marker() in ("<", ">")
+    }
     assert low <= wide.mean <= high
     assert markers == {("<", low), (">", high)}
     assert "Where a triangle points, an arm goes on beyond the axis" in drawing.words

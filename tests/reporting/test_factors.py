@@ -107,8 +107,8 @@ def test_of_many_lines_no_two_look_alike_and_levels_stay_apart():
     (drawing,) = FIGURE.drawings(data)
     lines = [line for line in drawing.draw().axes[0].lines if len(line.get_xdata()) == 8]
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 8
-    ends = [(line.get_xdata()[0], line.get_xdata()[1]) for line in lines]
-    assert max(first for first, _ in ends) < min(second for _, second in ends)
+    places = np.stack([np.asarray(line.get_xdata(), float) for line in lines])
+    assert places[:, 0].max() < places[:, 1].min()
 
 
 def test_of_many_interactions_it_is_said_that_there_are_more():
