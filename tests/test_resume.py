@@ -212,7 +212,7 @@ def test_interrupted_after_any_epoch_it_ends_as_if_it_never_was(variant, tmp_pat
 def test_a_diverged_run_is_marked_and_stays_so_when_resumed(tmp_path, small, monkeypatch, compiled):
     """With torch's layers alone its losses stay finite, since norms follow its weights; its penalty does not."""
     if not compiled:
-        monkeypatch.setattr("regulab.training.machine.missing", lambda dtype: "none in this test")
+        monkeypatch.setattr("regulab.training.machine.missing", lambda device, dtype: "none in this test")
     study = make_study(**VARIANTS["a diverging arm"])
     with pytest.raises(KeyboardInterrupt):
         run(study, tmp_path / "runs", progress=Interrupt(3))

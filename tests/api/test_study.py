@@ -85,8 +85,8 @@ def test_what_is_wrong_is_told_as_in_a_study_file(key, keywords, tmp_path):
     ("keywords", "parts"),
     [
         (
-            {"arms": {"none": {}, "a": {"drop": 1}}},
-            ["arms.a.drop", "unknown technique", "did you mean dropout?"],
+            {"arms": {"none": {}, "a": {"dropuot": 1}}},
+            ["arms.a.dropuot", "unknown technique", "did you mean dropout?"],
         ),
         ({"arms": {"none": {}, "a": {"l1": -1}}}, ["arms.a.l1.strength", "-1", "number ≥ 0"]),
         (

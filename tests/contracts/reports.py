@@ -31,6 +31,13 @@ def _two_arms() -> ReportData:
     return ReportData(records, {run: Counts(4, bins) for run in records.predictions})
 
 
+def _factorial() -> ReportData:
+    """Every combination of a penalty and a norm, whose arms have names that would be markup."""
+    arms = {"none": {}, ARM: {"l1": 1e-4}, "layer": {"norm": "layer"}, "both": {"l1": 1e-4, "norm": "layer"}}
+    records = make_records(arms=dict.fromkeys(arms, 0.2), seeds=7, epochs=2, images=120, base=93)
+    return ReportData(replace(records, study={**records.study, "arms": arms}))
+
+
 def _one_arm() -> ReportData:
     return ReportData(make_records(arms={"none": 0.0}, seeds=2, epochs=2, images=60, base=90))
 
@@ -58,6 +65,7 @@ def _nothing_yet() -> ReportData:
 
 KINDS: dict[str, Callable[[], ReportData]] = {
     "two arms": _two_arms,
+    "a factorial": _factorial,
     "one arm": _one_arm,
     "no mistakes": _no_mistakes,
     "an arm that diverged": _diverged,

@@ -73,6 +73,8 @@ def text_faults(document, text):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SECTIONS)
 def test_it_keeps_the_contract(name, kind):
+    if not SECTIONS[name].shown(data_of(kind)):
+        pytest.skip("a study of this kind has nothing that the section is about")
     found = faults(SECTIONS[name], kind)
     assert not found, "\n".join(found)
 

@@ -8,6 +8,7 @@ import torch
 from regulab.models.norms.batch import batch_norm
 from regulab.models.norms.batch_renorm import BatchRenorm, BatchRenormalization
 from regulab.models.stacking import stack_modules
+from regulab.training.norm_statistics import average_anew
 
 EPS = 1e-5
 
@@ -149,3 +150,25 @@ def test_bfloat16_is_rounded_once():
 def test_it_refuses_nonsense(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         BatchRenorm.model_validate(bad)
+
+
+def test_averages_made_anew_are_those_of_batch_norm():
+    """Towards averages that begin at 0 and 1 there is nothing to correct: the layers behind would see raw values."""
+    first = layer_of()
+    network = torch.nn.Sequential(first, torch.nn.ReLU(), layer_of()).train()
+    batches = [images(seed=seed) for seed in (1, 2, 3)]
+    average_anew(network, network, batches)
+    found: dict[str, list[torch.Tensor]] = {
+        name: [] for name in ("0.running_mean", "2.running_mean", "0.running_var", "2.running_var")
+    }
+    for x in batches:
+        for place in (0, 2):
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+            found[f"{place}.running_mean"].append(mean)
+            found[f"{place}.running_var"].append((variance + EPS).sqrt())  # averaged as a deviation
+            x = batch_norm(x, first.weight, first.bias, mean.clone(), variance.clone(), training=True).relu()
+    for name, values in found.items():
+        mean = torch.stack(values).mean(0)
+        wanted = mean.square() if name.endswith("var") else mean
+        torch.testing.assert_close(network.get_buffer(name), wanted.detach())
+    assert first.corrects

@@ -22,3 +22,14 @@ def test_what_the_study_gives_every_arm_counts_too(monkeypatch):
     monkeypatch.setattr(EMA, "excludes", {"dropout": "an example of this test"})
     with pytest.raises(UserError, match="ema and dropout contradict"):
         arms_of(Study(model=Model(dropout=0.1), arms={"none": {}, "ema": {"ema": 0.9}}))
+
+
+def test_smoothing_labels_that_play_no_part_is_refused():
+    def arms(weight: float, epsilon: float) -> dict:
+        learner = {"distillation": {"teacher": "none", "weight": weight}, "label_smoothing": epsilon}
+        return {"none": {"label_smoothing": 0.1}, "learner": learner}
+
+    with pytest.raises(UserError, match="has no effect: with distillation weight 1") as raised:
+        arms_of(Study(arms=arms(1, 0.1)))
+    assert raised.value.where == "arms.learner.label_smoothing"
+    assert [*arms_of(Study(arms=arms(0.9, 0.1))), *arms_of(Study(arms=arms(1, 0)))] == ["none", "learner"] * 2

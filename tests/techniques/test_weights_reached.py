@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from regulab.errors import UserError
+from regulab.training.checks import check_model
 from regulab.training.penalized import penalty_notes
 from tests.cases import own
 from tests.training.setups import setup_of, study_of
@@ -87,3 +88,10 @@ def test_what_spectral_norm_leaves_and_what_it_makes_moot_is_told(tmp_path):
     (note,) = penalty_notes(setup_of(study_of(arms), 24))
     assert note.startswith("l2 beside spectral_norm: shrinking a weight does not by itself change")
     assert penalty_notes(setup_of(study_of({"none": {}, "l2": {"l2": 1e-3}}), 24)) == []
+
+
+def test_what_falls_on_frozen_weights_alone_is_refused():
+    model = {"freeze": ["*weight"]}
+    for name in ("l2", "max_norm", "group_lasso"):
+        with pytest.raises(UserError, match=rf"arms\.some\.{name}: {name} falls on no parameter"):
+            check_model(setup_of(study_of({"none": {}, "some": {name: 1}}, model=model), 24))

@@ -17,6 +17,7 @@ from regulab.techniques.augmentation import Augmentation
 from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
+from regulab.techniques.label_smoothing import LabelSmoothing
 from regulab.techniques.late import Late
 from regulab.techniques.norm import Normalization
 from regulab.techniques.technique import Edit, Hooks, Present, Stage, Technique
@@ -66,6 +67,7 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
         _refuse_proximal_steps(arms[arm], study.train.optimizer, where)
         if study.resolved is None:  # of what is on record, what never began has trained as it did
             _refuse_too_late(arms[arm], study.train.epochs, where)
+            _refuse_unused_labels(arms[arm], where)
     check_teachers(taught_by(arms), arms)
     return arms
 
@@ -105,6 +107,21 @@ def _refuse_too_late(techniques: Sequence[Technique], epochs: int, where: str) -
                 expected=f"at most {epochs}, or more epochs",
                 where=f"{where}.{technique.name}.start",
             )
+
+
+def _refuse_unused_labels(techniques: Sequence[Technique], where: str) -> None:
+    """Raises `UserError` where labels are smoothed and play no part."""
+    given = {technique.name: technique for technique in techniques}
+    distillation, smoothing = given.get(Distillation.name), given.get(LabelSmoothing.name)
+    if not isinstance(distillation, Distillation) or not isinstance(smoothing, LabelSmoothing):
+        return
+    if distillation.weight == 1 and smoothing.epsilon > 0:
+        raise UserError(
+            "has no effect: with distillation weight 1 the loss is the teacher's alone, and labels play no part",
+            got=f"label_smoothing {smoothing.epsilon:g} beside distillation weight 1",
+            expected="a distillation weight below 1, or no label_smoothing",
+            where=f"{where}.{smoothing.name}",
+        )
 
 
 def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:

@@ -17,11 +17,12 @@ class RDrop(Technique):
 
     In this scaling, that of a mean cross-entropy, α weighs the mean of both divergences; the paper's equation has the
     sum CE₁ + CE₂, so that its α is twice this one, at half the learning rate. Both passes stand in one batch of 2·B
-    images, whose statistics batch norm takes: those of B images, each seen twice. The first pass has the dropout draws
-    of the seed's other arms, the second draws of its own. With ``train.class_weights`` the divergence of an image
-    counts as its cross-entropy does. Recorded losses are the plain cross-entropy of both passes. A step costs two, so
-    these arms train in fleets of their own. A network that drops nothing passes twice alike: refused. Inference is as
-    always. Parameter: ``alpha`` α ≥ 0, by default 1.
+    images, whose statistics batch norm takes: those of B images, each seen twice (ghost batch norm cuts all 2·B, so
+    that its ghost batches are twice as large). The first pass has the dropout draws of the seed's other arms, the
+    second draws of its own. With ``train.class_weights`` the divergence of an image counts as its cross-entropy does.
+    Recorded losses are the plain cross-entropy of both passes. A step costs two, so these arms train in fleets of
+    their own. A network that drops nothing passes twice alike: refused. Inference is as always. Parameter: ``alpha``
+    α ≥ 0, by default 1.
 
     Source: Liang et al. 2021 (arXiv 2106.14448).
     """

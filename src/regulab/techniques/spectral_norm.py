@@ -22,7 +22,8 @@ class SpectralNorm(Edit):
     u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖, as ``torch.nn.utils.parametrizations.spectral_norm``; the gradient takes u and v as
     constants. Inference: with u and v as training left them. So each such layer is c-Lipschitz (a convolution nearly:
     σ is of the flattened filters, not of the map), and the length of W means nothing, nor do penalties on it. A norm
-    behind it undoes c, and stretches as it likes: the technique is for networks without.
+    behind it undoes c, and stretches as it likes: the technique is for networks without, and a note names such layers.
+    Under ``ema`` and ``swa`` u and v are found anew for the averaged weights.
 
     Layers within torch's own modules (attention) and all others keep their weights; a note says so. Initial
     weights are those of other arms; what is recorded of weights is of W. Arms with other values train in fleets of

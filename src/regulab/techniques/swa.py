@@ -25,7 +25,8 @@ class SWA(Late):
     without what techniques do to a batch (mixup), all batches counting alike. It is torch's ``AveragedModel`` with
     ``use_buffers=True`` (other buffers are averaged like weights) and ``update_bn``, for every norm with running
     averages. The pass costs a third to two thirds of an epoch of training, for a whole fleet; runs beside it are not
-    touched. A run that early stopping ends before ``start`` has averaged nothing.
+    touched. Batch renorm takes part in it as batch norm. A run that early stopping ends before ``start``, or takes back
+    to an epoch before it, has averaged nothing.
 
     The rate is the schedule's: the paper holds it high, or cycles it, where others let it fall, since weights that no
     longer move have nothing to average; schedule ``constant``, or ``swa``, which falls to a rate and stays there.

@@ -15,7 +15,7 @@ from regulab.techniques.dropout import Dropout
 from regulab.training.matrices import check_matrices
 from regulab.training.penalized import check_penalties
 from regulab.training.runs import Run, Setup
-from regulab.training.step_checks import check_copies, check_differentiable
+from regulab.training.step_checks import check_copies, check_differentiable, check_single_images
 from regulab.training.user_model_checks import check_user_model, fails, scores
 from regulab.training.watching import Drop, bound
 
@@ -36,12 +36,12 @@ def check_model(setup: Setup) -> list[str]:
             notes += [note for note in told if note not in notes]
         bytes_per_image(setup, run)
         check_matrices(setup, run)
+        check_single_images(setup, run)
         notes += [note for note in check_differentiable(setup, run) if note not in notes]
         for arm in group:
             _check_dropout(setup, setup.initial(run), arm, drops)
             check_copies(setup, setup.run(arm, run.seed))
-            if models.is_user_model(setup.study.model.name):
-                check_penalties(setup, setup.run(arm, run.seed))
+            check_penalties(setup, setup.run(arm, run.seed))
     return notes
 
 

@@ -31,6 +31,7 @@ from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
+from regulab.training.singular_vectors import singular_vectors
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
 from regulab.training.teaching import MakeTeaching, NoTeachers
@@ -60,7 +61,10 @@ class Fleet:
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._architecture = setup.architecture(runs[0])
-        self._copies = Copies(self._architecture.copies, modules[0])
+        self._copies, self._vectors = (
+            Copies(self._architecture.copies, modules[0]),
+            singular_vectors(modules[0]),
+        )
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
         self._optimizer = setup.study.train.optimizer
@@ -215,7 +219,7 @@ class Fleet:
         self._assign(trained)
 
     def _new_memories(self) -> Memories:
-        return Memories(self._hooks, self._weights(), names_of_averages(self._stack))
+        return Memories(self._hooks, self._weights(), names_of_averages(self._stack), self._vectors)
 
     def _evaluate(self, x: Tensor, targets: Tensor) -> tuple[Evaluation, Tensor]:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""

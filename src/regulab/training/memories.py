@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from regulab.techniques.technique import Hooks, Memory, StepCount, Tensors, select
+from regulab.training.singular_vectors import SingularVectors, of_averages
 
 PREFIX = "technique."  # of the names in a checkpoint: technique.NAME.KEY
 STATISTICS = "statistics."  # the same of norms whose running averages are made anew
@@ -19,11 +20,18 @@ class Memories:
     """The states of the techniques of R runs, tensors ``(R, …)``.
 
     A state stays in the tensors in which it began, so that a step that was captured once keeps using it. ``averages``
-    names the running averages of norms among the ``weights``, which a technique may want made anew.
+    names the running averages of norms among the ``weights``, which a technique may want made anew, and ``vectors`` the
+    singular vectors, which are found anew for weights that are averages.
     """
 
-    def __init__(self, hooks: Mapping[str, Hooks], weights: Tensors, averages: Sequence[str]) -> None:
-        self._hooks = hooks
+    def __init__(
+        self,
+        hooks: Mapping[str, Hooks],
+        weights: Tensors,
+        averages: Sequence[str],
+        vectors: Sequence[SingularVectors] = (),
+    ) -> None:
+        self._hooks, self._vectors = hooks, vectors
         wanted = any(memory.anew is not None for _, memory in self._memories_of(hooks))
         self._statistics = {name: weights[name].clone() for name in averages if wanted}
         runs = len(next(iter(weights.values())))
@@ -62,6 +70,7 @@ class Memories:
         for name, memory in self._memories_of(self._hooks):
             if memory.evaluated is not None and name in self._states:
                 changed = memory.evaluated(self._states[name], weights)
+                changed |= of_averages(changed, weights, self._vectors)
                 found |= {key: self._hooks[name].present(new, found[key]) for key, new in changed.items()}
         return found
 

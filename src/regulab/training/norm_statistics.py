@@ -26,13 +26,17 @@ def average_anew(network: nn.Module, forward: Callable[[Tensor], object], inputs
     """Sets the running averages to the means, over the batches ``inputs``, of what a training pass finds in each.
 
     It is what ``torch.optim.swa_utils.update_bn`` does: the n-th batch counts 1/n, so that all count alike. Layers that
-    are in inference mode use their averages and keep them. No gradient is taken.
+    are in inference mode use their averages and keep them. Those that correct a batch towards its averages (batch
+    renorm) leave that: the first averages are of nothing. No gradient is taken.
     """
     moving = {path: layer for path, layer in _norms(network).items() if layer.training}
     before = [layer.momentum for layer in moving.values()]
+    correcting = [layer for layer in moving.values() if getattr(layer, "corrects", False)]
     for path in moving:
         for name, value in BUFFERS.items():
             network.get_buffer(f"{path}.{name}".lstrip(".")).fill_(value)
+    for layer in correcting:
+        layer.corrects = False
     try:
         with torch.no_grad():
             for n, x in enumerate(inputs, start=1):
@@ -42,6 +46,8 @@ def average_anew(network: nn.Module, forward: Callable[[Tensor], object], inputs
     finally:
         for layer, momentum in zip(moving.values(), before, strict=True):
             layer.momentum = momentum
+        for layer in correcting:
+            layer.corrects = True
 
 
 def _norms(network: nn.Module) -> dict[str, Any]:

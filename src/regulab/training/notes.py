@@ -9,7 +9,9 @@ from regulab.models import given
 from regulab.techniques import model_of
 from regulab.techniques.norm import Normalization
 from regulab.training.augmentation_checks import augmentation_notes
+from regulab.training.average_notes import average_notes
 from regulab.training.batches import images_per_epoch, images_per_step
+from regulab.training.edit_notes import edit_notes
 from regulab.training.matrices import matrix_notes
 from regulab.training.mixing_checks import mixing_notes
 from regulab.training.network_notes import network_notes, shortened
@@ -27,6 +29,8 @@ def notes(setup: Setup) -> list[str]:
         *network_notes(setup),
         *_of_idle_parameters(setup),
         *penalty_notes(setup),
+        *edit_notes(setup),
+        *average_notes(setup),
         *matrix_notes(setup),
         *augmentation_notes(setup),
         *mixing_notes(setup),

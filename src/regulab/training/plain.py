@@ -36,6 +36,7 @@ from regulab.training.normal_draws import NormalDraws
 from regulab.training.proximal import remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
+from regulab.training.singular_vectors import singular_vectors
 from regulab.training.step_counter import RunLosses
 from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
@@ -91,7 +92,8 @@ class PlainTrainer:
         optimizer = setup.study.train.optimizer
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
-        self._memories = Memories(self._hooks, self._stacked(), names_of_averages(self._module))
+        averages, vectors = names_of_averages(self._module), singular_vectors(self._module)
+        self._memories = Memories(self._hooks, self._stacked(), averages, vectors)
 
     def _parameters(self) -> list[tuple[torch.nn.Parameter, Parameter]]:
         """Each parameter that is trained, and the same seen as a stack of one run.

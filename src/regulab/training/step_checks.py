@@ -13,6 +13,7 @@ from regulab.models.layers.draws import bind_layers
 from regulab.models.layers.dropout import DropoutDraws, set_rate
 from regulab.streams import Streams
 from regulab.techniques import stack as stack_techniques
+from regulab.training.batches import images_per_step
 from regulab.training.copies import Copies
 from regulab.training.double_backward import second_derivative
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
@@ -33,6 +34,31 @@ def check_copies(setup: Setup, run: Run) -> None:
                 where=f"arms.{run.arm}.{technique.name}",
                 cure="give the arm or the model a dropout rate, such as `dropout: 0.1`",
             )
+
+
+def check_single_images(setup: Setup, run: Run) -> None:
+    """Raises `UserError` where batches have one image, of which a norm over the batch sees a single value.
+
+    A person's own network has been tried out already (`regulab.training.user_model_checks`).
+    """
+    size = images_per_step(len(setup.images), setup.study.train.batch_size)
+    if size * setup.architecture(run).copies > 1 or models.is_user_model(setup.study.model.name):
+        return
+    module = setup.module(run)
+    bind_layers(module, DropoutDraws(setup.streams(run.seed, run.arm)).draw)
+    with keyed_generators(Streams("check", run.seed), "torch"), torch.no_grad():
+        try:
+            module.train()(setup.first_images(1)[:1])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                f"batches of one image leave a norm of arm {run.arm} a single value per channel, of which nothing is "
+                "left but β",
+                got=f"train.batch_size {setup.study.train.batch_size} of {len(setup.images):,} images",
+                expected="batches of two images or more, or a norm that takes an image by itself, such as layer",
+                where="train.batch_size",
+            ) from error
 
 
 def check_differentiable(setup: Setup, run: Run) -> list[str]:

@@ -20,6 +20,7 @@ from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.layers.draws import DrawsInCalls, RandomLayer, RatesOfRuns, StackedRandomLayer, TorchDraws
 from regulab.models.layers.dropout import Rated
 from regulab.models.stacking import Unstackable
+from regulab.training.across_runs import across_runs
 from regulab.training.pass_causes import why_not_copied
 from regulab.training.run_dropout import Position, RunDropout
 from regulab.training.run_functions import RateOfRuns, RunFunctions
@@ -181,7 +182,7 @@ class StackedTensors:
             for held, name, number in self._places:
                 now = held[name]
                 if now is not None and now is not tensors[number]:
-                    tensors[number].copy_(now.detach())
+                    across_runs(_write, tensors[number], now.detach())
         finally:
             for (held, name, _), tensor in zip(self._places, before, strict=True):
                 held[name] = tensor
@@ -195,3 +196,16 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def _nothing() -> None: ...
+
+
+def _write(_runs: int, tensors: Sequence[Tensor | None]) -> Tensor:
+    """Writes what the second holds into the first, of all runs.
+
+    Behind autograd's back: all buffers of a fleet are views of one vector, and a layer that saved its part for its
+    backward pass would be told that it changed.
+    """
+    held, new = tensors
+    assert held is not None
+    assert new is not None
+    held.data.copy_(new)
+    return held.data.new_empty(len(held))

@@ -122,10 +122,14 @@ def divided_weight(layer: Spectral | StackedSpectral) -> Tensor:
     if layer.training:
         with torch.no_grad():
             # In a fleet all buffers are parts of one vector, whose version batch norm's backward compares; by `.data`
-            # it stays as it was. A single network may run under `torch.func.vmap`, which knows no `.data`.
-            held = (layer.u.data, layer.v.data) if runs else (layer.u, layer.v)
-            for buffer, new in zip(held, power_iteration(matrix, layer.v), strict=True):
-                buffer.copy_(new)
+            # it stays as it was. A single network may run under `torch.func.vmap`, which knows no `.data`: there new
+            # tensors stand in the place of the buffers, and `VmappedNetwork` writes them where they belong.
+            u, v = power_iteration(matrix, layer.v)
+            if runs:
+                layer.u.data.copy_(u)
+                layer.v.data.copy_(v)
+            else:
+                layer.u, layer.v = u, v
     # Copies: the next step changes the buffers in place, perhaps before this one's gradient is taken.
     u, v = layer.u.clone(), layer.v.clone()
     sigma = (u * (matrix * v[..., None, :]).sum(-1)).sum(-1)

@@ -80,6 +80,9 @@ class BatchRenormalization(nn.Module):
         super().__init__()
         self.r_max, self.d_max, self.start, self.ramp = r_max, d_max, start, ramp
         self.momentum = MOMENTUM
+        self.corrects = (
+            True  # False: r = 1 and d = 0, where running averages are made anew and mean nothing yet
+        )
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -108,6 +111,7 @@ class BatchRenormalization(nn.Module):
         """r and d of all channels, within the limits of this step."""
         done = (self.num_batches_tracked - self.start).to(mean.dtype)
         risen = (done / self.ramp).clamp(0, 1) if self.ramp else (done >= 0).to(mean.dtype)
+        risen = risen if self.corrects else torch.zeros_like(risen)
         risen = risen.unsqueeze(-1).expand_as(self.weight).flatten()  # each run's, for its channels
         most_r, most_d = 1 + (self.r_max - 1) * risen, self.d_max * risen
         r = (own_deviation / deviation).maximum(1 / most_r).minimum(most_r)

@@ -72,9 +72,7 @@ def _plots(data: ReportData) -> list[Plot]:
 
 def draw(data: ReportData, plot: Plot) -> Drawn:
     """Means over seeds with their t intervals; the first level of each factor is the left one, and the dark line."""
-    figure = Drawn(
-        figsize=(6.6, 4.3 + 0.24 * len(plot.lines.levels)), layout="constrained", facecolor="white"
-    )
+    figure = Drawn(figsize=(8, 4.3 + 0.24 * len(plot.lines.levels)), layout="constrained", facecolor="white")
     axes, names = figure.subplots(), data.picture_names
     comparison = data.comparison
     for line in range(len(plot.lines.levels)):
