@@ -105,7 +105,7 @@ def test_means_over_some_of_the_seeds_say_so():
 def test_of_many_lines_no_two_look_alike_and_levels_stay_apart():
     data = ReportData(records_of({"a": 8, "b": 8}, seeds=2))
     (drawing,) = FIGURE.drawings(data)
-    lines = [line for line in drawing.draw().axes[0].lines if len(line.get_xdata()) == 8]
+    lines = [line for line in drawing.draw().axes[0].lines if np.size(line.get_xdata()) == 8]
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 8
     places = np.stack([np.asarray(line.get_xdata(), float) for line in lines])
     assert places[:, 0].max() < places[:, 1].min()
