@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-MOST_LISTED, DRAWN, CHUNK = 10, 999, 200  # pairs whose sign vectors are listed; else so many are drawn
+MOST_LISTED, DRAWN, CHUNK = 8, 399, 200  # pairs whose sign vectors are listed; else so many are drawn
 ROUNDING = 1e-6  # of an image
 
 

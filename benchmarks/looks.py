@@ -1,14 +1,14 @@
 """How often does the whole procedure err, from the first verdict that is read to the last?
 
 A study of a fixed number of seeds is looked at once, by sign flips stepped down over the arms. If it is extended after
-that look, self-normalized e-values judge all its pairs at every later look, and what was read at the first one stays read. Here
-studies are simulated, not trained: differences of three arms that share a baseline, looked at with 7, 10, 14 and 20
-seeds. A study errs if at any of its looks any of its arms shows what is not so, whatever it shows later.
+that look, self-normalized e-values judge all its pairs at every later look, and what was read at the first one stays
+read. Here studies are simulated, not trained: differences of three arms that share a baseline, looked at with 7, 10,
+14 and 20 seeds. A study errs if at any of its looks any of its arms shows what is not so, whatever it shows later.
 
 Whether a verdict would have been ``equivalent`` first does not count in favour of the rules: a difference counts as
 found where its test passes.
 
-    python benchmarks/looks.py --studies 20000 --out benchmarks/results/looks-2026-11-27
+    python benchmarks/looks.py --studies 2000 --out benchmarks/results/looks-2026-11-27
 
 (``benchmarks/looks.md`` is the same of what judged before: Holm's correction and sign e-values.)
 """
@@ -172,7 +172,8 @@ def page(content: dict[str, Any]) -> str:
 {content["date"]}, {content["environment"]}. Command: `{content["command"]}`. Simulated differences, no training: \
 {rows[0]["studies"]:,} studies a row, three arms that share a baseline, looks at {", ".join(map(str, LOOKS))} seeds. \
 Percent of studies in which any arm shows at any look what is not so, with 95 % intervals (Clopper–Pearson) behind. \
-Sign flips by step-down, self-normalized e-values. Nominal: 5 for one kind of error under one rule; 10 for a fixed look and e-values after it, as for both kinds together.
+Sign flips by step-down, self-normalized e-values. Nominal: 5 for one kind of error under one rule; 10 for a fixed \
+look and e-values after it, as for both kinds together.
 """
     for question in QUESTIONS:
         found = [row for row in rows if row["question"] == question]
@@ -204,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--studies", type=int, default=20_000)
+    parser.add_argument("--studies", type=int, default=2_000)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/looks"), help="without a suffix")
     arguments = parser.parse_args()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))

@@ -24,7 +24,7 @@ from regulab.statistics import ArmComparison, Comparison
 from regulab.statistics.class_counts import majority
 from regulab.statistics.intervals import ANY, Bounds
 from regulab.statistics.sense import underfit_below
-from regulab.wording import NOTE_LIMIT, named, one_line, quoted
+from regulab.wording import NOTE_LIMIT, e_values, named, one_line, quoted
 
 GAPS = (-200.0, 200.0)  # what two differences of accuracies can differ by
 
@@ -157,26 +157,26 @@ class _Writer:
             return f"Undecided: {remark(one)}."
         if self.comparison.rule == "sequential":
             return self.sequential_verdict()
-        against, p = f"Against {named(self.baseline)} {self.signed_difference()}", p_text(one.p_holm)
+        against, p = f"Against {named(self.baseline)} {self.signed_difference()}", p_text(one.p_adjusted)
         if one.verdict in ("better", "worse"):
-            return f"{against}: {one.verdict} (paired sign-flip test, Holm-adjusted {p})."
+            return f"{against}: {one.verdict} (paired sign-flip test, adjusted {p})."
         if one.verdict == "equivalent":
             margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
             return (
                 f"{against}: equivalent, that is, a true difference of {margin} or more either way is "
-                f"rejected (two one-sided sign-flip tests, Holm-adjusted {p_text(one.equivalence_p_holm)})."
+                f"rejected (two one-sided sign-flip tests, adjusted {p_text(one.equivalence_p_adjusted)})."
             )
-        tested = "" if one.p_holm is None else f" (Holm-adjusted {p})"
+        tested = "" if one.p_adjusted is None else f" (adjusted {p})"
         reason = f": {remark(one)}" if remark(one) else ""
         return f"{against}: undecided{tested}{reason}."
 
     def sequential_verdict(self) -> str:
-        """The verdict where seeds were added until decided: it speaks of the median difference."""
+        """The verdict where seeds were added until decided: it speaks of where differences are centred."""
         one, against = self.one, f"Against {named(self.baseline)} {self.signed_difference()}"
-        how = f"sign e-values of the median difference, {one.looked_at} paired seeds looked at"
+        how = f"{e_values(self.comparison.e_value)}, {one.looked_at} paired seeds looked at"
         if one.verdict == "equivalent":
             margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
-            rejected = f"a median difference of {margin} or more either way is rejected"
+            rejected = f"that differences are centred at {margin} or more either way is rejected"
             return f"{against}: equivalent, that is, {rejected} ({how})."
         reason = f": {remark(one)}" if remark(one) else ""
         return f"{against}: {one.verdict or 'no verdict'} ({how}){reason}."

@@ -148,6 +148,6 @@ def note_on_looks(records: StudyRecords) -> str | None:
         f"a verdict at {len(first.seeds)} seeds, by the rule for a fixed number, was given before the study went on; "
         f"since then {kind} e-values judge all its pairs. Over that look and the later ones together a false "
         f"difference is found in at most {200 * ALPHA:g} % of studies ({100 * AFTER_A_FIXED_LOOK[kind]:.2g} % in "
-        f"simulations of four looks at three arms) rather than {100 * ALPHA:g} %, as long as differences are symmetric about their centre: "
-        "runs that now and then get lost break that, and it with it"
+        f"simulations of four looks at three arms) rather than {100 * ALPHA:g} %, as long as differences are symmetric "
+        "about their centre: runs that now and then get lost break that, and it with it"
     )
