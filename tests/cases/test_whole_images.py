@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from regulab.records import SELF_NORMALIZED
 from regulab.statistics import compare
 from regulab.statistics.equivalence import equivalence_p
 from regulab.statistics.paired import paired_verdicts
@@ -198,13 +199,17 @@ def test_a_single_test_image_has_no_noise_to_split_and_no_crash():
     assert one["l1"].verdict == "undecided"
 
 
+def looked_at(d, margin):
+    return tally(d, margin, SELF_NORMALIZED)
+
+
 def test_looks_too_compare_with_the_margin_exactly():
     on, inside = np.full(12, -10), np.full(12, -9)
-    assert tally(on, Fraction(10)).log_e_equivalent == tally(np.empty(0), 0.1).log_e_equivalent
-    assert tally(inside, Fraction(10)).log_e_equivalent > np.log(20)
-    assert tally(on, Fraction(10)).losses == 12
-    third = tally(np.full(12, 3), Fraction(10, 3))
-    assert third.log_e_equivalent == tally(inside, Fraction(10)).log_e_equivalent
+    assert looked_at(on, Fraction(10)).log_e_equivalent == 0
+    assert looked_at(inside, Fraction(10)).log_e_equivalent > np.log(20)
+    assert not looked_at(on, Fraction(10)).upwards
+    third, nine = looked_at(np.full(12, 3), Fraction(10, 3)), looked_at(inside, Fraction(10))
+    assert third.log_e_equivalent == nine.log_e_equivalent
 
 
 def test_without_predictions_accuracies_are_still_whole():

@@ -54,7 +54,7 @@ def test_under_sequential_looks_too_no_sentence_claims_more(rng, seeds, effect, 
     assert set(JUDGING.findall(text)) == ({verdict} & {"better", "worse", "equivalent"})
     assert ("undecided" in text) == (verdict == "undecided")
     assert "sign-flip" not in text
-    assert "Holm" not in text
+    assert "adjusted" not in text
     assert "sign e-values of the median difference" in text
 
 

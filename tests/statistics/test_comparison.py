@@ -269,7 +269,9 @@ def test_looks_of_two_kinds_are_refused():
     looks = tuple(
         Look(seeds=records.seeds[:n], arms={}, e_value=kind) for n, kind in ((7, None), (8, SELF_NORMALIZED))
     )
-    with pytest.raises(UserError, match=r"looks by two kinds of e-values: got 'self-normalized'.*'?sign"):
+    with pytest.raises(
+        UserError, match=r"1\.e_value: looks by two kinds of e-values; got 'self-normalized'; expected sign"
+    ):
         compare(replace(records, looks=looks))
 
 
