@@ -77,6 +77,13 @@ def _refuse_other_test_sets(predictions: Predictions, where: Path, records: Stud
         raise UserError(
             "a class that the study has not", got=got, expected=f"0 … {classes - 1}", where=str(where)
         )
+    if predictions.probabilities is not None and predictions.probabilities.shape[1] != classes:
+        raise UserError(
+            "class probabilities of another number of classes",
+            got=predictions.probabilities.shape[1],
+            expected=str(classes),
+            where=str(where),
+        )
     first, labels = next((run, one.labels) for run, one in records.predictions.items())
     if not np.array_equal(labels, predictions.labels):
         raise UserError(
@@ -102,9 +109,22 @@ def _results(
                 told = f"test_accuracy {result.test_accuracy} is not that of its predictions, {accuracy}"
                 problems.append(f"{named}: {told}, which stands in")
                 result = replace(result, test_accuracy=accuracy)
+        result, told = _with_its_loss(result, predictions.get(run))
+        problems += [f"{named}: {one}" for one in told]
         results.append(result)
     warn_of(problems)
     return tuple(results)
+
+
+def _with_its_loss(result: Result, predictions: Predictions | None) -> tuple[Result, list[str]]:
+    """The row with the mean cross-entropy of its predictions, where they were recorded and say another one."""
+    if predictions is None or predictions.log_likelihood is None or result.test_loss is None:
+        return result, []
+    loss = -float(predictions.log_likelihood.mean(dtype=np.float64))
+    if math.isclose(loss, result.test_loss, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        return result, []
+    told = f"test_loss {result.test_loss} is not that of its predictions, {loss}, which stands in"
+    return replace(result, test_loss=loss), [told]
 
 
 def _orders(records: StudyRecords, path: Path, known: Checksums) -> Orders:
