@@ -72,8 +72,8 @@ class Result:
 RESULT_COLUMNS = tuple(field.name for field in fields(Result))
 
 
-# Class probabilities of N × K numbers a run: 16 MiB, which a report reads of every run. A hundred classes fit 83,886 test
-# images, Tiny ImageNet its 10,000; the 50,000 × 1,000 of ImageNet would take 100 MB a run.
+# The most class probabilities (N × K) that are kept of a run: 16 MiB, and a report reads those of every run. Of a
+# hundred classes 83,886 test images fit, and Tiny ImageNet's 10,000; ImageNet's 50,000 would take 100 MB a run.
 MOST_PROBABILITIES = 2**23
 
 
@@ -83,8 +83,9 @@ class Predictions:
 
     float16 rounds a probability near 1 by up to 2.4e-4, where a sure network has most of its images, and takes what is
     under 3e-8 for 0, whose logarithm is infinite. So the two probabilities of an image on which that tells stand beside
-    the others in float32: that of the predicted class, and the logarithm of that of its own. Runs that older versions
-    recorded have neither ``log_likelihood`` nor ``probabilities``; beyond `MOST_PROBABILITIES` there are only the former.
+    the others in float32: that of the predicted class, and the logarithm of that of its own. Runs of
+    older versions have neither ``log_likelihood`` nor ``probabilities``; of more than `MOST_PROBABILITIES` there are no
+    ``probabilities``.
     """
 
     labels: NDArray[np.int64]

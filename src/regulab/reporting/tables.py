@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regulab.config.metrics import BRIER, ECE, NLL, TOP_K
 from regulab.records import StudyRecords
 from regulab.reporting.naming import legend
 from regulab.statistics import ArmComparison, Comparison
 from regulab.wording import named
 
 NOTHING = "–"
+METRIC_NAMES = {
+    NLL: "negative log-likelihood",
+    ECE: "expected calibration error",
+    BRIER: "Brier score",
+    **{name: f"top-{k} accuracy" for name, k in TOP_K.items()},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +37,13 @@ class Row:
 
 
 def metric_name(metric: str) -> str:
-    """``test_accuracy`` as ``test accuracy``."""
-    return metric.replace("_", " ")
+    """``test_accuracy`` as ``test accuracy``, and abbreviations written out."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def unit(metric: str) -> str:
     """What follows a value of the metric: `` %``, `` nats`` or nothing."""
-    return " %" if metric.endswith("accuracy") else " nats" if metric.endswith("loss") else ""
+    return " %" if metric.endswith("accuracy") else " nats" if metric.endswith(("loss", NLL)) else ""
 
 
 def decimals(comparison: Comparison) -> int:

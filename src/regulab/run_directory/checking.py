@@ -59,6 +59,11 @@ def _predictions(records: StudyRecords, path: Path, known: Checksums) -> dict[Ru
         if run in known and known[run].predictions != sums.of_predictions(predictions):
             problems.append(f"{where}: not the predictions that were recorded ({CHECKSUMS}), and left out")
             del kept[run]
+        elif run in known and known[run].probabilities != sums.of_probabilities(predictions):
+            problems.append(
+                f"{where}: not the class probabilities that were recorded ({CHECKSUMS}), and left out"
+            )
+            kept[run] = replace(predictions, log_likelihood=None, probabilities=None)
     if records.predictions:
         missing = [r for r in records.results if r.status == COMPLETED]
         problems += [
@@ -109,22 +114,22 @@ def _results(
                 told = f"test_accuracy {result.test_accuracy} is not that of its predictions, {accuracy}"
                 problems.append(f"{named}: {told}, which stands in")
                 result = replace(result, test_accuracy=accuracy)
-        result, told = _with_its_loss(result, predictions.get(run))
-        problems += [f"{named}: {one}" for one in told]
+        result, contradiction = _with_its_loss(result, predictions.get(run))
+        problems += [f"{named}: {contradiction}"] if contradiction else []
         results.append(result)
     warn_of(problems)
     return tuple(results)
 
 
-def _with_its_loss(result: Result, predictions: Predictions | None) -> tuple[Result, list[str]]:
+def _with_its_loss(result: Result, predictions: Predictions | None) -> tuple[Result, str]:
     """The row with the mean cross-entropy of its predictions, where they were recorded and say another one."""
     if predictions is None or predictions.log_likelihood is None or result.test_loss is None:
-        return result, []
+        return result, ""
     loss = -float(predictions.log_likelihood.mean(dtype=np.float64))
     if math.isclose(loss, result.test_loss, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
-        return result, []
+        return result, ""
     told = f"test_loss {result.test_loss} is not that of its predictions, {loss}, which stands in"
-    return replace(result, test_loss=loss), [told]
+    return replace(result, test_loss=loss), told
 
 
 def _orders(records: StudyRecords, path: Path, known: Checksums) -> Orders:

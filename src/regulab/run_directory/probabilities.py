@@ -6,8 +6,8 @@ import numpy as np
 
 from regulab.records import Predictions
 
-# float16 has 11 significant bits: a number is off by 2⁻¹² of its power of two, that is by 2⁻¹¹ of itself at most, and
-# under 2⁻¹⁴ by 2⁻²⁵. A row of K numbers whose sum is 1 is so off by no more than 2⁻¹¹ + K·2⁻²⁵; doubled for float32's part.
+# float16 has 11 significant bits: a number is off by 2⁻¹¹ of itself at most, and under 2⁻¹⁴ by 2⁻²⁵. So a row of K adds
+# up to 1 within 2⁻¹¹ + K·2⁻²⁵. Both doubled, for what float32 rounded before.
 RELATIVE, ABSOLUTE = 2.0**-10, 2.0**-24
 
 
@@ -19,7 +19,9 @@ def check_probabilities(predictions: Predictions) -> None:
         if not (np.isfinite(likelihood) & (likelihood <= 1e-3)).all():
             raise ValueError("log-likelihoods that are no logarithms of probabilities")
         if _off(np.exp(likelihood)[labels == predicted], predictions.confidence[labels == predicted]):
-            raise ValueError("log-likelihoods of images that are right, which are not those of the confidences")
+            raise ValueError(
+                "log-likelihoods of images that are right, which are not those of the confidences"
+            )
         if (np.exp(likelihood) > predictions.confidence * (1 + RELATIVE) + ABSOLUTE).any():
             raise ValueError("log-likelihoods above the confidence in the predicted class")
     if probabilities is None:
@@ -28,7 +30,9 @@ def check_probabilities(predictions: Predictions) -> None:
         raise ValueError("probabilities without log_likelihood")
     classes = probabilities.shape[1]
     if max(labels.max(), predicted.max()) >= classes:
-        raise ValueError(f"probabilities of {classes} classes, and images of class {max(labels.max(), predicted.max())}")
+        raise ValueError(
+            f"probabilities of {classes} classes, and images of class {max(labels.max(), predicted.max())}"
+        )
     if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN is neither
         raise ValueError("probabilities outside 0 … 1")
     sums = probabilities.sum(axis=1, dtype=np.float64)
