@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -100,5 +101,27 @@ def _train(order: Order, varied: StrengthPath, *, fresh: bool, quiet: bool, as_j
             progress=GuardedProgress(progress_for(quiet=quiet), advice=begun),
             facts={KEY: varied.to_json()},
         )
-    print(f"report: {outcome.report}")
+    _print(outcome.directory, as_json=as_json)
+    if not as_json:
+        print(f"report: {outcome.report}")
     name_diverged(outcome)
+
+
+def _print(directory: Path, *, as_json: bool) -> None:
+    """The table of strengths, or the JSON of it."""
+    from regulab.run_directory.reading import read_records
+    from regulab.statistics.path_results import path_results
+    from regulab.statistics.strength_path import path_of
+    from regulab.terminal.comparison_table import print_training_notes
+    from regulab.terminal.consoles import output
+    from regulab.terminal.path_table import print_path
+
+    records = read_records(directory)
+    path = path_of(records)
+    assert path is not None, "it was just trained as one"
+    results = path_results(records, path)
+    if as_json:
+        print(json.dumps(results.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    print_path(records, results, output())
+    print_training_notes(records.environment, output())
