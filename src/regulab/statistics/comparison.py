@@ -13,9 +13,11 @@ from regulab.statistics import looks
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.factorial import Factorial, factorial_of
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
+from regulab.statistics.new_images import note_on_groups
 from regulab.statistics.pairing import pairing
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
+from regulab.statistics.validation_check import ValidationCheck, validation_check
 from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
 from regulab.wording import named, quoted
@@ -51,6 +53,7 @@ class Comparison:
     note: str | None
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
     arms: dict[str, ArmComparison]
+    validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     def to_json(self) -> dict[str, Any]:
@@ -70,6 +73,7 @@ class Comparison:
             "pairing": dict(self.pairing),
             "first_look": first,
             "arms": arms,
+            "validation_check": None if self.validation_check is None else self.validation_check.to_json(),
             **({} if self.factorial is None else self.factorial.to_json()),
         }
 
@@ -116,6 +120,9 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         note="; ".join(note for note in notes if note) or None,
         warnings=warnings_of(records, metric),
         arms=arms,
+        validation_check=validation_check(
+            records, baseline, metric, {arm: one.verdict for arm, one in arms.items()}
+        ),
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
 
@@ -141,6 +148,7 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
         if records.study.get("pairing") == "none"
         else None,
         looks.note_on_looks(records),
+        note_on_groups(records) if metric in ON_TEST_IMAGES else None,
     ]
 
 
