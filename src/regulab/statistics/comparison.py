@@ -15,11 +15,13 @@ from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.ensembles import Ensembles
 from regulab.statistics.factorial import Factorial, factorial_of
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
+from regulab.statistics.new_images import note_on_groups
 from regulab.statistics.pairing import pairing
 from regulab.statistics.probabilities import note_on_missing
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
-from regulab.statistics.values import IN_TEST_IMAGES, METRICS, margin_of
+from regulab.statistics.validation_check import ValidationCheck, validation_check
+from regulab.statistics.values import IN_TEST_IMAGES, METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
 from regulab.wording import named, quoted
 
@@ -56,6 +58,7 @@ class Comparison:
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
     arms: dict[str, ArmComparison]
     ensembles: Ensembles = field(compare=False, repr=False)  # of each arm's seeds, whatever the metric
+    validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     def to_json(self) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class Comparison:
             "pairing": dict(self.pairing),
             "first_look": first,
             "arms": arms,
+            "validation_check": None if self.validation_check is None else self.validation_check.to_json(),
             **({} if self.factorial is None else self.factorial.to_json()),
         }
 
@@ -131,6 +135,9 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         warnings=warnings_of(records, metric),
         arms=arms,
         ensembles=Ensembles(records),
+        validation_check=validation_check(
+            records, baseline, metric, {arm: one.verdict for arm, one in arms.items()}
+        ),
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
 
@@ -163,6 +170,7 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
         else None,
         note_on_missing(records, metric),
         looks.note_on_looks(records),
+        note_on_groups(records) if metric in ON_TEST_IMAGES else None,
     ]
 
 
