@@ -10,10 +10,12 @@ from typing import Any
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, StudyRecords
 from regulab.statistics import looks
+from regulab.statistics.answer import answer
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.factorial import Factorial, factorial_of
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
 from regulab.statistics.pairing import pairing
+from regulab.statistics.question import Question, question_of
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
 from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
@@ -50,8 +52,14 @@ class Comparison:
     baseline_diverged: bool
     note: str | None
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
+    question: Question  # what was asked, which the answer begins with
     arms: dict[str, ArmComparison]
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
+
+    @property
+    def answer(self) -> str:
+        """What was asked and what was found, as one paragraph."""
+        return answer(self)
 
     def to_json(self) -> dict[str, Any]:
         """The mapping of ``compare --json``; nothing but JSON's own types."""
@@ -62,9 +70,10 @@ class Comparison:
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        del content["warnings"], content["factorial"]
+        del content["warnings"], content["factorial"], content["question"]
         return {
             **warned,
+            "answer": self.answer,
             **content,
             "seeds": list(self.seeds),
             "pairing": dict(self.pairing),
@@ -115,6 +124,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
         note="; ".join(note for note in notes if note) or None,
         warnings=warnings_of(records, metric),
+        question=question_of(records, comparer.pairs, comparer.lacking),
         arms=arms,
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
