@@ -54,7 +54,7 @@ def sentences(found: Comparison) -> list[Sentence]:
         return [
             *_warned(found),
             *_asked(found),
-            Sentence("No run is finished yet", ".", tuple(others(found))),
+            Sentence("No run is finished yet.", "", tuple(others(found))),
         ]
     return [
         *_warned(found),
@@ -135,8 +135,8 @@ def _unjudged(found: Comparison, arms: list[str]) -> list[Sentence]:
     if fixed and question.lacking:
         metric = metric_name(found.metric)
         verb = "has" if question.lacking == 1 else "have"
-        runs = counted(question.lacking, "completed run")
-        return [Sentence("Nothing is judged", f": {runs} {verb} no {metric} in the records.", spoken)]
+        incomplete = counted(question.lacking, "completed run")
+        return [Sentence("Nothing is judged", f": {incomplete} {verb} no {metric} in the records.", spoken)]
     if fixed and max((found.arms[arm].pairs for arm in arms), default=0) == 1:
         text = (
             f": two runs of one arm differ as well, and one of each does not tell by how much. Seen was "
@@ -173,7 +173,7 @@ def _judged(found: Comparison, arms: list[str]) -> list[Sentence]:
 
 
 def _nothing_found(nothing: list[str], base: str) -> Sentence:
-    return Sentence(f"No arm was found {' or '.join(nothing)} than {base}", ".")
+    return Sentence(f"No arm was found {' or '.join(nothing)} than {base}.", "")
 
 
 def _equivalent(found: Comparison, arms: list[str]) -> Sentence:

@@ -27,7 +27,8 @@ def interactions(found: Comparison) -> list[str]:
 def _of_one(found: Comparison, effect: Effect) -> str:
     both, size = listed_in_words([name_of(level) for level in effect.levels]), _size(found, effect)
     if effect.verdict == "additive":
-        return f"What {both} do together is the sum of what each does alone, to within {margin_words(found)} ({size})."
+        within = f"to within {margin_words(found)} (apart by {size})"
+        return f"What {both} do together is the sum of what each does alone, {within}."
     if effect.verdict == "undecided":
         return (
             f"Whether {both} do more or less together than the sum of each alone could not be told ({size})."
