@@ -11,6 +11,7 @@ from regulab.config.metrics import refuse_idle_top_k
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, EValue, StudyRecords
 from regulab.statistics import looks
+from regulab.statistics.answer import answer
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.ensembles import Ensembles
 from regulab.statistics.factorial import Factorial, factorial_of
@@ -18,6 +19,7 @@ from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
 from regulab.statistics.new_images import note_on_groups
 from regulab.statistics.pairing import pairing
 from regulab.statistics.probabilities import note_on_missing
+from regulab.statistics.question import Question, question_of
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
 from regulab.statistics.validation_check import ValidationCheck, validation_check
@@ -56,10 +58,16 @@ class Comparison:
     baseline_diverged: bool
     note: str | None
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
+    question: Question  # what was asked, which the answer begins with
     arms: dict[str, ArmComparison]
     ensembles: Ensembles = field(compare=False, repr=False)  # of each arm's seeds, whatever the metric
     validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
+
+    @property
+    def answer(self) -> str:
+        """What was asked and what was found, as one paragraph."""
+        return answer(self)
 
     def to_json(self) -> dict[str, Any]:
         """The mapping of ``compare --json``; nothing but JSON's own types."""
@@ -72,9 +80,11 @@ class Comparison:
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        del content["warnings"], content["factorial"], content["ensembles"]
+        for apart in ("warnings", "factorial", "ensembles", "question"):
+            del content[apart]
         return {
             **warned,
+            "answer": self.answer,
             **content,
             "seeds": list(self.seeds),
             "pairing": dict(self.pairing),
@@ -133,6 +143,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
         note="; ".join(note for note in notes if note) or None,
         warnings=warnings_of(records, metric),
+        question=question_of(records, comparer.pairs, comparer.lacking),
         arms=arms,
         ensembles=Ensembles(records),
         validation_check=validation_check(
