@@ -4,7 +4,7 @@ Simulated differences of arms that share a baseline, in their own standard devia
 of seeds: Holm's correction against the step-down over shared sign flips. Second, a look after every seed: sign e-values
 against self-normalized ones, at the same threshold.
 
-    python benchmarks/deciding.py --studies 2000 --out benchmarks/results/deciding-2026-11-27
+    python benchmarks/deciding.py --studies 500 --out benchmarks/results/deciding-2026-11-27
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from regulab.statistics.sign_evidence import log_e_above, log_e_difference
 from regulab.statistics.verdicts import ALPHA
 
 Array = NDArray[Any]
-SEEDS = ((3, 6), (3, 7), (3, 10), (7, 6), (7, 7), (7, 10))  # arms, seeds
+SEEDS = ((3, 6), (3, 7), (7, 6), (7, 7), (7, 9))  # arms, seeds
 MOST = 80  # seeds until which a study goes on
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
@@ -217,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--studies", type=int, default=2_000)
+    parser.add_argument("--studies", type=int, default=500)
     parser.add_argument("--out", type=Path, required=True, help="without a suffix")
     arguments = parser.parse_args()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))

@@ -68,6 +68,8 @@ def _in_chunks(sides: Sequence[Array], *, two_sided: bool) -> Adjusted:
 
 
 def _adjusted(sides: Sequence[Array], signs: Array, *, two_sided: bool) -> Adjusted:
+    if two_sided and len(signs) == 2 ** signs.shape[1]:
+        signs = signs[: len(signs) // 2]  # the last sign is + in these; |T(−s)| = |T(s)|
     extremes = np.stack(
         [_extremes(side, signs, two_sided=two_sided) for side in sides], -1
     )  # (R, A, S, sides)

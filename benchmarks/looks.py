@@ -8,7 +8,7 @@ read. Here studies are simulated, not trained: differences of three arms that sh
 Whether a verdict would have been ``equivalent`` first does not count in favour of the rules: a difference counts as
 found where its test passes.
 
-    python benchmarks/looks.py --studies 6000 --out benchmarks/results/looks-2026-11-27
+    python benchmarks/looks.py --studies 2000 --out benchmarks/results/looks-2026-11-27
 
 (``benchmarks/looks.md`` is the same of what judged before: Holm's correction and sign e-values.)
 """
@@ -210,7 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--studies", type=int, default=6_000)
+    parser.add_argument("--studies", type=int, default=2_000)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/looks"), help="without a suffix")
     arguments = parser.parse_args()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.config.metrics import TOP_K
 from regulab.config.teachers import teachers_of
 from regulab.records import DIVERGED, FIXED, Look, Predictions, StudyRecords
 from regulab.statistics import notes
@@ -18,6 +19,7 @@ from regulab.statistics.families import Families, holm_of
 from regulab.statistics.intervals import Interval, bounds_of, bounds_of_difference, mean_interval
 from regulab.statistics.looks import kind_of, rule_of, seeds_in_order
 from regulab.statistics.mcnemar import McNemar, mcnemar
+from regulab.statistics.new_images import difference_with_new_images, mean_with_new_images
 from regulab.statistics.noise import NoiseSplit, noise_split
 from regulab.statistics.pairing import PairingGain, pairing_gain
 from regulab.statistics.power import seeds_needed
@@ -50,6 +52,7 @@ class ArmComparison:
     smaller one of the two that the difference lies within the margin, both at the look that decided, else at the last,
     after ``looked_at`` pairs; each decides from ``e_threshold`` on. ``mcnemar`` stands in for a test over seeds
     where there is one seed. ``gain`` says what pairing brought, ``noise`` splits the variance of test accuracy.
+    ``ci95_images`` and ``difference_ci95_images`` hold for other test images too (`new_images`).
     """
 
     mean: float | None
@@ -76,6 +79,8 @@ class ArmComparison:
     note: str | None = None
     median: float | None = None
     differences: Mapping[int, float] | None = None
+    ci95_images: Interval | None = None
+    difference_ci95_images: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: _plain_json(getattr(self, field.name)) for field in fields(self)}
@@ -121,8 +126,8 @@ class Comparer:
         self.planned = len(records.arms) * len(records.study["seeds"])
         self.missing = missing_runs(records)
         self.lacking = sum(r.status != DIVERGED and r.seed not in self.values[r.arm] for r in records.results)
-        images = test_images(records) if metric == "test_accuracy" else None
-        counted = metric in ("test_accuracy", "train_accuracy")
+        images = test_images(records) if metric in ("test_accuracy", *TOP_K) else None
+        counted = metric in ("test_accuracy", "train_accuracy", *TOP_K)
         self.pairs = {
             arm: pairs_of(self.values[arm], self.values[baseline], accuracy=counted, images=images)
             if not self.diverged[arm] and not self.diverged[baseline]
@@ -165,6 +170,9 @@ class Comparer:
             mean=float(values.mean()) if len(values) else None,
             ci95=mean_interval(values, bounds=bounds_of(self.metric)) if self.looks is None else None,
             n=len(values),
+            ci95_images=mean_with_new_images(self.predictions, self.metric, arm, self.values[arm])
+            if self.looks is None
+            else None,
             noise=self._noise(arm),
             note=notes.joined(notes.divergence(self.diverged[arm], self.runs[arm]), self._lost_teacher(arm))
             or (None if len(values) else "no finished run"),
@@ -209,6 +217,9 @@ class Comparer:
             described,
             difference_ci95=mean_interval(pairs.d, bounds=bounds_of_difference(self.metric)),
             **asdict(tested),
+            difference_ci95_images=difference_with_new_images(
+                self.predictions, self.metric, arm, self.baseline, list(pairs.by_seed)
+            ),
             verdict=verdict,
             seeds_needed=self._seeds_needed(pairs) if verdict == "undecided" else None,
             mcnemar=single,

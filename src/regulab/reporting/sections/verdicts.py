@@ -66,8 +66,8 @@ def _explanation(comparison: Comparison) -> str:
         ""
         if comparison.rule == "sequential"
         else (
-            " The tests take differences for symmetric about 0 (about the margin either way for equivalence), in all arms together. A false "
-            "difference is held at 5 % over all arms, and so is a false equivalence, each by itself."
+            " The tests take differences for symmetric about 0 (about the margin either way for equivalence), in all arms "
+            "together. A false difference is held at 5 % over all arms, and so is a false equivalence, each by itself."
         )
     )
     return (
@@ -85,8 +85,9 @@ def _largest_class_sentence(data: ReportData) -> str:
 
 SECTION = Section(
     name="verdicts",
-    title="Verdicts",
+    title="Verdicts in numbers",
+    menu="Verdicts",
     content=content,
-    page=Printed(order=10, template=PAGE),
-    readme=Printed(order=10, template=README),
+    page=Printed(order=22, template=PAGE),
+    readme=Printed(order=22, template=README),
 )
