@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from regulab.errors import UserError
-from regulab.records import DIVERGED, FIXED, StudyRecords
+from regulab.records import DIVERGED, FIXED, EValue, StudyRecords
 from regulab.statistics import looks
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.factorial import Factorial, factorial_of
@@ -42,6 +42,7 @@ class Comparison:
     seeds: tuple[int, ...]
     protocol: str
     rule: str  # fixed, or sequential: seeds were added after a look
+    e_value: EValue | None  # the kind of e-values of the sequential rule
     e_threshold: float | None  # what e must reach under the sequential rule
     looks: int | None  # None under the fixed rule, which allows one
     first_look: FirstLook | None  # by the fixed rule, before the study was extended
@@ -81,12 +82,12 @@ class Comparison:
 def compare(records: StudyRecords, *, baseline: str | None = None, metric: str | None = None) -> Comparison:
     """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
-    Pairs are the seeds that both arms have. The family for Holm's correction is every arm of the study
-    but the baseline. Monte Carlo tests (of real numbers, above 16 pairs) draw from the stream keyed by the study's key
-    and the arm, so that the same records give the same p.
+    Pairs are the seeds that both arms have. p is adjusted over every arm of the study
+    but the baseline. What is drawn above 16 pairs (tests of real numbers, the flips that all arms share) comes from
+    streams keyed by the study's key and the arm, so that the same records give the same p.
 
     A study of a fixed number of seeds is judged once all its runs are there; before that it is described. One that was
-    looked at and then extended, or whose seeds are added until decided, is judged by sign e-values at its recorded
+    looked at and then extended, or whose seeds are added until decided, is judged by e-values at its recorded
     looks (``records.looks``), whoever adds seeds later. Raises `UserError` for an unknown arm or metric, for results
     that are not finite or of no arm of the study, and for looks that no study can have had.
     """
@@ -102,7 +103,12 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     fixed = rule == FIXED
     comparer = Comparer(records, baseline, metric, margin)
     arms = comparer.arms()
-    notes = [*_notes(records, baseline, metric, margin), cut_note(metric, arms.values())]
+    now = {arm: one.verdict for arm, one in arms.items() if arm != baseline}
+    notes = [
+        *_notes(records, baseline, metric, margin),
+        looks.note_on_older_rule(records, now) if _is_declared(records, baseline, metric) else None,
+        cut_note(metric, arms.values()),
+    ]
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
@@ -111,6 +117,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         seeds=records.seeds,
         protocol=records.study["protocol"]["kind"],
         rule=rule,
+        e_value=None if fixed else looks.kind_of(records.looks),
         e_threshold=None if fixed else e_threshold(max(1, len(records.arms) - 1), ALPHA),
         looks=None if fixed else len(records.looks or ()),
         first_look=_first_look(records, baseline, metric),
@@ -133,7 +140,13 @@ def _first_look(records: StudyRecords, baseline: str, metric: str) -> FirstLook 
         return None
     then = compare(looks.as_at(records, look), baseline=baseline, metric=metric)
     verdicts = {arm: one.verdict for arm, one in then.arms.items() if arm != baseline}
+    if _is_declared(records, baseline, metric):
+        verdicts |= looks.verdicts_recorded(look)  # what was read, even if by an older rule
     return FirstLook(seeds=look.seeds, verdicts=verdicts)
+
+
+def _is_declared(records: StudyRecords, baseline: str, metric: str) -> bool:
+    return (baseline, metric) == (records.study["baseline"], records.study["endpoint"]["metric"])
 
 
 def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> list[str | None]:
