@@ -221,7 +221,7 @@ class RunDirectory:
         return read_results(self.path, self.study)
 
     def write_predictions(self, arm: str, seed: int, predictions: Predictions) -> None:
-        self._write(predictions_path(self.path, arm, seed), npz_bytes(vars(predictions)))
+        self._write(predictions_path(self.path, arm, seed), npz_bytes(_there(predictions)))
 
     def read_predictions(self, arm: str, seed: int) -> Predictions | None:
         """What `write_predictions` wrote; None where it never did."""
@@ -287,3 +287,8 @@ class RunDirectory:
 
     def _write(self, place: Path, content: bytes) -> None:
         self.write(place.relative_to(self.path).as_posix(), content)
+
+
+def _there(predictions: Predictions) -> dict[str, Array]:
+    """The arrays that there are."""
+    return {name: array for name, array in vars(predictions).items() if array is not None}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.config.metrics import TOP_K
 from regulab.config.teachers import teachers_of
 from regulab.records import DIVERGED, FIXED, Look, Predictions, StudyRecords
 from regulab.statistics import notes
@@ -125,8 +126,8 @@ class Comparer:
         self.planned = len(records.arms) * len(records.study["seeds"])
         self.missing = missing_runs(records)
         self.lacking = sum(r.status != DIVERGED and r.seed not in self.values[r.arm] for r in records.results)
-        images = test_images(records) if metric == "test_accuracy" else None
-        counted = metric in ("test_accuracy", "train_accuracy")
+        images = test_images(records) if metric in ("test_accuracy", *TOP_K) else None
+        counted = metric in ("test_accuracy", "train_accuracy", *TOP_K)
         self.pairs = {
             arm: pairs_of(self.values[arm], self.values[baseline], accuracy=counted, images=images)
             if not self.diverged[arm] and not self.diverged[baseline]
@@ -215,10 +216,10 @@ class Comparer:
         return replace(
             described,
             difference_ci95=mean_interval(pairs.d, bounds=bounds_of_difference(self.metric)),
+            **asdict(tested),
             difference_ci95_images=difference_with_new_images(
                 self.predictions, self.metric, arm, self.baseline, list(pairs.by_seed)
             ),
-            **asdict(tested),
             verdict=verdict,
             seeds_needed=self._seeds_needed(pairs) if verdict == "undecided" else None,
             mcnemar=single,

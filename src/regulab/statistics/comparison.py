@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
+from regulab.config.metrics import refuse_idle_top_k
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, EValue, StudyRecords
 from regulab.statistics import looks
+from regulab.statistics.answer import answer
 from regulab.statistics.arms import ArmComparison, Comparer
+from regulab.statistics.ensembles import Ensembles
 from regulab.statistics.factorial import Factorial, factorial_of
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
 from regulab.statistics.new_images import note_on_groups
 from regulab.statistics.pairing import pairing
+from regulab.statistics.probabilities import note_on_missing
+from regulab.statistics.question import Question, question_of
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
 from regulab.statistics.validation_check import ValidationCheck, validation_check
-from regulab.statistics.values import METRICS, ON_TEST_IMAGES, margin_of
+from regulab.statistics.values import IN_TEST_IMAGES, METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
 from regulab.wording import named, quoted
 
@@ -53,22 +58,33 @@ class Comparison:
     baseline_diverged: bool
     note: str | None
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
+    question: Question  # what was asked, which the answer begins with
     arms: dict[str, ArmComparison]
+    ensembles: Ensembles = field(compare=False, repr=False)  # of each arm's seeds, whatever the metric
     validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
+    @property
+    def answer(self) -> str:
+        """What was asked and what was found, as one paragraph."""
+        return answer(self)
+
     def to_json(self) -> dict[str, Any]:
         """The mapping of ``compare --json``; nothing but JSON's own types."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
         arms = {name: arm.to_json() for name, arm in self.arms.items()}
+        for name, ensemble in self.ensembles.by_arm.items():
+            arms[name]["ensemble"] = ensemble.to_json()
         first = self.first_look and {
             "seeds": list(self.first_look.seeds),
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        del content["warnings"], content["factorial"]
+        for apart in ("warnings", "factorial", "ensembles", "question"):
+            del content[apart]
         return {
             **warned,
+            "answer": self.answer,
             **content,
             "seeds": list(self.seeds),
             "pairing": dict(self.pairing),
@@ -98,6 +114,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         raise UserError("no such arm", got=baseline, expected=f"one of {', '.join(records.arms)}")
     if metric not in METRICS:
         raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
+    refuse_idle_top_k(metric, len(records.class_names))
     looks.check(records)
     margin, rule = margin_of(records, metric), looks.rule_of(records)
     fixed = rule == FIXED
@@ -126,7 +143,9 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         baseline_diverged=any(r.arm == baseline and r.status == DIVERGED for r in records.results),
         note="; ".join(note for note in notes if note) or None,
         warnings=warnings_of(records, metric),
+        question=question_of(records, comparer.pairs, comparer.lacking),
         arms=arms,
+        ensembles=Ensembles(records),
         validation_check=validation_check(
             records, baseline, metric, {arm: one.verdict for arm, one in arms.items()}
         ),
@@ -160,6 +179,7 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
         "pairing: none, so every arm has streams of its own and a pair shares its seed in name alone"
         if records.study.get("pairing") == "none"
         else None,
+        note_on_missing(records, metric),
         looks.note_on_looks(records),
         note_on_groups(records) if metric in ON_TEST_IMAGES else None,
     ]
@@ -181,6 +201,6 @@ def _margin_note(metric: str, margin: Fraction | None, declared: float) -> str |
             f"{metric} is not the endpoint of the study and has no margin: equivalence is not tested, and what is "
             "found here is explored, not confirmed"
         )
-    if metric in ON_TEST_IMAGES and float(margin) > declared:
+    if metric in IN_TEST_IMAGES and float(margin) > declared:
         return f"the margin is one test image, {float(margin):.3g} points: the declared {declared:g} is less"
     return None

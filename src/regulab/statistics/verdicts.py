@@ -31,14 +31,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from regulab.config.metrics import BRIER, ECE, NLL, TOP_K
 from regulab.statistics.sequential import Tally, deciding_tally
 
 ALPHA = 0.05
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "diverged"]
 
-LOWER_IS_BETTER = ("test_loss", "train_loss", "seconds")
-HIGHER_IS_BETTER = ("test_accuracy", "train_accuracy", "balanced_accuracy")
+LOWER_IS_BETTER = ("test_loss", "train_loss", "seconds", NLL, ECE, BRIER)
+HIGHER_IS_BETTER = ("test_accuracy", "train_accuracy", "balanced_accuracy", *TOP_K)
 
 
 def direction(metric: str) -> int:

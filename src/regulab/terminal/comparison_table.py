@@ -52,6 +52,12 @@ def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:
         console.print(text, soft_wrap=not console.is_terminal)
 
 
+def print_answer(comparison: Mapping[str, Any], console: Console) -> None:
+    """What was asked and what was found, in a paragraph of its own: the last that is printed of a comparison."""
+    text = visible(comparison["answer"], isolates=True)
+    console.print(f"\n{text}", markup=False, soft_wrap=not console.is_terminal)
+
+
 def print_training_notes(environment: Mapping[str, Any], console: Console) -> None:
     """What was notable in training, as the pages say it: a line for each note."""
     for note in environment.get("notes", ()):
