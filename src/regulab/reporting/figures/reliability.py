@@ -97,18 +97,10 @@ def _curve(axes: Axes, one: Reliability, style: LineStyle) -> None:
         zorder=3,
     )
     marks: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "color": style.colour, "clip_on": False}
-    axes.plot(one.confidence[one.sure], one.accuracy[one.sure], marker="o", zorder=4, **marks)
-    rare = ~one.sure
-    axes.plot(
-        one.confidence[rare],
-        one.accuracy[rare],
-        marker="o",
-        markerfacecolor="white",
-        markeredgewidth=1,
-        zorder=3,
-        alpha=0.6,
-        **marks,
-    )
+    rings = {"markerfacecolor": "white", "markeredgewidth": 1, "alpha": 0.6}
+    for chosen, look in ((one.sure, {}), (~one.sure, rings)):
+        if chosen.any():  # marks that are not clipped, of no points, would be laid out at the figure's corner
+            axes.plot(one.confidence[chosen], one.accuracy[chosen], marker="o", zorder=4, **marks, **look)
     axes.set_ylim(0, 100)
     axes.tick_params(labelbottom=False)
 
