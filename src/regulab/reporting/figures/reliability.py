@@ -97,7 +97,7 @@ def _curve(axes: Axes, one: Reliability, style: LineStyle) -> None:
         zorder=3,
     )
     marks: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "color": style.colour, "clip_on": False}
-    rings = {"markerfacecolor": "white", "markeredgewidth": 1, "alpha": 0.6}
+    rings: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1, "alpha": 0.6}
     for chosen, look in ((one.sure, {}), (~one.sure, rings)):
         if chosen.any():  # marks that are not clipped, of no points, would be laid out at the figure's corner
             axes.plot(one.confidence[chosen], one.accuracy[chosen], marker="o", zorder=4, **marks, **look)
