@@ -7,7 +7,7 @@ are seconds of wall clock. The types carry the ranges that readers of records en
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -26,6 +26,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Rule = Literal["fixed", "sequential"]
 FIXED: Rule = "fixed"
 SEQUENTIAL: Rule = "sequential"
+EValue = Literal["sign", "self-normalized"]
+SIGN: EValue = "sign"
+SELF_NORMALIZED: EValue = "self-normalized"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +148,22 @@ class Look:
     """One look at the verdicts of a study: an entry of ``looks.json``.
 
     ``seeds`` are all that were trained by then, in the order in which they were added; ``arms`` says what was seen,
-    for the reader: the statistics recompute it from the results. ``rule`` says how it was judged: a study of a
-    fixed number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``.
+    for the reader: the statistics recompute it from the results. ``rule`` says how it was judged: a study of a fixed
+    number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``. ``e_value`` is the
+    kind of e-value that judged a sequential one: a study keeps that of its first. None stands for a fixed look, and
+    for `SIGN` in looks from before the kind was recorded.
     """
 
     seeds: tuple[Number, ...]
     arms: Mapping[str, Mapping[str, Any]]
     rule: Rule = SEQUENTIAL
+    e_value: EValue | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        content = asdict(self)
+        if self.e_value is None:
+            del content["e_value"]
+        return content
 
 
 @dataclass(frozen=True, kw_only=True)

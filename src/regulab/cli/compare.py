@@ -44,10 +44,15 @@ def compare(
 
 
 def print_table(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
-    """The comparison for people, with what was notable in training below it."""
+    """The comparison for people, with what was notable in training below it, and last the answer."""
     from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.terminal.comparison_table import print_comparison, print_training_notes, print_warnings
+    from regulab.terminal.comparison_table import (
+        print_answer,
+        print_comparison,
+        print_training_notes,
+        print_warnings,
+    )
     from regulab.terminal.consoles import output
 
     with signals.unwinding():  # a first look is recorded
@@ -56,3 +61,4 @@ def print_table(run_dir: Path, baseline: str | None = None, metric: str | None =
     print_comparison(comparison, output())
     print_training_notes(records.environment, output())
     print_warnings(comparison, output())
+    print_answer(comparison, output())

@@ -7,7 +7,6 @@ valid length the checkpoints know. Reading needs neither the lock nor torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -174,7 +173,7 @@ class RunDirectory:
 
     def write_looks(self, looks: Sequence[Look]) -> None:
         """``looks.json``, all looks; empty, it says that seeds are added until decided, and nobody has looked yet."""
-        self.write(LOOKS, json_bytes([asdict(look) for look in looks]))
+        self.write(LOOKS, json_bytes([look.to_json() for look in looks]))
 
     def read_looks(self) -> tuple[Look, ...] | None:
         """What `write_looks` wrote; None where it never did."""
