@@ -68,7 +68,7 @@ def test_the_words_name_arms_that_are_not_drawn():
     for seed in (0, 1):
         records = with_diverged(records, "l1", seed)
     (drawing,) = FIGURE.drawings(ReportData(records))
-    assert "; the grey band is the margin. " in drawing.words
+    assert "; the shaded band is the margin. " in drawing.words
     assert drawing.words.endswith("Not drawn, with fewer than 2 pairs: arm “l1”.")
 
 
