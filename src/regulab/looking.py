@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from regulab.errors import UserError
 from regulab.files import Lock, json_bytes, refusing
-from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
+from regulab.records import FIXED, SELF_NORMALIZED, SEQUENTIAL, SIGN, Look, StudyRecords
 from regulab.run_directory.places import write_inside
 from regulab.run_directory.reading import LOOKS, read_records
 from regulab.run_directory.writing import RunDirectory
@@ -56,14 +56,14 @@ def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
     if not _is_first(records):
         return records
     look = Look(seeds=tuple(records.study["seeds"]), arms=verdicts_shown(compare(records)), rule=FIXED)
-    write_inside(path, LOOKS, json_bytes([asdict(look)]))
+    write_inside(path, LOOKS, json_bytes([look.to_json()]))
     return replace(records, looks=(look,))
 
 
 def verdicts_shown(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
     """What a look says of each arm, for the reader of ``looks.json``."""
     keys = (
-        ("verdict", "p_holm", "equivalence_p_holm", "pairs")
+        ("verdict", "p_adjusted", "equivalence_p_adjusted", "pairs")
         if comparison.rule == FIXED
         else ("verdict", "e", "e_equivalent", "looked_at")
     )
@@ -85,11 +85,17 @@ def remember_earlier_verdict(store: RunDirectory) -> None:
             return
         content = json.loads(path.read_bytes())
         shown, rule, waiting = content["seeds"], content["rule"], content.get("unfinished", 0)
+        kind = SELF_NORMALIZED if content.get("e_value") == SELF_NORMALIZED else SIGN
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return  # damaged: `report` makes it anew, and nothing is known of what it said
     seeds = tuple(seed for seed in store.study.seeds if isinstance(shown, list) and seed in shown)
     if seeds and not waiting:
-        store.write_looks([Look(seeds=seeds, arms={}, rule=SEQUENTIAL if rule == SEQUENTIAL else FIXED)])
+        look = (
+            Look(seeds=seeds, arms={}, rule=SEQUENTIAL, e_value=kind)
+            if rule == SEQUENTIAL
+            else Look(seeds=seeds, arms={}, rule=FIXED)
+        )
+        store.write_looks([look])
 
 
 def _is_first(records: StudyRecords) -> bool:

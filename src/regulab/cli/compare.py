@@ -23,7 +23,10 @@ def compare(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Another column of results.csv.", autocompletion=completing.metrics),
+        typer.Option(
+            help="Another column of results.csv, nll, ece, brier, top_5_accuracy …",
+            autocompletion=completing.metrics,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:

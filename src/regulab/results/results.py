@@ -85,8 +85,8 @@ class Results:
         """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
         Means over seeds, paired differences arm − baseline in the unit of the metric, 95 % intervals, corrected tests
-        and verdicts; ``metric`` is a column of ``results.csv`` or ``balanced_accuracy``. Raises `UserError` for an arm
-        or metric that is not there.
+        and verdicts; ``metric`` is a column of ``results.csv``, ``balanced_accuracy``, ``nll``, ``ece``, ``brier`` or
+        ``top_5_accuracy`` (also 2 and 3). Raises `UserError` for an arm or metric that is not there.
         """
         if baseline is not None:
             one_of(baseline, self.arms, "arm")

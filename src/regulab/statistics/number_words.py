@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from regulab.config.metrics import BRIER, ECE, NLL, TOP_K
+
 NOTHING = "–"
+METRIC_NAMES = {
+    NLL: "negative log-likelihood",
+    ECE: "expected calibration error",
+    BRIER: "Brier score",
+    **{name: f"top-{k} accuracy" for name, k in TOP_K.items()},
+}
 
 
 def metric_name(metric: str) -> str:
-    """``test_accuracy`` as ``test accuracy``."""
-    return metric.replace("_", " ")
+    """``test_accuracy`` as ``test accuracy``, and abbreviations written out."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def unit(metric: str) -> str:
     """What follows a value of the metric: `` %``, `` nats`` or nothing."""
-    return " %" if metric.endswith("accuracy") else " nats" if metric.endswith("loss") else ""
+    return " %" if metric.endswith("accuracy") else " nats" if metric.endswith(("loss", NLL)) else ""
 
 
 def unit_of_difference(metric: str) -> str:
