@@ -84,7 +84,7 @@ def test_what_was_a_sentence_is_a_cell():
     assert cells["Speed"]["l1"]["runs that got there"].endswith(" of 3")
     one = compare(records).arms["l1"]
     assert cells["Tests"]["l1"]["standard deviation"] == f"{one.spread:.2f}"
-    assert cells["Tests"]["l1"]["p of equivalence (Holm)"] == "–", "three seeds cannot show one"
+    assert cells["Tests"]["l1"]["p of equivalence (adjusted)"] == "–", "three seeds cannot show one"
     assert "l1" in cells["Images and classes"]
     assert "none" not in cells["Images and classes"]
 

@@ -15,6 +15,7 @@ from regulab.statistics.answer import answer, sentences
 from regulab.statistics.answer_words import NAMED
 from regulab.statistics.number_words import interval, number
 from regulab.statistics.question import Question
+from regulab.statistics.validation_check import CheckedArm, ValidationCheck
 from tests.reporting.factory import make_records, with_diverged, without
 
 VERDICTS = ("better", "worse", "equivalent", "undecided", "diverged")
@@ -42,7 +43,8 @@ def arm_of(verdict, difference, seeds=10, needed=30, width=0.1):
 def comparison_of(arms, *, metric="test_accuracy", rule="fixed", seeds=10, **changes):
     """A comparison with these arms (name -> `ArmComparison`) beside the baseline “none”."""
     question = Question(
-        data="mnist", model="cnn10k", epochs=40, images=10_000, planned=10 * (len(arms) + 1), lacking=0,
+        data="mnist", training_images=None, label_noise=0.0,
+        model="cnn10k", epochs=40, images=10_000, planned=10 * (len(arms) + 1), lacking=0,
         declared_baseline="none", strengths={arm: f"({arm} λ=1)" for arm in ("none", *arms)},
         diverged={arm: (int(one.verdict == "diverged"), seeds) for arm, one in arms.items()} | {"none": (0, seeds)},
         apart={},
@@ -50,7 +52,8 @@ def comparison_of(arms, *, metric="test_accuracy", rule="fixed", seeds=10, **cha
     baseline = ArmComparison(mean=90.0, ci95=None, n=seeds)
     content = {
         "metric": metric, "epoch": "final", "margin": 0.1, "baseline": "none", "seeds": tuple(range(seeds)),
-        "protocol": "holdout", "rule": rule, "e_threshold": None, "looks": None, "first_look": None, "unfinished": 0,
+        "protocol": "holdout", "rule": rule, "e_value": None if rule == "fixed" else "self-normalized",
+        "e_threshold": None, "looks": None, "first_look": None, "unfinished": 0, "ensembles": None,
         "pairing": {}, "baseline_diverged": False, "note": None, "warnings": (), "question": question,
     }  # fmt: skip
     return Comparison(arms={"none": baseline, **arms}, **{**content, **changes})
@@ -81,9 +84,7 @@ def test_every_arm_is_spoken_of_once_and_by_its_verdict(drawn, metric, rule):
         assert (lead in text) == (verdict in there)
     for verdict in ("better", "worse"):
         denied = re.search(rf"No arm was found (better or )?{verdict}", text)
-        assert bool(denied or (verdict == "better" and "No arm was found better" in text)) == (
-            verdict not in there
-        )
+        assert bool(denied) == (verdict not in there and there != {"diverged"})
     assert ("equivalent" in re.sub("nor equivalence", "", text)) == ("equivalent" in there)
     for word in ("significant", "no effect", "proves", "helps", "hurts", "None", "nan"):
         assert word not in text
@@ -110,9 +111,9 @@ def test_named_arms_stand_with_their_numbers_and_the_rest_is_counted(drawn):
 
 
 def test_with_44_arms_it_is_still_a_paragraph():
-    arms = {f"factor one + factor two + number {k}": arm_of(VERDICTS[k % 5], 0.1 * k) for k in range(44)}
+    arms = {f"dropout and l2 {k}": arm_of(VERDICTS[k % 5], 0.1 * k) for k in range(44)}
     text = answer(comparison_of(arms))
-    assert len(text.split()) < 330
+    assert len(text.split()) < 360
     assert "whether any of 44 arms changes the test accuracy" in text
 
 
@@ -151,14 +152,14 @@ ONE_ARM = [
 def test_in_words(one, told):
     text = answer(comparison_of({"l1": one}))
     assert text.startswith(
-        "This study asks whether “l1” (l1 λ=1) changes the test accuracy of network “cnn10k” on data “mnist”. Every arm "
-        "was trained with 10 random seeds for 40 epochs each and compared, seed by seed, with the baseline “none” (none "
-        "λ=1), whose mean is 90.00 %. "
+        "This study asks whether “l1” (l1 λ=1) changes the test accuracy of network “cnn10k” on data “mnist”. Every "
+        "arm was trained with 10 random seeds for 40 epochs each and compared, seed by seed, with the baseline “none” "
+        "(none λ=1), whose mean is 90.00 %. "
     )
     assert told in text
     assert text.endswith(
-        "This holds for these strengths, this network and training, and this split with its 10,000 test images; another "
-        "strength is another question."
+        "This holds for these strengths, this network and training, and this split with its 10,000 test images; "
+        "another strength is another question."
     )
 
 
@@ -192,6 +193,35 @@ def test_what_else_is_told(changes, told):
     found = comparison_of({"l1": arm_of("undecided", 0.1)}, **changes)
     assert told in answer(found)
     assert [arm for one in sentences(found) for arm in one.arms] == ["l1"]
+
+
+def test_what_the_networks_learned_from_is_told():
+    found = comparison_of({"l1": arm_of("better", 0.3)})
+    noisy = replace(found.question, training_images=1000, label_noise=0.2)
+    assert "on data “mnist” (1,000 training images, 20 % of their labels wrong on purpose). Every" in answer(
+        replace(found, question=noisy)
+    )
+
+
+def test_verdicts_that_validation_does_not_share_are_named():
+    arms = {"l1": arm_of("better", 0.3), "l2": arm_of("undecided", 0.0), "l3": arm_of("equivalent", 0.0)}
+    on_validation = {
+        arm: CheckedArm(mean=None, difference=None, difference_ci95=None, verdict="undecided") for arm in arms
+    }
+    check = ValidationCheck(
+        metric="val_accuracy", images=5000, margin=0.1, arms=on_validation, differing=("l1", "l3")
+    )
+    told = "On 5,000 validation images the same rule does not come to the same verdict on “l1” and “l3”, so what was"
+    assert told in answer(comparison_of(arms, validation_check=check))
+    assert "validation images" not in answer(
+        comparison_of(arms, validation_check=replace(check, differing=()))
+    )
+
+
+def test_a_strength_that_only_repeats_the_name_is_left_out():
+    found = comparison_of({"L1": arm_of("better", 0.3)})
+    question = replace(found.question, strengths={"none": "(no penalty)", "L1": "(l1)"})
+    assert "whether “L1” changes" in answer(replace(found, question=question))
 
 
 def test_one_seed_cannot_tell():

@@ -164,14 +164,14 @@ def _tests(data: ReportData) -> NumberTable:
             evidence = ["–" if e is None else f"{e:.3g}" for e in (one.e, one.e_equivalent)]
             cells += [NOTHING if one.looked_at is None else str(one.looked_at), *evidence]
         else:
-            cells += [p_value(one.p), p_value(one.equivalence_p_holm)]
+            cells += [p_value(one.p), p_value(one.equivalence_p_adjusted)]
         lines.append(Line(legend(data.records, arm), tuple(cells)))
     columns = ["arm", "pairs", "median difference", "standard deviation"]
     if sequential:
         columns += ["pairs looked at", "e of a difference", "e of equivalence"]
-        words = f"Sign e-values of the median difference; each decides from {found.e_threshold:.4g} on."
+        words = f"{str(found.e_value).capitalize()} e-values; each decides from {found.e_threshold:.4g} on."
     else:
-        columns += ["p of a difference, unadjusted", "p of equivalence (Holm)"]
+        columns += ["p of a difference, unadjusted", "p of equivalence (adjusted)"]
         words = "Paired sign-flip tests; equivalence is tested by two one-sided ones against the margin."
     return NumberTable("Tests", columns, lines, words)
 
