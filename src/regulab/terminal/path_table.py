@@ -16,7 +16,7 @@ from regulab.statistics.path_results import PathResults
 LAST_TO_GO = ("validation accuracy (%)", "exact zeros (%)", "")  # where a narrow terminal has no room for all
 
 
-def print_path(records: StudyRecords, results: PathResults, console: Console) -> None:
+def print_path(records: StudyRecords, results: PathResults, folder: str, console: Console) -> None:
     """The table, then the answer and its cautions, where a terminal's reader looks first: last."""
     headings, rows = columns(results), lines(results)
     kept = list(range(len(headings)))
@@ -26,7 +26,7 @@ def print_path(records: StudyRecords, results: PathResults, console: Console) ->
         kept = [0, *(place for place in kept[1:] if headings[place] in LAST_TO_GO)]
         table = _table(headings, [(row.arm, *row.cells) for row in rows], kept)
     console.print(table)
-    words = path_words(records, results)
+    words = path_words(records, results, folder)
     for text in (" ".join(words.answer), *words.cautions):
         console.print(text, markup=False, soft_wrap=not console.is_terminal)
     if words.command:
