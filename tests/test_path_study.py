@@ -82,11 +82,7 @@ def test_other_parameters_come_from_the_arm_that_has_the_technique_alone():
 
 
 def test_a_factorial_becomes_a_plain_study():
-    study = (
-        Study(factors={"l1": [0, 1e-4], "l2": [0, 1e-4]}, arms={"none": {}})
-        if False
-        else load_study("bn-gbn")
-    )
+    study = load_study("bn-gbn")
     made, _ = path_study(study, "l1", "1e-4,1e-3")
     assert made.factors is None
     assert list(made.arms) == [study.baseline, "l1 0.0001", "l1 0.001"]
