@@ -181,8 +181,8 @@ class Hooks:
     stopping:   one rule per run or None: (validation losses so far) → whether to stop; a run with a rule ends with
                 the weights of its lowest validation loss
     elementwise: promises that gradient, proximal, dual, decay and constrain treat every element by its own value
-                alone, and weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as
-                another
+                alone, and weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all
+                others as another
     by_norm:    asks for `Parameter.before_norm` in decay; weights before a norm are then a parameter ``(R, P)`` of
                 their own
     present:    which runs have the technique; `regulab.techniques.stack` fills it in
