@@ -66,7 +66,7 @@ def _without_proximal_steps(said: dict[str, Any]) -> dict[str, Any]:
         if not technique.stack([technique]).makes_zeros:
             kept[name] = value
         elif "method" in type(technique).model_fields:
-            said = technique.model_dump(mode="json", exclude_unset=True, exclude={"steps"})
+            said = technique.model_dump(mode="json", exclude={"steps"})
             kept[name] = {**said, "method": "subgradient"}
     return kept
 

@@ -57,7 +57,7 @@ class L1(Penalty):
 
     @model_validator(mode="after")
     def _steps_are_of_dual(self) -> L1:
-        if "steps" in self.model_fields_set and self.method != "dual":
+        if self.steps != STEPS and self.method != "dual":
             raise Refusal(
                 "only method dual weighs gradients over steps",
                 key="steps",

@@ -13,7 +13,7 @@ from regulab.reporting.path.page import columns, lines
 from regulab.reporting.path.words import path_words
 from regulab.statistics.path_results import PathResults
 
-LAST_TO_GO = ("validation accuracy (%)", "exact zeros (%)", "")  # where a narrow terminal has no room for all
+LAST_TO_GO = ("validation accuracy (%)", "exact zeros (%)")  # where a narrow terminal has no room for all
 
 
 def print_path(records: StudyRecords, results: PathResults, folder: str, console: Console) -> None:
@@ -36,7 +36,7 @@ def print_path(records: StudyRecords, results: PathResults, folder: str, console
 def _table(headings: list[str], rows: list[tuple[str, ...]], kept: list[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for place in kept:
-        table.add_column(Text(headings[place]), justify="left" if headings[place] == "" else "right")
+        table.add_column(Text(headings[place]), justify="right" if place else "left")
     for row in rows:
         table.add_row(*(Text(row[place]) for place in kept))
     return table

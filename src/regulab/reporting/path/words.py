@@ -149,10 +149,11 @@ def _edges(results: PathResults) -> list[str]:
     choice = results.choices[0]
     if choice.edge is None:
         return []
-    further = "weaker" if choice.edge == "weakest" else "stronger"
-    return [
-        f"The best is the {choice.edge} strength that was tried: {further} ones may be better still. Go further."
-    ]
+    if choice.edge == "weakest":
+        return [
+            "The best is the weakest strength that was tried: weaker ones, down to none, may do as well or better."
+        ]
+    return ["The best is the strongest that was tried: stronger ones may be better still. Go further."]
 
 
 def _bent(results: PathResults) -> list[str]:
