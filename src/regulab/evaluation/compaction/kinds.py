@@ -30,9 +30,26 @@ Kind = Literal[
 ]
 
 ELEMENTWISE_LAYERS = (
-    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    *(
+        nn.Identity,
+        nn.Dropout,
+        nn.Dropout1d,
+        nn.Dropout2d,
+        nn.Dropout3d,
+        nn.AlphaDropout,
+        nn.FeatureAlphaDropout,
+    ),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish),
-    *(nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Tanhshrink),
+    *(
+        nn.Hardsigmoid,
+        nn.Hardtanh,
+        nn.Sigmoid,
+        nn.LogSigmoid,
+        nn.Tanh,
+        nn.Softplus,
+        nn.Softsign,
+        nn.Tanhshrink,
+    ),
     *(nn.Softshrink, nn.Hardshrink, nn.Threshold),
 )
 PLACE_LAYERS = (
@@ -55,7 +72,19 @@ _PLACES = (
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
     "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d interpolate"
 ).split()
-_COMBINED = {"add", "sub", "mul", "div", "true_divide", "maximum", "minimum", "pow", "multiply", "subtract", "expand_as"}
+_COMBINED = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "true_divide",
+    "maximum",
+    "minimum",
+    "pow",
+    "multiply",
+    "subtract",
+    "expand_as",
+}
 _REDUCED = {"mean", "sum", "amax", "amin"}
 _MOVED = {"unsqueeze", "squeeze", "transpose", "swapaxes", "permute"}
 _OPERATORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.pow}

@@ -99,9 +99,7 @@ def _baked(layer: Any) -> nn.Module:
     with torch.no_grad():
         if isinstance(layer, Spectral):
             weight = divided_weight(layer).clone()
-            kind: type[nn.Module] = next(
-                one for one in (*CONVOLUTIONS, nn.Linear) if isinstance(layer, one)
-            )
+            kind: type[nn.Module] = next(one for one in (*CONVOLUTIONS, nn.Linear) if isinstance(layer, one))
         else:
             weight = layer.reweight(layer.weight).clone() if isinstance(layer, Reweighted) else layer.weight
             kind = type(layer).before
