@@ -1,4 +1,4 @@
-"""``regulab compact``: a trained run of a run directory as a smaller network, checked on its test split, and its files."""
+"""``regulab compact``: a trained run as a smaller network, checked on the test split, and its files."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from regulab.training.setup import Setup, set_up
 FOLDER = "compact"  # in a run directory: no name of regulab's own, so `--fresh` leaves what lies there
 NUMBERS = "compact.json"
 WITHOUT_ZEROS = (
-    "nothing to remove: no filter is zero throughout, and none is without a reader. Zeros come from l1 and group_lasso, "
-    "group_lasso's filter by filter; try stronger ones, such as 1e-4 to 1e-3 for 40 epochs"
+    "nothing to remove: no filter is zero throughout, and none is without a reader. Zeros come from l1 and "
+    "group_lasso, group_lasso's filter by filter; try stronger ones, such as 1e-4 to 1e-3 for 40 epochs"
 )
 
 

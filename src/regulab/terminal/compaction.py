@@ -86,13 +86,13 @@ def _predictions(found: Mapping[str, Any]) -> str:
 
 def _sparse(found: Mapping[str, Any]) -> str:
     text = (
-        f"zeros left among the weights, scattered: {found['zeros']:,} of {found['weights']:,}. Storing the others alone: "
-        f"{found['bits']:,} bytes with a bit for each weight, {found['rows']:,} as CSR, {found['places']:,} as COO, "
-        f"against {found['dense']:,} dense"
+        f"zeros left among the weights, scattered: {found['zeros']:,} of {found['weights']:,}. Storing the "
+        f"others alone: {found['bits']:,} bytes with a bit for each weight, {found['rows']:,} as CSR, "
+        f"{found['places']:,} as COO, against {found['dense']:,} dense"
     )
     if found["slowdown"] is not None:
         text += (
-            f"; no gain in speed follows: the largest matrix as CSR takes {found['slowdown']:.2g} times as long as dense"
+            f"; no speed follows: the largest matrix as CSR takes {found['slowdown']:.2g} times as long as dense"
             if found["slowdown"] >= 1
             else f"; the largest matrix as CSR takes {found['slowdown']:.2g} of the dense one's time"
         )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.models.layers.residual import PaddedShortcut
 from regulab.evaluation.compaction.plain_layers import FilterResponse, with_plain_layers
+from regulab.models.layers.residual import PaddedShortcut
 
 ROOT = "network"
 IN_PLACE = {
@@ -186,7 +186,7 @@ def _probe(example: Tensor) -> Tensor:
 
 
 def _in_float64(module: fx.GraphModule, probe: Tensor) -> tuple[fx.GraphModule, Tensor]:
-    """The same in float64, so that constants are known to more digits than the network has; as it is where it cannot."""
+    """The same in float64, so that constants are known to more digits than the network has; else as it is."""
     try:
         wide = copy.deepcopy(module).double()
         with torch.no_grad():

@@ -44,7 +44,7 @@ def kept_channels(followed: Followed) -> Kept:
     held = np.array(sorted(followed.atoms.held), dtype=np.int64)
     kept.live = {int(root) for root in followed.atoms.roots(held)}
     backwards = followed.readers[::-1]
-    while any([_mark(kept, reader) for reader in backwards]) or _mark_one(kept):
+    while any(_mark(kept, reader) for reader in backwards) or _mark_one(kept):
         pass
     return kept
 
@@ -93,7 +93,7 @@ def _mark_groups(kept: Kept, reader: Reader, used: Mask) -> bool:
 
 
 def _mark_one(kept: Kept) -> bool:
-    """Of every tensor one channel stays at least, since no layer is made for none; a constant one where there is one."""
+    """Of every tensor one channel stays at least, since no layer is made for none: a constant one if there is."""
     for channels in reversed(kept.followed.channels.values()):
         if not kept.mask(channels).any():
             first = int(np.argmax(channels.constant))

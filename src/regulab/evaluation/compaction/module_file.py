@@ -40,7 +40,7 @@ CLASSES = {classes}
 '''
 TAIL = '''
     def preprocess(self, pixels):
-        """uint8 ``(B, H, W, C)`` to what the network takes: v/255, less the mean, by the deviation, both of training."""
+        """uint8 ``(B, H, W, C)`` to what the network takes: v/255, less the mean, over the deviation."""
         x = pixels.permute(0, 3, 1, 2).to(self.preprocessing_mean.dtype) / 255
         return (x - self.preprocessing_mean) / self.preprocessing_deviation
 

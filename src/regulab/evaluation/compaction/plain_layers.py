@@ -1,4 +1,4 @@
-"""A trained network of torch's own layers: what regulab or a parametrization adds to a layer is written into its weights.
+"""A trained network of torch's own layers: what regulab or a parametrization adds is written into the weights.
 
 All of it holds in inference mode alone, where a ghost batch norm is a batch norm and a dropout layer does nothing.
 """

@@ -19,7 +19,7 @@ class SamePredictions:
     """Over ``images`` images: how many get another class than ``before``, each a tie to rounding, and how far apart two
 
     logits are at most. ``accuracy_before`` and ``accuracy_after`` in percent. ``as_recorded``: how many images the
-    network before gives the class that the study recorded, None without records; training may have computed in bfloat16.
+    network before gives the class that the study recorded, None without records; training may round otherwise.
     """
 
     images: int
