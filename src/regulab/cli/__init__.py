@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regulab import __version__
-from regulab.cli import compare, data, doctor, export, init, lesson, path, report, run, schema, show
+from regulab.cli import compact, compare, data, doctor, export, init, lesson, path, report, run, schema, show
 
 app = typer.Typer(
     help="Train one image classifier under different regularizers, side by side, and learn which one helps.",
@@ -36,6 +36,7 @@ for command in (
     path.path,
     report.report,
     compare.compare,
+    compact.compact,
     export.export,
     show.show,
     lesson.lesson,
