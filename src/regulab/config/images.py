@@ -175,8 +175,8 @@ class Protocol(Part):
     )
     validation: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
         default=None,
-        description="Under `holdout` and `closed` a count of images (1, 2, …) or a fraction between 0 and 1; null: the dataset's "
-        "own validation part, or a sixth.",
+        description="Under `holdout` and `closed` a count of images (1, 2, …) or a fraction between 0 and 1; null: the "
+        "dataset's own validation part, or a sixth.",
     )
 
     @model_validator(mode="before")

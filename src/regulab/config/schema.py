@@ -130,11 +130,12 @@ class Study(Part):
     )
     tune: Tune | None = Field(
         default=None,
-        description="How every arm finds its strengths before the study trains, on validation and with seeds of its own; "
-        "`regulab tune` does the same and writes the study that it found. null: arms are as written.",
+        description="How every arm finds its strengths before the study trains, on validation and with seeds of its "
+        "own; `regulab tune` does the same and writes the study that it found. null: arms are as written.",
     )
     tuned: Tuned | None = Field(
-        default=None, description="What `tune` found, as `regulab tune` writes it: all trials, their scores, the rule."
+        default=None,
+        description="What `tune` found, as `regulab tune` writes it: all trials, their scores, the rule.",
     )
     resolved: dict[str, Any] | None = Field(
         default=None,
@@ -222,10 +223,16 @@ class Study(Part):
 
     def _tunable(self) -> None:
         if self.tuned is not None:
-            raise Refusal("tuned already", key="tune", cure="leave out tuned to tune anew, or tune to run what was found")
+            raise Refusal(
+                "tuned already",
+                key="tune",
+                cure="leave out tuned to tune anew, or tune to run what was found",
+            )
         if self.protocol.kind == "course":
             raise Refusal(
-                "tuning under protocol course would choose on the test split", key="tune", cure="use protocol holdout"
+                "tuning under protocol course would choose on the test split",
+                key="tune",
+                cure="use protocol holdout",
             )
 
     @property

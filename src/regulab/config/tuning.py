@@ -1,4 +1,4 @@
-"""``tune`` in a study file: how every arm finds its strengths before the study; and what was found, as a study keeps it.
+"""``tune`` in a study file: how every arm finds its strengths before the study; and what was found, as files keep it.
 
 Which fields techniques have, and what a range of theirs may hold, `regulab.tuning.space` knows and checks.
 """
@@ -20,7 +20,7 @@ LR = "lr"  # in ranges: the learning rate, of every arm
 _BETWEEN = re.compile(r"\s*(\S+?)\s*\.\.\s*(\S+)\s*")
 _EXAMPLE = "from..to, such as 1e-6..1e-3"
 
-Scale = Literal["log", "linear"]
+Scale = Literal["log", "linear", "complement"]
 Choice = str | int | float | bool
 
 
@@ -31,8 +31,9 @@ class Range(Part):
     high: Finite | None = Field(default=None, description="The highest value.")
     scale: Scale | None = Field(
         default=None,
-        description="`log`: equal factors are equally likely; `linear`: equal steps. null: linear for whole numbers and "
-        "for what has a highest possible value, such as a dropout rate; log for everything else.",
+        description="`log`: by equal ratios; `linear`: by equal differences; `complement`: by equal ratios of 1 − x, "
+        "for shares close to 1. null: as the technique's usual range; linear for other whole numbers and for what has a "
+        "highest possible value; else log.",
     )
     values: Annotated[tuple[Choice, ...], Field(min_length=2, max_length=MOST_TRIALS)] | None = Field(
         default=None, description="In the place of low and high: what there is to choose from."
@@ -69,6 +70,8 @@ class Range(Part):
             raise Refusal(problem, got=f"{low:g}..{high:g}", expected="a lower end, then a higher one")
         if self.scale == "log" and low <= 0:
             raise Refusal("no logarithm of its lower end", got=f"{low:g}..{high:g}", expected="above 0")
+        if self.scale == "complement" and high >= 1:
+            raise Refusal("no logarithm of 1 − its upper end", got=f"{low:g}..{high:g}", expected="under 1")
         return self
 
 
@@ -76,7 +79,8 @@ class Tune(Part):
     """How every arm, the baseline included, finds its point: so many trials each, on seeds of their own."""
 
     trials: Annotated[int, Field(ge=FEWEST, le=MOST_TRIALS)] = Field(
-        default=16, description="How many points of its ranges each arm tries; a power of 2 spreads them evenly."
+        default=16,
+        description="How many points of its ranges each arm tries; a power of 2 spreads them evenly.",
     )
     seeds: Annotated[int, Field(ge=1, le=MOST_TUNING_SEEDS)] = Field(
         default=2,
@@ -87,13 +91,18 @@ class Tune(Part):
         description="Which trial is chosen on the validation images: the one with the best mean of the endpoint's "
         "metric; or the strongest within one standard error of it, which prefers strength that does no clear harm.",
     )
-    ranges: dict[Text, Range] | None = Field(
-        default=None,
-        description="Where to look: `lr` (the highest learning rate, of every arm), or a technique, or one of its fields "
-        "(`l1.method`), of every arm that has it. null: each technique's usual range, where it has one.",
+    ranges: dict[Text, Range] = Field(
+        default={},
+        description="Where to look: `lr` (the highest learning rate, of every arm), a technique, or one of its fields "
+        "(`l1.method`), of every arm that has it. A technique that is not named here has its usual range, where there "
+        "is one (`regulab show techniques NAME`).",
+    )
+    fixed: tuple[Text, ...] = Field(
+        default=(), description="Techniques that stay as written, whatever their usual ranges."
     )
     base: dict[Text, Range] = Field(
-        default={}, description="The same of techniques that every arm gets, the baseline too: `weight_decay: 1e-6..1e-2`."
+        default={},
+        description="The same of techniques that every arm gets, the baseline too: `weight_decay: 1e-6..1e-2`.",
     )
     arms: dict[Text, dict[Text, Range]] = Field(
         default={}, description="By the name of an arm: its own in the place of these."
@@ -103,7 +112,9 @@ class Tune(Part):
     @classmethod
     def _one_chooses_nothing(cls, value: Any) -> Any:
         if value == 1 and not isinstance(value, bool):
-            raise Refusal("one trial chooses nothing", got=1, expected=f"{FEWEST} to {MOST_TRIALS}, such as 16")
+            raise Refusal(
+                "one trial chooses nothing", got=1, expected=f"{FEWEST} to {MOST_TRIALS}, such as 16"
+            )
         return value
 
     @field_validator("seeds", mode="before")
@@ -120,7 +131,9 @@ class Tune(Part):
     @model_validator(mode="after")
     def _has_an_error(self) -> Tune:
         if self.rule == "one_standard_error" and self.seeds < 2:
-            raise Refusal("one standard error needs a spread over seeds", key="seeds", got=1, expected="2 or more")
+            raise Refusal(
+                "one standard error needs a spread over seeds", key="seeds", got=1, expected="2 or more"
+            )
         return self
 
 
@@ -153,8 +166,12 @@ class TunedArm(Part):
 class Tuned(Part):
     """How the arms of a study were tuned. `regulab tune` writes it; it belongs to what the study is."""
 
-    trials: Annotated[int, Field(ge=FEWEST, le=MOST_TRIALS)] = Field(description="How many trials each arm had.")
-    seeds: Annotated[int, Field(ge=1, le=MOST_TUNING_SEEDS)] = Field(description="How many seeds each trial had.")
+    trials: Annotated[int, Field(ge=FEWEST, le=MOST_TRIALS)] = Field(
+        description="How many trials each arm had."
+    )
+    seeds: Annotated[int, Field(ge=1, le=MOST_TUNING_SEEDS)] = Field(
+        description="How many seeds each trial had."
+    )
     rule: Literal["best", "one_standard_error"] = Field(description="Which of them was chosen.")
     metric: Text = Field(description="Of the scores, which are of the validation images.")
     of: Text = Field(description="Hash of the study that was tuned.")

@@ -15,8 +15,8 @@ class LearningRate(Technique):
     """Learning rate: the arm's own highest rate, in the place of ``train.optimizer.lr``.
 
     The schedule is the study's: it makes each step's rate of the arm's ``lr`` as it does of the study's for the other
-    arms (under ``one_cycle`` it is the peak). Rates are vectors over runs, so that arms which differ in them train in one
-    fleet. Inference is as always. Parameter: ``lr`` > 0.
+    arms (under ``one_cycle`` it is the peak). Rates are vectors over runs: arms that differ in them train in one fleet.
+    Inference is as always. Parameter: ``lr`` > 0.
 
     A penalty's best strength and the best rate depend on each other: before a norm both act on the length of a step
     relative to the weight (van Laarhoven 2017, arXiv 1706.05350), so that a technique tried at one rate alone may only

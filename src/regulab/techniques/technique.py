@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.config import Part
+from regulab.techniques.search_range import SearchRange
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Hooks:
                 value − argmin_w penalty(w) + Σ (w − value)²/(2·step), where Adam's steps differ from element to element
     decay:      (parameter, lr, highest) → new value, before the optimizer's step (decoupled from its gradient); lr is
                 the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation or runs have rates of
-                their own; ``highest`` is the highest of the training, as ``lr`` below has it: a number, or the same shape
+                their own; ``highest`` is the highest of the training, a number or of the same shape
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
     rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
                 the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
@@ -230,6 +231,7 @@ class Technique(Part, ABC):
 
     name: ClassVar[str]
     scalar: ClassVar[str]
+    search: ClassVar[SearchRange | None] = None
     passes: ClassVar[int] = 1
     copies: ClassVar[int] = 1
     double_backward: ClassVar[bool] = False
