@@ -32,8 +32,8 @@ class Range(Part):
     scale: Scale | None = Field(
         default=None,
         description="`log`: by equal ratios; `linear`: by equal differences; `complement`: by equal ratios of 1 − x, "
-        "for shares close to 1. null: as the technique's usual range; linear for other whole numbers and for what has a "
-        "highest possible value; else log.",
+        "for shares close to 1. null: as the technique's usual range; linear for other whole numbers and for what has "
+        "a highest possible value; else log.",
     )
     values: Annotated[tuple[Choice, ...], Field(min_length=2, max_length=MOST_TRIALS)] | None = Field(
         default=None, description="In the place of low and high: what there is to choose from."

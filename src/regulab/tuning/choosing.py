@@ -59,7 +59,7 @@ def weakest_first(of_arm: Sequence[Point], space: Sequence[Dimension]) -> list[i
     return sorted(range(len(of_arm)), key=lambda trial: strength(of_arm[trial], space))
 
 
-def strength(point: Mapping[str, object], space: Sequence[Dimension]) -> float:
+def strength(point: Point, space: Sequence[Dimension]) -> float:
     """From 0, all values at the weak ends of their ranges, to 1; 0 where no value is a strength."""
     places = [place for one in space if (place := one.strength(point[one.key])) is not None]
     return sum(places) / len(places) if places else 0.0
