@@ -13,8 +13,8 @@ from regulab.records import StudyRecords
 from regulab.statistics.choice import choose
 from regulab.statistics.trials import higher_is_better
 from regulab.statistics.values import by_arm
-from regulab.tuning.space import Dimension, dimensions
-from regulab.tuning.trials import Point, at, points, trial_name
+from regulab.tuning.space import dimensions
+from regulab.tuning.trials import at, points, trial_name
 from regulab.wording import listed
 
 
@@ -37,10 +37,9 @@ def tuned_study(study: Study, trials: StudyRecords) -> Study:
     _refuse_diverged(scores, study)
     arms, found = {}, {}
     for arm, of_arm in tried.items():
-        order = weakest_first(of_arm, space[arm])
         known = [[np.nan if one is None else one for one in row] for row in scores[arm]]
         signed = higher_is_better(np.array(known, dtype=np.float64), metric)
-        chosen = order[choose(signed[order], tune.rule)]
+        chosen = choose(signed, tune.rule)
         arms[arm] = at(study, arm, of_arm[chosen], space)
         ranges = {one.key: one.words for one in space[arm]}
         rows = tuple(tuple(row) for row in scores[arm])
@@ -49,20 +48,6 @@ def tuned_study(study: Study, trials: StudyRecords) -> Study:
         trials=tune.trials, seeds=tune.seeds, rule=tune.rule, metric=metric, of=study.identity(), arms=found
     )
     return study.model_copy(update={"arms": arms, "factors": None, "tune": None, "tuned": record})
-
-
-def weakest_first(of_arm: Sequence[Point], space: Sequence[Dimension]) -> list[int]:
-    """The trials by strength: the mean place of their techniques' values within their ranges, the learning rate aside.
-
-    Of equal ones in the order of the trials.
-    """
-    return sorted(range(len(of_arm)), key=lambda trial: strength(of_arm[trial], space))
-
-
-def strength(point: Point, space: Sequence[Dimension]) -> float:
-    """From 0, all values at the weak ends of their ranges, to 1; 0 where no value is a strength."""
-    places = [place for one in space if (place := one.strength(point[one.key])) is not None]
-    return sum(places) / len(places) if places else 0.0
 
 
 def _refuse_diverged(scores: Mapping[str, Sequence[Sequence[float | None]]], study: Study) -> None:

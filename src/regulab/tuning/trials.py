@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ def points(study: Study) -> dict[str, list[Point]]:
 
     The points are of one scrambled Sobol sequence over everything that is tuned of any arm, and each arm takes the
     coordinates that it has: all arms try the same learning rates, and ``l1+l2`` the strengths of ``l1`` and of ``l2``.
+    They stand weakest first, by the mean place of their techniques' values within the ranges, the learning rate aside.
     Scrambling is keyed by the study. Source: Sobol' 1967; scrambled as Matoušek 1998 does, by `scipy.stats.qmc`.
     """
     tune, space = study.tune, dimensions(study)
@@ -46,10 +47,17 @@ def _points_of(own: tuple[Dimension, ...], keys: list[str], drawn: NDArray[np.fl
     if not own:
         return [{}]
     columns = [keys.index(one.key) for one in own]
-    return [
+    found = [
         {one.key: one.value(float(row[column])) for one, column in zip(own, columns, strict=True)}
         for row in drawn
     ]
+    return sorted(found, key=lambda point: strength(point, own))
+
+
+def strength(point: Point, space: Sequence[Dimension]) -> float:
+    """From 0, all values at the weak ends of their ranges, to 1; 0 where no value is a strength."""
+    places = [place for one in space if (place := one.strength(point[one.key])) is not None]
+    return sum(places) / len(places) if places else 0.0
 
 
 def at(
