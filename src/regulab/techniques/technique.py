@@ -218,7 +218,8 @@ Stage = Literal["evaluate", "change", "limit", "noise"]
 class Technique(Part, ABC):
     """A way to regularize, with its strength. Subclasses are final: one a file, found by name.
 
-    ``scalar`` is the field that a bare value in a study file sets. ``passes`` says how often a step evaluates the
+    ``scalar`` is the field that a bare value in a study file sets, and ``search`` where that is worth trying; None: it
+    is no strength. ``passes`` says how often a step evaluates the
     objective: one that calls ``again`` says 2, and its arms get fleets of their own, since a second pass would cost
     every run beside it. ``copies`` says how often a step passes each image, side by side in one larger batch, and
     ``double_backward`` whether it differentiates gradients: such arms have fleets of their own, too, and the latter
