@@ -82,7 +82,6 @@ def run(
     return outcome
 
 
-<<<<<<< HEAD
 def tune(
     study: Study,
     directory: Path,
@@ -113,12 +112,9 @@ def tune(
                 raise
 
 
-def begun(setup: Setup, directory: Path, *, fresh: bool) -> RunDirectory:
-=======
 def begun(
     setup: Setup, directory: Path, *, fresh: bool, facts: Mapping[str, Any] | None = None
 ) -> RunDirectory:
->>>>>>> w15-path
     """The run directory of a study, made or gone on with; refused where the study is not the one that began it."""
     study, found = setup.study, {**identity.findings(setup), **(facts or {})}
     weights = study.model.weights.file if study.model.weights else ""

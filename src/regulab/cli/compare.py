@@ -44,12 +44,20 @@ def print_table(run_dir: Path, baseline: str | None = None, metric: str | None =
     """The comparison for people, with what was notable in training below it."""
     from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
-    from regulab.terminal.comparison_table import print_comparison, print_training_notes, print_warnings
+    from regulab.statistics.tuned import procedure_lines
+    from regulab.terminal.comparison_table import (
+        print_comparison,
+        print_lines,
+        print_training_notes,
+        print_warnings,
+    )
     from regulab.terminal.consoles import output
 
     with signals.unwinding():  # a first look is recorded
         records = about_to_show(run_dir)
-    comparison = compared(records, baseline=baseline, metric=metric).to_json()
+    found = compared(records, baseline=baseline, metric=metric)
+    comparison = found.to_json()
     print_comparison(comparison, output())
+    print_lines(procedure_lines(records, found), output())
     print_training_notes(records.environment, output())
     print_warnings(comparison, output())

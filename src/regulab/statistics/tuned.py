@@ -24,18 +24,21 @@ covers θ in 96 to 100 of 100 studies, and in 90 where only two trials are any g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from regulab.records import StudyRecords
+from regulab.records import DIVERGED, StudyRecords
 from regulab.statistics.choice import Rule, choose
 from regulab.statistics.comparison import Comparison
 from regulab.statistics.intervals import Interval, bounds_of_difference
 from regulab.statistics.trials import Trials, higher_is_better, trials_by_arm
 from regulab.streams import Streams
+from regulab.wording import named
 
 DRAWS = 500
 
@@ -142,3 +145,51 @@ def _procedure(arm: str, d: NDArray[np.float64], own: Choice, base: Choice, metr
     told = own.variance is not None and base.variance is not None
     whole = around(error + (own.variance or 0) + (base.variance or 0)) if told else None
     return Procedure(arm=arm, difference=float(d.mean()), conditional=around(error), interval=whole)
+
+
+def fresh_validation(records: StudyRecords, arm: str) -> float | None:
+    """Mean over the study's own seeds of the endpoint's metric on validation, of the epoch whose weights are tested;
+    None where histories do not tell it."""
+    endpoint = records.study["endpoint"]
+    column = {"test_accuracy": "val_accuracy", "test_loss": "val_loss"}.get(endpoint["metric"])
+    if column is None:
+        return None
+    best = endpoint["epoch"] == "best_val" or "early_stopping" in records.study["arms"][arm]
+    results = {one.seed: one for one in records.results if one.arm == arm and one.status != DIVERGED}
+    wanted = {seed: one.best_epoch if best else one.epochs for seed, one in results.items()}
+    found = [getattr(e, column) for e in records.history if e.arm == arm and wanted.get(e.seed) == e.epoch]
+    values = [value for value in found if value is not None]
+    return float(np.mean(values)) if values else None
+
+
+def procedure_words(tuned: Mapping[str, Any]) -> str:
+    """How to read the two intervals, and what the rule does to a verdict."""
+    words = (
+        "95 % intervals. At the chosen points: of these very strengths and rates, which the verdict speaks of too. "
+        f"With the choice: of the procedure, “tuned with {tuned['trials']} trials”, which with other tuning seeds might "
+        "have chosen others; it holds where a trial that is better on validation is as much better on test."
+    )
+    if tuned["seeds"] < 2:
+        words += " With one seed a trial nothing tells how far another choice was; two seeds do."
+    if tuned["rule"] == "one_standard_error":
+        words += (
+            " The rule takes the strongest trial within one standard error of the best: it selects for no harm, so "
+            "that “equivalent” is what it leans to, and what the best trial would have gained is in part given away."
+        )
+    return words
+
+
+def procedure_lines(records: StudyRecords, comparison: Comparison) -> list[str]:
+    """A line for each arm below the table of a terminal: both intervals, in words."""
+    places = 2 if comparison.metric.endswith("accuracy") else 4
+    lines = []
+    for arm, one in procedures(records, comparison).items():
+        at = f"{one.conditional[0]:+.{places}f} … {one.conditional[1]:+.{places}f}"
+        if one.interval is None:
+            whole = "with one seed a trial nothing tells what the choice adds"
+        else:
+            whole = f"with the choice {one.interval[0]:+.{places}f} … {one.interval[1]:+.{places}f}"
+        lines.append(
+            f"{named(arm)}, tuned with {records.study['tuned']['trials']} trials: at the chosen points {at}, {whole}"
+        )
+    return lines
