@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,9 @@ def run(
     if max_seeds is not None:
         until_decided.check_limit(study, max_seeds)
     if study.tune is not None:
-        place = trials_directory(directory)
-        found = None if fresh else recorded(study, directory)
-        study = found or tune(
-            study,
-            place,
-            data_root=data_root,
-            device=device,
-            fresh=fresh,
-            progress=progress,
-            launcher=launcher,
-        )
+        known = None if fresh else recorded(study, directory)
+        train = partial(tune, data_root=data_root, device=device, fresh=fresh, progress=progress)
+        study = known or train(study, trials_directory(directory), launcher=launcher)
     with process_settings():
         with reading_shown(reading_of(progress), progress.message):
             setup = set_up(study, data_root, device)
