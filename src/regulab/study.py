@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from regulab.training.machine import process_settings
 from regulab.training.notes import notes
 from regulab.training.planning import remarks, seeds_per_fleet
 from regulab.training.setup import Setup, set_up
+from regulab.tuning.choosing import tuned_study
+from regulab.tuning.places import recorded, trials_directory
+from regulab.tuning.trials import announced, trials_of
 
 
 def run(
@@ -47,6 +51,10 @@ def run(
     progress, launched_by = progress or Silent(), launcher_of(launcher)
     if max_seeds is not None:
         until_decided.check_limit(study, max_seeds)
+    if study.tune is not None:
+        known = None if fresh else recorded(study, directory)
+        train = partial(tune, data_root=data_root, device=device, fresh=fresh, progress=progress)
+        study = known or train(study, trials_directory(directory), launcher=launcher)
     with process_settings():
         with reading_shown(reading_of(progress), progress.message):
             setup = set_up(study, data_root, device)
@@ -65,6 +73,36 @@ def run(
             outcome = Outcome(directory, directory / "report.html", diverged, trained)
             progress.finished(outcome)
     return outcome
+
+
+def tune(
+    study: Study,
+    directory: Path,
+    *,
+    data_root: Path,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: Progress | None = None,
+    launcher: str = "local",
+) -> Study:
+    """The study with each arm at the point that its trials chose; they train in a run directory of their own.
+
+    Goes on where it stopped, as `run` does. The test split stays closed. Raises `UserError` before anything is trained
+    where a range is wrong, and afterwards where every trial of some arm diverged.
+    """
+    progress, launched_by, trials = progress or Silent(), launcher_of(launcher), trials_of(study)
+    with process_settings():
+        with reading_shown(reading_of(progress), progress.message):
+            setup = set_up(trials, data_root, device)
+        for note in (*setup.splits.notes, *announced(study)):
+            progress.message(note)
+        with begun(setup, directory, fresh=fresh) as store:
+            try:
+                train_missing(store, setup, launched_by, progress)
+                return tuned_study(study, read_records(directory))
+            except BaseException as error:
+                progress.finished(error)
+                raise
 
 
 def begun(

@@ -94,7 +94,7 @@ def effective(kind: type[Technique]) -> None:
             not torch.equal(got[0].expand_as(neutral[what][0]), neutral[what][0])
             for what, got in found.items()
         )
-        asked = any(one is not None for one in (hooks.rates, hooks.augment, hooks.stopping))
+        asked = any(one is not None for one in (hooks.rates, hooks.lr, hooks.augment, hooks.stopping))
         assert moved or asked or isinstance(example, Edit) or kind.name == "norm", (
             f"{kind.__name__}: the example {example!r} changes nothing in any hook: make it stronger"
         )

@@ -47,9 +47,11 @@ def print_table(run_dir: Path, baseline: str | None = None, metric: str | None =
     """The comparison for people, with what was notable in training below it, and last the answer."""
     from regulab.looking import about_to_show
     from regulab.statistics import compare as compared
+    from regulab.statistics.tuned import procedure_lines
     from regulab.terminal.comparison_table import (
         print_answer,
         print_comparison,
+        print_lines,
         print_training_notes,
         print_warnings,
     )
@@ -57,8 +59,10 @@ def print_table(run_dir: Path, baseline: str | None = None, metric: str | None =
 
     with signals.unwinding():  # a first look is recorded
         records = about_to_show(run_dir)
-    comparison = compared(records, baseline=baseline, metric=metric).to_json()
+    found = compared(records, baseline=baseline, metric=metric)
+    comparison = found.to_json()
     print_comparison(comparison, output())
+    print_lines(procedure_lines(records, found), output())
     print_training_notes(records.environment, output())
     print_warnings(comparison, output())
     print_answer(comparison, output())

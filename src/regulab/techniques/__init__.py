@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from regulab.config import Model, Source, Study, validate
 from regulab.config.teachers import before, check_teachers
+from regulab.config.tuning import tuning_words
 from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.optimizers.optimizer import Optimizer
@@ -218,6 +219,8 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
         said = own or [rest]
         if study.protocol.kind == "course" and selected:
             said.append("selected on the test split")
+        if study.tuned is not None and (words := tuning_words(study.tuned, arm)):
+            said.append(words)
         texts[arm] = f"{arm} ({', '.join(said)})"
     return texts
 

@@ -154,11 +154,13 @@ class Hooks:
                 are two tensors like the value, 0 before the first step and in runs that lack the technique, which the
                 engine keeps as it keeps what the optimizer remembers. In the place of ``proximal``
     decay:      (parameter, lr, highest) → new value, before the optimizer's step (decoupled from its gradient); lr is
-                the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation; ``highest`` is the
-                highest of the training, the optimizer's ``lr``
+                the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation or runs have rates of
+                their own; ``highest`` is the highest of the training, a number or of the same shape
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
     rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
                 the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
+    lr:         the highest learning rate of a run in the place of the optimizer's ``lr``, or None per run that keeps
+                that; the schedule makes each run's rates of it
     augment:    what a run asks of augmentation, or None; what several techniques ask is joined
     batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, drawn) → the same two, changed: mixup,
                 cutmix. ``drawn`` has uniform numbers in [0, 1), ``(R, B, columns)`` float32 by stream, alike for runs
@@ -192,9 +194,10 @@ class Hooks:
     gradient: Callable[[Parameter], Tensor | None] | None = None
     proximal: Callable[[Parameter, Tensor], Tensor | None] | None = None
     dual: Callable[[Parameter, Tensor, Depths], tuple[Tensor, Depths] | None] | None = None
-    decay: Callable[[Parameter, float | Tensor, float], Tensor | None] | None = None
+    decay: Callable[[Parameter, float | Tensor, float | Tensor], Tensor | None] | None = None
     constrain: Callable[[Parameter], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
+    lr: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensor]] | None = None
     draws: Mapping[str, int] = field(default_factory=dict)

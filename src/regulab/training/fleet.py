@@ -34,7 +34,7 @@ from regulab.training.proximal import depths_held
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
 from regulab.training.stacks import STACKS
-from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
+from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, own_highest
 from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
@@ -88,13 +88,14 @@ class Fleet:
         self._sums = EpochSums(len(runs), device)
         steps, size = self._batches.steps, self._batches.size
         self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
+        own = own_highest(self._hooks, train, len(runs))
         if setup.machine.on_device:
             self._counter, self._draws = (
-                DeviceStepCounter(train, steps, len(runs), device),
+                DeviceStepCounter(train, steps, len(runs), device, own),
                 HashedDraws(plan.seeds, device),
             )
         else:
-            self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
+            self._counter, self._draws = HostStepCounter(train, steps, len(runs), own), SeedDraws(plan.seeds)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
@@ -196,7 +197,7 @@ class Fleet:
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
         sums.add(losses, logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
-        rates = StepRates(counter.lr, counter.t, self._setup.study.train.optimizer.lr)
+        rates = StepRates(counter.lr, counter.t, counter.highest)
         update(self._groups, self._hooks, self._optimizer, gradients, rates, sums.finite)
         if self._memories:
             self._memories.update(self._weights(), count, sums.finite)

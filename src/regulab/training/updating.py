@@ -22,7 +22,7 @@ class StepRates:
 
     lr: Number
     t: Number
-    highest: float
+    highest: Number
 
 
 def update(
@@ -41,13 +41,14 @@ def update(
     with torch.no_grad():
         for one in groups:
             gradient = joined([gradients[name] for name in one.names])
-            value, rate = one.value, rate_of_runs(rates.lr, one.value)
+            value = one.value
             state, depths = one.state[:own], list(one.state[own:])
+            rate, highest = (rate_of_runs(each, value) for each in (rates.lr, rates.highest))
             for hook in hooks:
                 extra = hook.gradient(one.shown(value)) if hook.gradient else None
                 gradient = gradient if extra is None else gradient + extra
             for hook in hooks:
-                decayed = hook.decay(one.shown(value), rate, rates.highest) if hook.decay else None
+                decayed = hook.decay(one.shown(value), rate, highest) if hook.decay else None
                 value = value if decayed is None else decayed
             value, state, sensitivity = optimizer.step(value, gradient, state, rate, rates.t)
             for hook in hooks:

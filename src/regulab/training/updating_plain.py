@@ -19,17 +19,19 @@ def update_reference(
     optimizer: Optimizer,
     reference: torch.optim.Optimizer,
     lr: float,
+    highest: float,
 ) -> None:
     """Decoupled decay, the optimizer, proximal operators, constraints, as `regulab.training.updating` has them.
 
-    ``moved`` are the parameters that got a gradient, each with the same seen as a stack of one run.
+    ``moved`` are the parameters that got a gradient, each with the same seen as a stack of one run; ``highest`` is the
+    highest rate of the training.
     """
     hooks = techniques.values()
     reference.param_groups[0]["lr"] = lr
     with torch.no_grad():
         for parameter, p in moved:
             for hook in hooks:
-                decayed = hook.decay(p, lr, optimizer.lr) if hook.decay else None
+                decayed = hook.decay(p, lr, highest) if hook.decay else None
                 if decayed is not None:
                     parameter.copy_(decayed[0])
     reference.step()
