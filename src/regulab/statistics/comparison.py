@@ -10,6 +10,7 @@ from typing import Any
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, StudyRecords
 from regulab.statistics import looks
+from regulab.statistics.added_arms import added_arms, note_on_added_arms
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.factorial import Factorial, factorial_of
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, is_cut
@@ -51,6 +52,7 @@ class Comparison:
     note: str | None
     warnings: tuple[str, ...]  # what to read before the verdicts, see `sense`
     arms: dict[str, ArmComparison]
+    added: tuple[str, ...] = ()  # arms that came after a verdict was given
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +64,8 @@ class Comparison:
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        del content["warnings"], content["factorial"]
+        added = {"added": list(self.added)} if self.added else {}
+        del content["warnings"], content["factorial"], content["added"]
         return {
             **warned,
             **content,
@@ -70,6 +73,7 @@ class Comparison:
             "pairing": dict(self.pairing),
             "first_look": first,
             "arms": arms,
+            **added,
             **({} if self.factorial is None else self.factorial.to_json()),
         }
 
@@ -116,6 +120,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         note="; ".join(note for note in notes if note) or None,
         warnings=warnings_of(records, metric),
         arms=arms,
+        added=added_arms(records),
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
 
@@ -141,6 +146,7 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
         if records.study.get("pairing") == "none"
         else None,
         looks.note_on_looks(records),
+        note_on_added_arms(records),
     ]
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from regulab.errors import UserError
 from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
+from regulab.statistics.added_arms import at_the_same_seeds, unseen_arms
 from regulab.statistics.verdicts import ALPHA
 
 # The chance of a false difference over looks at 7 (by the fixed rule), 10, 14 and 20 seeds, for three arms and
@@ -24,38 +25,40 @@ AFTER_A_FIXED_LOOK = 0.048
 
 
 def rule_of(records: StudyRecords) -> str:
-    """``fixed`` before a second look (a study that was extended awaits one), else ``sequential``."""
+    """``fixed`` before a second look (a study that was extended awaits one), else ``sequential``. A look at the same
+    seeds with further arms is none of a further number of seeds."""
     looks = records.looks
     if looks is None:
         return FIXED
-    only = looks[0] if len(looks) == 1 else None
-    once = only is not None and only.rule == FIXED and set(only.seeds) == set(records.study["seeds"])
-    return FIXED if once else SEQUENTIAL
+    return FIXED if at_the_same_seeds(looks, records.study["seeds"]) else SEQUENTIAL
 
 
 def first_fixed_look(records: StudyRecords) -> Look | None:
-    """The look by the fixed rule that came before the study was extended; None where there was none."""
-    if rule_of(records) == FIXED or not records.looks or records.looks[0].rule != FIXED:
-        return None
-    return records.looks[0]
+    """The last look by the fixed rule before the study was extended; None where there was none."""
+    fixed = [look for look in records.looks or () if look.rule == FIXED]
+    return None if rule_of(records) == FIXED or not fixed else fixed[-1]
 
 
 def as_at(records: StudyRecords, look: Look) -> StudyRecords:
     """What was known at a fixed look, for the fixed rule."""
-    seeds = set(look.seeds)
+    seeds, later = set(look.seeds), unseen_arms(look, records.arms, records.study["baseline"])
+    arms = {arm: techniques for arm, techniques in records.study["arms"].items() if arm not in later}
     return replace(
         records,
-        study={**records.study, "seeds": list(look.seeds)},
-        results=tuple(result for result in records.results if result.seed in seeds),
-        predictions={run: one for run, one in records.predictions.items() if run[1] in seeds},
+        study={**records.study, "seeds": list(look.seeds), "arms": arms}
+        | ({"factors": None} if later else {}),
+        results=tuple(r for r in records.results if r.seed in seeds and r.arm in arms),
+        predictions={
+            run: one for run, one in records.predictions.items() if run[0] in arms and run[1] in seeds
+        },
         looks=None,
     )
 
 
 def check(records: StudyRecords) -> None:
     """Raises `UserError` for looks that no study can have had: the sequential rule relies on looks that only grow."""
-    known, before = set(records.study["seeds"]), set[int]()
-    for number, look in enumerate(records.looks or ()):
+    known, before, looks = set(records.study["seeds"]), set[int](), records.looks or ()
+    for number, look in enumerate(looks):
         where, seeds = f"looks.json: {number}", set(look.seeds)
         if len(seeds) < len(look.seeds):
             raise UserError("a seed stands there twice", got=list(look.seeds), where=f"{where}.seeds")
@@ -73,9 +76,9 @@ def check(records: StudyRecords) -> None:
                 expected=f"at least {sorted(before)}",
                 where=f"{where}.seeds",
             )
-        if number and look.rule == FIXED:
+        if number and look.rule == FIXED and not at_the_same_seeds(looks[: number + 1], seeds):
             raise UserError(
-                "only the first look can be by the fixed rule",
+                "only the first look can be by the fixed rule, and further ones at its seeds",
                 got=look.rule,
                 expected=SEQUENTIAL,
                 where=f"{where}.rule",
@@ -88,10 +91,12 @@ def note_on_looks(records: StudyRecords) -> str | None:
     first = first_fixed_look(records)
     if first is None:
         return None
+    fixed = sum(look.rule == FIXED for look in records.looks or ())
+    simulated = f" ({100 * AFTER_A_FIXED_LOOK:.2g} % in simulations of four looks at three arms)"
     return (
         f"a verdict at {len(first.seeds)} seeds, by the rule for a fixed number, was given before the study went on; "
         f"since then sign e-values judge all its pairs. Over that look and the later ones together a false difference "
-        f"is found in at most {200 * ALPHA:g} % of studies ({100 * AFTER_A_FIXED_LOOK:.2g} % in simulations of four "
-        f"looks at three arms) rather than {100 * ALPHA:g} %, as long as differences are symmetric about their centre: "
+        f"is found in at most {100 * (fixed + 1) * ALPHA:g} % of studies{simulated if fixed == 1 else ''} rather than "
+        f"{100 * ALPHA:g} %, as long as differences are symmetric about their centre: "
         "runs that now and then get lost break that, and it with it"
     )
