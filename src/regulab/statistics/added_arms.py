@@ -9,11 +9,12 @@ at a further look only an added arm can newly be called different. Each look by 
 most α of studies, hence k looks together in at most k·α, with arms that were fixed beforehand.
 
 **What was seen shaped the choice.** Runs of a seed share their draws, so an arm much like one that came out well comes
-out well at these very seeds: its p speaks of the arm's luck and of its predecessor's. No correction over the arms that
-were tried knows those that would have been tried otherwise. Seeds that nobody had seen would: a study of another
-``key``. In simulations (six arms without effect, three of them added one by one, each like the arm that led so far, with
-differences of correlation 0.9) the last look is wrong no more often than with arms fixed beforehand, as such an arm's p
-follows its predecessor's; the bound k·α was never reached.
+out well at these very seeds: its p speaks of its predecessor's luck. No correction over the arms that were tried knows
+those that would have been tried otherwise; seeds that nobody has seen (a study of another ``key``) do without one.
+Simulated (benchmarks/added_arms.py; three arms without effect at ten seeds, three more added one at a time, 40,000
+studies): with arms that were fixed beforehand 4.0 % have a false difference at the last look, and 6.2 % at one of the
+four. Where each added arm's differences follow those of the arm with the smallest p so far, with a correlation of 0.7,
+it is 6.9 % and 9.5 %.
 
 A look records its arms (``looks.json``); one that says nothing of them saw all that the study had.
 """
@@ -55,9 +56,9 @@ def note_on_added_arms(records: StudyRecords) -> str | None:
     was = "was" if len(added) == 1 else "were"
     bound = (
         f"verdicts are given {times} times, each time with a false difference in at most {100 * ALPHA:g} % of studies "
-        f"({100 * times * ALPHA:g} % together)"
+        f"({100 * times * ALPHA:g} % together) had all arms been fixed beforehand"
         if at_the_same_seeds(looks, records.study["seeds"])
-        else "the e-values need to be that much larger"
+        else "the threshold of the e-values grows with it"
     )
     return (
         f"{listed(added)} {was} added after a verdict was given: all {family} arms that the study ever had are one "
