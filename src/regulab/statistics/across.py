@@ -85,16 +85,22 @@ def compare_across(
     metric = str(members[0].records.study["endpoint"]["metric"]) if metric is None else metric
     if metric not in METRICS:
         raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
-    arms = arms_of_members(members, metric)
+    arms, repeated = arms_of_members(members, metric)
     base = baseline_of(arms, members, baseline)
-    return _Comparer(members, arms, base, metric).across()
+    return _Comparer(members, arms, base, metric, repeated).across()
 
 
 class _Comparer:
     def __init__(
-        self, members: Sequence[Member], arms: Sequence[MemberArm], base: MemberArm, metric: str
+        self,
+        members: Sequence[Member],
+        arms: Sequence[MemberArm],
+        base: MemberArm,
+        metric: str,
+        repeated: Sequence[str],
     ) -> None:
         self.members, self.arms, self.base, self.metric = tuple(members), arms, base, metric
+        self.repeated = repeated
         self.others = [arm for arm in arms if arm is not base]
         self.margin = margin_of(base.member.records, metric)
         self.missing = sum(missing_runs(member.records) for member in members)
@@ -132,12 +138,16 @@ class _Comparer:
     def _comparison(self, arms: dict[str, ArmComparison]) -> Comparison:
         studies = [member.records.study for member in self.members]
         epochs = list(dict.fromkeys(str(study["endpoint"]["epoch"]) for study in studies))
-        own = [
-            f"{quoted(m.label)}: {text}" for m in self.members for text in warnings_of(m.records, self.metric)
-        ]
+        own = _shared_warnings(self.members, self.metric)
         differ = differences_in_words(self.members)
         pairs = [pairs is not None for pairs in self.pairs.values()]
-        said = [EXPLORED, self._margin_note(), self._extended_note(), cut_note(self.metric, arms.values())]
+        said = [
+            EXPLORED,
+            *self.repeated,
+            self._margin_note(),
+            self._extended_note(),
+            cut_note(self.metric, arms.values()),
+        ]
         return Comparison(
             metric=self.metric,
             epoch=" and ".join(epochs),
@@ -317,3 +327,12 @@ class _Comparer:
 def _holm(p: Sequence[float | None]) -> list[float | None]:
     adjusted = holm([1.0 if one is None else one for one in p])
     return [None if one is None else q for one, q in zip(p, adjusted, strict=True)]
+
+
+def _shared_warnings(members: Sequence[Member], metric: str) -> list[str]:
+    """What to read first of each study; what is to be said of several is said once."""
+    found: dict[str, list[str]] = {}
+    for member in members:
+        for text in warnings_of(member.records, metric):
+            found.setdefault(text, []).append(member.label)
+    return [f"{', '.join(map(quoted, labels))}: {text}" for text, labels in found.items()]

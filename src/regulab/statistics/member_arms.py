@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from regulab.records import DIVERGED, Result
 from regulab.statistics import looks
 from regulab.statistics.same_test_set import Member
 from regulab.statistics.values import BySeed, by_arm
+from regulab.wording import quoted
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,44 @@ class MemberArm:
         return np.array(list(self.values.values()))
 
 
-def arms_of_members(members: Sequence[Member], metric: str) -> list[MemberArm]:
-    """Every arm; called ``study: arm`` where several studies have one of its name."""
-    owners = [arm for member in members for arm in member.records.arms]
-    found = []
+def arms_of_members(members: Sequence[Member], metric: str) -> tuple[list[MemberArm], list[str]]:
+    """Every arm, and in words those that are left out.
+
+    An arm is called ``study: arm`` where several studies have one of its name. One whose runs are those of an arm
+    before it, seed by seed (the baseline of studies that differ in a strength alone), would count twice in the family
+    and say nothing more.
+    """
+    found: list[MemberArm] = []
+    repeated = []
     for member in members:
         looks.check(member.records)
         values = by_arm(member.records, metric)
         lost = [r for r in member.records.results if r.status == DIVERGED]
         for own in member.records.arms:
-            name = own if owners.count(own) == 1 else f"{member.label}: {own}"
             diverged = sorted(result.seed for result in lost if result.arm == own)
-            found.append(MemberArm(name, member, own, values[own], tuple(diverged)))
-    return found
+            arm = MemberArm(own, member, own, values[own], tuple(diverged))
+            same = next((one for one in found if _same_runs(one, arm)), None)
+            if same is None:
+                found.append(arm)
+            else:
+                repeated.append(
+                    f"{quoted(f'{member.label}: {own}')} has the runs of {quoted(same.own)} once more"
+                )
+    owners = [arm.own for arm in found]
+    named = [a if owners.count(a.own) == 1 else replace(a, name=f"{a.member.label}: {a.own}") for a in found]
+    return named, repeated
+
+
+def _same_runs(one: MemberArm, other: MemberArm) -> bool:
+    """Whether two arms of different studies are the same techniques with the same runs, and all came out alike."""
+    if one.member is other.member or one.diverged or other.diverged or not one.values:
+        return False
+    techniques = [arm.member.records.study["arms"][arm.own] for arm in (one, other)]
+    return (
+        techniques[0] == techniques[1]
+        and one.values == other.values
+        and all(is_pair(one, other, seed) for seed in one.values)
+    )
 
 
 def baseline_of(arms: Sequence[MemberArm], members: Sequence[Member], asked: str | None) -> MemberArm:

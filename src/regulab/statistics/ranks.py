@@ -74,7 +74,7 @@ class Ranking:
 def ranking(values: Values, generator: np.random.Generator, *, higher_is_better: bool) -> Ranking:
     """Ranks of ``values`` ``(N datasets, k arms)``; NaN (an arm that diverged) comes last."""
     worst = -np.inf if higher_is_better else np.inf
-    filled = np.where(np.isnan(values), worst, values)
+    filled = np.where(np.isnan(values), worst, np.round(values, 9))  # means that differ by rounding are equal
     ranks = np.stack([stats.rankdata(-row if higher_is_better else row) for row in filled])
     count, arms = ranks.shape
     average = ranks.mean(axis=0)
