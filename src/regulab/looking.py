@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from regulab.errors import UserError
 from regulab.files import Lock, json_bytes, refusing
-from regulab.records import FIXED, SEQUENTIAL, Look, StudyRecords
+from regulab.records import FIXED, SELF_NORMALIZED, SEQUENTIAL, SIGN, Look, StudyRecords
 from regulab.run_directory.places import write_inside
 from regulab.run_directory.reading import LOOKS, read_records
 from regulab.run_directory.writing import RunDirectory
@@ -59,14 +59,14 @@ def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
         return records
     look = Look(seeds=tuple(records.study["seeds"]), arms=verdicts_shown(compare(records)), rule=FIXED)
     looks = (*(records.looks or ()), look)
-    write_inside(path, LOOKS, json_bytes([asdict(one) for one in looks]))
+    write_inside(path, LOOKS, json_bytes([one.to_json() for one in looks]))
     return replace(records, looks=looks)
 
 
 def verdicts_shown(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
     """What a look says of each arm, for the reader of ``looks.json``."""
     keys = (
-        ("verdict", "p_holm", "equivalence_p_holm", "pairs")
+        ("verdict", "p_adjusted", "equivalence_p_adjusted", "pairs")
         if comparison.rule == FIXED
         else ("verdict", "e", "e_equivalent", "looked_at")
     )
@@ -88,6 +88,7 @@ def remember_earlier_verdict(store: RunDirectory) -> None:
             return
         content = json.loads(path.read_bytes())
         shown, rule, waiting = content["seeds"], content["rule"], content.get("unfinished", 0)
+        kind = SELF_NORMALIZED if content.get("e_value") == SELF_NORMALIZED else SIGN
         judged = {arm for arm in content["arms"] if isinstance(arm, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return  # damaged: `report` makes it anew, and nothing is known of what it said
@@ -97,7 +98,12 @@ def remember_earlier_verdict(store: RunDirectory) -> None:
         named: dict[str, Mapping[str, Any]] = (
             {} if judged.issuperset(others) else {arm: {} for arm in others if arm in judged}
         )
-        store.write_looks([Look(seeds=seeds, arms=named, rule=SEQUENTIAL if rule == SEQUENTIAL else FIXED)])
+        look = (
+            Look(seeds=seeds, arms=named, rule=SEQUENTIAL, e_value=kind)
+            if rule == SEQUENTIAL
+            else Look(seeds=seeds, arms=named, rule=FIXED)
+        )
+        store.write_looks([look])
 
 
 def _is_first(records: StudyRecords) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from regulab import identity, keeping, until_decided
 from regulab.config import Study
@@ -35,13 +37,14 @@ def run(
     max_seeds: int | None = None,
     progress: Progress | None = None,
     launcher: str = "local",
+    facts: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Trains what is missing, tests it once, and writes the report.
 
     Given again, it goes on where it stopped; with more seeds or arms it extends the study; finished, it trains
     nothing. With ``max_seeds`` it adds seeds until every arm is decided or there are so many. ``launcher`` says who
-    trains the fleets, and changes no record. Raises `UserError` before anything is trained where study, data or
-    directory are wrong.
+    trains the fleets, and changes no record; ``facts`` join what the resolved study file keeps. Raises `UserError`
+    before anything is trained where study, data or directory are wrong.
     """
     progress, launched_by = progress or Silent(), launcher_of(launcher)
     if max_seeds is not None:
@@ -51,7 +54,7 @@ def run(
             setup = set_up(study, data_root, device)
         for note in setup.splits.notes:
             progress.message(note)
-        with begun(setup, directory, fresh=fresh) as store:
+        with begun(setup, directory, fresh=fresh, facts=facts) as store:
             trained, batch = 0, 1 if max_seeds is None else seeds_per_fleet(setup)
             try:
                 for _ in until_decided.rounds(store, max_seeds, batch, progress):
@@ -66,9 +69,11 @@ def run(
     return outcome
 
 
-def begun(setup: Setup, directory: Path, *, fresh: bool) -> RunDirectory:
+def begun(
+    setup: Setup, directory: Path, *, fresh: bool, facts: Mapping[str, Any] | None = None
+) -> RunDirectory:
     """The run directory of a study, made or gone on with; refused where the study is not the one that began it."""
-    study, found = setup.study, identity.findings(setup)
+    study, found = setup.study, {**identity.findings(setup), **(facts or {})}
     weights = study.model.weights.file if study.model.weights else ""
     if (start := start_of_paths(study.data.name, study.model.name, directory, weights)) is not None:
         found[PATHS_FROM] = start

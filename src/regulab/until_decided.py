@@ -1,7 +1,7 @@
 """Adding seeds, and looking: ``regulab run``, with or without ``--until-decided``.
 
 A study with a fixed number of seeds is looked at once, with p-values. Repeated looks are allowed where a study is
-judged by sign e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, otherwise
+judged by e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, otherwise
 from the second, which is the first after the study was extended. Which seeds come next is fixed beforehand, and each
 look is recorded before anybody sees what it says.
 """
@@ -15,10 +15,11 @@ from regulab.config import Study
 from regulab.errors import UserError
 from regulab.looking import remember_earlier_verdict, verdicts_shown
 from regulab.progress import Progress
-from regulab.records import FIXED, SEQUENTIAL, Look
+from regulab.records import FIXED, SELF_NORMALIZED, SEQUENTIAL, Look
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import Comparison, compare
 from regulab.statistics.added_arms import unseen_arms
+from regulab.statistics.looks import kind_of
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.verdicts import ALPHA
 from regulab.wording import listed, quoted
@@ -59,8 +60,8 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
     before = store.read_looks()
     if before and before[-1].rule == FIXED and before[-1].seeds != store.study.seeds:
         progress.message(
-            f"a verdict was given at {len(before[-1].seeds)} seeds: with more, sign e-values judge all of them "
-            "(docs/verdicts.md)"
+            f"a verdict was given at {len(before[-1].seeds)} seeds: with more, {kind_of(before)} e-values judge all of "
+            "them (docs/verdicts.md)"
         )
     new = unseen_arms(before[-1], store.study.arms, store.study.baseline) if before else ()
     if new:
@@ -92,12 +93,13 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
     """
     recorded, seeds = store.read_looks(), store.study.seeds
     looks = recorded or ()
+    kind = kind_of(looks)
     if recorded is None:
         looks = (Look(seeds=seeds, arms={}, rule=FIXED),)
     elif not looks or looks[-1].seeds != seeds or (until_decided and looks[-1].rule == FIXED):
-        looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL))
+        looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL, e_value=kind))
     elif unseen_arms(looks[-1], store.study.arms, store.study.baseline):
-        looks = (*looks, Look(seeds=seeds, arms={}, rule=looks[-1].rule))
+        looks = (*looks, replace(looks[-1], arms={}))
     comparison = compare(replace(read_records(store.path), looks=looks))
     verdicts = verdicts_shown(comparison)
     looks = (
@@ -119,7 +121,7 @@ def decided(comparison: Comparison) -> bool:
 
 
 def _fewest(study: Study) -> int:
-    return fewest_pairs(len(study.arms) - 1, ALPHA, equivalence=True)
+    return fewest_pairs(len(study.arms) - 1, ALPHA, SELF_NORMALIZED, equivalence=True)
 
 
 def _extended(seeds: Sequence[int], count: int) -> tuple[int, ...]:

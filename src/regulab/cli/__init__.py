@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regulab import __version__
-from regulab.cli import compare, data, doctor, export, init, lesson, report, run, schema, show
+from regulab.cli import compare, data, doctor, export, init, lesson, path, report, run, schema, show
 
 app = typer.Typer(
     help="Train one image classifier under different regularizers, side by side, and learn which one helps.",
@@ -33,6 +33,7 @@ def _options(
 
 for command in (
     run.run,
+    path.path,
     report.report,
     compare.compare,
     export.export,

@@ -31,7 +31,10 @@ def compare(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Another column of results.csv.", autocompletion=completing.metrics),
+        typer.Option(
+            help="Another column of results.csv, nll, ece, brier, top_5_accuracy …",
+            autocompletion=completing.metrics,
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -72,7 +75,7 @@ def compare(
 
 
 def print_table(run_dir: Path, baseline: str | None = None, metric: str | None = None) -> None:
-    """The comparison for people, with what was notable in training below it."""
+    """The comparison for people, with what was notable in training below it, and last the answer."""
     _print(*_compared([run_dir], baseline, metric))
 
 
@@ -95,12 +98,19 @@ def _compared(
 
 
 def _print(comparison: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    from regulab.terminal.comparison_table import print_comparison, print_training_notes, print_warnings
+    from regulab.terminal.comparison_table import (
+        print_answer,
+        print_comparison,
+        print_training_notes,
+        print_warnings,
+    )
     from regulab.terminal.consoles import output
 
     print_comparison(comparison, output())
     print_training_notes(environment, output())
     print_warnings(comparison, output())
+    if comparison["answer"] is not None:
+        print_answer(comparison, output())
 
 
 def _by_dataset(

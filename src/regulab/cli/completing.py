@@ -121,6 +121,11 @@ def datasets(incomplete: str) -> Iterable[str]:
 
 
 @offering
+def techniques(incomplete: str) -> Iterable[str]:
+    return starting(named_in(FOLDERS["techniques"]), incomplete)
+
+
+@offering
 def downloads(incomplete: str) -> Iterable[str]:
     from regulab.data import datasets as known
 

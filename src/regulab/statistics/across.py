@@ -12,7 +12,7 @@ neither its arms nor others against a baseline of it are judged here: they are d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -25,12 +25,18 @@ from regulab.statistics import looks, notes
 from regulab.statistics.arms import ArmComparison, missing_runs
 from regulab.statistics.comparison import Comparison, cut_note
 from regulab.statistics.differences import Pairs, pairs_of
+from regulab.statistics.ensembles import Ensembles
 from regulab.statistics.holm import holm
 from regulab.statistics.intervals import bounds_of, bounds_of_difference, mean_interval
 from regulab.statistics.member_arms import MemberArm, arms_of_members, baseline_of, is_pair
 from regulab.statistics.pairing import pairing_gain
-from regulab.statistics.same_test_set import Member, differences_in_words, refuse_incomparable
-from regulab.statistics.sense import warnings_of
+from regulab.statistics.question import Question, question_of
+from regulab.statistics.same_test_set import (
+    Member,
+    differences_in_words,
+    refuse_incomparable,
+    shared_warnings,
+)
 from regulab.statistics.sign_flip import smallest_p
 from regulab.statistics.two_samples import (
     smallest_two_sample_p,
@@ -64,6 +70,7 @@ class Across:
         for name, arm in content["arms"].items():
             study, own = self.origins[name]
             arm |= {"study": study, "arm": own, "paired": self.paired[name]}
+        content["answer"] = None  # of several studies, which asked for none
         studies = {member.label: str(member.directory) for member in self.members}
         return {**content, "studies": studies}
 
@@ -138,7 +145,7 @@ class _Comparer:
     def _comparison(self, arms: dict[str, ArmComparison]) -> Comparison:
         studies = [member.records.study for member in self.members]
         epochs = list(dict.fromkeys(str(study["endpoint"]["epoch"]) for study in studies))
-        own = _shared_warnings(self.members, self.metric)
+        own = shared_warnings(self.members, self.metric)
         differ = differences_in_words(self.members)
         pairs = [pairs is not None for pairs in self.pairs.values()]
         said = [
@@ -156,6 +163,7 @@ class _Comparer:
             seeds=tuple(sorted({seed for member in self.members for seed in member.records.seeds})),
             protocol=str(studies[0]["protocol"]["kind"]),
             rule=FIXED,
+            e_value=None,
             e_threshold=None,
             looks=None,
             first_look=None,
@@ -164,7 +172,17 @@ class _Comparer:
             baseline_diverged=bool(self.base.diverged),
             note="; ".join(text for text in said if text),
             warnings=(*([differ] if differ else []), *own),
+            question=self._question(arms),
             arms=arms,
+            ensembles=Ensembles(replace(self.base.member.records, predictions={})),
+        )
+
+    def _question(self, arms: Iterable[str]) -> Question:
+        """Nobody asked one: what a paragraph on several studies would begin with is in none of them."""
+        own = question_of(self.base.member.records, {}, self.lacking)
+        none = dict.fromkeys(arms, "")
+        return replace(
+            own, planned=self.planned, declared_baseline=self.base.name, strengths=none, diverged={}
         )
 
     def _margin_note(self) -> str | None:
@@ -261,8 +279,8 @@ class _Comparer:
                 baseline_diverged=bool(self.base.diverged),
                 direction=direction(self.metric),
                 difference=described.difference,
-                p_holm=p_holm,
-                equivalence_p_holm=equivalence_holm,
+                p_adjusted=p_holm,
+                equivalence_p_adjusted=equivalence_holm,
             )
         )
         unjudged = self._comparable(arm) and not self._judgeable(arm)
@@ -271,6 +289,8 @@ class _Comparer:
             p=tested.p,
             p_holm=p_holm,
             equivalence_p_holm=equivalence_holm,
+            p_adjusted=p_holm,
+            equivalence_p_adjusted=equivalence_holm,
             verdict=None if unjudged else verdict,
             note=described.note or self._note(arm, tested, unjudged),
         )
@@ -327,12 +347,3 @@ class _Comparer:
 def _holm(p: Sequence[float | None]) -> list[float | None]:
     adjusted = holm([1.0 if one is None else one for one in p])
     return [None if one is None else q for one, q in zip(p, adjusted, strict=True)]
-
-
-def _shared_warnings(members: Sequence[Member], metric: str) -> list[str]:
-    """What to read first of each study; what is to be said of several is said once."""
-    found: dict[str, list[str]] = {}
-    for member in members:
-        for text in warnings_of(member.records, metric):
-            found.setdefault(text, []).append(member.label)
-    return [f"{', '.join(map(quoted, labels))}: {text}" for text, labels in found.items()]

@@ -21,11 +21,11 @@ A look records its arms (``looks.json``); one that says nothing of them saw all 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from regulab.records import FIXED, Look, StudyRecords
 from regulab.statistics.verdicts import ALPHA
-from regulab.wording import listed
+from regulab.wording import listed, quoted
 
 
 def unseen_arms(look: Look, arms: Iterable[str], baseline: str) -> tuple[str, ...]:
@@ -45,8 +45,9 @@ def at_the_same_seeds(looks: Sequence[Look], seeds: Iterable[int]) -> bool:
     return bool(looks) and all(look.rule == FIXED and set(look.seeds) == asked for look in looks)
 
 
-def note_on_added_arms(records: StudyRecords) -> str | None:
-    """What a reader of the verdicts must know where arms came after one was given."""
+def note_on_added_arms(records: StudyRecords, now: Mapping[str, str | None]) -> str | None:
+    """What a reader of the verdicts must know where arms came after one was given. ``now`` are the verdicts of all arms
+    together, which may differ from what was read."""
     added, looks = added_arms(records), records.looks or ()
     if not added:
         return None
@@ -60,8 +61,12 @@ def note_on_added_arms(records: StudyRecords) -> str | None:
         if at_the_same_seeds(looks, records.study["seeds"])
         else "the threshold of the e-values grows with it"
     )
+    first = next(look for look in looks if look.arms)
+    then = {arm: said.get("verdict") for arm, said in first.arms.items()}
+    changed = [f"{quoted(arm)} {then[arm]}" for arm in now if then.get(arm) and then[arm] != now[arm]]
+    before = f" Before, the verdicts were: {', '.join(changed)}." if changed else ""
     return (
         f"{listed(added)} {was} added after a verdict was given: all {family} arms that the study ever had are one "
-        f"family, and {bound}. What was seen may have shaped what was added, which no correction undoes: an arm like "
-        "one that did well does well at the same seeds. A study with another `key` has seeds that nobody has seen"
+        f"family, and {bound}.{before} What was seen may have shaped what was added, which no correction undoes: an arm "
+        "like one that did well does well at the same seeds. A study with another `key` has seeds that nobody has seen"
     )

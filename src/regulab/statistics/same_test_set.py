@@ -16,6 +16,7 @@ import numpy as np
 
 from regulab.errors import UserError
 from regulab.records import Mistakes, StudyRecords
+from regulab.statistics.sense import warnings_of
 from regulab.wording import quoted
 
 OF_A_STUDY = ("name", "key", "arms", "factors", "seeds", "baseline", "resolved")  # may differ
@@ -157,6 +158,15 @@ def differences_in_words(members: Sequence[Member]) -> str | None:
         f"These studies differ in more than their arms: {', '.join(found[:MOST_NAMED])}{more}. A difference between "
         "arms of two of them may come from that."
     )
+
+
+def shared_warnings(members: Sequence[Member], metric: str) -> list[str]:
+    """What to read first of each study; what is to be said of several is said once."""
+    found: dict[str, list[str]] = {}
+    for member in members:
+        for text in warnings_of(member.records, metric):
+            found.setdefault(text, []).append(member.label)
+    return [f"{', '.join(map(quoted, labels))}: {text}" for text, labels in found.items()]
 
 
 def _written(value: Any) -> str:

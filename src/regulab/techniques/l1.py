@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 
@@ -29,6 +30,7 @@ class L1(Penalty):
     """
 
     name: ClassVar[str] = "l1"
+    search: ClassVar[SearchRange | None] = SearchRange(3e-6, 1e-2)
     method: Literal["prox", "subgradient"] = Field(
         default="prox",
         description="The proximal step, which makes exact zeros, or the subgradient, which makes none.",

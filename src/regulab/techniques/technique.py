@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from regulab.config import Part
+from regulab.techniques.search_range import SearchRange
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,8 @@ Stage = Literal["evaluate", "change", "limit", "noise"]
 class Technique(Part, ABC):
     """A way to regularize, with its strength. Subclasses are final: one a file, found by name.
 
-    ``scalar`` is the field that a bare value in a study file sets. ``passes`` says how often a step evaluates the
+    ``scalar`` is the field that a bare value in a study file sets, and ``search`` where that is worth trying; None: it
+    is no strength. ``passes`` says how often a step evaluates the
     objective: one that calls ``again`` says 2, and its arms get fleets of their own, since a second pass would cost
     every run beside it. ``copies`` says how often a step passes each image, side by side in one larger batch, and
     ``double_backward`` whether it differentiates gradients: such arms have fleets of their own, too, and the latter
@@ -227,6 +229,7 @@ class Technique(Part, ABC):
 
     name: ClassVar[str]
     scalar: ClassVar[str]
+    search: ClassVar[SearchRange | None] = None
     passes: ClassVar[int] = 1
     copies: ClassVar[int] = 1
     double_backward: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from regulab.statistics.validation_check import check_sentence
 from regulab.terminal.consoles import number_ranges
 from regulab.terminal.effects_table import print_effects
 from regulab.wording import NAME_LIMIT, NOTE_LIMIT, listed, named, one_line, quoted, visible
@@ -49,6 +50,12 @@ def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:
     for warning in comparison.get("warnings", ()):
         text = Text.assemble(("read first: ", "bold yellow"), visible(warning, isolates=True))
         console.print(text, soft_wrap=not console.is_terminal)
+
+
+def print_answer(comparison: Mapping[str, Any], console: Console) -> None:
+    """What was asked and what was found, in a paragraph of its own: the last that is printed of a comparison."""
+    text = visible(comparison["answer"], isolates=True)
+    console.print(f"\n{text}", markup=False, soft_wrap=not console.is_terminal)
 
 
 def print_training_notes(environment: Mapping[str, Any], console: Console) -> None:
@@ -153,10 +160,27 @@ def comparison_notes(comparison: Mapping[str, Any]) -> list[str]:
             "judged by sign e-values of the median difference, which may be looked at while seeds are added "
             f"(looks so far: {comparison['looks']}); p and intervals would not hold"
         )
+    own += _on_other_images(comparison)
     return [
         visible(note, isolates=True)
         for note in own + [f"{listed(names)}: {note}" for note, names in sharing.items()]
     ]
+
+
+def _on_other_images(comparison: Mapping[str, Any]) -> list[str]:
+    """What the differences are worth on other images than these test images; absent from older JSON."""
+    arms, metric = comparison["arms"], comparison["metric"]
+    wider = {name: arm.get("difference_ci95_images") for name, arm in arms.items()}
+    told = ", ".join(f"{quoted(name)} {_interval(one, metric, '+')}" for name, one in wider.items() if one)
+    found = (
+        [f"95 % intervals of the differences for other test images too, not these alone: {told}"]
+        if told
+        else []
+    )
+    check = comparison.get("validation_check")
+    if check:
+        found.append(check_sentence(check, {name: arm["verdict"] for name, arm in arms.items()}))
+    return found
 
 
 def _number(value: float | None, metric: str, sign: str = "") -> str:

@@ -68,6 +68,11 @@ class Setup:
     def classes(self) -> int:
         return len(self.splits.class_names)
 
+    @property
+    def test_images(self) -> int | None:
+        """How many the test split has; None before it was sealed."""
+        return None if self.splits.seal is None else len(self.splits.seal.labels)
+
     @cached_property
     def class_weights(self) -> Tensor | None:
         """What an image of each class counts in the loss that is minimized ``(K,)``; None where all count alike."""

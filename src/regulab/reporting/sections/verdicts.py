@@ -84,8 +84,9 @@ def _largest_class_sentence(data: ReportData) -> str:
 
 SECTION = Section(
     name="verdicts",
-    title="Verdicts",
+    title="Verdicts in numbers",
+    menu="Verdicts",
     content=content,
-    page=Printed(order=10, template=PAGE),
-    readme=Printed(order=10, template=README),
+    page=Printed(order=22, template=PAGE),
+    readme=Printed(order=22, template=README),
 )
