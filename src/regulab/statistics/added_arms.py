@@ -67,6 +67,6 @@ def note_on_added_arms(records: StudyRecords, now: Mapping[str, str | None]) -> 
     before = f" Before, the verdicts were: {', '.join(changed)}." if changed else ""
     return (
         f"{listed(added)} {was} added after a verdict was given: all {family} arms that the study ever had are one "
-        f"family, and {bound}.{before} What was seen may have shaped what was added, which no correction undoes: an arm "
-        "like one that did well does well at the same seeds. A study with another `key` has seeds that nobody has seen"
+        f"family, and {bound}.{before} What was seen may have shaped what was added, which no correction undoes: an "
+        "arm like one that did well does well at the same seeds. A study with another `key` has seeds that nobody saw"
     )

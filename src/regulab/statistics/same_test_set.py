@@ -98,22 +98,41 @@ BY_DATASET = "`--by dataset` ranks the arms of several datasets"
 
 
 def _refuse_other_test_set(first: Member, other: Member) -> None:
-    where, cure = str(other.directory), BY_DATASET
-    hashes = [one.records.study["resolved"].get("test_hash") for one in (first, other)]
-    if all(hashes):
-        if hashes[0] != hashes[1]:
-            raise UserError(f"another test set than in {first.directory}", where=where, cure=cure)
-        return
-    labels = [_labels(one.records) for one in (first, other)]
-    if labels[0] is None or labels[1] is None:
+    same, where = _same_test_set(first, other), str(other.directory)
+    if same is None and not _same_training_images(first, other):
         raise UserError(
             f"whether it has the test set of {first.directory} cannot be told: there is neither a hash nor predictions",
             expected="the hash that `regulab run` writes when given again",
             where=where,
         )
+    if same is False:
+        raise UserError(f"another test set than in {first.directory}", where=where, cure=BY_DATASET)
+
+
+def _same_test_set(first: Member, other: Member) -> bool | None:
+    """By the hash, else by labels and by the images that both got wrong; None where neither is recorded."""
+    hashes = [one.records.study["resolved"].get("test_hash") for one in (first, other)]
+    if all(hashes):
+        return bool(hashes[0] == hashes[1])
+    labels = [_labels(one.records) for one in (first, other)]
+    if labels[0] is None or labels[1] is None:
+        return None
     shown = first.records.mistakes, other.records.mistakes
-    if not np.array_equal(labels[0], labels[1]) or not _same_where_both(*shown):
-        raise UserError(f"another test set than in {first.directory}", where=where, cure=cure)
+    return np.array_equal(labels[0], labels[1]) and _same_where_both(*shown)
+
+
+def _same_training_images(first: Member, other: Member) -> bool:
+    """Whether old records, without a hash of the test split, name the same data, split alike, of the same training
+    images."""
+    told = [
+        (
+            one.records.study["resolved"].get("data_hash") or one.records.environment.get("data_hash"),
+            one.records.study["data"]["name"],
+            str(one.records.study["protocol"]),
+        )
+        for one in (first, other)
+    ]
+    return bool(told[0][0]) and told[0] == told[1]
 
 
 def _labels(records: StudyRecords) -> Any:
@@ -151,12 +170,22 @@ def differing(members: Sequence[Member]) -> list[str]:
 def differences_in_words(members: Sequence[Member]) -> str | None:
     """What to read before any verdict on arms of different studies."""
     found = differing(members)
-    if not found:
-        return None
     more = f" and {len(found) - MOST_NAMED} things more" if len(found) > MOST_NAMED else ""
-    return (
+    told = (
         f"These studies differ in more than their arms: {', '.join(found[:MOST_NAMED])}{more}. A difference between "
         "arms of two of them may come from that."
+    )
+    return " ".join(filter(None, [_concluded(members), told if found else None])) or None
+
+
+def _concluded(members: Sequence[Member]) -> str | None:
+    """Where nothing but the training images tells that the test images are the same."""
+    old = [quoted(one.label) for one in members[1:] if _same_test_set(members[0], one) is None]
+    if not old:
+        return None
+    return (
+        f"That {', '.join(old)} had the test images of {quoted(members[0].label)} is concluded from the training images "
+        "alone: these are old records without a hash of the test split."
     )
 
 
