@@ -127,7 +127,7 @@ def groups_within(average: Sequence[float], difference: float) -> tuple[tuple[in
         end = start
         while end + 1 < len(order) and average[order[end + 1]] - average[order[start]] <= difference + 1e-12:
             end += 1
-        if end > reached:
+        if end > max(start, reached):
             found.append(tuple(order[start : end + 1]))
             reached = end
     return tuple(found)

@@ -184,8 +184,8 @@ def _concluded(members: Sequence[Member]) -> str | None:
     if not old:
         return None
     return (
-        f"That {', '.join(old)} had the test images of {quoted(members[0].label)} is concluded from the training images "
-        "alone: these are old records without a hash of the test split."
+        f"That {', '.join(old)} had the test images of {quoted(members[0].label)} is concluded from the training "
+        "images alone: these are old records without a hash of the test split."
     )
 
 

@@ -114,7 +114,7 @@ def _studentized(rows: Values, values: Values) -> Values:
     flat = scale <= tiny
     found: Values = np.where(
         flat,
-        np.where(difference == 0, 0.0, np.sign(difference) * np.inf),
+        np.where(difference == 0, 0.0, np.copysign(np.inf, difference)),
         difference / np.where(flat, 1.0, scale),
     )
     return found
