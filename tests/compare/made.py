@@ -46,7 +46,7 @@ def made(
     }
     with RunDirectory.open(path, build_study(content), fresh=False) as store:
         store.write_environment({})
-        rows = []
+        rows, there = [], {(one.arm, one.seed) for one in store.read_results()}
         for arm, values in accuracies.items():
             for seed, accuracy in zip(seeds, values, strict=True):
                 same = {"initial_weights_hash": f"{weights}{seed}", "data_order_hash": f"o{weights}{seed}"}
@@ -54,7 +54,10 @@ def made(
                 measured = {} if accuracy is None else {"test_accuracy": accuracy}
                 rows.append(one(arm, seed, **same, **measured))
                 lines = epochs(arm, seed)
-                store.append_history(lines if accuracy else [replace(line, val_loss=None) for line in lines])
+                if (arm, seed) not in there:
+                    store.append_history(
+                        lines if accuracy else [replace(line, val_loss=None) for line in lines]
+                    )
                 if predictions and accuracy is not None:
                     store.write_predictions(arm, seed, predicted(accuracy))
         store.write_results(rows)

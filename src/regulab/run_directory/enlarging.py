@@ -62,9 +62,8 @@ def _differences(recorded: Study, asked: Study) -> str:
     told = [f"{key} ({here.get(key, 'absent')} here, {there.get(key, 'absent')} asked for)" for key in keys]
     cures = ["choose another --out, or --fresh to start over"]
     if gone:
-        told.insert(0, f"{listed(gone)} {'is' if len(gone) == 1 else 'are'} here and not asked for")
         cures.insert(
-            0, "an arm that was begun stays in its study, as its verdict counts: write it down again"
+            0, f"an arm that was begun stays in its study, as its verdict counts: keep {listed(gone)}"
         )
     elif any(key.partition(".")[2].startswith(_within(recorded.arms)) for key in keys if key[:5] == "arms."):
         cures.insert(
