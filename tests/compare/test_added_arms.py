@@ -182,6 +182,7 @@ def test_what_was_known_at_a_look_is_without_the_arms_that_came_later(tmp_path):
         check(replace(records, looks=(Look(seeds=seeds[:5], arms={}, rule=FIXED), late)))
 
 
+@pytest.mark.slow
 def test_only_the_new_runs_train_and_the_old_records_stay(tmp_path, monkeypatch):
     """Of another architecture too, and one that learns from an old arm; interrupted in between."""
     monkeypatch.setattr(regulab.study, "write_report", lambda records, directory: None)
