@@ -45,6 +45,11 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     print_effects(comparison, console)
 
 
+def print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
+
+
 def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:
     """What to read before the verdicts; last, where a terminal's reader looks first."""
     for warning in comparison.get("warnings", ()):
