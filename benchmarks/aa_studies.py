@@ -7,8 +7,8 @@ in every run than its twin is worse by exactly k, with the noise of real trainin
 differences over seeds, in whole images, so that seven seeds can show an equivalence at all.
 
 Rules see the differences ``(studies, arms, seeds)`` in images and say what they find in each arm. What was trained has
-20 seeds: two studies of seven or ten for the fixed rule, which share no run, and one for the others, which look at 7,
-10, 14 and 20.
+20 seeds: three studies of six for the fixed rule, or two of seven or ten, which share no run, and one for the others,
+which look at 7, 10, 14 and 20.
 
     python benchmarks/aa_studies.py benchmarks/results/real-studies-2026-11-27.json \\
         --out benchmarks/results/aa-studies-2026-11-27.md
@@ -130,6 +130,8 @@ def fixed_at_every_look(d: Array, margins: Array) -> Found:
 
 
 RULES: dict[str, tuple[int, Rule]] = {  # by name: the seeds that it takes, and the rule
+    "6 seeds, Holm (before)": (6, lambda d, m: fixed(d, m, "by_holm")),
+    "**6 seeds, step-down**": (6, lambda d, m: fixed(d, m, "stepped")),
     "7 seeds, Holm (before)": (7, lambda d, m: fixed(d, m, "by_holm")),
     "**7 seeds, step-down**": (7, lambda d, m: fixed(d, m, "stepped")),
     "10 seeds, Holm (before)": (10, lambda d, m: fixed(d, m, "by_holm")),
@@ -250,7 +252,7 @@ def page(content: dict[str, Any], command: str) -> str:
 {environment["libraries"]["torch"]}. Command: `{command}`, on {runs:,} runs trained by `{content["command"]}`.
 
 Trained with {SEEDS} seeds, {kinds}. Digits, a baseline and three identical arms, tested on {TEST_IMAGES:,} images. \
-Seven or ten of the seeds are a study of their own, so that there are two of these for each. Paired arms share initial \
+Six, seven or ten of the seeds are a study of their own: blocks of seeds share no run. Paired arms share initial \
 weights and order, not the draws of dropout. Spread of a paired difference over seeds in points, and \
 accuracy: {spreads}. What is planted is exact: in every run so many images fewer are counted right.
 
