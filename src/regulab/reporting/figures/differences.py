@@ -24,6 +24,7 @@ MARGIN_BAND = "#dde5ee"
 SEED, WORST = "#57606a", "#a63a00"
 RANKED = 8  # arms, of which more stand in the order of their differences instead of that of the study
 FARTHEST = 4  # spans of the nearer half of the arms, beyond which an arm is named at the edge
+BESIDE = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # of what stands upon an arm's line
 LEAST_PAIRS = 2
 DOTS, STACK = (
     0.18,
@@ -123,6 +124,8 @@ def draw(data: ReportData, rows: Sequence[DifferenceRow]) -> Figure:
         axes.axvspan(-comparison.margin, comparison.margin, color=MARGIN_BAND, zorder=0)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for place, row in enumerate(rows):
+        if place:
+            axes.axhline(place - 0.53, color=FAINT, linewidth=0.8, zorder=1)
         if row.low < low or row.high > high:
             _beyond(axes, row, place, ends, digits)
         _row(axes, row, place, high - low, data.line_styles[row.arm].colour)
@@ -171,7 +174,8 @@ def limits(rows: Sequence[DifferenceRow], margin: float) -> tuple[float, float]:
     """The ends of the axis: around the nearer half of the arms, all within `FARTHEST` times their reach, and the margin
     unless it is wider than that."""
     reaches = sorted(row.reach for row in rows)
-    near = FARTHEST * max(reaches[(len(reaches) - 1) // 2], 1e-12)
+    # Where half of the arms do not differ at all, the margin says what is near.
+    near = FARTHEST * (reaches[(len(reaches) - 1) // 2] or margin or reaches[-1] or 1.0)
     shown = [row for row in rows if row.reach <= near]
     low, high = min(row.low for row in shown), max(row.high for row in shown)
     if margin <= near:
@@ -212,7 +216,7 @@ def _beyond(axes: Axes, row: DifferenceRow, place: int, ends: tuple[float, float
         return
     left, text = row.mean < low, number(row.mean, places, sign=True)
     axes.text(low if left else high, place, f" ◂ {text}" if left else f"{text} ▸ ", va="center",
-              ha="left" if left else "right", fontsize=11.5, color=INK, zorder=6)  # fmt: skip
+              ha="left" if left else "right", fontsize=11.5, color=INK, zorder=6, bbox=BESIDE)  # fmt: skip
 
 
 FIGURE = report.Figure(name="differences", section="answer", order=10, drawings=drawings)
