@@ -11,6 +11,7 @@ from regulab.config.metrics import refuse_idle_top_k
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, EValue, StudyRecords
 from regulab.statistics import looks
+from regulab.statistics.added_arms import added_arms, note_on_added_arms
 from regulab.statistics.answer import answer
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.ensembles import Ensembles
@@ -62,6 +63,7 @@ class Comparison:
     arms: dict[str, ArmComparison]
     ensembles: Ensembles = field(compare=False, repr=False)  # of each arm's seeds, whatever the metric
     validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
+    added: tuple[str, ...] = ()  # arms that came after a verdict was given
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     @property
@@ -80,7 +82,8 @@ class Comparison:
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        for apart in ("warnings", "factorial", "ensembles", "question"):
+        added = {"added": list(self.added)} if self.added else {}
+        for apart in ("warnings", "factorial", "ensembles", "question", "added"):
             del content[apart]
         return {
             **warned,
@@ -90,6 +93,7 @@ class Comparison:
             "pairing": dict(self.pairing),
             "first_look": first,
             "arms": arms,
+            **added,
             "validation_check": None if self.validation_check is None else self.validation_check.to_json(),
             **({} if self.factorial is None else self.factorial.to_json()),
         }
@@ -124,6 +128,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     notes = [
         *_notes(records, baseline, metric, margin),
         looks.note_on_older_rule(records, now) if _is_declared(records, baseline, metric) else None,
+        note_on_added_arms(records, now if _is_declared(records, baseline, metric) else {}),
         cut_note(metric, arms.values()),
     ]
     return Comparison(
@@ -145,6 +150,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         warnings=warnings_of(records, metric),
         question=question_of(records, comparer.pairs, comparer.lacking),
         arms=arms,
+        added=added_arms(records),
         ensembles=Ensembles(records),
         validation_check=validation_check(
             records, baseline, metric, {arm: one.verdict for arm, one in arms.items()}

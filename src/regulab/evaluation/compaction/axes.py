@@ -134,7 +134,9 @@ def padded(node: fx.Node, ndim: int, axis: int) -> tuple[int, int] | None:
     mode = argument(node, 2, "mode", "constant")
     if not isinstance(amounts, list | tuple) or not all(isinstance(one, int) for one in amounts):
         return None
-    of_axis = {ndim - 1 - place: tuple(amounts[2 * place : 2 * place + 2]) for place in range(len(amounts) // 2)}
+    of_axis = {
+        ndim - 1 - place: tuple(amounts[2 * place : 2 * place + 2]) for place in range(len(amounts) // 2)
+    }
     if any(of_axis.get(0, (0, 0))):
         return None
     before, after = of_axis.get(axis, (0, 0))

@@ -222,7 +222,9 @@ def _group_norm(followed: Followed, node: fx.Node) -> bool:
     if found is None or found[1].axis != 1:
         return False
     inputs = found[1]
-    independent = np.repeat(inputs.constant.reshape(layer.num_groups, -1).all(1), len(inputs) // layer.num_groups)
+    independent = np.repeat(
+        inputs.constant.reshape(layer.num_groups, -1).all(1), len(inputs) // layer.num_groups
+    )
     if layer.weight is not None:
         independent = independent | (layer.weight.detach() == 0).numpy()
     made = _made(followed, node, 1, followed.atoms.new(len(inputs)), independent)
@@ -234,7 +236,9 @@ def _elementwise(followed: Followed, node: fx.Node) -> bool:
     found = _source(followed, node)
     if found is None:
         return False
-    alone = len(node.all_input_nodes) == 1  # beside a number such as the size of the batch nothing is constant
+    alone = (
+        len(node.all_input_nodes) == 1
+    )  # beside a number such as the size of the batch nothing is constant
     _made(followed, node, found[1].axis, found[1].ids, found[1].constant & alone)
     return True
 

@@ -53,7 +53,7 @@ def compact(
 ) -> tuple[fx.GraphModule, Compaction]:
     """A smaller network that gives the same for images of the size of ``example`` ``(B, C, H, W)``, in inference mode.
 
-    A channel goes if nothing reads it (every weight on it is 0), or if it is the same for every image and at every place
+    A channel goes if nothing reads it (every weight on it is 0), or if it is the same for every image and place
     (its filter is 0 throughout, or the norm's γ is): what it adds is then added to the biases of the layers that read
     it. Behind zero padding a constant other than 0 has an edge; of such channels one stays for all. Sums keep a channel
     that one of their parts needs; a group norm keeps whole groups; what is not known to treat channels one by

@@ -1,4 +1,4 @@
-"""Folds batch norms into the convolution or linear layer right before them: ŵ = s·w, b̂ = s·(b − μ) + β, s = γ/√(σ² + ε)."""
+"""Folds batch norms into the layer right before them: ŵ = s·w, b̂ = s·(b − μ) + β with s = γ/√(σ² + ε)."""
 
 from __future__ import annotations
 

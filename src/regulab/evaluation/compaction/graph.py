@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.models.layers.residual import PaddedShortcut
 from regulab.evaluation.compaction.plain_layers import FilterResponse, with_plain_layers
+from regulab.models.layers.residual import PaddedShortcut
 
 ROOT = "network"
 IN_PLACE = {
@@ -112,8 +112,9 @@ class _Tracer(fx.Tracer):
         self.inside.pop()
         return result
 
-
-    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **other: Any) -> fx.Proxy:
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **other: Any
+    ) -> fx.Proxy:
         proxy = super().create_proxy(kind, target, args, kwargs, *more, **other)
         given = fx.node.map_arg((proxy.node.args, proxy.node.kwargs), lambda node: self.values[node])
         if kind == "placeholder":
@@ -141,7 +142,11 @@ def _computed(root: Any, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
             return root
         if kind == "call_module":
             return root.get_submodule(target)(*args, **kwargs)
-        return getattr(args[0], target)(*args[1:], **kwargs) if kind == "call_method" else target(*args, **kwargs)
+        return (
+            getattr(args[0], target)(*args[1:], **kwargs)
+            if kind == "call_method"
+            else target(*args, **kwargs)
+        )
 
 
 @contextmanager
@@ -181,7 +186,7 @@ def _probe(example: Tensor) -> Tensor:
 
 
 def _in_float64(module: fx.GraphModule, probe: Tensor) -> tuple[fx.GraphModule, Tensor]:
-    """The same in float64, so that constants are known to more digits than the network has; as it is where it cannot."""
+    """The same in float64, so that constants are known to more digits than the network has; else as it is."""
     try:
         wide = copy.deepcopy(module).double()
         with torch.no_grad():
@@ -217,9 +222,7 @@ def _without_changes_in_place(module: fx.GraphModule) -> None:
         changed = node.args[0] if node.args else None
         if node.op == "call_function" and node.target in IN_PLACE:
             node.target = IN_PLACE[node.target]
-        elif node.op == "call_method" or (
-            node.op == "call_function" and node.target.__name__.endswith("_")
-        ):
+        elif node.op == "call_method" or (node.op == "call_function" and node.target.__name__.endswith("_")):
             node.op, node.target = _new_tensor_from(node)
         elif node.op == "call_function":
             node.kwargs = {**node.kwargs, "inplace": False}

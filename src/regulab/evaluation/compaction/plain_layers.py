@@ -1,4 +1,4 @@
-"""A trained network of torch's own layers: what regulab or a parametrization adds to a layer is written into its weights.
+"""A trained network of torch's own layers: what regulab or a parametrization adds is written into the weights.
 
 All of it holds in inference mode alone, where a ghost batch norm is a batch norm and a dropout layer does nothing.
 """
@@ -99,9 +99,7 @@ def _baked(layer: Any) -> nn.Module:
     with torch.no_grad():
         if isinstance(layer, Spectral):
             weight = divided_weight(layer).clone()
-            kind: type[nn.Module] = next(
-                one for one in (*CONVOLUTIONS, nn.Linear) if isinstance(layer, one)
-            )
+            kind: type[nn.Module] = next(one for one in (*CONVOLUTIONS, nn.Linear) if isinstance(layer, one))
         else:
             weight = layer.reweight(layer.weight).clone() if isinstance(layer, Reweighted) else layer.weight
             kind = type(layer).before

@@ -18,7 +18,7 @@ from regulab.reporting.rendering import FAINT, INK, verbatim
 from regulab.reporting.tables import number
 from regulab.wording import one_line, quoted
 
-COLUMNS = 4
+COLUMNS, TALLEST = 4, 3.6  # panels in a row; inches
 MOST_DRAWN = 12  # arms; a panel takes 28 kB as lines, and the page holds them all
 COUNT = "#8c959f"
 NAME = 22  # characters of an arm's name above its panel
@@ -48,12 +48,11 @@ def alternative(shown: Sequence[Reliability]) -> str:
 
 
 def draw(data: ReportData, shown: Sequence[Reliability]) -> Figure:
-    columns = min(COLUMNS, max(2, len(shown)))
+    columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     width = 10 if columns > 2 else 8
-    figure = Figure(
-        figsize=(width, 0.5 + rows * (1.15 * width / columns + 0.9)), layout="constrained", facecolor="white"
-    )
+    height = min(1.15 * width / columns, TALLEST) + 0.9
+    figure = Figure(figsize=(width, 0.5 + rows * height), layout="constrained", facecolor="white")
     ratios = [3.0, 1.0] * rows
     panels = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=ratios)
     most = max(float(one.images.max()) for one in shown)
@@ -83,19 +82,12 @@ def draw(data: ReportData, shown: Sequence[Reliability]) -> Figure:
 def _curve(axes: Axes, one: Reliability, style: LineStyle) -> None:
     _decorate(axes)
     axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, linestyle=(0, (3, 3)), zorder=1)
-    axes.fill_between(
-        one.confidence,
-        np.where(one.sure, one.low, np.nan),
-        np.where(one.sure, one.high, np.nan),
-        color=style.colour,
-        alpha=0.18,
-        linewidth=0,
-        zorder=2,
-    )
-    # A band has no width where its neighbours have none: bars show a bin that stands alone.
-    for x, low, high, sure in zip(one.confidence, one.low, one.high, one.sure, strict=True):
-        if sure and np.isfinite(low):
-            axes.plot([x, x], [low, high], color=style.colour, linewidth=1.1, alpha=0.6, zorder=2)
+    shown = one.sure & np.isfinite(one.low)
+    if shown.any():  # a band of nothing but NaN has no extent, and no layout can be found around it
+        low, high = np.where(shown, one.low, np.nan), np.where(shown, one.high, np.nan)
+        axes.fill_between(one.confidence, low, high, color=style.colour, alpha=0.18, linewidth=0, zorder=2)
+        # A band has no width where its neighbours have none: lines show a bin that stands alone.
+        axes.vlines(one.confidence, low, high, color=style.colour, linewidth=1.1, alpha=0.6, zorder=2)
     axes.plot(
         one.confidence[one.sure],
         one.accuracy[one.sure],
@@ -105,18 +97,10 @@ def _curve(axes: Axes, one: Reliability, style: LineStyle) -> None:
         zorder=3,
     )
     marks: dict[str, Any] = {"linestyle": "none", "markersize": 4.5, "color": style.colour, "clip_on": False}
-    axes.plot(one.confidence[one.sure], one.accuracy[one.sure], marker="o", zorder=4, **marks)
-    rare = ~one.sure
-    axes.plot(
-        one.confidence[rare],
-        one.accuracy[rare],
-        marker="o",
-        markerfacecolor="white",
-        markeredgewidth=1,
-        zorder=3,
-        alpha=0.6,
-        **marks,
-    )
+    rings: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1, "alpha": 0.6}
+    for chosen, look in ((one.sure, {}), (~one.sure, rings)):
+        if chosen.any():  # marks that are not clipped, of no points, would be laid out at the figure's corner
+            axes.plot(one.confidence[chosen], one.accuracy[chosen], marker="o", zorder=4, **marks, **look)
     axes.set_ylim(0, 100)
     axes.tick_params(labelbottom=False)
 
