@@ -135,8 +135,8 @@ def _unjudged(found: Comparison, arms: list[str]) -> list[Sentence]:
         return [
             Sentence(
                 "Nothing can be told",
-                f": {bad} of {counted(runs, 'run')} of {name_of(found.baseline)} diverged, so nothing sound is there to compare "
-                "with.",
+                f": {bad} of {counted(runs, 'run')} of {name_of(found.baseline)} diverged, so there is nothing "
+                "sound to compare with.",
                 spoken,
             )
         ]
