@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from regulab.progress import Beginning, Outcome, Progress, Silent, reading_of
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import Work, epochs_done, work
+from regulab.run_directory.enlarging import begun_with
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.training.conditions import condition_remarks, with_earlier
 from regulab.training.environment import describe
@@ -43,7 +45,7 @@ def run(
 ) -> Outcome:
     """Trains what is missing, tests it once, and writes the report.
 
-    Given again, it goes on where it stopped; with more seeds it extends the study; finished, it trains
+    Given again, it goes on where it stopped; with more seeds or arms it extends the study; finished, it trains
     nothing. With ``max_seeds`` it adds seeds until every arm is decided or there are so many. ``launcher`` says who
     trains the fleets, and changes no record; ``facts`` join what the resolved study file keeps. Raises `UserError`
     before anything is trained where study, data or directory are wrong.
@@ -130,6 +132,7 @@ def begun(
 
 def train_missing(store: RunDirectory, setup: Setup, launcher: Launcher, progress: Progress) -> int:
     """Trains and tests the fleets of the study that have no results yet; how many runs they held."""
+    setup = replace(setup, begun_with=begun_with(store.study))
     todo = work(store, setup, progress)
     if todo.pending:
         record_plan(store, setup, todo)

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from regulab import __version__
-from regulab.cli import compare, data, doctor, export, init, lesson, path, report, run, schema, show, tune
+from regulab.cli import (
+    compact,
+    compare,
+    data,
+    doctor,
+    export,
+    init,
+    lesson,
+    path,
+    report,
+    run,
+    schema,
+    show,
+    tune,
+)
 
 app = typer.Typer(
     help="Train one image classifier under different regularizers, side by side, and learn which one helps.",
@@ -37,6 +51,7 @@ for command in (
     tune.tune,
     report.report,
     compare.compare,
+    compact.compact,
     export.export,
     show.show,
     lesson.lesson,

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from regulab.config.documents import dump_yaml
 from regulab.config.factors import MOST_ARMS, factorial_arms, factors_of
 from regulab.config.images import Data, Protocol
+from regulab.config.metrics import BRIER, ECE, NAMES_ITS_MARGIN
 from regulab.config.network import Model
 from regulab.config.paths import data_path, model_path, with_path
 from regulab.config.training import Train
@@ -51,10 +52,20 @@ LATER_PARTS = ("factors", "tune", "tuned")
 class Endpoint(Part):
     """The number that decides, declared beforehand."""
 
-    metric: Literal["test_accuracy", "balanced_accuracy", "test_loss"] = Field(
+    metric: Literal[
+        "test_accuracy",
+        "balanced_accuracy",
+        "test_loss",
+        "nll",
+        "brier",
+        "top_2_accuracy",
+        "top_3_accuracy",
+        "top_5_accuracy",
+    ] = Field(
         default="test_accuracy",
         description="What is compared. `balanced_accuracy` is the mean over classes of the share of a class's test "
-        "images that are right.",
+        "images that are right; `nll` the negative log-likelihood, which is `test_loss`; `brier` the squared error of "
+        "the class probabilities, 0 to 2.",
     )
     epoch: Literal["final", "best_val"] = Field(
         default="final", description="Of the final weights, or of those of the best epoch on validation."
@@ -62,23 +73,35 @@ class Endpoint(Part):
     margin: Positive = Field(
         default=0.1,
         description="The difference that does not matter, in units of the metric: percentage points of accuracy. "
-        "Losses need one of their own.",
+        "Losses and Brier scores need one of their own.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _losses_name_their_margin(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("metric") == "test_loss" and "margin" not in values:
+        metric = values.get("metric") if isinstance(values, Mapping) else None
+        if metric == ECE:
             raise Refusal(
-                "the metric test_loss needs a margin of its own",
+                "ece cannot decide: its estimate is too high by what depends on the arm, so that arms that are equally "
+                "calibrated differ in it",
                 key="metric",
-                cure="write margin: 0.01, in nats",
+                cure="nll or brier, which calibration improves too; `regulab compare --metric ece` shows it",
+            )
+        if metric in NAMES_ITS_MARGIN and "margin" not in values:
+            raise Refusal(
+                f"the metric {metric} needs a margin of its own",
+                key="metric",
+                cure="write margin: 0.01" + ("" if metric == BRIER else ", in nats"),
             )
         return values
 
     @model_validator(mode="after")
     def _accuracies_differ_by_less_than_everything(self) -> Endpoint:
-        if self.metric != "test_loss" and self.margin >= 100:
+        if self.metric == BRIER and self.margin >= 2:
+            raise Refusal(
+                "every Brier score lies within it", key="margin", got=self.margin, expected="under 2"
+            )
+        if self.metric not in NAMES_ITS_MARGIN and self.margin >= 100:
             raise Refusal(
                 "every accuracy lies within it", key="margin", got=self.margin, expected="under 100"
             )

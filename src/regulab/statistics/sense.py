@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from regulab.config.metrics import BALANCED
 from regulab.records import DIVERGED, StudyRecords
 from regulab.statistics.class_counts import class_counts, majority
-from regulab.statistics.values import BALANCED, ON_TEST_IMAGES, by_arm
+from regulab.statistics.values import ON_TEST_IMAGES, by_arm
 from regulab.wording import named, quoted
 
 HALFWAY = 0.5  # from what needs no learning to all right: training accuracies under it are underfitted

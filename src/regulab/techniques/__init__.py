@@ -141,7 +141,7 @@ def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
 def _refuse_proximal_steps(techniques: Sequence[Technique], optimizer: Optimizer, where: str) -> None:
     """Raises `UserError` for a technique with a proximal step after an optimizer that has no use for one."""
     for technique in techniques if not optimizer.proximal else ():
-        if technique.stack([technique]).proximal is not None:
+        if technique.stack([technique]).makes_zeros:
             cure = "method: subgradient" if "method" in type(technique).model_fields else "sgd, adam or adamw"
             raise UserError(
                 f"takes a proximal step, which after {optimizer.name} does not lead to the penalty's minimum: "

@@ -30,6 +30,7 @@ from regulab.training.grouping import Buffers, all_elementwise, group, replace_b
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
+from regulab.training.proximal import depths_held
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
 from regulab.training.stacks import STACKS
@@ -70,10 +71,7 @@ class Fleet:
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
-            {
-                name: tuple(torch.zeros_like(p) for _ in self._optimizer.state_names)
-                for name, p in self._named()
-            }
+            {name: tuple(torch.zeros_like(p) for _ in range(self._held())) for name, p in self._named()}
         )
         self._buffers = Buffers(self._stack)
         self._memories = self._new_memories()
@@ -110,6 +108,10 @@ class Fleet:
         for name, hooks in self._hooks.items():
             if hooks.rates is not None:
                 self._set_rates(name, hooks.rates)
+
+    def _held(self) -> int:
+        """How many tensors like a parameter the optimizer and techniques remember of it."""
+        return len(self._optimizer.state_names) + depths_held(self._hooks)
 
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
@@ -321,7 +323,7 @@ class Fleet:
         return {}
 
     def load_state(self, state: Arrays) -> None:
-        device, remembered = self._setup.machine.device, len(self._optimizer.state_names)
+        device, remembered = self._setup.machine.device, self._held()
         for name, p in self._stack.named_parameters():
             p.data = state[f"parameter.{name}"].to(device)
         self._group(

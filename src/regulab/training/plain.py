@@ -33,7 +33,7 @@ from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
-from regulab.training.proximal import remembered, remembered_later
+from regulab.training.proximal import DEPTH, depths_held, remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
@@ -328,7 +328,7 @@ class PlainTrainer:
         return {
             f"{held}.{name}": value[None]
             for name, p in self._module.named_parameters()
-            for held, value in remembered_later(optimizer, p).items()
+            for held, value in remembered_later(optimizer, p, depths_held(self._hooks)).items()
         }
 
     def load_state(self, state: Arrays) -> None:
@@ -337,12 +337,11 @@ class PlainTrainer:
         for name, tensor in self._tensors().items():
             tensor.copy_(state[f"module.{name}"][0])
         for name, p in self._module.named_parameters():
-            for held in remembered_later(optimizer, p):
+            for held in remembered_later(optimizer, p, depths_held(self._hooks)):
                 if f"{held}.{name}" in state:
                     value = state[f"{held}.{name}"][0].clone()
-                    on_device = (
-                        held in optimizer.state_names
-                    )  # what else there is, such as a count, stays on the host
+                    # What else there is, such as a count, stays on the host.
+                    on_device = held in optimizer.state_names or held.startswith(DEPTH)
                     self._optimizer.state[p][held] = value.to(device) if on_device else value
         self._memories.load(state)
 

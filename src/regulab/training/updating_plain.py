@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from regulab.optimizers.optimizer import Optimizer
-from regulab.techniques.technique import Hooks, Parameter
-from regulab.training.proximal import reference_proximal_step
+from regulab.techniques.technique import Depths, Hooks, Parameter
+from regulab.training.proximal import reference_dual_step, reference_proximal_step
 
 
 def update_reference(
@@ -37,10 +37,15 @@ def update_reference(
     reference.step()
     with torch.no_grad():
         for parameter, p in moved:
+            depth = 0
             for hook in hooks:
                 if hook.proximal is not None:
                     operator = partial(_on_parameter, hook.proximal, p)
                     reference_proximal_step(optimizer, reference, parameter, lr, operator)
+                if hook.dual is not None:
+                    dual = partial(_on_parameter_and_depths, hook.dual, p)
+                    reference_dual_step(optimizer, reference, parameter, lr, dual, depth)
+                    depth += 2
             for hook in hooks:
                 constrained = hook.constrain(p) if hook.constrain else None
                 if constrained is not None:
@@ -51,3 +56,13 @@ def _on_parameter(
     operator: Callable[[Parameter, Tensor], Tensor | None], p: Parameter, value: Tensor, step: Tensor
 ) -> Tensor | None:
     return operator(Parameter(p.name, value, p.is_weight), step)
+
+
+def _on_parameter_and_depths(
+    operator: Callable[[Parameter, Tensor, Depths], tuple[Tensor, Depths] | None],
+    p: Parameter,
+    value: Tensor,
+    step: Tensor,
+    depths: Depths,
+) -> tuple[Tensor, Depths] | None:
+    return operator(Parameter(p.name, value, p.is_weight), step, depths)
