@@ -31,12 +31,12 @@ def test_of_two_trials_the_variance_is_that_of_a_coin_weighed_by_the_normal_dist
 
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(2, 400)) * 5
-    scores += np.array([[0.4], [0.0]]) - scores.mean(1, keepdims=True)
+    scores += np.array([[0.2], [0.0]]) - scores.mean(1, keepdims=True)
     found = choice_of(trials(scores), "best", "test_accuracy", STREAMS)
     spread = np.sqrt(noise(scores).sum() / 400)
-    other = norm.cdf(-0.4 / spread)
+    other = norm.cdf(-0.2 / spread)
     assert found.again == pytest.approx(1 - other, abs=0.07)
-    assert found.variance == pytest.approx(other * 0.4**2, rel=0.3)
+    assert found.variance == pytest.approx(other * 0.2**2, rel=0.3)
 
 
 def test_a_loss_is_chosen_by_its_lowest():

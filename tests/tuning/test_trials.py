@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regulab.config import Study
-from regulab.data import load
+from regulab.data import loading
 from regulab.streams import Streams
 from regulab.tuning.trials import announced, points, quasi_random, trials_of
 from tests.tuning.studies import to_tune
@@ -51,30 +51,25 @@ def test_draws_are_none_of_the_studys():
 
 
 def test_the_trials_never_open_the_test_split(monkeypatch):
-    from regulab.data.sets import digits
+    opened, real = [], loading.find_dataset
 
-    trials = trials_of(to_tune())
-    content = digits.Digits().load(Path("nowhere")) if hasattr(digits, "Digits") else None
-    opened = []
-    from regulab.data import loading
+    def watched(data):
+        dataset = real(data)
 
-    real = loading.find_dataset
+        def load_watched(root):
+            found = dataset.load(root)
+            return replace(found, open_test=lambda: opened.append(data) or found.open_test())
 
-    class Watched:
-        def __init__(self, dataset):
-            self._dataset = dataset
+        return replace(dataset, load=load_watched)
 
-        def load(self, root):
-            found = self._dataset.load(root)
-            return replace(found, open_test=lambda: opened.append(1) or found.open_test())
-
-    monkeypatch.setattr(loading, "find_dataset", lambda data: Watched(real(data)))
-    splits = load(trials.data, trials.protocol, Path("nowhere"))
+    monkeypatch.setattr(loading, "find_dataset", watched)
+    study = to_tune()
+    trials = trials_of(study)
+    splits = loading.load(trials.data, trials.protocol, Path("nowhere"))
     assert splits.open_test() is splits.validation
     assert not opened
-    load(to_tune().data, to_tune().protocol, Path("nowhere"))
-    assert opened
-    del content
+    loading.load(study.data, study.protocol, Path("nowhere"))
+    assert opened  # as `watched` would have noticed
 
 
 def test_a_study_that_is_not_tuned_is_the_one_that_it_was():
