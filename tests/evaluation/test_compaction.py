@@ -19,8 +19,8 @@ from regulab.errors import UserError
 from regulab.evaluation.compaction import compact
 from regulab.evaluation.pruning import without_dead_filters
 from regulab.models import build
-from regulab.models.nets import __name__ as NETS
 from regulab.models.net import Net
+from regulab.models.nets import __name__ as NETS
 from regulab.models.norm import Norm
 from regulab.models.norms import __name__ as NORMS
 from regulab.registry import catalogue
@@ -28,7 +28,7 @@ from regulab.streams import Streams
 from tests.cases.random_networks import Network
 
 EXACT = 1e-10
-# What torch.fx cannot follow at all: decisions that depend on values, loops over a batch, numbers of rows in torch.zeros.
+# What torch.fx cannot follow at all: decisions that depend on values, lengths of a batch, rows of torch.zeros.
 CLOSED = {
     "maxout",
     "spatial transformer",
@@ -139,7 +139,11 @@ def test_networks_of_people_are_compacted_right_or_named(name):
         return
     smaller, report = compact(module, x)
     assert difference(module, smaller, x) < EXACT
-    assert report.parameters[1] < report.parameters[0] or report.held or name in ("softmax regression", "spectral norm")
+    assert (
+        report.parameters[1] < report.parameters[0]
+        or report.held
+        or name in ("softmax regression", "spectral norm")
+    )
     assert all(one.layer and one.reason for one in report.held)
 
 
@@ -185,7 +189,7 @@ def test_a_constant_behind_zero_padding_has_an_edge(padding, mode, left):
 def test_a_constant_that_relu_makes_zero_goes_behind_any_padding():
     module = two_convolutions()
     set_constant(module[0], {0: -0.3, 2: 0.0})
-    smaller, report = compact(module, images(3, 1, 6, 6))
+    _, report = compact(module, images(3, 1, 6, 6))
     assert [one.after for one in report.widths] == [2, 5, 10]
     assert report.widths[0].zero == 2
 
@@ -297,7 +301,9 @@ def test_a_group_norm_keeps_whole_groups_and_says_why_nothing():
 
 def test_layers_that_hold_channels_are_named():
     torch.manual_seed(7)
-    module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.LocalResponseNorm(3), nn.Flatten(), nn.Linear(96, 3))
+    module = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.LocalResponseNorm(3), nn.Flatten(), nn.Linear(96, 3)
+    )
     set_constant(module[0], {1: -1.0, 4: -2.0})
     _, report = compact(module, images(2, 1, 6, 6).float())
     (held,) = report.held
@@ -323,7 +329,6 @@ def test_batch_norms_are_folded_where_nothing_stands_between(position):
     for block in module.blocks:
         block.norm.weight.data.abs_()
     x = images(3, 1, 12, 12)
-    plain, _ = compact(module, x)
     folded, report = compact(module, x, fold_batch_norm=True)
     assert difference(module, folded, x) < EXACT
     norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
