@@ -79,7 +79,7 @@ def size_in_words(study: Study, planned: Plan) -> str:
     """``64 arms × 10 seeds, 640 runs in 8 fleets, about 3 h 5 min``, and whether so many seeds can decide anything."""
     hours, minutes = divmod(math.ceil(planned.seconds / 60), 60)
     time_taken = f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
-    arms, fewest = len(study.arms), least_pairs(len(study.arms) - 1, ALPHA)
+    arms, fewest = len(study.arms), least_pairs(ALPHA)
     seeds, fleets = _counted(len(study.seeds), "seed"), _counted(len(planned.fleets), "fleet")
     idle = f"; {seeds} can show no difference of {arms - 1:,} arms, {fewest} are the fewest"
     return (

@@ -7,7 +7,7 @@ are seconds of wall clock. The types carry the ranges that readers of records en
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -26,6 +26,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Rule = Literal["fixed", "sequential"]
 FIXED: Rule = "fixed"
 SEQUENTIAL: Rule = "sequential"
+EValue = Literal["sign", "self-normalized"]
+SIGN: EValue = "sign"
+SELF_NORMALIZED: EValue = "self-normalized"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +75,27 @@ class Result:
 RESULT_COLUMNS = tuple(field.name for field in fields(Result))
 
 
+# The most class probabilities (N × K) that are kept of a run: 16 MiB, and a report reads those of every run. Of a
+# hundred classes 83,886 test images fit, and Tiny ImageNet's 10,000; ImageNet's 50,000 would take 100 MB a run.
+MOST_PROBABILITIES = 2**23
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What one run predicted for the test split, image by image; all arrays have shape ``(N,)``."""
+    """What one run predicted for the test split, image by image: arrays of shape ``(N,)``, and one of ``(N, K)``.
+
+    float16 rounds a probability near 1 by up to 2.4e-4, where a sure network has most of its images, and takes what is
+    under 3e-8 for 0, whose logarithm is infinite. So the two probabilities of an image on which that tells stand beside
+    the others in float32: that of the predicted class, and the logarithm of that of its own. Runs of
+    older versions have neither ``log_likelihood`` nor ``probabilities``; of more than `MOST_PROBABILITIES` there are no
+    ``probabilities``.
+    """
 
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]  # softmax probability of the predicted class, in [0, 1]
+    log_likelihood: NDArray[np.float32] | None = None  # ln of the label's probability; its mean is −test_loss
+    probabilities: NDArray[np.float16] | None = None  # (N, K), softmax
 
     @property
     def wrong(self) -> NDArray[np.int64]:
@@ -131,13 +148,22 @@ class Look:
     """One look at the verdicts of a study: an entry of ``looks.json``.
 
     ``seeds`` are all that were trained by then, in the order in which they were added; ``arms`` says what was seen,
-    for the reader: the statistics recompute it from the results. ``rule`` says how it was judged: a study of a
-    fixed number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``.
+    for the reader: the statistics recompute it from the results. ``rule`` says how it was judged: a study of a fixed
+    number of seeds has one look that is ``fixed``, and whatever looks follow are ``sequential``. ``e_value`` is the
+    kind of e-value that judged a sequential one: a study keeps that of its first. None stands for a fixed look, and
+    for `SIGN` in looks from before the kind was recorded.
     """
 
     seeds: tuple[Number, ...]
     arms: Mapping[str, Mapping[str, Any]]
     rule: Rule = SEQUENTIAL
+    e_value: EValue | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        content = asdict(self)
+        if self.e_value is None:
+            del content["e_value"]
+        return content
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Adding seeds, and looking: ``regulab run``, with or without ``--until-decided``.
 
 A study with a fixed number of seeds is looked at once, with p-values. Repeated looks are allowed where a study is
-judged by sign e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, otherwise
+judged by e-values (`regulab.statistics.sequential`): with ``--until-decided`` from the first look on, otherwise
 from the second, which is the first after the study was extended. Which seeds come next is fixed beforehand, and each
 look is recorded before anybody sees what it says.
 """
@@ -15,12 +15,14 @@ from regulab.config import Study
 from regulab.errors import UserError
 from regulab.looking import remember_earlier_verdict, verdicts_shown
 from regulab.progress import Progress
-from regulab.records import FIXED, SEQUENTIAL, Look
+from regulab.records import FIXED, SELF_NORMALIZED, SEQUENTIAL, Look
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import Comparison, compare
+from regulab.statistics.added_arms import unseen_arms
+from regulab.statistics.looks import kind_of
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.verdicts import ALPHA
-from regulab.wording import quoted
+from regulab.wording import listed, quoted
 
 
 def check_limit(study: Study, most: int) -> None:
@@ -58,8 +60,14 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
     before = store.read_looks()
     if before and before[-1].rule == FIXED and before[-1].seeds != store.study.seeds:
         progress.message(
-            f"a verdict was given at {len(before[-1].seeds)} seeds: with more, sign e-values judge all of them "
-            "(docs/verdicts.md)"
+            f"a verdict was given at {len(before[-1].seeds)} seeds: with more, {kind_of(before)} e-values judge all of "
+            "them (docs/verdicts.md)"
+        )
+    new = unseen_arms(before[-1], store.study.arms, store.study.baseline) if before else ()
+    if new:
+        progress.message(
+            f"a verdict was given before {listed(new)} {'was' if len(new) == 1 else 'were'} there: the arms are judged "
+            "anew, as one family (docs/verdicts.md)"
         )
     if most is not None:
         if store.read_looks() is None:
@@ -81,17 +89,23 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
     """Judges the study with all its seeds, and records that it was looked at.
 
     The first look at a study whose number of seeds was fixed is by the rule for that; the same seeds are looked at
-    again only where ``until_decided`` changes the rule.
+    again only where ``until_decided`` changes the rule, or arms were added.
     """
     recorded, seeds = store.read_looks(), store.study.seeds
     looks = recorded or ()
+    kind = kind_of(looks)
     if recorded is None:
         looks = (Look(seeds=seeds, arms={}, rule=FIXED),)
     elif not looks or looks[-1].seeds != seeds or (until_decided and looks[-1].rule == FIXED):
-        looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL))
+        looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL, e_value=kind))
+    elif unseen_arms(looks[-1], store.study.arms, store.study.baseline):
+        looks = (*looks, replace(looks[-1], arms={}))
     comparison = compare(replace(read_records(store.path), looks=looks))
     verdicts = verdicts_shown(comparison)
-    looks = (*looks[:-1], replace(looks[-1], arms=looks[-1].arms or verdicts))
+    looks = (
+        *looks[:-1],
+        replace(looks[-1], arms=looks[-1].arms if any(looks[-1].arms.values()) else verdicts),
+    )
     if looks != recorded:
         store.write_looks(looks)
     if comparison.rule == SEQUENTIAL:
@@ -107,7 +121,7 @@ def decided(comparison: Comparison) -> bool:
 
 
 def _fewest(study: Study) -> int:
-    return fewest_pairs(len(study.arms) - 1, ALPHA, equivalence=True)
+    return fewest_pairs(len(study.arms) - 1, ALPHA, SELF_NORMALIZED, equivalence=True)
 
 
 def _extended(seeds: Sequence[int], count: int) -> tuple[int, ...]:

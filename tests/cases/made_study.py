@@ -12,11 +12,11 @@ from regulab.config import Study, Train
 from regulab.data.dataset import Images
 from regulab.evaluation.recording import record
 from regulab.evaluation.testing import Tested
-from regulab.records import EpochRecord, Predictions
+from regulab.records import EpochRecord
 from regulab.run_directory.checksums import of_bytes
 from regulab.run_directory.writing import RunDirectory
 from regulab.training.planning import FleetPlan
-from tests.samples import epoch_record, result
+from tests.samples import epoch_record, result, with_classes
 
 EPOCHS, IMAGES, CLASSES = 3, 12, ("cat", "dog", "owl")
 CONDITIONS = {"torch": "2.13", "processor": "a chip"}
@@ -63,9 +63,8 @@ def _tested(
     arm: str, seed: int, labels: np.ndarray, draws: np.random.Generator
 ) -> tuple[Tested, list[EpochRecord]]:
     predicted = np.where(draws.random(IMAGES) < 0.7, labels, (labels + 1) % len(CLASSES))
-    predictions = Predictions(
-        labels=labels, predicted=predicted, confidence=draws.uniform(0.4, 1, IMAGES).astype(np.float32)
-    )
+    predictions = with_classes(labels, predicted, len(CLASSES), draws)
+    assert predictions.log_likelihood is not None
     epochs = [
         epoch_record(
             arm=arm, seed=seed, epoch=epoch, val_loss=float(draws.uniform(0.1, 2)), seconds=float(draws.uniform(1, 2)),
@@ -79,7 +78,7 @@ def _tested(
         epochs=EPOCHS,
         best_epoch=losses.index(min(losses)) + 1,
         test_accuracy=float((labels == predicted).mean()) * 100,
-        test_loss=float(draws.uniform(0.1, 2)),
+        test_loss=-float(predictions.log_likelihood.mean(dtype=np.float64)),
         seconds=sum(epoch.seconds / 2 for epoch in epochs),
         parameters=100,
         initial_weights_hash=of_bytes(f"weights {seed}".encode()),

@@ -50,7 +50,8 @@ def told(path: Path) -> dict[str, Any]:
         "history": [{**vars(one), "seconds": None} for one in records.history],
         "results": [{**vars(one), "seconds": None} for one in records.results],
         "predictions": {
-            run: [array.tolist() for array in vars(one).values()] for run, one in records.predictions.items()
+            run: [None if array is None else array.tolist() for array in vars(one).values()]
+            for run, one in records.predictions.items()
         },
         "mistakes": records.mistakes
         and [array.tolist() for array in vars(records.mistakes).values() if array is not None],
@@ -171,6 +172,30 @@ def arrays(**changes: Any) -> Change:
     return change
 
 
+def without(*names: str) -> Change:
+    def change(content: bytes) -> bytes:
+        with np.load(io.BytesIO(content)) as loaded:
+            return npz_bytes({name: array for name, array in dict(loaded).items() if name not in names})
+
+    return change
+
+
+def fourth_class(content: bytes) -> bytes:
+    """Of a study of three."""
+    with np.load(io.BytesIO(content)) as loaded:
+        return npz_bytes({**dict(loaded), "probabilities": np.pad(loaded["probabilities"], ((0, 0), (0, 1)))})
+
+
+def halved_rest(content: bytes) -> bytes:
+    """The probabilities of classes that are neither predicted nor right."""
+    with np.load(io.BytesIO(content)) as loaded:
+        found = loaded["probabilities"].copy()
+        rows = np.arange(len(found))
+        rest = np.ones(found.shape, bool)
+        rest[rows, loaded["labels"]] = rest[rows, loaded["predicted"]] = False
+        return npz_bytes({**dict(loaded), "probabilities": np.where(rest, found / 2, found)})
+
+
 def bomb(megabytes: int) -> Change:
     """Confidences that are a kilobyte of zip and this much memory."""
     return arrays(confidence=np.zeros(megabytes * 2**18, np.float32))
@@ -244,7 +269,20 @@ LIES: list[tuple[str, Change, str]] = [
     ("predictions/none/seed-0.npz", arrays(confidence=np.full(IMAGES, np.nan, np.float32)), "refused"),
     ("predictions/none/seed-0.npz", arrays(labels=np.zeros(IMAGES)), "refused"),
     ("predictions/l1/seed-1.npz", arrays(labels=np.zeros(IMAGES, np.int64)), "refused"),  # another test split
-    ("predictions/none/seed-0.npz", arrays(predicted=np.zeros(IMAGES, np.int64)), "warned"),
+    ("predictions/none/seed-0.npz", arrays(predicted=np.zeros(IMAGES, np.int64)), "refused"),  # not the most probable
+    ("predictions/none/seed-0.npz", without("log_likelihood", "probabilities"), "warned"),
+    ("predictions/none/seed-0.npz", without("probabilities"), "warned"),
+    ("predictions/none/seed-0.npz", without("log_likelihood"), "refused"),
+    ("predictions/none/seed-0.npz", arrays(probabilities=np.full((IMAGES, 3), 1 / 3, np.float16)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(probabilities=np.full((IMAGES, 3), np.nan, np.float16)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(probabilities=np.full((IMAGES, 3), 2, np.float16)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(probabilities=np.full((IMAGES, 3), 1 / 3, np.float32)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(probabilities=np.full((IMAGES, 2), 0.5, np.float16)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(probabilities=np.ones((5, 3), np.float16)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(log_likelihood=np.ones(IMAGES, np.float32)), "refused"),
+    ("predictions/none/seed-0.npz", arrays(log_likelihood=np.full(IMAGES, -np.inf, np.float32)), "refused"),
+    ("predictions/none/seed-0.npz", fourth_class, "refused"),
+    ("predictions/none/seed-0.npz", halved_rest, "refused"),
     ("mistakes.npz", arrays(indices=np.array([3, 1])), "refused"),
     ("mistakes.npz", arrays(indices=np.array([0]), images=np.zeros((1, 4, 4, 1), np.uint8)), "warned"),
     ("mistakes.npz", arrays(images=np.zeros((0, 4, 4, 1), np.uint8)), "refused"),
@@ -381,3 +419,28 @@ def test_the_study_of_the_samples_is_whole(made):
         4,
     ]
     assert reference["mistakes"]
+
+
+def test_the_loss_of_the_predictions_stands_in_for_one_that_is_not_theirs(made, tmp_path):
+    shutil.copytree(made[0], tmp_path / "run")
+    path = tmp_path / "run" / "results.csv"
+    path.write_bytes(cell("test_loss", "0.5")(path.read_bytes()))
+    (tmp_path / "run" / "checksums.json").unlink()
+    with pytest.warns(UserWarning, match=r"test_loss 0\.5 is not that of its predictions"):
+        found = read_records(tmp_path / "run").results
+    kept = read_records(made[0]).results
+    assert [one.test_loss for one in found] == pytest.approx([one.test_loss for one in kept])
+
+
+def test_other_class_probabilities_than_were_recorded_are_left_out_and_all_else_is_kept(made, tmp_path):
+    """Two classes that are neither right nor predicted, or the same image in two ways: only a checksum tells."""
+    shutil.copytree(made[0], tmp_path / "run")
+    path = tmp_path / "run" / "predictions" / "none" / "seed-0.npz"
+    path.write_bytes(without("log_likelihood", "probabilities")(path.read_bytes()))
+    with pytest.warns(UserWarning, match=r"seed-0\.npz: not the class probabilities that were recorded"):
+        records = read_records(tmp_path / "run")
+    kept = read_records(made[0])
+    one, before = records.predictions["none", 0], kept.predictions["none", 0]
+    assert (one.log_likelihood, one.probabilities) == (None, None)
+    assert np.array_equal(one.confidence, before.confidence)
+    assert records.results == kept.results

@@ -63,6 +63,14 @@ def _nothing_yet() -> ReportData:
     return ReportData(replace(records, history=(), results=(), predictions={}, mistakes=None))
 
 
+def _probabilities() -> ReportData:
+    """Class probabilities of all runs but one, which an older version recorded."""
+    arms = {"none": 0.0, ARM: 0.2, "l2": 0.1}
+    records = make_records(arms=arms, seeds=4, epochs=2, images=200, base=80, probabilities=True)
+    old = replace(records.predictions["none", 3], log_likelihood=None, probabilities=None)
+    return ReportData(replace(records, predictions={**records.predictions, ("none", 3): old}))
+
+
 KINDS: dict[str, Callable[[], ReportData]] = {
     "two arms": _two_arms,
     "a factorial": _factorial,
@@ -71,6 +79,7 @@ KINDS: dict[str, Callable[[], ReportData]] = {
     "an arm that diverged": _diverged,
     "only numbers": _only_numbers,
     "nothing yet": _nothing_yet,
+    "class probabilities": _probabilities,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from regulab.records import COMPLETED, DIVERGED, EpochRecord, Mistakes, Predictions, Result, StudyRecords
+from tests.samples import with_classes
 
 ARMS = {"none": 0.0, "l1": 0.1, "l2": 0.05, "l1+l2": -0.1}  # arm -> effect on accuracy, in points
 STRENGTHS: dict[str, dict[str, float]] = {
@@ -97,8 +98,10 @@ def make_records(
     base: float = 99.0,
     wrong: int | None = None,
     rng: int = 0,
+    probabilities: bool = False,
 ) -> StudyRecords:
-    """A finished study in which every run completed and arms of a seed are paired."""
+    """A finished study in which every run completed and arms of a seed are paired; without class probabilities as older
+    versions recorded it."""
     generator = np.random.default_rng(rng)
     labels = generator.integers(0, len(classes), size=images)
     luck = 0.1 * generator.standard_normal(seeds)
@@ -110,7 +113,9 @@ def make_records(
             aimed = base + effect + luck[seed] + 0.03 * generator.standard_normal()
             mistakes = wrong if wrong is not None else max(0, round(images * (100 - aimed) / 100))
             accuracy = 100 - 100 * mistakes / images
-            predictions[arm, seed] = make_predictions(labels, mistakes, len(classes), generator)
+            predictions[arm, seed] = made = make_predictions(labels, mistakes, len(classes), generator)
+            if probabilities:
+                predictions[arm, seed] = with_classes(labels, made.predicted, len(classes), generator)
             history += make_history(arm, seed, epochs, accuracy, generator)
             results.append(make_result(arm, seed, epochs, accuracy))
     indices = np.unique(np.concatenate([p.wrong for p in predictions.values()]))

@@ -105,7 +105,7 @@ def run(
     directory = out or Path("runs") / file_name(study.name)
     order = Order(study, source, directory, data_root or found_root(), device, most)
     if dry_run:
-        _tell_plan(order)
+        tell_plan(order)
     else:
         if not yes:
             _ask_before_many_arms(order, fresh=fresh, quiet=quiet)
@@ -132,10 +132,10 @@ def _train(order: Order, *, fresh: bool, quiet: bool) -> None:
         )
     print_table(outcome.directory)
     print(f"report: {outcome.report}")
-    _name_diverged(outcome)
+    name_diverged(outcome)
 
 
-def _name_diverged(outcome: Outcome) -> None:
+def name_diverged(outcome: Outcome) -> None:
     from regulab.wording import named
 
     if outcome.diverged:
@@ -180,7 +180,7 @@ def _planned(order: Order) -> tuple[Study, Plan]:
             return study, plan(study, data_root=order.data_root, device=order.device)
 
 
-def _tell_plan(order: Order) -> None:
+def tell_plan(order: Order) -> None:
     """What the study would take; with seeds to be added, what comes before the first look."""
     from regulab.config.factors import in_words
 

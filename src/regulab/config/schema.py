@@ -15,9 +15,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from regulab.config.documents import dump_yaml
 from regulab.config.factors import MOST_ARMS, factorial_arms, factors_of
 from regulab.config.images import Data, Protocol
+from regulab.config.metrics import BRIER, ECE, NAMES_ITS_MARGIN
 from regulab.config.network import Model
 from regulab.config.paths import data_path, model_path, with_path
 from regulab.config.training import Train
+from regulab.config.tuning import Tune, Tuned
 from regulab.errors import did_you_mean
 from regulab.values import (
     MOST_SEEDS,
@@ -44,16 +46,26 @@ LATER_KEYS = {
     "model": ("args", "weights", "freeze"),
     "train": ("class_weights", "sampling"),
 }
-LATER_PARTS = ("factors",)
+LATER_PARTS = ("factors", "tune", "tuned")
 
 
 class Endpoint(Part):
     """The number that decides, declared beforehand."""
 
-    metric: Literal["test_accuracy", "balanced_accuracy", "test_loss"] = Field(
+    metric: Literal[
+        "test_accuracy",
+        "balanced_accuracy",
+        "test_loss",
+        "nll",
+        "brier",
+        "top_2_accuracy",
+        "top_3_accuracy",
+        "top_5_accuracy",
+    ] = Field(
         default="test_accuracy",
         description="What is compared. `balanced_accuracy` is the mean over classes of the share of a class's test "
-        "images that are right.",
+        "images that are right; `nll` the negative log-likelihood, which is `test_loss`; `brier` the squared error of "
+        "the class probabilities, 0 to 2.",
     )
     epoch: Literal["final", "best_val"] = Field(
         default="final", description="Of the final weights, or of those of the best epoch on validation."
@@ -61,23 +73,35 @@ class Endpoint(Part):
     margin: Positive = Field(
         default=0.1,
         description="The difference that does not matter, in units of the metric: percentage points of accuracy. "
-        "Losses need one of their own.",
+        "Losses and Brier scores need one of their own.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _losses_name_their_margin(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("metric") == "test_loss" and "margin" not in values:
+        metric = values.get("metric") if isinstance(values, Mapping) else None
+        if metric == ECE:
             raise Refusal(
-                "the metric test_loss needs a margin of its own",
+                "ece cannot decide: its estimate is too high by what depends on the arm, so that arms that are equally "
+                "calibrated differ in it",
                 key="metric",
-                cure="write margin: 0.01, in nats",
+                cure="nll or brier, which calibration improves too; `regulab compare --metric ece` shows it",
+            )
+        if metric in NAMES_ITS_MARGIN and "margin" not in values:
+            raise Refusal(
+                f"the metric {metric} needs a margin of its own",
+                key="metric",
+                cure="write margin: 0.01" + ("" if metric == BRIER else ", in nats"),
             )
         return values
 
     @model_validator(mode="after")
     def _accuracies_differ_by_less_than_everything(self) -> Endpoint:
-        if self.metric != "test_loss" and self.margin >= 100:
+        if self.metric == BRIER and self.margin >= 2:
+            raise Refusal(
+                "every Brier score lies within it", key="margin", got=self.margin, expected="under 2"
+            )
+        if self.metric not in NAMES_ITS_MARGIN and self.margin >= 100:
             raise Refusal(
                 "every accuracy lies within it", key="margin", got=self.margin, expected="under 100"
             )
@@ -126,6 +150,15 @@ class Study(Part):
         description="In the place of `arms`: what each factor may be; every combination is an arm. A technique with a "
         "list of its values, `l1: [0, 1e-4]` (0, null and false: without it), or a name with named levels, each a "
         "mapping of techniques. The baseline is the arm of all first levels unless said otherwise.",
+    )
+    tune: Tune | None = Field(
+        default=None,
+        description="How every arm finds its strengths before the study trains, on validation and with seeds of its "
+        "own; `regulab tune` does the same and writes the study that it found. null: arms are as written.",
+    )
+    tuned: Tuned | None = Field(
+        default=None,
+        description="What `tune` found, as `regulab tune` writes it: all trials, their scores, the rule.",
     )
     resolved: dict[str, Any] | None = Field(
         default=None,
@@ -201,6 +234,8 @@ class Study(Part):
                 key="baseline",
                 cure=did_you_mean(self.baseline, self.arms),
             )
+        if self.tune is not None:
+            self._tunable()
         if self.protocol.kind == "course" and self.endpoint.epoch == "best_val":
             raise Refusal(
                 "best_val under protocol course would choose the epoch on the test split",
@@ -208,6 +243,20 @@ class Study(Part):
                 cure="use epoch final or protocol holdout",
             )
         return self
+
+    def _tunable(self) -> None:
+        if self.tuned is not None:
+            raise Refusal(
+                "tuned already",
+                key="tune",
+                cure="leave out tuned to tune anew, or tune to run what was found",
+            )
+        if self.protocol.kind == "course":
+            raise Refusal(
+                "tuning under protocol course would choose on the test split",
+                key="tune",
+                cure="use protocol holdout",
+            )
 
     @property
     def stream_key(self) -> str:

@@ -16,6 +16,7 @@ from regulab.run_directory.checksums import (
     of_history,
     of_orders,
     of_predictions,
+    of_probabilities,
     of_result,
 )
 from regulab.run_directory.reading import predictions_path
@@ -32,12 +33,13 @@ def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], imag
     results = [result for result in store.read_results() if (result.arm, result.seed) not in runs]
     orders, history, checksums = store.read_orders(), store.history_of(runs), {}
     for run_tested in tested:
-        result, weights_sum, predictions_sum = run_tested.result, None, None
+        result, weights_sum, predictions_sum, classes_sum = run_tested.result, None, None, None
         if run_tested.predictions is not None and run_tested.weights is not None:
             store.write_predictions(result.arm, result.seed, run_tested.predictions)
             weights = {name: tensor.cpu().numpy() for name, tensor in run_tested.weights.items()}
             weights_sum = of_bytes(store.write_weights(result.arm, result.seed, weights))
             predictions_sum = of_predictions(run_tested.predictions)
+            classes_sum = of_probabilities(run_tested.predictions)
         results.append(result)
         orders[result.arm, result.seed] = run_tested.orders
         checksums[result.arm, result.seed] = RunChecksums(
@@ -46,6 +48,7 @@ def record(store: RunDirectory, fleet: FleetPlan, tested: Sequence[Tested], imag
             orders=of_orders(run_tested.orders),
             predictions=predictions_sum,
             weights=weights_sum,
+            probabilities=classes_sum,
         )
     predictions = [store.read_predictions(result.arm, result.seed) for result in results]
     for result, found in zip(results, predictions, strict=True):

@@ -13,6 +13,7 @@ from regulab.data.dataset import Images
 from regulab.evaluation.sparsity import weight_measures
 from regulab.records import COMPLETED, Predictions, Result
 from regulab.training.batches import ImageTensors
+from regulab.training.class_probabilities import ClassProbabilities
 from regulab.training.evaluate import accuracy, evaluate
 from regulab.training.loop import Trained, make_trainer
 from regulab.training.setup import Setup
@@ -58,7 +59,8 @@ def _test_fleet(
     trainer: Trainer, trained: Trained, finished: Sequence[int], setup: Setup, images: Images
 ) -> list[Tested]:
     test_images = ImageTensors.of(images, setup.machine.device)
-    test_loss, predicted, confidence = evaluate(trainer, test_images, setup.preprocessing)
+    kept = ClassProbabilities(len(images), len(finished), setup.classes, setup.machine.device)
+    test_loss, predicted, confidence = evaluate(trainer, test_images, setup.preprocessing, kept)
     train_loss, train_predicted, _ = evaluate(trainer, setup.images, setup.preprocessing)
     test_accuracy = accuracy(predicted, test_images.labels)
     train_accuracy = accuracy(train_predicted, setup.images.labels)
@@ -80,6 +82,7 @@ def _test_fleet(
             labels=images.labels,
             predicted=predicted[:, row].cpu().numpy(),
             confidence=confidence[:, row].float().cpu().numpy(),
+            **kept.of_run(row),
         )
         shared = with_shared_names(weights, initial)
         tested.append(Tested(result, tuple(trained.logs[position].orders), predictions, shared))

@@ -36,6 +36,12 @@ def gaps(records: StudyRecords, arm: str) -> BySeed:
     return {seed: train[seed] - test[seed] for seed in train if seed in test}
 
 
+def stopped_early(records: StudyRecords, arm: str) -> BySeed:
+    """How many epochs the completed runs took that stopped before the study's last epoch."""
+    planned = int(records.study["train"]["epochs"])
+    return {seed: epochs for seed, epochs in column(records, arm, "epochs").items() if epochs < planned}
+
+
 def final_validation_accuracy(records: StudyRecords, arm: str) -> BySeed:
     """Validation accuracy after each completed run's last epoch."""
     completed = column(records, arm, "epochs")

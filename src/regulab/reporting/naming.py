@@ -7,6 +7,7 @@ from functools import cached_property
 
 from regulab.records import StudyRecords
 from regulab.reporting.fonts import drawable
+from regulab.statistics.question import strengths
 from regulab.wording import NAME_LIMIT, one_line, quoted
 
 LEGEND_LIMIT = 200
@@ -20,7 +21,7 @@ def legend(records: StudyRecords, arm: str) -> str:
 
 def quoted_legend(records: StudyRecords, arm: str) -> str:
     """The same for sentences and headings: ``“none” (only dropout 0.05)``."""
-    return f"{quoted(arm)} {one_line(_strengths(records, arm), LEGEND_LIMIT)}".rstrip()
+    return f"{quoted(arm)} {one_line(strengths(records, arm), LEGEND_LIMIT)}".rstrip()
 
 
 def heading(records: StudyRecords, arm: str) -> str:
@@ -31,12 +32,6 @@ def heading(records: StudyRecords, arm: str) -> str:
 def class_names(records: StudyRecords) -> tuple[str, ...]:
     """Class names as pages print them: visible, on one line, not too long."""
     return tuple(one_line(name, NAME_LIMIT) for name in records.class_names)
-
-
-def _strengths(records: StudyRecords, arm: str) -> str:
-    """What a legend says behind the arm's name."""
-    text = records.legends.get(arm, arm)
-    return one_line(text.removeprefix(arm) if text.startswith(arm) else f"({text})")
 
 
 class PictureNames:
@@ -52,7 +47,7 @@ class PictureNames:
     @cached_property
     def _missing_arms(self) -> frozenset[str]:
         return frozenset(
-            arm for arm in self.records.arms if not drawable(one_line(arm) + _strengths(self.records, arm))
+            arm for arm in self.records.arms if not drawable(one_line(arm) + strengths(self.records, arm))
         )
 
     def of_class(self, number: int) -> str:
@@ -70,8 +65,8 @@ class PictureNames:
         """The arm with its strengths."""
         if arm not in self._missing_arms:
             return one_line(self.records.legends.get(arm, arm))
-        strengths = _strengths(self.records, arm)
-        return f"{self._number(arm)} {strengths}".rstrip() if drawable(strengths) else self._number(arm)
+        said = strengths(self.records, arm)
+        return f"{self._number(arm)} {said}".rstrip() if drawable(said) else self._number(arm)
 
     def text(self, text: str) -> str:
         """Any other text, such as a dataset's name: characters that cannot be drawn as their numbers."""

@@ -1,32 +1,35 @@
-"""What the numbers say of each arm, in words.
+"""What else the numbers say of each arm, in a few words: fit, weights, speed, images.
 
-Every sentence is true by construction: it states numbers of the records with the runs and the interval behind them.
-Only the sentence on the endpoint judges, and it says what the verdict says; everything else is description, and is
-labelled as such.
+Every sentence is true by construction. None judges: the verdicts are the answer's; this is description, and says so. An
+arm has `MOST` sentences at most, the first of
+
+1. the runs that gave every image the same answer, where there are some,
+2. fit: training against test accuracy, and that of the baseline,
+3. that a strength keeps the network from fitting its training images, where it does,
+4. weights: zeros where there are some, and the norm beside the baseline's,
+5. speed: when the validation accuracy was reached for good, and runs that stopped early,
+6. images that changed sides beside what chance gives, and classes that differ when all are tested together.
+
+All other numbers of these four are cells of `regulab.reporting.further`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from regulab.records import DIVERGED, StudyRecords
+from regulab.records import StudyRecords
 from regulab.reporting import measures
 from regulab.reporting.balance import largest_class_words, single_answers
-from regulab.reporting.chance import changed_classes, changed_images
+from regulab.reporting.chance import changed_images, differing_classes
 from regulab.reporting.data import ReportData
-from regulab.reporting.measures import BySeed, Difference
-from regulab.reporting.naming import heading, quoted_legend
-from regulab.reporting.tables import decimals, interval, metric_name, number, p_text, remark, unit
-from regulab.reporting.zeros import why_zeros, zero_channels
-from regulab.statistics import ArmComparison, Comparison
-from regulab.statistics.class_counts import majority
-from regulab.statistics.intervals import ANY, Bounds
+from regulab.reporting.measures import BySeed
+from regulab.reporting.naming import heading
+from regulab.reporting.tables import number
+from regulab.statistics import Comparison
 from regulab.statistics.sense import underfit_below
 from regulab.wording import NOTE_LIMIT, named, one_line, quoted
 
-GAPS = (-200.0, 200.0)  # what two differences of accuracies can differ by
+MOST = 4  # sentences of an arm
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Observation:
 
 def observe(data: ReportData) -> list[Observation]:
     """A paragraph an arm, in the order of the study."""
-    return [_Writer(data, arm).observation() for arm in data.comparison.arms]
+    return [_Sentences(data, arm).observation() for arm in data.comparison.arms]
 
 
 def _note_as_sentence(note: str) -> str:
@@ -94,32 +97,25 @@ def _pairing_note(comparison: Comparison) -> str:
     return f"Pairing: {'; '.join(parts)}."
 
 
-class _Writer:
+class _Sentences:
     """The sentences of one arm."""
 
     def __init__(self, data: ReportData, arm: str) -> None:
-        self.data, self.records, self.comparison, self.arm = data, data.records, data.comparison, arm
-        self.one: ArmComparison = self.comparison.arms[arm]
-        self.baseline = data.baseline
+        self.data, self.records, self.arm, self.baseline = data, data.records, arm, data.baseline
         self.is_baseline = arm == data.baseline
-        self.techniques: Mapping[str, Any] = data.records.study["arms"][arm]
 
     def observation(self) -> Observation:
-        sentences = (
-            self.endpoint(),
+        found = (
+            self.nothing(),
             single_answers(self.records, self.arm),
-            None if self.is_baseline else self.verdict(),
-            self.gap(),
-            self.zeros(),
-            self.norms(),
+            self.fit(),
+            self.too_strong(),
+            self.weights(),
             self.speed(),
-            self.changed_images(),
-            self.changed_classes(),
-            self.stopped(),
+            self.images(),
         )
-        return Observation(
-            self.arm, heading(self.records, self.arm), tuple(s for s in sentences if s is not None)
-        )
+        sentences = tuple(sentence for sentence in found if sentence is not None)
+        return Observation(self.arm, heading(self.records, self.arm), sentences[:MOST])
 
     def column(self, name: str) -> tuple[BySeed, BySeed]:
         """A results column of this arm and of the baseline."""
@@ -128,192 +124,94 @@ class _Writer:
             measures.column(self.records, self.baseline, name),
         )
 
-    def endpoint(self) -> str:
-        one, places, measured = self.one, decimals(self.comparison), unit(self.comparison.metric)
-        name, legend = metric_name(self.comparison.metric), quoted_legend(self.records, self.arm)
-        if one.mean is None:
-            return f"{legend}: no completed run, hence no {name}."
-        epoch = "" if self.comparison.epoch == "final" else " at the epoch of the lowest validation loss"
-        value = f"{number(one.mean, places)}{measured}{epoch}{self.largest_class()}"
-        if one.ci95 is None and one.n > 1:
-            return f"{legend}: mean {name} {value} over {one.n} seeds."
-        if one.ci95 is None:
-            return f"{legend}: {name} {value} in a single run, which says nothing of the spread over seeds."
-        around = f"{interval(one.ci95, places)}{measured}"
-        return f"{legend}: mean {name} {value} over {one.n} seeds (95 % t interval {around})."
+    def beside(self, value: str | None) -> str:
+        """`` (arm “none”: 0.40)``, of every arm but that one itself."""
+        return "" if self.is_baseline or value is None else f" ({named(self.baseline)}: {value})"
 
-    def largest_class(self) -> str:
-        """What always answering the largest class would give, where classes are uneven and accuracy is the metric."""
-        found = majority(self.records)
-        if found is None or not found.uneven or self.comparison.metric != "test_accuracy":
-            return ""
-        return f" (always answering {quoted(self.records.class_names[found.number])}: {found.accuracy:.2f} %)"
+    def nothing(self) -> str | None:
+        """Where there is nothing to describe."""
+        if self.data.comparison.arms[self.arm].n:
+            return None
+        return "No run was completed, so there is nothing to describe."
 
-    def verdict(self) -> str:
-        one = self.one
-        if one.verdict == "diverged":
-            return f"Diverged: {one.note}."
-        if one.difference is None:
-            return f"Undecided: {remark(one)}."
-        if self.comparison.rule == "sequential":
-            return self.sequential_verdict()
-        against, p = f"Against {named(self.baseline)} {self.signed_difference()}", p_text(one.p_holm)
-        if one.verdict in ("better", "worse"):
-            return f"{against}: {one.verdict} (paired sign-flip test, Holm-adjusted {p})."
-        if one.verdict == "equivalent":
-            margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
-            return (
-                f"{against}: equivalent, that is, a true difference of {margin} or more either way is "
-                f"rejected (two one-sided sign-flip tests, Holm-adjusted {p_text(one.equivalence_p_holm)})."
-            )
-        tested = "" if one.p_holm is None else f" (Holm-adjusted {p})"
-        reason = f": {remark(one)}" if remark(one) else ""
-        return f"{against}: undecided{tested}{reason}."
-
-    def sequential_verdict(self) -> str:
-        """The verdict where seeds were added until decided: it speaks of the median difference."""
-        one, against = self.one, f"Against {named(self.baseline)} {self.signed_difference()}"
-        how = f"sign e-values of the median difference, {one.looked_at} paired seeds looked at"
-        if one.verdict == "equivalent":
-            margin = f"{self.comparison.margin:.3g}{_points(self.comparison.metric)}"
-            rejected = f"a median difference of {margin} or more either way is rejected"
-            return f"{against}: equivalent, that is, {rejected} ({how})."
-        reason = f": {remark(one)}" if remark(one) else ""
-        return f"{against}: {one.verdict or 'no verdict'} ({how}){reason}."
-
-    def signed_difference(self) -> str:
-        """``+0.10 points (95 % interval +0.07 to +0.14, 10 paired seeds)``."""
-        one, places, measured = self.one, decimals(self.comparison), _points(self.comparison.metric)
-        assert one.difference is not None
-        value = f"{number(one.difference, places, sign=True)}{measured}"
-        if one.difference_ci95 is None:
-            return f"{value} ({one.pairs} paired seeds)" if one.pairs > 1 else f"{value} (one seed)"
-        around = interval(one.difference_ci95, places, sign=True)
-        return f"{value} (95 % t interval {around}, {one.pairs} paired seeds)"
-
-    def gap(self) -> str | None:
-        if self.comparison.epoch != "final":
+    def fit(self) -> str | None:
+        if self.data.comparison.epoch != "final":
             return None  # the test accuracy is of other weights than the training accuracy
         mine, base = measures.gaps(self.records, self.arm), measures.gaps(self.records, self.baseline)
         if not mine:
             return None
-        train, apart = measures.mean(self.column("train_accuracy")[0]), measures.mean(mine)
-        side = "above" if apart >= 0 else "below"
-        text = (
-            f"Its final weights get {number(train, 2)} % of the training images right (dropout and "
-            f"augmentation off{self.noise()}), {number(abs(apart), 2)} points {side} the test accuracy"
-        )
-        return f"{text}{self.compared(mine, base, 2, ' points', 'gap', GAPS)}.{self.underfitted(train)}"
-
-    def underfitted(self, train: float) -> str:
-        """A strength that keeps a network from learning its training images, where the baseline does learn them."""
-        base, limit = self.column("train_accuracy")[1], underfit_below(self.records)[0]
-        if self.is_baseline or not base or not train < limit <= measures.mean(base):
-            return ""
+        train = number(measures.mean(self.column("train_accuracy")[0]), 2)
+        apart, beside = measures.mean(mine), _side(measures.mean(base)) if base else None
         return (
-            f" It does not fit its training images, and {named(self.baseline)} does: this is far too strong."
+            f"Its final weights get {train} % of the training images right{self.noise()}, "
+            f"{_side(apart, ' points')} the test accuracy{self.beside(beside)}."
+        )
+
+    def too_strong(self) -> str | None:
+        """A strength that keeps a network from learning its training images, where the baseline does learn them."""
+        (mine, base), limit = self.column("train_accuracy"), underfit_below(self.records)[0]
+        if self.is_baseline or not mine or not base or not measures.mean(mine) < limit <= measures.mean(base):
+            return None
+        return (
+            f"It does not fit its training images, and {named(self.baseline)} does: this is far too strong."
         )
 
     def noise(self) -> str:
         """By which labels a training image is right, where some of them are wrong on purpose."""
         share = self.records.study["data"].get("label_noise")
-        return (
-            f"; by the labels it was trained with, {100 * share:.3g} % of them wrong on purpose"
-            if share
-            else ""
-        )
+        if not share:
+            return ""
+        return f" (by the labels it was trained with, {100 * share:.3g} % of them wrong on purpose)"
 
-    def zeros(self) -> str | None:
-        mine, base = self.column("zero_fraction")
-        near, _ = self.column("near_zero_fraction")
-        if not mine or not near:
-            return None
-        text = f"Of the penalized weights {_percent(measures.mean(mine))} are exactly zero"
-        if not self.is_baseline and base:
-            text += f" ({named(self.baseline)}: {_percent(measures.mean(base))})"
-        text += f" and {_percent(measures.mean(near))} lie under a thousandth of their layer's initial scale."
-        channels = zero_channels(self.records, self.data.weight_counts, self.arm, self.baseline)
-        return text + channels + why_zeros(self.techniques)
-
-    def norms(self) -> str | None:
-        (mine1, base1), (mine2, base2) = self.column("weight_norm_l1"), self.column("weight_norm_l2")
-        if not mine1 or not mine2:
-            return None
-        one, two = measures.mean(mine1), measures.mean(mine2)
-        text = f"Norms of the penalized weights: Σ|w| = {one:.4g}, √Σw² = {two:.4g}"
-        if not self.is_baseline and base1 and base2:
-            ratios = [100 * a / b for a, b in ((one, measures.mean(base1)), (two, measures.mean(base2))) if b]
-            shares = " and ".join(f"{ratio:.0f} %" for ratio in ratios)
-            text += f", {shares} of those of {named(self.baseline)}" if ratios else ""
-        return text + "."
+    def weights(self) -> str | None:
+        (zeros, base_zeros), (norm, base_norm) = self.column("zero_fraction"), self.column("weight_norm_l2")
+        share = ""
+        if zeros and (measures.mean(zeros) or (base_zeros and measures.mean(base_zeros))):
+            beside = self.beside(percent_of(base_zeros)) if base_zeros else ""
+            share = f"{percent_of(zeros)} of its penalized weights are exactly zero{beside}"
+        if self.is_baseline or not norm or not base_norm or not measures.mean(base_norm):
+            return f"{share}." if share else None
+        ratio = 100 * measures.mean(norm) / measures.mean(base_norm)
+        whose = f"{share}; their norm √Σw²" if share else "The norm √Σw² of its penalized weights"
+        return f"{whose} is {ratio:.0f} % of that of {named(self.baseline)}."
 
     def speed(self) -> str | None:
-        target = measures.target_accuracy(self.records, self.baseline)
-        runs = self.column("epochs")[0]
+        target, runs = measures.target_accuracy(self.records, self.baseline), self.column("epochs")[0]
+        early = measures.stopped_early(self.records, self.arm)
+        stopped = ""
+        if early:
+            average = measures.mean(early)
+            stopped = f"{len(early)} of {len(runs)} runs stopped early, after {average:.1f} epochs on average"
         if target is None or not runs:
-            return None
+            return f"{stopped}." if stopped else None
         mine = measures.epochs_to(self.records, self.arm, target)
         base = measures.epochs_to(self.records, self.baseline, target)
-        what = (
-            f"{target:.1f} % validation accuracy (one point under the final mean of {named(self.baseline)})"
-        )
+        stopped = f"; {stopped}" if stopped else ""
         if not mine:
-            return f"No run reached {what} for good, that is, without falling below it again."
-        who = "all" if len(mine) == len(runs) else f"{len(mine)} of {len(runs)}"
-        average = number(measures.mean(mine), 1)
-        text = (
-            f"{what} was reached for good by {who} runs, in epoch {average} on average (the first from which the "
-            "curve never falls below it again)"
+            return f"No run reached {target:.1f} % validation accuracy for good{stopped}."
+        who = "" if len(mine) == len(runs) else f" by {len(mine)} of {len(runs)} runs"
+        beside = self.beside(number(measures.mean(base), 1) if base else None)
+        return (
+            f"{target:.1f} % validation accuracy was reached for good{who} in epoch {number(measures.mean(mine), 1)} "
+            f"on average{beside}{stopped}."
         )
-        return f"{text}{self.compared(mine, base, 1, ' epochs', 'number')}."
 
-    def changed_images(self) -> str | None:
+    def images(self) -> str | None:
         """How many images changed sides against the baseline; a description, as runs of one arm differ too."""
         sides = self.data.changed.get(self.arm)
-        return None if sides is None else changed_images(self.records, sides, self.baseline)
-
-    def changed_classes(self) -> str | None:
-        """The classes whose accuracy rose and fell most, beside their chance level."""
-        if self.is_baseline:
+        if sides is None:
             return None
-        tested = self.comparison.rule == "fixed"
-        accuracies, tests = self.data.class_accuracies[self.arm], self.data.class_tests
-        return changed_classes(self.records, self.arm, accuracies, tests, tested=tested)
-
-    def stopped(self) -> str | None:
-        planned = int(self.records.study["train"]["epochs"])
-        runs = [r for r in self.records.results if r.arm == self.arm and r.status != DIVERGED]
-        early = [r.epochs for r in runs if r.epochs < planned]
-        if not early:
-            return None
-        average = sum(early) / len(early)
-        return f"{len(early)} of {len(runs)} runs stopped early, after {average:.1f} epochs on average."
-
-    def compared(
-        self, mine: BySeed, base: BySeed, places: int, measured: str, what: str, bounds: Bounds = ANY
-    ) -> str:
-        """The baseline's mean and the paired difference, which is described and not tested."""
-        apart = None if self.is_baseline else measures.difference(mine, base, bounds)
-        if apart is None:
-            return ""
-        return (
-            f"; {named(self.baseline)} {number(measures.mean(base), places)}, paired difference "
-            f"{number(apart.mean, places, sign=True)}{measured}{_interval_of(apart, places, what)}"
-        )
+        tested = self.data.class_tests if self.data.comparison.rule == "fixed" else None
+        differing = differing_classes(self.records, self.arm, tested)
+        return f"{changed_images(self.records, sides, self.baseline)}{differing}."
 
 
-def _interval_of(apart: Difference, places: int, what: str) -> str:
-    if apart.interval is None:
-        return " (one seed)"
-    around = interval(apart.interval, places, sign=True)
-    return f" (95 % t interval {around}, a smaller {what} in {apart.below} of {apart.pairs} seeds)"
-
-
-def _percent(fraction: float) -> str:
-    """A fraction in [0, 1] as a percentage; nothing that is there is rounded to 0."""
+def percent_of(fractions: BySeed) -> str:
+    """The mean of fractions in [0, 1] as a percentage; nothing that is there is rounded to 0."""
+    fraction = measures.mean(fractions)
     return "under 0.01 %" if 0 < fraction < 1e-4 else f"{100 * fraction:.2f} %" if fraction else "0 %"
 
 
-def _points(metric: str) -> str:
-    """The unit of a difference."""
-    return " points" if metric.endswith("accuracy") else unit(metric)
+def _side(apart: float, measured: str = "") -> str:
+    """``0.40 above``."""
+    return f"{number(abs(apart), 2)}{measured} {'above' if apart >= 0 else 'below'}"

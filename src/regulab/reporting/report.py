@@ -14,11 +14,13 @@ from regulab.reporting.data import ReportData
 from regulab.reporting.figure import Drawing, DrawnPicture
 from regulab.reporting.latex import latex_table
 from regulab.reporting.pages import Pages, figures
+from regulab.reporting.path import write_path_report
 from regulab.reporting.rendering import render
 from regulab.reporting.tables import rows, verdict_columns
 from regulab.run_directory.names import MISTAKES_TABLE
 from regulab.run_directory.places import write_inside
 from regulab.run_directory.reading import WEIGHT_COUNTS
+from regulab.statistics.strength_path import path_of
 
 Write = Callable[[Path, bytes], None]
 
@@ -27,6 +29,8 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
     """Writes figures, galleries, ``statistics.json``, ``table.tex``, ``report.html`` and ``README.md``; their paths.
 
     And ``mistakes.csv``, a row for every run and image that it got wrong, where images have files.
+
+    A path has a page of its own, a figure and ``path.json`` (`regulab.reporting.path`), and nothing of the rest.
 
     Weights that ``weights.json`` lacks are counted into it. Needs neither torch nor the dataset. The same records give
     the same bytes on the same versions. ``write`` puts a file in place, by default so that it is whole or absent.
@@ -40,6 +44,9 @@ def write_report(records: StudyRecords, directory: Path, write: Write | None = N
             write(directory / name, content)
         written.append(directory / name)
 
+    if (path := path_of(records)) is not None:
+        write_path_report(records, path, put)
+        return written
     counts = weights.count(records, directory)
     if counts:
         put(WEIGHT_COUNTS, json_bytes(weights.to_json(counts)))

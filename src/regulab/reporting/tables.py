@@ -7,9 +7,24 @@ from dataclasses import dataclass
 from regulab.records import StudyRecords
 from regulab.reporting.naming import legend
 from regulab.statistics import ArmComparison, Comparison
+from regulab.statistics.number_words import NOTHING, interval, metric_name, number, places, unit
 from regulab.wording import named
 
-NOTHING = "–"
+__all__ = [
+    "NOTHING",
+    "Line",
+    "Row",
+    "decimals",
+    "interval",
+    "metric_name",
+    "number",
+    "p_text",
+    "p_value",
+    "remark",
+    "rows",
+    "unit",
+    "verdict_columns",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,35 +44,9 @@ class Row:
     remark: str
 
 
-def metric_name(metric: str) -> str:
-    """``test_accuracy`` as ``test accuracy``."""
-    return metric.replace("_", " ")
-
-
-def unit(metric: str) -> str:
-    """What follows a value of the metric: `` %``, `` nats`` or nothing."""
-    return " %" if metric.endswith("accuracy") else " nats" if metric.endswith("loss") else ""
-
-
 def decimals(comparison: Comparison) -> int:
     """Two places for percentages, four for everything smaller."""
-    return 2 if comparison.metric.endswith("accuracy") else 4
-
-
-def number(value: float | None, places: int, *, sign: bool = False) -> str:
-    """``99.31``, ``+0.05``, ``−0.05``: a true minus, and a dash for nothing. Zero has no sign."""
-    if value is None:
-        return NOTHING
-    text = f"{abs(value):.{places}f}"
-    if float(text) == 0:
-        return text
-    return ("−" if value < 0 else "+" if sign else "") + text
-
-
-def interval(pair: tuple[float, float] | None, places: int, *, sign: bool = False) -> str:
-    if pair is None:
-        return NOTHING
-    return f"{number(pair[0], places, sign=sign)} to {number(pair[1], places, sign=sign)}"
+    return places(comparison.metric)
 
 
 def p_value(p: float | None) -> str:
@@ -85,7 +74,7 @@ def verdict_columns(comparison: Comparison) -> list[str]:
     """The headings of the table of verdicts."""
     measured = f"{metric_name(comparison.metric)}{_unit_in_brackets(unit(comparison.metric))}"
     return ["arm", "seeds", measured, "95 % t interval", f"difference to {named(comparison.baseline)}",
-            "95 % t interval", "p (Holm)", "verdict"]  # fmt: skip
+            "95 % t interval", "p (adjusted)", "verdict"]  # fmt: skip
 
 
 def _unit_in_brackets(measured: str) -> str:
@@ -94,18 +83,18 @@ def _unit_in_brackets(measured: str) -> str:
 
 def rows(records: StudyRecords, comparison: Comparison) -> list[Row]:
     """The table of arms, in the order of the study."""
-    places = decimals(comparison)
+    digits = decimals(comparison)
     return [
         Row(
             arm=arm,
             legend=legend(records, arm),
             is_baseline=arm == comparison.baseline,
             seeds=one.n,
-            mean=number(one.mean, places),
-            interval=interval(one.ci95, places),
-            difference=number(one.difference, places, sign=True),
-            difference_interval=interval(one.difference_ci95, places, sign=True),
-            p=p_value(one.p_holm),
+            mean=number(one.mean, digits),
+            interval=interval(one.ci95, digits),
+            difference=number(one.difference, digits, sign=True),
+            difference_interval=interval(one.difference_ci95, digits, sign=True),
+            p=p_value(one.p_adjusted),
             verdict="baseline" if arm == comparison.baseline else one.verdict or NOTHING,
             remark=remark(one),
         )

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from regulab.records import StudyRecords
 from regulab.reporting.tables import Row, rows, verdict_columns
+from regulab.results.answer_html import answer_html
 from regulab.results.effects_html import effects_html
 from regulab.statistics import Comparison, compare
 from regulab.statistics.effects import Effect
@@ -19,6 +20,7 @@ from regulab.statistics.verdicts import Verdict
 from regulab.terminal.comparison_table import (
     comparison_notes,
     headline,
+    print_answer,
     print_comparison,
     print_warnings,
 )
@@ -72,11 +74,21 @@ class ComparisonTable:
         plain = Console(file=text, width=width, highlight=False, force_jupyter=False, force_terminal=False)
         print_comparison(self.to_json(), plain)
         print_warnings(self.to_json(), plain)
+        print_answer(self.to_json(), plain)
         return text.getvalue().rstrip("\n")
 
     __repr__ = __str__
 
+    @property
+    def answer(self) -> str:
+        """What was asked and what was found, as one paragraph."""
+        return self.comparison.answer
+
     def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self, picture: str = "") -> str:
+        """Warnings, the answer, ``picture`` (markup; escaped where it is none), the table and the notes on it."""
         head = Markup("").join(
             Markup("<th>{}</th>").format(heading) for heading in verdict_columns(self.comparison)
         )
@@ -86,9 +98,10 @@ class ComparisonTable:
         first = Markup("").join(
             Markup("<p><b>First of all:</b> {}</p>").format(warning) for warning in self.comparison.warnings
         )
-        table = "{}<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}"
+        said = answer_html(self.comparison)
+        table = "{}{}{}<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}"
         factors = effects_html(self.comparison)
-        return str(Markup(table).format(first, headline(content), head, body, notes) + factors)
+        return str(Markup(table).format(first, said, picture, headline(content), head, body, notes) + factors)
 
 
 def _html_row(row: Row) -> Markup:

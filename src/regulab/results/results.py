@@ -16,6 +16,7 @@ from regulab.looking import about_to_show
 from regulab.records import DIVERGED, StudyRecords
 from regulab.reporting.data import ReportData
 from regulab.results import frames
+from regulab.results.answer_html import differences_html
 from regulab.results.arguments import one_of, path, whole_number
 from regulab.results.comparison_table import ComparisonTable
 from regulab.results.figures import Curves, both_curves, gallery
@@ -43,8 +44,8 @@ class Results:
     """What a study came to: its run directory as it stood when this was made.
 
     Losses are mean cross-entropies in nats without penalties, accuracies are in percent. A verdict that is shown
-    (`compare`, `verdicts`, `observations`, in a notebook the results themselves) is a look, and is recorded in the run
-    directory before it is seen: a study that is extended after it is judged by the rule that allows for it.
+    (`compare`, `verdicts`, `answer`, `observations`, in notebooks the results themselves) is a look, and is recorded in
+    the run directory before it is seen: a study that is extended after it is judged by the rule that allows for it.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -84,8 +85,8 @@ class Results:
         """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
         Means over seeds, paired differences arm − baseline in the unit of the metric, 95 % intervals, corrected tests
-        and verdicts; ``metric`` is a column of ``results.csv`` or ``balanced_accuracy``. Raises `UserError` for an arm
-        or metric that is not there.
+        and verdicts; ``metric`` is a column of ``results.csv``, ``balanced_accuracy``, ``nll``, ``ece``, ``brier`` or
+        ``top_5_accuracy`` (also 2 and 3). Raises `UserError` for an arm or metric that is not there.
         """
         if baseline is not None:
             one_of(baseline, self.arms, "arm")
@@ -97,6 +98,11 @@ class Results:
     def verdicts(self) -> Mapping[str, Verdict | None]:
         """The verdict on each arm but the baseline, on the study's own endpoint; None where there is none."""
         return self.compare().verdicts
+
+    @property
+    def answer(self) -> str:
+        """What was asked and what was found, as one paragraph: the one that the report begins with."""
+        return self.compare().answer
 
     @property
     def observations(self) -> Observations:
@@ -145,7 +151,8 @@ class Results:
         return f"{quoted(self.name)}: {listed(self.arms)}; {seeds}{lost}"
 
     def _repr_html_(self) -> str:
-        table = Markup(self.compare()._repr_html_())  # escaped there
+        picture = differences_html(ReportData(self._looked_at))
+        table = Markup(self.compare().html(picture))  # escaped there
         page = self.directory / REPORT
         where = Markup("<p>report: <code>{}</code></p>").format(page) if page.is_file() else ""
         return str(Markup("<p>{}</p>{}{}").format(self._summary(), table, where))

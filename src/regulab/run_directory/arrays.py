@@ -20,6 +20,7 @@ from safetensors.numpy import load as load_safetensors
 from regulab.errors import UserError
 from regulab.records import Mistakes, Predictions
 from regulab.run_directory.places import opened, read_file, status_of
+from regulab.run_directory.probabilities import check_probabilities
 from regulab.run_directory.stored_images import MOST_FILE as MOST_STORED
 from regulab.run_directory.stored_images import stored_images
 from regulab.run_directory.text import cut
@@ -47,6 +48,8 @@ ARRAYS: dict[type, dict[str, ArrayForm]] = {
         "labels": ArrayForm("int64", 1),
         "predicted": ArrayForm("int64", 1),
         "confidence": ArrayForm("float32", 1),
+        "log_likelihood": ArrayForm("float32", 1, optional=True),
+        "probabilities": ArrayForm("float16", 2, optional=True),
     },
     Mistakes: {
         "indices": ArrayForm("int64", 1),
@@ -155,7 +158,7 @@ def check_arrays(arrays: Predictions | Mistakes) -> None:
             raise ValueError(f"{len(arrays.files)} files of {len(images)} images")
         return
     lengths = {name: len(array) for name, array in vars(arrays).items() if array is not None}
-    if len({len(arrays.labels), len(arrays.predicted), len(arrays.confidence)}) > 1:
+    if len(set(lengths.values())) > 1:
         raise ValueError(f"arrays of different length: {lengths}")
     if not len(arrays.labels):
         raise ValueError("predictions of no image")
@@ -164,6 +167,7 @@ def check_arrays(arrays: Predictions | Mistakes) -> None:
         raise ValueError("confidences outside 0 … 1")
     if min(arrays.labels.min(), arrays.predicted.min()) < 0:
         raise ValueError("negative classes")
+    check_probabilities(arrays)
 
 
 def read_weights(path: Path) -> dict[str, Array] | None:

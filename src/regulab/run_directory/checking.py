@@ -59,6 +59,11 @@ def _predictions(records: StudyRecords, path: Path, known: Checksums) -> dict[Ru
         if run in known and known[run].predictions != sums.of_predictions(predictions):
             problems.append(f"{where}: not the predictions that were recorded ({CHECKSUMS}), and left out")
             del kept[run]
+        elif run in known and known[run].probabilities != sums.of_probabilities(predictions):
+            problems.append(
+                f"{where}: not the class probabilities that were recorded ({CHECKSUMS}), and left out"
+            )
+            kept[run] = replace(predictions, log_likelihood=None, probabilities=None)
     if records.predictions:
         missing = [r for r in records.results if r.status == COMPLETED]
         problems += [
@@ -76,6 +81,13 @@ def _refuse_other_test_sets(predictions: Predictions, where: Path, records: Stud
         got = int(max(predictions.labels.max(), predictions.predicted.max()))
         raise UserError(
             "a class that the study has not", got=got, expected=f"0 … {classes - 1}", where=str(where)
+        )
+    if predictions.probabilities is not None and predictions.probabilities.shape[1] != classes:
+        raise UserError(
+            "class probabilities of another number of classes",
+            got=predictions.probabilities.shape[1],
+            expected=str(classes),
+            where=str(where),
         )
     first, labels = next((run, one.labels) for run, one in records.predictions.items())
     if not np.array_equal(labels, predictions.labels):
@@ -102,9 +114,22 @@ def _results(
                 told = f"test_accuracy {result.test_accuracy} is not that of its predictions, {accuracy}"
                 problems.append(f"{named}: {told}, which stands in")
                 result = replace(result, test_accuracy=accuracy)
+        result, contradiction = _with_its_loss(result, predictions.get(run))
+        problems += [f"{named}: {contradiction}"] if contradiction else []
         results.append(result)
     warn_of(problems)
     return tuple(results)
+
+
+def _with_its_loss(result: Result, predictions: Predictions | None) -> tuple[Result, str]:
+    """The row with the mean cross-entropy of its predictions, where they were recorded and say another one."""
+    if predictions is None or predictions.log_likelihood is None or result.test_loss is None:
+        return result, ""
+    loss = -float(predictions.log_likelihood.mean(dtype=np.float64))
+    if math.isclose(loss, result.test_loss, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        return result, ""
+    told = f"test_loss {result.test_loss} is not that of its predictions, {loss}, which stands in"
+    return replace(result, test_loss=loss), told
 
 
 def _orders(records: StudyRecords, path: Path, known: Checksums) -> Orders:

@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
 from regulab.records import EpochRecord, Predictions, Result
@@ -21,6 +22,7 @@ from regulab.run_directory.names import CHECKSUMS
 from regulab.run_directory.text import read_json_as
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+OF_CLASSES = ("log_likelihood", "probabilities")  # of the arrays of `Predictions`
 CLOCK = ("seconds", "data_order_hash")
 SELF = "sha256"  # the key, or the word in a comment, under which a file keeps its own checksum
 
@@ -35,6 +37,9 @@ class RunChecksums:
     orders: Digest
     predictions: Digest | None = None
     weights: Digest | None = None
+    probabilities: Digest | None = (
+        None  # apart, so that a version that does not know them finds all else as it was
+    )
 
 
 Checksums = dict[tuple[str, int], RunChecksums]
@@ -51,7 +56,11 @@ def checksums_json(checksums: Checksums) -> dict[str, dict[int, dict[str, str | 
     """What ``checksums.json`` holds, by arm and seed."""
     content: dict[str, dict[int, dict[str, str | None]]] = {}
     for (arm, seed), one in sorted(checksums.items()):
-        content.setdefault(arm, {})[seed] = asdict(one)
+        content.setdefault(arm, {})[seed] = {
+            name: digest
+            for name, digest in asdict(one).items()
+            if name != "probabilities" or digest is not None
+        }
     return content
 
 
@@ -69,11 +78,20 @@ def of_orders(orders: Iterable[str]) -> str:
 
 
 def of_predictions(predictions: Predictions) -> str:
+    return _of_arrays({name: one for name, one in vars(predictions).items() if name not in OF_CLASSES})
+
+
+def of_probabilities(predictions: Predictions) -> str | None:
+    """Of what was recorded of all classes; None of a run that has none of it."""
+    found = {name: one for name, one in vars(predictions).items() if name in OF_CLASSES and one is not None}
+    return _of_arrays(found) if found else None
+
+
+def _of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for name, array in sorted(vars(predictions).items()):
-        if array is not None:
-            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 

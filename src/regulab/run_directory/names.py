@@ -19,7 +19,8 @@ MARK = "# A run directory of regulab: this study, as resolved.\n"
 
 RECORDS = (STUDY, ENVIRONMENT, FLEETS, HISTORY, RESULTS, ORDERS, LOOKS, MISTAKES, WEIGHT_COUNTS, CHECKSUMS)
 MISTAKES_TABLE = "mistakes.csv"
-PAGES = ("statistics.json", "table.tex", MISTAKES_TABLE, "report.html", "README.md")
+PATH_RESULTS = "path.json"  # of a path
+PAGES = ("statistics.json", "table.tex", PATH_RESULTS, MISTAKES_TABLE, "report.html", "README.md")
 FILES = (*RECORDS, *PAGES)
 # What regulab writes into its folders. Anything else there is somebody's own, and stays.
 FOLDERS = {

@@ -7,7 +7,6 @@ valid length the checkpoints know. Reading needs neither the lock nor torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -174,7 +173,7 @@ class RunDirectory:
 
     def write_looks(self, looks: Sequence[Look]) -> None:
         """``looks.json``, all looks; empty, it says that seeds are added until decided, and nobody has looked yet."""
-        self.write(LOOKS, json_bytes([asdict(look) for look in looks]))
+        self.write(LOOKS, json_bytes([look.to_json() for look in looks]))
 
     def read_looks(self) -> tuple[Look, ...] | None:
         """What `write_looks` wrote; None where it never did."""
@@ -222,7 +221,7 @@ class RunDirectory:
         return read_results(self.path, self.study)
 
     def write_predictions(self, arm: str, seed: int, predictions: Predictions) -> None:
-        self._write(predictions_path(self.path, arm, seed), npz_bytes(vars(predictions)))
+        self._write(predictions_path(self.path, arm, seed), npz_bytes(_there(predictions)))
 
     def read_predictions(self, arm: str, seed: int) -> Predictions | None:
         """What `write_predictions` wrote; None where it never did."""
@@ -288,3 +287,8 @@ class RunDirectory:
 
     def _write(self, place: Path, content: bytes) -> None:
         self.write(place.relative_to(self.path).as_posix(), content)
+
+
+def _there(predictions: Predictions) -> dict[str, Array]:
+    """The arrays that there are."""
+    return {name: array for name, array in vars(predictions).items() if array is not None}

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.config.metrics import TOP_K
 from regulab.config.teachers import teachers_of
 from regulab.records import DIVERGED, FIXED, Look, Predictions, StudyRecords
 from regulab.statistics import notes
 from regulab.statistics.differences import Pairs, pairs_of
-from regulab.statistics.holm import holm
+from regulab.statistics.families import Families, holm_of
 from regulab.statistics.intervals import Interval, bounds_of, bounds_of_difference, mean_interval
-from regulab.statistics.looks import rule_of
+from regulab.statistics.looks import kind_of, rule_of, seeds_in_order
 from regulab.statistics.mcnemar import McNemar, mcnemar
+from regulab.statistics.new_images import difference_with_new_images, mean_with_new_images
 from regulab.statistics.noise import NoiseSplit, noise_split
 from regulab.statistics.pairing import PairingGain, pairing_gain
 from regulab.statistics.power import seeds_needed
@@ -44,10 +46,13 @@ class ArmComparison:
     ``differences`` are arm − baseline seed by seed, ``difference`` their mean, ``median`` their median, ``spread``
     their standard deviation.
 
+    ``p_adjusted`` and ``equivalence_p_adjusted`` decide (`step_down`); those of Holm stand beside them for comparison.
+
     Under the sequential rule p and intervals are None; ``e`` is the evidence of a difference and ``e_equivalent`` the
     smaller one of the two that the difference lies within the margin, both at the look that decided, else at the last,
     after ``looked_at`` pairs; each decides from ``e_threshold`` on. ``mcnemar`` stands in for a test over seeds
     where there is one seed. ``gain`` says what pairing brought, ``noise`` splits the variance of test accuracy.
+    ``ci95_images`` and ``difference_ci95_images`` hold for other test images too (`new_images`).
     """
 
     mean: float | None
@@ -60,6 +65,8 @@ class ArmComparison:
     p: float | None = None
     p_holm: float | None = None
     equivalence_p_holm: float | None = None
+    p_adjusted: float | None = None
+    equivalence_p_adjusted: float | None = None
     verdict: Verdict | None = None
     seeds_needed: int | None = None
     e: float | None = None
@@ -72,6 +79,8 @@ class ArmComparison:
     note: str | None = None
     median: float | None = None
     differences: Mapping[int, float] | None = None
+    ci95_images: Interval | None = None
+    difference_ci95_images: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: _plain_json(getattr(self, field.name)) for field in fields(self)}
@@ -92,6 +101,8 @@ class _Tested:
     p: float | None = None
     p_holm: float | None = None
     equivalence_p_holm: float | None = None
+    p_adjusted: float | None = None
+    equivalence_p_adjusted: float | None = None
 
 
 class Comparer:
@@ -102,6 +113,7 @@ class Comparer:
         self.key = records.study.get("key") or records.study["name"]
         self.predictions = records.predictions
         self.looks = None if rule_of(records) == FIXED else records.looks
+        self.e_value = kind_of(records.looks)
         self.values = by_arm(records, metric)
         self.diverged: dict[str, list[int]] = {arm: [] for arm in records.arms}
         self.runs = dict.fromkeys(records.arms, 0)
@@ -114,8 +126,8 @@ class Comparer:
         self.planned = len(records.arms) * len(records.study["seeds"])
         self.missing = missing_runs(records)
         self.lacking = sum(r.status != DIVERGED and r.seed not in self.values[r.arm] for r in records.results)
-        images = test_images(records) if metric == "test_accuracy" else None
-        counted = metric in ("test_accuracy", "train_accuracy")
+        images = test_images(records) if metric in ("test_accuracy", *TOP_K) else None
+        counted = metric in ("test_accuracy", "train_accuracy", *TOP_K)
         self.pairs = {
             arm: pairs_of(self.values[arm], self.values[baseline], accuracy=counted, images=images)
             if not self.diverged[arm] and not self.diverged[baseline]
@@ -133,28 +145,24 @@ class Comparer:
         return {arm: against[arm] if arm in against else self._without_difference(arm) for arm in self.runs}
 
     def _tested(self) -> dict[str, _Tested]:
-        """Sign-flip tests of every arm for which p can pass under α, Holm-adjusted over all arms of the study."""
+        """Sign-flip tests of every arm for which p can pass under α, adjusted over all of these."""
         if self.missing or self.lacking:
             return {arm: _Tested() for arm in self.pairs}
         p: dict[str, float | None] = dict.fromkeys(self.pairs)
         equivalence: dict[str, float | None] = dict.fromkeys(self.pairs)
-        different, equal = self._can_pass(sides=2), self._can_pass(sides=1)
         for arm, pairs in self.pairs.items():
-            generator = Streams(self.key, 0).generator("sign_flip", arm)
-            if different[arm]:
+            generator, n = Streams(self.key, 0).generator("sign_flip", arm), len(pairs.by_seed)
+            if n and smallest_p(n) < ALPHA:
                 p[arm] = pairs.two_sided(generator)
-            if equal[arm] and self.margin is not None:
+            if n and smallest_p(n, sides=1) < ALPHA and self.margin is not None:
                 equivalence[arm] = pairs.equivalence(self.margin, generator)
-        p_holm, equivalence_holm = _holm(p), _holm(equivalence)
-        return {arm: _Tested(p[arm], p_holm[arm], equivalence_holm[arm]) for arm in self.pairs}
-
-    def _can_pass(self, *, sides: int) -> dict[str, bool]:
-        """Whether Holm's adjusted p could fall under α if every arm had the least p that its pairs can give."""
-        floors = [
-            smallest_p(len(pairs.by_seed), sides=sides) if pairs.by_seed else 1.0
-            for pairs in self.pairs.values()
-        ]
-        return {arm: p < ALPHA for arm, p in zip(self.pairs, holm(floors), strict=True)}
+        stream = Streams(self.key, 0).generator("sign_flip", epoch=1)  # no arm has an empty name
+        families = Families(list(self.pairs.values()), stream)
+        adjusted = families.differences(list(p.values()))
+        same = families.equivalences(list(equivalence.values()), self.margin)
+        holms = holm_of(list(p.values())), holm_of(list(equivalence.values()))
+        columns = zip(p.values(), *holms, adjusted, same, strict=True)
+        return {arm: _Tested(*found) for arm, found in zip(self.pairs, columns, strict=True)}
 
     def _without_difference(self, arm: str) -> ArmComparison:
         values = np.array(list(self.values[arm].values()))
@@ -162,6 +170,9 @@ class Comparer:
             mean=float(values.mean()) if len(values) else None,
             ci95=mean_interval(values, bounds=bounds_of(self.metric)) if self.looks is None else None,
             n=len(values),
+            ci95_images=mean_with_new_images(self.predictions, self.metric, arm, self.values[arm])
+            if self.looks is None
+            else None,
             noise=self._noise(arm),
             note=notes.joined(notes.divergence(self.diverged[arm], self.runs[arm]), self._lost_teacher(arm))
             or (None if len(values) else "no finished run"),
@@ -197,17 +208,18 @@ class Comparer:
                 baseline_diverged=bool(self.diverged[self.baseline]),
                 direction=direction(self.metric),
                 difference=described.difference,
-                p_holm=tested.p_holm,
-                equivalence_p_holm=tested.equivalence_p_holm,
+                p_adjusted=tested.p_adjusted,
+                equivalence_p_adjusted=tested.equivalence_p_adjusted,
             )
         )
         single = self._mcnemar(arm, next(iter(pairs.by_seed))) if len(pairs.by_seed) == 1 else None
         return replace(
             described,
             difference_ci95=mean_interval(pairs.d, bounds=bounds_of_difference(self.metric)),
-            p=tested.p,
-            p_holm=tested.p_holm,
-            equivalence_p_holm=tested.equivalence_p_holm,
+            **asdict(tested),
+            difference_ci95_images=difference_with_new_images(
+                self.predictions, self.metric, arm, self.baseline, list(pairs.by_seed)
+            ),
             verdict=verdict,
             seeds_needed=self._seeds_needed(pairs) if verdict == "undecided" else None,
             mcnemar=single,
@@ -217,7 +229,7 @@ class Comparer:
     def _sequentially(self, arm: str, looks: Sequence[Look]) -> ArmComparison:
         """By the rule of seeds added until decided: from the recorded looks alone, whatever was trained since."""
         pairs, described = self.pairs[arm], self._described(arm)
-        tallies = [pairs.tally(seeds, self.margin) for seeds in ((), *(look.seeds for look in looks))]
+        tallies = [pairs.tally(seeds, self.margin, self.e_value) for seeds in ((), *seeds_in_order(looks))]
         decided = deciding_tally(tallies, self.tests, ALPHA)
         verdict = decide_sequentially(
             SequentialEvidence(
@@ -229,7 +241,7 @@ class Comparer:
             )
         )
         seen = next((look.seeds for one, look in zip(tallies[1:], looks, strict=True) if one is decided), ())
-        looked_at = decided.wins + decided.losses + decided.ties
+        looked_at = decided.pairs
         return replace(
             described,
             e=decided.e,
@@ -280,7 +292,7 @@ class Comparer:
         elif n == 1:
             reason = notes.one_seed(arm, self.baseline, single)
         elif tested.p is None:
-            reason = notes.floor(n, self.tests, equivalence=self.margin is not None)
+            reason = notes.floor(n, equivalence=self.margin is not None)
         else:
             reason = notes.no_direction(self.metric, verdict)
         return notes.joined(reason, notes.stands_apart(pairs), notes.no_width(pairs))
@@ -291,10 +303,10 @@ class Comparer:
         if nothing:
             return nothing
         return notes.joined(
-            notes.too_few_looked_at(looked_at, self.tests) if verdict == "undecided" else None,
+            notes.too_few_looked_at(looked_at, self.tests, self.e_value) if verdict == "undecided" else None,
             notes.lost_pairs(looked_at, lost),
             notes.no_direction(self.metric, verdict),
-            notes.other_side(pairs, verdict),
+            notes.other_side(pairs, verdict, self.margin),
             notes.stands_apart(pairs),
         )
 
@@ -303,12 +315,6 @@ def missing_runs(records: StudyRecords) -> int:
     """How many runs the study has asked for that have no result yet."""
     there = {(result.arm, result.seed) for result in records.results}
     return sum((arm, seed) not in there for arm in records.arms for seed in records.study["seeds"])
-
-
-def _holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Adjusted over all arms, of which one without p counts as 1; None stays None."""
-    adjusted = holm([1.0 if one is None else one for one in p.values()])
-    return {arm: None if one is None else q for (arm, one), q in zip(p.items(), adjusted, strict=True)}
 
 
 def _correct(predictions: Predictions) -> NDArray[np.bool_]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.statistics.equivalence import equivalence_p
+from regulab.records import EValue
+from regulab.statistics.equivalence import equivalence_p, sides
 from regulab.statistics.sequential import Tally, tally
 from regulab.statistics.sign_flip import Differences, two_sided_p
 from regulab.statistics.values import BySeed
@@ -51,8 +52,20 @@ class Pairs:
     def equivalence(self, margin: Fraction, generator: np.random.Generator) -> float:
         return equivalence_p(self.exact(), self._scaled(margin), generator)
 
-    def tally(self, seeds: Iterable[int], margin: Fraction | None) -> Tally:
-        return tally(self.exact(seeds), None if margin is None else self._scaled(margin))
+    def sides_over(self, seeds: Sequence[int], margin: Fraction | None) -> tuple[Differences, ...]:
+        """For `adjusted_p`, ``(n,)`` over ``seeds`` and 0 where there is no pair: d, or both sides of the margin."""
+        mine = list(self.by_seed)
+        d = self.exact(mine)
+        found = (d,) if margin is None else sides(d, self._scaled(margin))
+        places = [seeds.index(seed) for seed in mine]
+        spread = [np.zeros(len(seeds), dtype=one.dtype) for one in found]
+        for column, one in zip(spread, found, strict=True):
+            column[places] = one
+        return tuple(spread)
+
+    def tally(self, seeds: Iterable[int], margin: Fraction | None, kind: EValue) -> Tally:
+        """What the pairs of ``seeds`` say, in that order, by e-values of this kind."""
+        return tally(self.exact(seeds), None if margin is None else self._scaled(margin), kind)
 
     def all_equal(self) -> bool:
         """Whether there are at least two pairs, and all differ by the same."""

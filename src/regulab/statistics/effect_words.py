@@ -38,7 +38,7 @@ def interaction_words(effect: Told, metric: str, margin: Fraction | None, *, mor
     both = " and ".join(map(_level, effect.factors, effect.levels, effect.first))
     if effect.difference is None or effect.together is None or effect.apart is None:
         return f"{both}: no seed has a value in every arm"
-    unit = " points" if metric.endswith("accuracy") else " nats" if metric.endswith("loss") else ""
+    unit = " points" if metric.endswith("accuracy") else " nats" if metric.endswith(("loss", "nll")) else ""
     averaged = ", averaged over the other factors" if more_factors else ""
     together, apart = (_number(value, metric, sign=True) for value in (effect.together, effect.apart))
     interval = ""

@@ -11,7 +11,7 @@ where the two add up. This is the interaction contrast of the two-way analysis o
 whose common luck cancels in every contrast.
 
 A contrast is one number a seed, and is judged as an arm's difference is: sign flips of its seeds, an equivalence
-within the study's margin, the same verdicts. All effects of a study are one family for Holm's correction, apart from
+within the study's margin, the same verdicts. All effects of a study are one family (`step_down`), apart from
 the family of its arms. Accuracies are counted in whole images, here as parts of one: sums over m combinations in
 units of 1/m image, so that p stays exact.
 
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from regulab.statistics import notes
 from regulab.statistics.design import Cell, Design
 from regulab.statistics.differences import Pairs
-from regulab.statistics.holm import holm
+from regulab.statistics.families import Families, holm_of
 from regulab.statistics.intervals import ANY, Interval, bounds_of_difference, mean_interval
 from regulab.statistics.power import seeds_needed
 from regulab.statistics.sign_flip import least_pairs, smallest_p
@@ -86,6 +86,8 @@ class Effect:
     p: float | None = None
     p_holm: float | None = None
     equivalence_p_holm: float | None = None
+    p_adjusted: float | None = None
+    equivalence_p_adjusted: float | None = None
     verdict: EffectVerdict | None = None
     seeds_needed: int | None = None
     note: str | None = None
@@ -229,19 +231,23 @@ def _judged(described: Sequence[Effect], pairs: Sequence[Pairs], condition: Cond
     p, equivalence = list[float | None]([None] * tests), list[float | None]([None] * tests)
     for place, (effect, d) in enumerate(zip(described, pairs, strict=True)):
         generator = Streams(condition.key, 0).generator("sign_flip", f"effect {effect.name}")
-        if judged and smallest_p(n) * tests < ALPHA:
+        if judged and smallest_p(n) < ALPHA:
             p[place] = d.two_sided(generator)
-        if judged and condition.margin is not None and smallest_p(n, sides=1) * tests < ALPHA:
+        if judged and condition.margin is not None and smallest_p(n, sides=1) < ALPHA:
             equivalence[place] = d.equivalence(condition.margin, generator)
-    adjusted, equivalence_adjusted = _adjusted(p), _adjusted(equivalence)
+    families = Families(pairs, Streams(condition.key, 0).generator("sign_flip", "effects", 1))
+    adjusted, same = families.differences(p), families.equivalences(equivalence, condition.margin)
+    by_holm, same_by_holm = holm_of(p), holm_of(equivalence)
     return [
         _with_verdict(
             replace(
                 effect,
                 p=p[place],
-                p_holm=adjusted[place],
-                equivalence_p_holm=equivalence_adjusted[place],
-                note=_note(n, tests, p[place], condition, d),
+                p_holm=by_holm[place],
+                equivalence_p_holm=same_by_holm[place],
+                p_adjusted=adjusted[place],
+                equivalence_p_adjusted=same[place],
+                note=_note(n, p[place], condition, d),
             ),
             d,
             tests,
@@ -260,8 +266,8 @@ def _with_verdict(effect: Effect, pairs: Pairs, tests: int, condition: Condition
             baseline_diverged=False,
             direction=direction(condition.metric),
             difference=effect.difference,
-            p_holm=effect.p_holm,
-            equivalence_p_holm=effect.equivalence_p_holm,
+            p_adjusted=effect.p_adjusted,
+            equivalence_p_adjusted=effect.equivalence_p_adjusted,
         )
     )
     names = OF_MAIN_EFFECTS if len(effect.factors) == 1 else OF_INTERACTIONS
@@ -272,12 +278,7 @@ def _with_verdict(effect: Effect, pairs: Pairs, tests: int, condition: Condition
     return replace(effect, verdict=judged, seeds_needed=needed, note=note)
 
 
-def _adjusted(p: Sequence[float | None]) -> list[float | None]:
-    adjusted = holm([1.0 if one is None else one for one in p])
-    return [None if one is None else q for one, q in zip(p, adjusted, strict=True)]
-
-
-def _note(n: int, tests: int, p: float | None, condition: Condition, pairs: Pairs) -> str | None:
+def _note(n: int, p: float | None, condition: Condition, pairs: Pairs) -> str | None:
     """Why there is no p, how many seeds are complete, and what may be wrong with the numbers."""
     incomplete = None
     if n < condition.seeds:
@@ -295,8 +296,8 @@ def _note(n: int, tests: int, p: float | None, condition: Condition, pairs: Pair
         reason = "one seed allows no test over seeds"
     elif p is None:
         reason = (
-            f"with {n} seeds p cannot fall under {ALPHA:g}: the smallest is {smallest_p(n):.3g} times {tests} effects "
-            f"(Holm); {least_pairs(tests, ALPHA)} seeds are the fewest that can show an effect"
+            f"with {n} seeds p cannot fall under {ALPHA:g}: the smallest is {smallest_p(n):.3g}; "
+            f"{least_pairs(ALPHA)} seeds are the fewest that can show an effect"
         )
     else:
         reason = None

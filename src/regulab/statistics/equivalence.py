@@ -25,6 +25,12 @@ def equivalence_p(d: Differences, margin: float | Fraction, generator: np.random
     pairs sum to at most −k·margin. So the margin plays its part only in comparisons of whole numbers with k·margin,
     k ≤ n, and a fraction with few parts that compares alike takes its place: x in such parts is whole.
     """
+    low, high = sides(d, margin)
+    return max(one_sided_p(low, generator), one_sided_p(high, generator))
+
+
+def sides(d: Differences, margin: float | Fraction) -> tuple[Differences, Differences]:
+    """d + margin and margin − d, each to be tested for lying above 0; whole numbers where ``d`` are."""
     if not 0 < margin < float("inf"):
         raise UserError("not a margin", got=float(margin), expected="a positive number", where="margin")
     # No k ≥ 1 pairs have a sum beyond that, so every larger margin gives the same p, and no number overflows.
@@ -32,10 +38,9 @@ def equivalence_p(d: Differences, margin: float | Fraction, generator: np.random
     if is_whole(d):
         near = with_few_parts(Fraction(margin), len(d))
         parts = d.astype(np.int64) * near.denominator
-        low, high = parts + near.numerator, near.numerator - parts
-    else:
-        low, high = (_without_rounding(x, float(margin)) for x in (d + float(margin), float(margin) - d))
-    return max(one_sided_p(low, generator), one_sided_p(high, generator))
+        return parts + near.numerator, near.numerator - parts
+    low, high = (_without_rounding(x, float(margin)) for x in (d + float(margin), float(margin) - d))
+    return low, high
 
 
 def _without_rounding(x: Differences, margin: float) -> Differences:

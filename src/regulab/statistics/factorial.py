@@ -20,7 +20,7 @@ COUNTED = ("test_accuracy", "train_accuracy")  # in whole images
 
 @dataclass(frozen=True, kw_only=True)
 class Factorial:
-    """The factors of a study, and their effects on one metric; all of these are one family for Holm's correction."""
+    """The factors of a study, and their effects on one metric; all of these are one family of tests."""
 
     found: FactorialValues
     main_effects: tuple[Effect, ...]

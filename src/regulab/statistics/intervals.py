@@ -16,16 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from regulab.config.metrics import BRIER, ECE
+
 Values = NDArray[np.float64]
 Interval = tuple[float, float]
 Bounds = tuple[float, float]
 PERCENT, POINTS = (0.0, 100.0), (-100.0, 100.0)  # what accuracies can be, and what they can differ by
 UNIT, NOT_NEGATIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
+UP_TO_TWO = (0.0, 2.0)
 
 
 def bounds_of(metric: str) -> Bounds:
-    """What a column of the results can be; none of them can be negative."""
-    return PERCENT if metric.endswith("accuracy") else UNIT if metric.endswith("fraction") else NOT_NEGATIVE
+    """What a metric can be; none of them can be negative."""
+    if metric.endswith("accuracy"):
+        return PERCENT
+    if metric == BRIER:
+        return UP_TO_TWO
+    return UNIT if metric.endswith("fraction") or metric == ECE else NOT_NEGATIVE
 
 
 def bounds_of_difference(metric: str) -> Bounds:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
+from regulab.records import EValue
 from regulab.statistics.differences import Pairs
 from regulab.statistics.mcnemar import McNemar
 from regulab.statistics.outliers import far_from_the_rest
@@ -61,16 +63,15 @@ def one_seed(arm: str, baseline: str, single: McNemar | None) -> str:
     )
 
 
-def floor(n: int, tests: int, *, equivalence: bool) -> str:
+def floor(n: int, *, equivalence: bool) -> str:
     """Why ``n`` pairs can show no difference, and how many could; whether they can show an equivalence."""
-    arms = "" if tests == 1 else f" times {tests} arms (Holm)"
     text = (
-        f"with {n} seeds p cannot fall under {ALPHA:g}: the smallest is {smallest_p(n):.3g}{arms}; "
-        f"{least_pairs(tests, ALPHA)} seeds are the fewest that can show a difference"
+        f"with {n} seeds p cannot fall under {ALPHA:g}: the smallest is {smallest_p(n):.3g}; "
+        f"{least_pairs(ALPHA)} seeds are the fewest that can show a difference"
     )
     if not equivalence:
         return text
-    fewest = least_pairs(tests, ALPHA, sides=1)
+    fewest = least_pairs(ALPHA, sides=1)
     return f"{text}, {fewest} the fewest that can show equivalence"
 
 
@@ -80,9 +81,9 @@ def no_direction(metric: str, verdict: Verdict | None) -> str | None:
     return f"the difference is significant, but {metric} has no better direction"
 
 
-def too_few_looked_at(looked_at: int, tests: int) -> str | None:
+def too_few_looked_at(looked_at: int, tests: int, kind: EValue) -> str | None:
     """Under the sequential rule."""
-    fewest = fewest_pairs(tests, ALPHA, equivalence=True)
+    fewest = fewest_pairs(tests, ALPHA, kind, equivalence=True)
     if looked_at >= fewest:
         return None
     return f"looked at with {looked_at} pairs; {fewest} are the fewest that can decide"
@@ -110,12 +111,20 @@ def stands_apart(pairs: Pairs) -> str | None:
     )
 
 
-def other_side(pairs: Pairs, verdict: Verdict | None) -> str | None:
-    """Under the sequential rule a verdict speaks of the median; the mean may lie on the other side of 0."""
-    median, mean = (float(np.median(pairs.d)), float(pairs.d.mean())) if len(pairs.d) else (0.0, 0.0)
-    if verdict not in ("better", "worse") or median * mean >= 0:
+def other_side(pairs: Pairs, verdict: Verdict | None, margin: Fraction | None) -> str | None:
+    """Under the sequential rule a verdict speaks of where d is centred; median and mean may disagree on where that
+    is."""
+    if not len(pairs.d) or verdict not in ("better", "worse", "equivalent"):
         return None
-    return f"the verdict speaks of the median, {_signed(median)}; the mean is {_signed(mean)}"
+    median, mean = float(np.median(pairs.d)), float(pairs.d.mean())
+    within = float("inf") if margin is None else float(margin)
+    apart = median * mean < 0 if verdict != "equivalent" else (abs(median) < within) != (abs(mean) < within)
+    if not apart:
+        return None
+    return (
+        f"the verdict speaks of the centre about which differences are symmetric; their median is {_signed(median)} "
+        f"and their mean {_signed(mean)}, so they are not"
+    )
 
 
 def no_width(pairs: Pairs) -> str | None:

@@ -68,10 +68,10 @@ def smallest_p(n: int, *, sides: int = 2) -> float:
     return sides / 2**n if n <= EXACT_UP_TO else 1 / (1 + DRAWS)
 
 
-def least_pairs(tests: int, alpha: float, *, sides: int = 2) -> int:
-    """The fewest pairs with which p can pass under α when Holm multiplies it by ``tests``."""
+def least_pairs(alpha: float, *, sides: int = 2) -> int:
+    """The fewest pairs with which p can pass under α, of however many arms."""
     n = 1
-    while smallest_p(n, sides=sides) * tests >= alpha and n <= EXACT_UP_TO:
+    while smallest_p(n, sides=sides) >= alpha and n <= EXACT_UP_TO:
         n += 1
     return n
 

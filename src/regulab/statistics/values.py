@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+from regulab.config.metrics import BALANCED, COLUMN_OF, TOP_K
 from regulab.errors import UserError
 from regulab.records import DIVERGED, RESULT_COLUMNS, StudyRecords
-from regulab.statistics.balanced import balanced_accuracy
+from regulab.statistics.probabilities import FROM_PREDICTIONS
 from regulab.statistics.whole import decimal
 
 _NOT_NUMBERS = ("arm", "seed", "status", "initial_weights_hash", "data_order_hash")
-BALANCED = "balanced_accuracy"  # of the test split, from the predictions: no column of the results
-METRICS = (*(column for column in RESULT_COLUMNS if column not in _NOT_NUMBERS), BALANCED)
-ON_TEST_IMAGES = ("test_accuracy", BALANCED)  # what the recorded predictions tell
+METRICS = (
+    *(column for column in RESULT_COLUMNS if column not in _NOT_NUMBERS),
+    *FROM_PREDICTIONS,
+    *COLUMN_OF,
+)
+ON_TEST_IMAGES = ("test_accuracy", BALANCED)  # what the predicted classes tell
+IN_TEST_IMAGES = (*ON_TEST_IMAGES, *TOP_K)  # what one test image changes by 100/N points, on average
 
 BySeed = dict[int, float]
 
@@ -39,11 +44,11 @@ def by_arm(records: StudyRecords, metric: str) -> dict[str, BySeed]:
         seen.add((result.arm, result.seed))
         if result.status == DIVERGED:
             continue
-        if metric == BALANCED:
+        if metric in FROM_PREDICTIONS:
             own = records.predictions.get((result.arm, result.seed))
-            value = None if own is None or not len(own.labels) else balanced_accuracy(own)
+            value = None if own is None or not len(own.labels) else FROM_PREDICTIONS[metric](own)
         else:
-            value = getattr(result, metric)
+            value = getattr(result, COLUMN_OF.get(metric, metric))
         if value is not None:
             if not math.isfinite(value):
                 raise UserError(
@@ -77,6 +82,6 @@ def margin_of(records: StudyRecords, metric: str) -> Fraction | None:
             "not a margin", got=declared, expected="a positive number", where="study.yaml: endpoint.margin"
         )
     images = [len(one.labels) for one in records.predictions.values() if len(one.labels)]
-    if metric not in ON_TEST_IMAGES or not images:
+    if metric not in IN_TEST_IMAGES or not images:
         return decimal(declared)
     return max(decimal(declared), Fraction(100, min(images)))

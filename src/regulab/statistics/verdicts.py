@@ -8,16 +8,21 @@ For an arm against the baseline, the first that matches:
 4. ``undecided``.
 
 What passing means depends on how the number of seeds came about. Fixed beforehand (`decide`): sign-flip tests of the
-mean, Holm-adjusted p under α. Added until decided (`decide_sequentially`): sign e-values of the median,
-at least m/α for m arms; the first look at which rule 2 or 3 matched is kept.
+mean, p under α as adjusted over all arms by step-down (`step_down`). Added until decided (`decide_sequentially`):
+self-normalized e-values (sign e-values for a study begun with them), at least m/α for m arms; the first look at which
+rule 2 or 3 matched is kept.
 
 Where the seeds are too few for p to reach α, no p is given: 2/2ⁿ is the least that a difference can have, 1/2ⁿ an
-equivalence, so that five seeds of one arm can show an equivalence and six a difference. A metric that has no better
-direction (a norm, a share of zeros) gets no better or worse, hence no verdict.
+equivalence, so that five seeds can show an equivalence and six a difference, of however many arms. A metric that has no
+better direction (a norm, a share of zeros) gets no better or worse, hence no verdict.
 
-**What is held at α.** Each *kind* of false verdict over all arms: a difference where there is none, and an equivalence
-where the difference is a margin or more. A study with arms of both sorts can err in both ways, with a chance of up
-to 2α. Both tests take d for symmetric about its centre (0, or ±margin), which lost runs break.
+**What is held at α.** Each *kind* of false verdict over all arms, by itself:
+
+- a difference (``better`` or ``worse``) of any arm that has none, whichever other arms differ;
+- an equivalence of any arm whose difference is a margin or more, whichever other arms are equivalent.
+
+A study with arms of both sorts can err in both ways, with a chance of up to 2α. Both tests take the arms' differences
+for symmetric about their centre (0, or ±margin), jointly, which lost runs break, and a baseline that is skewed bends.
 """
 
 from __future__ import annotations
@@ -26,14 +31,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from regulab.config.metrics import BRIER, ECE, NLL, TOP_K
 from regulab.statistics.sequential import Tally, deciding_tally
 
 ALPHA = 0.05
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "diverged"]
 
-LOWER_IS_BETTER = ("test_loss", "train_loss", "seconds")
-HIGHER_IS_BETTER = ("test_accuracy", "train_accuracy", "balanced_accuracy")
+LOWER_IS_BETTER = ("test_loss", "train_loss", "seconds", NLL, ECE, BRIER)
+HIGHER_IS_BETTER = ("test_accuracy", "train_accuracy", "balanced_accuracy", *TOP_K)
 
 
 def direction(metric: str) -> int:
@@ -49,8 +55,8 @@ class Evidence:
     baseline_diverged: bool
     direction: int
     difference: float | None
-    p_holm: float | None
-    equivalence_p_holm: float | None
+    p_adjusted: float | None
+    equivalence_p_adjusted: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +72,7 @@ class SequentialEvidence:
 
 def decide(evidence: Evidence, alpha: float = ALPHA) -> Verdict | None:
     """The verdict by the rules above; None where a difference was found but has no better direction."""
-    p, equivalence_p, difference = evidence.p_holm, evidence.equivalence_p_holm, evidence.difference
+    p, equivalence_p, difference = evidence.p_adjusted, evidence.equivalence_p_adjusted, evidence.difference
     return _first_that_matches(
         evidence,
         equivalent=equivalence_p is not None and equivalence_p < alpha,
@@ -76,7 +82,7 @@ def decide(evidence: Evidence, alpha: float = ALPHA) -> Verdict | None:
 
 
 def decide_sequentially(evidence: SequentialEvidence, alpha: float = ALPHA) -> Verdict | None:
-    """The same with e-values: the chance of any false verdict, over all arms and looks, is at most α.
+    """The same with e-values: the chance of any false verdict, over all arms and looks, is at most α (`sequential`).
 
     None for a difference without a better direction. Divergence is a fact rather than an inference: it counts
     whenever it happens, after a decision too.
@@ -86,7 +92,7 @@ def decide_sequentially(evidence: SequentialEvidence, alpha: float = ALPHA) -> V
         evidence,
         equivalent=tally.equivalent(evidence.tests, alpha),
         different=tally.different(evidence.tests, alpha),
-        upwards=tally.wins > tally.losses,
+        upwards=tally.upwards,
     )
 
 

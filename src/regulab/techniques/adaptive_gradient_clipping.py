@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import Positive
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Again, Hooks, PerRun, Stage, Technique, Tensors, over_runs
 
 TINY = 1e-6  # where the gradient is 0, as in the authors' code
@@ -30,6 +31,7 @@ class AdaptiveGradientClipping(Technique):
 
     name: ClassVar[str] = "adaptive_gradient_clipping"
     scalar: ClassVar[str] = "ratio"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-3, 1, stronger="lower")
     stage: ClassVar[Stage] = "limit"
     ratio: Positive = Field(
         default=0.01, description="The largest ratio λ of a unit's gradient to its weights."

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regulab.config import NonNegative
 from regulab.techniques.sam import TINY
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import (
     Again,
     Hooks,
@@ -37,6 +38,7 @@ class ASAM(Technique):
 
     name: ClassVar[str] = "asam"
     scalar: ClassVar[str] = "rho"
+    search: ClassVar[SearchRange | None] = SearchRange(0.05, 5)
     passes: ClassVar[int] = 2
     stage: ClassVar[Stage] = "evaluate"
     excludes: ClassVar[Mapping[str, str]] = {"sam": "both say where the gradient of a step is taken"}

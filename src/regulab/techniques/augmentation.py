@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from regulab.data.augmentation import AugmentSettings
 from regulab.data.augmentation.operations.crop import PaddedCrop
 from regulab.data.augmentation.operations.erase import RandomErasing
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Technique
 
 
@@ -21,6 +22,7 @@ class Augmentation(AugmentSettings, Technique):
 
     name: ClassVar[str] = "augmentation"
     scalar: ClassVar[str] = "rotate"
+    search: ClassVar[SearchRange | None] = SearchRange(5, 45, "linear")
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

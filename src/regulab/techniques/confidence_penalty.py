@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, PerRun, Technique
 
 
@@ -24,6 +25,7 @@ class ConfidencePenalty(Technique):
 
     name: ClassVar[str] = "confidence_penalty"
     scalar: ClassVar[str] = "beta"
+    search: ClassVar[SearchRange | None] = SearchRange(0.01, 3)
     beta: NonNegative = Field(default=0.1, description="β, which multiplies the entropy of a prediction.")
 
     @classmethod

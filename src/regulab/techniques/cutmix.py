@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.mixing import PARTNER, SHARE, Alpha, Mixing, SharesOfBeta, alphas, mixed, partners
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, PerRun, Tensors
 
 BOX = "box"  # a stream: the centre of the box, and whether there is one
@@ -47,6 +48,7 @@ class CutMix(Mixing):
 
     name: ClassVar[str] = "cutmix"
     scalar: ClassVar[str] = "alpha"
+    search: ClassVar[SearchRange | None] = SearchRange(0.05, 2)
     excludes: ClassVar[Mapping[str, str]] = {
         "mixup": "each would mix what the other has mixed already, four images in all; take one in each arm"
     }

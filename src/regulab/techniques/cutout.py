@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from regulab.data.augmentation.operations.cutout import CutoutFields
 from regulab.techniques.adding import AddedOperation
+from regulab.techniques.search_range import SearchRange
 
 
 class CutoutTechnique(CutoutFields, AddedOperation):
@@ -21,6 +22,7 @@ class CutoutTechnique(CutoutFields, AddedOperation):
 
     name: ClassVar[str] = "cutout"
     scalar: ClassVar[str] = "size"
+    search: ClassVar[SearchRange | None] = SearchRange(2, 18, "linear", whole=True)
     operation: ClassVar[str] = "cutout"
 
     @classmethod

@@ -11,6 +11,7 @@ from torch import nn
 from regulab.config import DropoutRate
 from regulab.models.layers.drop_block import DropBlock
 from regulab.techniques.in_place_of_dropout import LOOKS_FOR, in_place_of_dropout, others
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Edit, Hooks
 
 
@@ -28,6 +29,7 @@ class DropBlockTechnique(Edit):
 
     name: ClassVar[str] = "drop_block"
     scalar: ClassVar[str] = "rate"
+    search: ClassVar[SearchRange | None] = SearchRange(0.01, 0.5)
     instead_of: ClassVar[tuple[str, ...]] = ("dropout",)
     excludes: ClassVar[Mapping[str, str]] = others("drop_block")
     looks_for: ClassVar[str] = LOOKS_FOR

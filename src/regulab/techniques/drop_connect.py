@@ -10,6 +10,7 @@ from torch import nn
 
 from regulab.config import DropoutRate
 from regulab.models.layers.reweighted import DropWeights, reweigh, reweighable
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Edit, Hooks
 
 
@@ -29,6 +30,7 @@ class DropConnect(Edit):
 
     name: ClassVar[str] = "drop_connect"
     scalar: ClassVar[str] = "rate"
+    search: ClassVar[SearchRange | None] = SearchRange(0.01, 0.5)
     per_run: ClassVar[tuple[str, ...]] = ("rate",)
     excludes: ClassVar[Mapping[str, str]] = {
         "weight_standardization": "what is dropped would change the mean and variance that weights are given",

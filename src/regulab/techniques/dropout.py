@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from pydantic import Field
 
 from regulab.config import DropoutRate
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Technique
 
 
@@ -24,6 +25,7 @@ class Dropout(Technique):
 
     name: ClassVar[str] = "dropout"
     scalar: ClassVar[str] = "rate"
+    search: ClassVar[SearchRange | None] = SearchRange(0.01, 0.5)
     rate: DropoutRate = Field(description="The probability that an activation is dropped.")
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from pydantic import Field
 
 from regulab.config import Epochs, NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Technique
 
 
@@ -23,6 +24,7 @@ class EarlyStopping(Technique):
 
     name: ClassVar[str] = "early_stopping"
     scalar: ClassVar[str] = "patience"
+    search: ClassVar[SearchRange | None] = SearchRange(1, 17, "linear", stronger="lower", whole=True)
     patience: Epochs = Field(default=5, description="Epochs without improvement before the run ends.")
     min_delta: NonNegative = Field(default=0.0, description="What counts as an improvement, in nats.")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 PART_OF_IT = (
@@ -31,6 +32,7 @@ class ElasticNet(Penalty):
     """
 
     name: ClassVar[str] = "elastic_net"
+    search: ClassVar[SearchRange | None] = SearchRange(3e-6, 1e-2)
     excludes: ClassVar[Mapping[str, str]] = {
         "l1": PART_OF_IT,
         "l2": PART_OF_IT,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regulab.config import Epochs, Fraction
 from regulab.techniques.late import Late
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import (
     Hooks,
     Memory,
@@ -37,6 +38,7 @@ class EMA(Late):
 
     name: ClassVar[str] = "ema"
     scalar: ClassVar[str] = "decay"
+    search: ClassVar[SearchRange | None] = SearchRange(0.5, 0.999, "complement")
     decay: Fraction = Field(default=0.99, description="The share β of the average that a step keeps.")
     start: Epochs = Field(default=1, description="The epoch whose first step begins the average.")
     statistics: Literal["averaged", "anew"] = Field(

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, PerRun, Technique
 
 
@@ -25,6 +26,7 @@ class Flooding(Technique):
 
     name: ClassVar[str] = "flooding"
     scalar: ClassVar[str] = "level"
+    search: ClassVar[SearchRange | None] = SearchRange(0.003, 0.3)
     level: NonNegative = Field(description="The level b below which the mean loss of a batch is raised.")
 
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import Positive
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import (
     Again,
     Hooks,
@@ -35,6 +36,7 @@ class GradientClipping(Technique):
 
     name: ClassVar[str] = "gradient_clipping"
     scalar: ClassVar[str] = "max_norm"
+    search: ClassVar[SearchRange | None] = SearchRange(0.03, 10, stronger="lower")
     stage: ClassVar[Stage] = "limit"
     max_norm: Positive = Field(default=1.0, description="The largest norm c that a gradient keeps.")
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import (
     Hooks,
     Normal,
@@ -35,6 +36,7 @@ class GradientNoise(Technique):
 
     name: ClassVar[str] = "gradient_noise"
     scalar: ClassVar[str] = "eta"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-5, 1)
     stage: ClassVar[Stage] = "noise"
     eta: NonNegative = Field(default=0.01, description="The variance η of the noise in the first step.")
     gamma: NonNegative = Field(default=0.55, description="How fast γ the variance falls.")

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, PerRun, Technique
 
 
@@ -29,6 +30,7 @@ class GradientPenalty(Technique):
 
     name: ClassVar[str] = "gradient_penalty"
     scalar: ClassVar[str] = "strength"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-4, 1)
     double_backward: ClassVar[bool] = True
     strength: NonNegative = Field(description="λ, which multiplies the squared norm of an image's gradient.")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from regulab.techniques.penalty import Penalty, Strengths, rows
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 NEWTON_STEPS = (
@@ -38,6 +39,7 @@ class GroupLasso(Penalty):
     """
 
     name: ClassVar[str] = "group_lasso"
+    search: ClassVar[SearchRange | None] = SearchRange(3e-6, 1e-2)
     after: ClassVar[tuple[str, ...]] = ("l1",)
 
     @classmethod

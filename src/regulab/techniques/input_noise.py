@@ -8,6 +8,7 @@ from pydantic import Field
 
 from regulab.data.augmentation.ranges import Noise
 from regulab.techniques.adding import AddedOperation
+from regulab.techniques.search_range import SearchRange
 
 
 class InputNoise(AddedOperation):
@@ -23,6 +24,7 @@ class InputNoise(AddedOperation):
 
     name: ClassVar[str] = "input_noise"
     scalar: ClassVar[str] = "deviation"
+    search: ClassVar[SearchRange | None] = SearchRange(0.02, 0.5)
     operation: ClassVar[str] = "noise"
     deviation: Noise = Field(
         description="The deviation σ, as a part of the range from black to white, or [low, high]."

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from torch import Tensor
 
 from regulab.techniques.penalty import Penalty, Strengths, sum_per_run
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 
@@ -22,6 +23,7 @@ class L2(Penalty):
     """
 
     name: ClassVar[str] = "l2"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-5, 1e-1)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import Fraction
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, PerRun, Stage, Technique
 
 
@@ -28,6 +29,7 @@ class LabelSmoothing(Technique):
 
     name: ClassVar[str] = "label_smoothing"
     scalar: ClassVar[str] = "epsilon"
+    search: ClassVar[SearchRange | None] = SearchRange(0.01, 0.5)
     stage: ClassVar[Stage] = "evaluate"
     epsilon: Fraction = Field(default=0.1, description="The share ε of the target that all classes get.")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regulab.config import Positive, Refusal
 from regulab.techniques.penalty import rows
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter, PerRun, Technique, over_runs
 
 TINY = 1e-7  # as in torch.renorm
@@ -29,6 +30,7 @@ class MaxNorm(Technique):
 
     name: ClassVar[str] = "max_norm"
     scalar: ClassVar[str] = "limit"
+    search: ClassVar[SearchRange | None] = SearchRange(0.25, 8, stronger="lower")
     limit: Positive = Field(
         default=3.0, description="The longest c that the weights of an output unit may be."
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.mixing import PARTNER, SHARE, Alpha, Mixing, SharesOfBeta, alphas, mixed, partners
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Tensors
 
 
@@ -28,6 +29,7 @@ class Mixup(Mixing):
 
     name: ClassVar[str] = "mixup"
     scalar: ClassVar[str] = "alpha"
+    search: ClassVar[SearchRange | None] = SearchRange(0.02, 2)
     excludes: ClassVar[Mapping[str, str]] = {
         "cutmix": "each would mix what the other has mixed already, four images in all; take one in each arm"
     }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from regulab.techniques.penalty import Strengths, WeightPenalty, rows, sum_per_run, times
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 
@@ -25,6 +26,7 @@ class Orthogonality(WeightPenalty):
     """
 
     name: ClassVar[str] = "orthogonality"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-5, 1e-1)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

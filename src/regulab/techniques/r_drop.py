@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, PerRun, Technique
 
 
@@ -29,6 +30,7 @@ class RDrop(Technique):
 
     name: ClassVar[str] = "r_drop"
     scalar: ClassVar[str] = "alpha"
+    search: ClassVar[SearchRange | None] = SearchRange(0.03, 10)
     copies: ClassVar[int] = 2
     alpha: NonNegative = Field(default=1.0, description="α, which multiplies the mean of both divergences.")
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from regulab.data.augmentation.operations.rand_augment import RandAugmentFields
 from regulab.techniques.adding import AddedOperation
+from regulab.techniques.search_range import SearchRange
 
 
 class RandAugmentTechnique(RandAugmentFields, AddedOperation):
@@ -22,6 +23,7 @@ class RandAugmentTechnique(RandAugmentFields, AddedOperation):
 
     name: ClassVar[str] = "rand_augment"
     scalar: ClassVar[str] = "m"
+    search: ClassVar[SearchRange | None] = SearchRange(2, 18, "linear", whole=True)
     operation: ClassVar[str] = "rand_augment"
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from regulab.data.augmentation.operations.erase import ErasingFields
 from regulab.techniques.adding import AddedOperation
+from regulab.techniques.search_range import SearchRange
 
 
 class RandomErasingTechnique(ErasingFields, AddedOperation):
@@ -22,6 +23,7 @@ class RandomErasingTechnique(ErasingFields, AddedOperation):
 
     name: ClassVar[str] = "random_erasing"
     scalar: ClassVar[str] = "probability"
+    search: ClassVar[SearchRange | None] = SearchRange(0.1, 0.9, "linear")
     operation: ClassVar[str] = "erase"
 
     @classmethod

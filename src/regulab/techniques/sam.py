@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.config import NonNegative
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import (
     Again,
     Hooks,
@@ -38,6 +39,7 @@ class SAM(Technique):
 
     name: ClassVar[str] = "sam"
     scalar: ClassVar[str] = "rho"
+    search: ClassVar[SearchRange | None] = SearchRange(0.005, 0.5)
     passes: ClassVar[int] = 2
     stage: ClassVar[Stage] = "evaluate"
     rho: NonNegative = Field(default=0.05, description="The radius ρ about the weights.")

@@ -10,6 +10,7 @@ from torch import nn
 
 from regulab.config import Positive
 from regulab.models.layers.spectral import KINDS, divided
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Edit, Hooks
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -34,6 +35,7 @@ class SpectralNorm(Edit):
 
     name: ClassVar[str] = "spectral_norm"
     scalar: ClassVar[str] = "scale"
+    search: ClassVar[SearchRange | None] = SearchRange(0.25, 8, stronger="lower")
     looks_for: ClassVar[str] = "a layer nn.Conv2d or nn.Linear, whose weight it divides"
     excludes: ClassVar[Mapping[str, str]] = {
         "spectral_penalty": "each weight is divided by its spectral norm, so shrinking that changes nothing",

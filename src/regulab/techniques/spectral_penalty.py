@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from regulab.techniques.penalty import Strengths, WeightPenalty, rows, sum_per_run, times
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 SQUARINGS = 12  # the 4,096th power: an eigenvalue 1 % under the largest counts 10⁻¹⁸ of it
@@ -27,6 +28,7 @@ class SpectralPenalty(WeightPenalty):
     """
 
     name: ClassVar[str] = "spectral_penalty"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-5, 1e-1)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

@@ -11,6 +11,7 @@ from torch import nn
 from regulab.config import DropoutRate
 from regulab.models.branches import branch_end, drop_paths, residual_blocks
 from regulab.models.layers.stochastic_depth import Mode, StochasticDepth, end_branch
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Edit, Hooks
 
 
@@ -34,6 +35,7 @@ class StochasticDepthTechnique(Edit):
 
     name: ClassVar[str] = "stochastic_depth"
     scalar: ClassVar[str] = "rate"
+    search: ClassVar[SearchRange | None] = SearchRange(0.01, 0.5)
     tried_in: ClassVar[str] = "resnet20"
     per_run: ClassVar[tuple[str, ...]] = ("rate",)
     looks_for: ClassVar[str] = (

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field
 
 from regulab.techniques.adding import AddedOperation
+from regulab.techniques.search_range import SearchRange
 
 
 class TrivialAugmentTechnique(AddedOperation):
@@ -22,6 +23,7 @@ class TrivialAugmentTechnique(AddedOperation):
 
     name: ClassVar[str] = "trivial_augment"
     scalar: ClassVar[str] = "probability"
+    search: ClassVar[SearchRange | None] = SearchRange(0.2, 1, "linear")
     operation: ClassVar[str] = "trivial_augment"
     probability: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
         default=1.0, description="The share of the images that get an operation."

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regulab.techniques.penalty import Penalty, Strengths
+from regulab.techniques.search_range import SearchRange
 from regulab.techniques.technique import Hooks, Parameter
 
 
@@ -29,6 +30,7 @@ class WeightDecay(Penalty):
     """
 
     name: ClassVar[str] = "weight_decay"
+    search: ClassVar[SearchRange | None] = SearchRange(1e-4, 1)
     form: Literal["decoupled", "corrected"] = Field(
         default="decoupled",
         description="Decay by lr·λ; or, before a norm, by λ·lr²/lr_max, whose balance with the steps a schedule keeps.",
@@ -46,7 +48,7 @@ class WeightDecay(Penalty):
         plain = Strengths(values, lambda value: value.strength if value.form == "decoupled" else 0.0)
         corrected = Strengths(values, lambda value: value.strength if value.form == "corrected" else 0.0)
 
-        def decay(p: Parameter, lr: float | Tensor, highest: float) -> Tensor | None:
+        def decay(p: Parameter, lr: float | Tensor, highest: float | Tensor) -> Tensor | None:
             one, two = plain(p), corrected(p)
             if two is None:
                 return None if one is None else p.value * (1 - lr * one)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from regulab.data.preprocessing import Preprocessing
 from regulab.training.batches import ImageTensors
+from regulab.training.class_probabilities import ClassProbabilities
 from regulab.training.trainer import Trainer
 
 # Images × runs in one evaluation batch of images up to 32 × 32 pixels. Of larger ones as many as have `PIXELS` pixels
@@ -24,11 +25,15 @@ def images_at_once(height: int, width: int, runs: int, device: str) -> int:
 
 
 def evaluate(
-    trainer: Trainer, images: ImageTensors, preprocessing: Preprocessing
+    trainer: Trainer,
+    images: ImageTensors,
+    preprocessing: Preprocessing,
+    keep: ClassProbabilities | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean cross-entropy (nats) ``(R,)`` float64, and for every image and run the predicted class and its probability.
 
-    The last two have shape ``(N, R)``. Inference mode, no augmentation.
+    The last two have shape ``(N, R)``. Inference mode, no augmentation. Those of all classes go into ``keep``, for the
+    test split: validation asks for none, after every epoch.
     """
     runs, device = len(trainer.runs), images.labels.device
     height, width, _ = images.shape
@@ -45,10 +50,13 @@ def evaluate(
             x = preprocessing.normalize(preprocessing.to_unit(images.part(start, stop)))
             log_probability = trainer.logits(x).log_softmax(-1)
             labels = images.labels[start:stop, None, None].expand(-1, runs, 1)
-            losses[batch] = -log_probability.gather(2, labels).squeeze(2).double().sum(0)
+            log_likelihood = log_probability.gather(2, labels).squeeze(2)
+            losses[batch] = -log_likelihood.double().sum(0)
             top = log_probability.max(-1)
             predicted[start:stop] = top.indices
             confidence[start:stop] = top.values.exp()
+            if keep is not None:
+                keep.fill(start, log_probability, log_likelihood)
     return losses.sum(0) / len(images), predicted, confidence
 
 

@@ -19,6 +19,8 @@ class InitialNetworks:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, nn.Module] = OrderedDict()
+        self._bytes: dict[Hashable, int] = {}  # adding them up at every call made 1,000 networks take minutes
+        self._all_bytes = 0
         self.idle: dict[Hashable, frozenset[str]] = {}  # architecture -> parameters that take no part
         self.before_norm: dict[Hashable, frozenset[str]] = {}  # architecture -> weights that a norm follows
         self.outputs: dict[Hashable, int] = {}  # architecture -> numbers that its layers give for one image
@@ -27,9 +29,12 @@ class InitialNetworks:
         """The network called ``key``, built where it is not kept."""
         if key not in self._kept:
             self._kept[key] = build()
+            self._bytes[key] = _bytes(self._kept[key])
+            self._all_bytes += self._bytes[key]
         self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > MOST_BYTES:
-            self._kept.popitem(last=False)
+        while len(self._kept) > 1 and self._all_bytes > MOST_BYTES:
+            dropped, _ = self._kept.popitem(last=False)
+            self._all_bytes -= self._bytes.pop(dropped)
         return self._kept[key]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from regulab.config.teachers import before
 from regulab.models import given
+from regulab.records import MOST_PROBABILITIES
 from regulab.techniques import model_of
 from regulab.techniques.norm import Normalization
 from regulab.training.augmentation_checks import augmentation_notes
@@ -26,6 +27,7 @@ def notes(setup: Setup) -> list[str]:
     return [
         *(_of_balanced_sampling if setup.study.train.sampling else _of_an_epoch)(setup),
         *_of_class_weights(setup),
+        *_of_class_probabilities(setup),
         *network_notes(setup),
         *_of_idle_parameters(setup),
         *penalty_notes(setup),
@@ -38,6 +40,18 @@ def notes(setup: Setup) -> list[str]:
         *_of_teachers(setup),
         *_of_equal_arms(setup),
         *given.remarks(setup.study.model.name),
+    ]
+
+
+def _of_class_probabilities(setup: Setup) -> list[str]:
+    """Where they would take too much room to be kept."""
+    images, classes = setup.test_images or 0, setup.classes
+    if images * classes <= MOST_PROBABILITIES:
+        return []
+    return [
+        f"class probabilities of {images:,} test images × {classes:,} classes are not kept, which would take "
+        f"{2 * images * classes / 1e6:,.0f} MB a run: Brier score, top-k accuracy and ensembles need them, calibration "
+        "and likelihood do not"
     ]
 
 

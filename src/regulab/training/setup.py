@@ -7,6 +7,7 @@ from pathlib import Path
 
 from regulab import models
 from regulab.config import Study
+from regulab.config.metrics import refuse_endpoint
 from regulab.data import load
 from regulab.data.splits import Splits
 from regulab.techniques import arms_of
@@ -32,6 +33,7 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
     _ = setup.class_weights  # refused here where they name a class that is not there
     models.refresh(study.model)
+    refuse_endpoint(study.endpoint.metric, setup.classes, setup.test_images or 0)
     check_augmentation(setup)
     check_mixing(setup)
     machine = setup.machine

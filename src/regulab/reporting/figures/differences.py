@@ -8,19 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from regulab.reporting import figure as report
 from regulab.reporting.data import ReportData
 from regulab.reporting.rendering import FAINT, INK, verbatim
-from regulab.reporting.tables import decimals, metric_name, number, unit
+from regulab.reporting.tables import decimals, number
 from regulab.statistics import ArmComparison
+from regulab.statistics.number_words import metric_name, unit_of_difference
+from regulab.statistics.verdicts import direction
 from regulab.wording import listed, named, one_line, quoted
 
-ROW = 0.36  # inches
-MARGIN_BAND = "#e8edf2"
-SEED = "#57606a"
+WIDTH, ROW = 7.6, 0.62  # inches; on a telephone the picture is half as wide, and is still to be read
+MARGIN_BAND = "#dde5ee"
+SEED, WORST = "#57606a", "#a63a00"
+RANKED = 8  # arms, of which more stand in the order of their differences instead of that of the study
 FARTHEST = 4  # spans of the nearer half of the arms, beyond which an arm is named at the edge
 LEAST_PAIRS = 2
+DOTS, STACK = (
+    0.18,
+    0.24,
+)  # rows below an arm's own line: where its dots begin, and the room for those that coincide
+DOT = 0.008  # of the axis: the width of a dot
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,12 @@ class DifferenceRow:
     mean: float
     low: float
     high: float
+    worst: int | None  # the seed with the least favourable difference; None where no direction is better
+
+    @property
+    def worst_difference(self) -> float | None:
+        assert self.found.differences is not None, "a row has them"
+        return None if self.worst is None else self.found.differences[self.worst]
 
     @property
     def reach(self) -> float:
@@ -54,7 +69,12 @@ def drawings(data: ReportData) -> Iterable[report.Drawing]:
 def words(data: ReportData, rows: Sequence[DifferenceRow]) -> str:
     """What is drawn, what goes on beyond the axis, and which arms are not there."""
     lines = ", lines 95 % t intervals" if any(row.found.difference_ci95 for row in rows) else ""
-    said = [f"Dots are seeds, diamonds their means{lines}; the grey band is the margin."]
+    band = "; the shaded band is the margin" if data.comparison.margin is not None else ""
+    said = [f"Dots are seeds, diamonds their means{lines}{band}."]
+    if any(row.worst is not None for row in rows):
+        said.append("The ring marks each arm's worst seed.")
+    if len(rows) > RANKED:
+        said.append("The arms stand in the order of their differences.")
     low, high = limits(rows, data.comparison.margin or 0.0)
     if any(row.low < low or row.high > high for row in rows):
         said.append(
@@ -68,14 +88,18 @@ def words(data: ReportData, rows: Sequence[DifferenceRow]) -> str:
 
 
 def rows_of(data: ReportData) -> list[DifferenceRow]:
-    """The arms with at least two pairs, in the order of the study."""
-    rows = []
+    """The arms with at least two pairs, in the order of the study, or where they are many the best first."""
+    rows, better = [], direction(data.comparison.metric)
     for arm, found in data.comparison.arms.items():
         if arm != data.baseline and found.pairs >= LEAST_PAIRS and found.differences:
-            each = tuple(found.differences.values())
+            by_seed = found.differences
+            each = tuple(by_seed.values())
             seen = [0.0, *each, *(found.difference_ci95 or ())]
-            rows.append(DifferenceRow(arm, found, each, float(np.mean(each)), min(seen), max(seen)))
-    return rows
+            worst = min(by_seed, key=lambda seed: better * by_seed[seed]) if better else None
+            rows.append(
+                DifferenceRow(arm, found, each, float(found.difference or 0.0), min(seen), max(seen), worst)
+            )
+    return sorted(rows, key=lambda row: -(better or 1) * row.mean) if len(rows) > RANKED else rows
 
 
 def alternative(data: ReportData, rows: Sequence[DifferenceRow]) -> str:
@@ -88,44 +112,59 @@ def alternative(data: ReportData, rows: Sequence[DifferenceRow]) -> str:
 
 
 def draw(data: ReportData, rows: Sequence[DifferenceRow]) -> Figure:
-    """A row for each arm; one that lies far out is named at the edge, so that the others can be told apart."""
-    comparison, names = data.comparison, data.picture_names
-    figure = Figure(figsize=(10, 1.3 + ROW * len(rows)), layout="constrained", facecolor="white")
+    """Two lines for each arm: name, verdict and worst seed; below them its numbers. One that lies far out is named at
+    the edge, so that the others can be told apart."""
+    comparison = data.comparison
+    figure = Figure(figsize=(WIDTH, 1.35 + ROW * len(rows)), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    low, high = limits(rows, comparison.margin or 0.0)
-    places = decimals(comparison)
+    low, high = ends = limits(rows, comparison.margin or 0.0)
+    digits = decimals(comparison)
     if comparison.margin is not None:
         axes.axvspan(-comparison.margin, comparison.margin, color=MARGIN_BAND, zorder=0)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for place, row in enumerate(rows):
-        colour = data.line_styles[row.arm].colour
         if row.low < low or row.high > high:
-            _beyond(axes, row, place, (low, high), places)
-        _row(axes, row, place, colour)
+            _beyond(axes, row, place, ends, digits)
+        _row(axes, row, place, high - low, data.line_styles[row.arm].colour)
+        _named(axes, data, row, place)
     axes.set_xlim(low, high)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(len(rows) - 0.4, -0.75)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    for place, row in enumerate(rows):
-        beside = axes.get_yaxis_transform()
-        for x, text, side in (
-            (-0.01, one_line(names.of_arm(row.arm), 30), "right"),
-            (1.01, row.found.verdict or "–", "left"),
-        ):
-            verbatim(
-                axes.text(x, place, text, transform=beside, ha=side, va="center", fontsize=11, color=INK)
-            )
-    axes.tick_params(axis="x", labelsize=11, colors=INK)
-    axes.grid(axis="x", color=FAINT, linewidth=0.7)
+    axes.tick_params(axis="x", labelsize=12, colors=INK)
+    axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    measured = " (points)" if comparison.metric.endswith("accuracy") else unit(comparison.metric)
-    baseline = named(one_line(names.of_arm(comparison.baseline), 30))
-    verbatim(
-        axes.set_xlabel(
-            f"{metric_name(comparison.metric)}: difference to {baseline}{measured}", fontsize=12, color=INK
-        )
+    _sides(axes, comparison.metric)
+    baseline = named(one_line(data.picture_names.of_arm(comparison.baseline), 30))
+    measured = unit_of_difference(comparison.metric).strip()
+    label = (
+        f"{metric_name(comparison.metric)}: difference to {baseline}{f' ({measured})' if measured else ''}"
     )
+    verbatim(axes.set_xlabel(label, fontsize=12.5, color=INK))
     return figure
+
+
+def _named(axes: Axes, data: ReportData, row: DifferenceRow, place: int) -> None:
+    """Above the row's numbers its name, and at the right its verdict and its worst seed."""
+    digits = decimals(data.comparison)
+    shown = number(row.worst_difference, digits, sign=True)
+    worst = "" if row.worst is None else f" · worst: seed {row.worst}, {shown}"
+    said = f"{row.found.verdict or '–'}{worst}"
+    for x, text, side in ((0, one_line(data.picture_names.of_arm(row.arm), 36), "left"), (1, said, "right")):
+        beside = axes.get_yaxis_transform()
+        verbatim(
+            axes.text(x, place - 0.36, text, transform=beside, ha=side, va="center", fontsize=12, color=INK)
+        )
+
+
+def _sides(axes: Axes, metric: str) -> None:
+    """Which side is the better one, where one is."""
+    better = direction(metric)
+    for x, side, points in ((0, "left", "◂ "), (1, "right", " ▸")):
+        word = "better" if (x == 1) == (better > 0) else "worse"
+        if better:
+            text = points + word if x == 0 else word + points
+            axes.text(x, 1, text, transform=axes.transAxes, ha=side, va="bottom", fontsize=11.5, color=SEED)
 
 
 def limits(rows: Sequence[DifferenceRow], margin: float) -> tuple[float, float]:
@@ -141,13 +180,27 @@ def limits(rows: Sequence[DifferenceRow], margin: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _row(axes: Axes, row: DifferenceRow, place: int, colour: str) -> None:
-    axes.plot(row.differences, np.full(len(row.differences), place + 0.2), "o", color=SEED, markersize=3.2, alpha=0.75,
-              markeredgewidth=0, zorder=3)  # fmt: skip
+def _row(axes: Axes, row: DifferenceRow, place: int, width: float, colour: str) -> None:
+    heights = place + DOTS + stacked(row.differences, width)
+    axes.plot(
+        row.differences, heights, "o", color=SEED, markersize=4, alpha=0.75, markeredgewidth=0, zorder=3
+    )
+    if row.worst_difference is not None:
+        height = heights[row.differences.index(row.worst_difference)]
+        axes.plot(row.worst_difference, height, "o", markersize=9, markerfacecolor="none",
+                  markeredgecolor=WORST, markeredgewidth=1.6, zorder=4)  # fmt: skip
     if row.found.difference_ci95 is not None:
-        axes.plot(row.found.difference_ci95, (place - 0.08,) * 2, color=colour, linewidth=2.4, zorder=4)
-    axes.plot(row.mean, place - 0.08, "D", color=colour, markersize=6.5, markeredgecolor="white",
+        axes.plot(row.found.difference_ci95, (place - 0.04,) * 2, color=colour, linewidth=2.6, zorder=4)
+    axes.plot(row.mean, place - 0.04, "D", color=colour, markersize=7, markeredgecolor="white",
               zorder=5)  # fmt: skip
+
+
+def stacked(values: Sequence[float], width: float) -> NDArray[np.float64]:
+    """How far below the first each of the dots stands that would cover each other, ``(n,)`` in rows: accuracies come in
+    whole images, so seeds often agree. ``width`` is that of the axis."""
+    columns = np.round(np.array(values) / (DOT * width)).astype(int)
+    order = np.array([np.count_nonzero(columns[:n] == column) for n, column in enumerate(columns)])
+    return order * min(STACK / 3, STACK / max(1, int(order.max(initial=0))))
 
 
 def _beyond(axes: Axes, row: DifferenceRow, place: int, ends: tuple[float, float], places: int) -> None:
@@ -155,11 +208,11 @@ def _beyond(axes: Axes, row: DifferenceRow, place: int, ends: tuple[float, float
     low, high = ends
     if low <= row.mean <= high:
         for edge, marker in [(low, "<")] * (row.low < low) + [(high, ">")] * (row.high > high):
-            axes.plot(edge, place - 0.08, marker, color=INK, markersize=7, clip_on=False, zorder=6)
+            axes.plot(edge, place - 0.04, marker, color=INK, markersize=7, clip_on=False, zorder=6)
         return
     left, text = row.mean < low, number(row.mean, places, sign=True)
     axes.text(low if left else high, place, f" ◂ {text}" if left else f"{text} ▸ ", va="center",
-              ha="left" if left else "right", fontsize=10.5, color=INK, zorder=6)  # fmt: skip
+              ha="left" if left else "right", fontsize=11.5, color=INK, zorder=6)  # fmt: skip
 
 
-FIGURE = report.Figure(name="differences", section="verdicts", order=10, drawings=drawings)
+FIGURE = report.Figure(name="differences", section="answer", order=10, drawings=drawings)

@@ -57,7 +57,7 @@ SECTION = Section(
     title="Factors and their interactions",
     menu="Factors",
     content=content,
-    page=Printed(order=15, template=PAGE),
-    readme=Printed(order=15, template=README),
+    page=Printed(order=26, template=PAGE),
+    readme=Printed(order=26, template=README),
     shown=is_factorial,
 )

@@ -1,4 +1,4 @@
-"""Further measures of each arm: training accuracy, zeros, norms, time."""
+"""Further measures of each arm: training accuracy, zeros, norms, time; and all that its sentences leave out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,29 @@ from typing import Any
 
 from regulab.reporting import measures
 from regulab.reporting.data import ReportData
+from regulab.reporting.further import number_tables
 from regulab.reporting.naming import legend
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.tables import Line, number
 
 PAGE = """\
 {{ html.lines(columns, lines, words) }}
+{% for table in tables %}
+<h3>{{ table.title }}</h3>
+{{ html.lines(table.columns, table.lines, table.words) }}
+{% endfor %}
 """
 README = """\
 {{ markdown.lines(columns, lines) -}}
 {{ words }}
+
+{% for table in tables %}
+### {{ table.title }}
+
+{{ markdown.lines(table.columns, table.lines) -}}
+{{ table.words | md }}
+
+{% endfor %}
 """
 
 
@@ -40,7 +53,12 @@ WORDS = (
 
 def content(data: ReportData) -> Mapping[str, Any]:
     columns = ["arm", *(heading for _, heading, _, _ in MEASURES)]
-    return {"columns": columns, "lines": [_line(data, arm) for arm in data.records.arms], "words": WORDS}
+    return {
+        "columns": columns,
+        "lines": [_line(data, arm) for arm in data.records.arms],
+        "tables": number_tables(data),
+        "words": WORDS,
+    }
 
 
 def _line(data: ReportData, arm: str) -> Line:
