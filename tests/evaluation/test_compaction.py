@@ -78,6 +78,7 @@ MODELS = [
     for place in range(len(net.examples))
     for norm in catalogue(NORMS, Norm).values()
     for nth in range(len(norm.examples()))
+    if "norm" in net.takes and (place == nth == 0 or norm.name == "batch" or net.name == "cnn10k")
 ]
 
 
@@ -86,8 +87,6 @@ def test_every_network_with_every_norm_stays_what_it_is(name, place, norm, nth):
     value = catalogue(NORMS, Norm)[norm].examples()[nth]
     model = catalogue(NETS, Net)[name].examples[place]
     fields = {"groups": 1} if norm == "group" else value.model_dump()
-    if "norm" not in catalogue(NETS, Net)[name].takes:
-        pytest.skip("this network has no norm to choose")
     model = Model.model_validate({**model.model_dump(), "norm": {"name": norm, **fields}, "dropout": 0.1})
     module = build(model, 3, 10, Streams("compaction", 1), torch.zeros(2, 3, 17, 16))
     module = with_zeros(module, 0.4, 5)
@@ -100,7 +99,7 @@ def test_every_network_with_every_norm_stays_what_it_is(name, place, norm, nth):
     assert compact(smaller, x)[1].parameters[1] == report.parameters[1], "nothing is left to remove"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), share=st.floats(0.05, 0.95))
 def test_random_zeros_of_a_residual_network_change_nothing(seed, share):
     model = Model(name="resnet20", depth=8, args={"width": 4})
@@ -110,7 +109,7 @@ def test_random_zeros_of_a_residual_network_change_nothing(seed, share):
     assert difference(module, smaller, x) < EXACT
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), zeros=st.integers(0, 10**6))
 def test_random_networks_are_compacted_right_or_refused(seed, zeros):
     torch.manual_seed(seed)
