@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from zoo import ZOO
+from zoo import shape as zoo_shape
 
-from benchmarks.zoo import ZOO
-from benchmarks.zoo import shape as zoo_shape
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.evaluation.compaction import compact
