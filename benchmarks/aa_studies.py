@@ -1,15 +1,17 @@
-"""How often does a study of identical arms find a difference? It should be in at most 5 % of studies.
+"""How often is a verdict false on real trainings? Every rule on the same records, before and after it was changed.
 
-Each study has four arms that are the same in everything but their name, and ``pairing: none``: initial weights, orders
-and dropout of their own. So whatever differs between two arms is the luck of training, and every ``better``
-or ``worse`` is false. Studies are small on purpose (digits, 300 training images, three epochs, seven seeds): the rate
-of false verdicts is a matter of the rules, not of how well the networks have learned. Verdicts come from
-`regulab.statistics.compare`, as in ``regulab run``. Study k takes the seeds 7k … 7k + 6, and several studies train as
-one fleet.
+``real_studies.py`` trains studies of a baseline and three twins that are identical to it, so that every ``better`` or
+``worse`` is false. A difference of known size is planted by taking images away: an arm that gets k of 1,000 fewer right
+in every run than its twin is worse by exactly k, with the noise of real training. At k = one margin every
+``equivalent`` is false, and so is ``better``. The margin of a kind of study is 1.5 times the spread of its twins'
+differences over seeds, in whole images, so that seven seeds can show an equivalence at all.
 
-Stopped at any moment, it goes on when given again; with more ``--studies`` it adds to those that are there.
+Rules see the differences ``(studies, arms, seeds)`` in images and say what they find in each arm. What was trained has
+20 seeds: three studies of six for the fixed rule, or two of seven or ten, which share no run, and one for the others,
+which look at 7, 10, 14 and 20.
 
-    python benchmarks/aa_studies.py --studies 200 --out benchmarks/aa-studies
+    python benchmarks/aa_studies.py benchmarks/results/real-studies-2026-11-27.json \\
+        --out benchmarks/results/aa-studies-2026-11-27.md
 """
 
 from __future__ import annotations
@@ -17,188 +19,271 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import shlex
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import families
 import numpy as np
+from families import Array
+from real_studies import PAIRINGS, SEEDS, TEST_IMAGES, TWINS, Recorded, recorded
 from scipy import stats
 
-from regulab.config import Study, build_study
-from regulab.data import data_root, load
-from regulab.data.splits import Splits
-from regulab.files import json_bytes, write_whole
-from regulab.records import COMPLETED, Predictions, Result, StudyRecords
-from regulab.statistics import compare
+from regulab.files import write_whole
+from regulab.statistics.self_normalized import log_e_paths
+from regulab.statistics.sequential import e_threshold
+from regulab.statistics.sign_evidence import log_e_above, log_e_difference
 from regulab.statistics.verdicts import ALPHA
-from regulab.training.batches import ImageTensors
-from regulab.training.environment import describe
-from regulab.training.evaluate import accuracy, evaluate
-from regulab.training.fleet import Fleet
-from regulab.training.machine import process_settings
-from regulab.training.setup import Setup, set_up
 
-IMAGES, SEEDS, STUDIES_PER_FLEET = 300, 7, 4
-STUDY: dict[str, Any] = {
-    "name": "aa",
-    "pairing": "none",
-    "seeds": SEEDS,
-    "train": {"epochs": 3, "batch_size": 50, "schedule": {"name": "one_cycle", "max_lr": 0.1}},
-    "arms": {"none": {}, "twin 1": {}, "twin 2": {}, "twin 3": {}},
+LOOKS = (7, 10, 14, 20)
+MARGIN = 1.5  # spreads of the differences
+NOTHING, AT_MARGIN, BOTH = (0, 0, 0), (1, 1, 1), (0, 1, 1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule says of every arm, ``(studies, arms)`` each, and after how many seeds it was decided."""
+
+    better: Array
+    worse: Array
+    equivalent: Array
+    seeds: Array
+
+    @property
+    def different(self) -> Array:
+        return self.better | self.worse
+
+
+Rule = Callable[[Array, Array], Found]  # d (studies, arms, seeds) and the margins (studies,), in images
+
+
+def fixed(d: Array, margins: Array, adjusted: str) -> Found:
+    """Sign flips, adjusted over the arms by Holm or by step-down; equivalence comes first."""
+    d = d.astype(float)
+    p = getattr(families.difference(d), adjusted)
+    p_equal = np.empty_like(p)
+    for margin in np.unique(margins):
+        own = margins == margin
+        p_equal[own] = getattr(families.equivalence(d[own], float(margin)), adjusted)
+    equivalent = p_equal < ALPHA
+    different, up = (p < ALPHA) & ~equivalent, d.sum(-1) > 0
+    return Found(different & up, different & ~up, equivalent, np.full(p.shape, d.shape[-1]))
+
+
+def sign_e(x: Array) -> Array:
+    """ln E₁ of every prefix of x, by the signs alone."""
+    paths: Array = log_e_above((x > 0).cumsum(-1), (x < 0).cumsum(-1))
+    return paths
+
+
+def sign_e_both(d: Array) -> Array:
+    paths: Array = log_e_difference((d > 0).cumsum(-1), (d < 0).cumsum(-1))
+    return paths
+
+
+def self_normalized_both(d: Array) -> Array:
+    return np.logaddexp(log_e_paths(d), log_e_paths(-d)) - math.log(2)
+
+
+def sequential(
+    d: Array,
+    margins: Array,
+    above: Callable[[Array], Array],
+    both: Callable[[Array], Array],
+    looks: Sequence[int] = LOOKS,
+) -> Found:
+    """e-values at ``looks``, at the threshold of all arms; the first look that decides is kept."""
+    d, m, bar = d.astype(float), margins[:, None, None], math.log(e_threshold(d.shape[1], ALPHA))
+    inside = np.minimum(above(d + m), above(m - d)) >= bar
+    differs, up = both(d) >= bar, above(d) > above(-d)
+    undecided = np.ones(d.shape[:2], bool)
+    better, worse, equivalent = (np.zeros_like(undecided) for _ in range(3))
+    seeds = np.full(d.shape[:2], looks[-1])
+    for n in looks:
+        equal, apart, higher = (one[..., n - 1] for one in (inside, differs, up))
+        now = undecided & (equal | apart)
+        equivalent |= now & equal
+        better |= now & ~equal & higher
+        worse |= now & ~equal & ~higher
+        seeds[now] = n
+        undecided &= ~now
+    return Found(better, worse, equivalent, seeds)
+
+
+def fixed_at_every_look(d: Array, margins: Array) -> Found:
+    """What p gives at every look, the first that decides kept: nobody should."""
+    found = fixed(d[..., : LOOKS[0]], margins, "by_holm")
+    for n in LOOKS[1:]:
+        later, open_ = fixed(d[..., :n], margins, "by_holm"), ~(found.different | found.equivalent)
+        found = Found(
+            *(
+                getattr(found, name) | (open_ & getattr(later, name))
+                for name in ("better", "worse", "equivalent")
+            ),
+            np.where(open_, n, found.seeds),
+        )
+    return found
+
+
+RULES: dict[str, tuple[int, Rule]] = {  # by name: the seeds that it takes, and the rule
+    "6 seeds, Holm (before)": (6, lambda d, m: fixed(d, m, "by_holm")),
+    "**6 seeds, step-down**": (6, lambda d, m: fixed(d, m, "stepped")),
+    "7 seeds, Holm (before)": (7, lambda d, m: fixed(d, m, "by_holm")),
+    "**7 seeds, step-down**": (7, lambda d, m: fixed(d, m, "stepped")),
+    "10 seeds, Holm (before)": (10, lambda d, m: fixed(d, m, "by_holm")),
+    "**10 seeds, step-down**": (10, lambda d, m: fixed(d, m, "stepped")),
+    "looks at 7, 10, 14, 20, sign e-value (before)": (20, lambda d, m: sequential(d, m, sign_e, sign_e_both)),
+    "**looks at 7, 10, 14, 20, self-normalized e-value**": (
+        20,
+        lambda d, m: sequential(d, m, log_e_paths, self_normalized_both),
+    ),
+    "p again at 7, 10, 14, 20 (nobody should)": (20, lambda d, m: fixed_at_every_look(d, m)),
 }
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run on the test split: accuracy in percent, loss in nats, and its answers."""
+class Studies:
+    """All studies of a pairing: differences of the twins to the baseline, in images, and the margin of each study."""
 
-    accuracy: float
-    loss: float
-    predictions: Predictions
+    d: Array  # (studies, twins, seeds)
+    spreads: Array  # (studies,), of their kind
+    kinds: Mapping[str, int]
 
+    @property
+    def margins(self) -> Array:
+        return np.ceil(MARGIN * self.spreads)
 
-def train(setup: Setup, test: ImageTensors, seeds: Sequence[int]) -> dict[tuple[str, int], Measured]:
-    """Every arm and seed, all trained as one fleet."""
-    runs = setup.runs(seeds)
-    fleet = Fleet(setup, runs)
-    for epoch in range(1, setup.study.train.epochs + 1):
-        fleet.train_epoch(epoch)
-    losses, predicted, confidence = evaluate(fleet, test, setup.preprocessing)
-    accuracies, labels = accuracy(predicted, test.labels), test.labels.cpu().numpy()
-    return {
-        (run.arm, run.seed): Measured(
-            float(accuracies[row]),
-            float(losses[row]),
-            Predictions(
-                labels=labels,
-                predicted=predicted[:, row].cpu().numpy(),
-                confidence=confidence[:, row].float().cpu().numpy(),
-            ),
-        )
-        for row, run in enumerate(runs)
-    }
+    def planted(self, spreads: float) -> Array:
+        """Every twin is worse by so many spreads, in whole images."""
+        found: Array = self.d - np.round(spreads * self.spreads).astype(int)[:, None, None]
+        return found
+
+    def of(self, seeds: int) -> Studies:
+        """The studies of so many seeds that they make, block by block."""
+        blocks = SEEDS // seeds
+        d = np.concatenate([self.d[..., k * seeds : (k + 1) * seeds] for k in range(blocks)])
+        return Studies(d, np.tile(self.spreads, blocks), self.kinds)
 
 
-def judged(study: Study, measured: Mapping[tuple[str, int], Measured]) -> dict[str, Any]:
-    """One study: the verdict, difference and p of each of its arms, and the baseline's mean and spread."""
-    unmeasured: dict[str, Any] = dict.fromkeys(field.name for field in fields(Result))
-    rest = unmeasured | {"status": COMPLETED, "epochs": study.train.epochs, "parameters": 0, "seconds": 0.0}
-    results = [
-        Result(**rest | {"arm": arm, "seed": seed, "test_accuracy": one.accuracy, "test_loss": one.loss})
-        for (arm, seed), one in measured.items()
-    ]
-    records = StudyRecords(
-        study=study.model_dump(mode="json")
-        | {
-            "seeds": sorted({seed for _, seed in measured}),
-            "resolved": {"class_names": [str(digit) for digit in range(10)]},
-        },
-        environment={},
-        history=(),
-        results=tuple(results),
-        predictions={run: one.predictions for run, one in measured.items()},
-        mistakes=None,
+def studies_of(found: Mapping[str, Recorded]) -> Studies:
+    parts, spreads = [], []
+    for one in found.values():
+        d = (one.final[..., 1 : len(TWINS)] - one.final[..., :1]).transpose(0, 2, 1)
+        parts.append(d)
+        spreads += [math.sqrt(d.var(-1, ddof=1).mean())] * len(d)
+    return Studies(
+        np.concatenate(parts), np.array(spreads), {kind: len(one.final) for kind, one in found.items()}
     )
-    arms = compare(records).arms
-    return {
-        "mean": arms[study.baseline].mean,
-        "arms": {
-            arm: {"verdict": one.verdict, "difference": one.difference, "p": one.p}
-            for arm, one in arms.items()
-            if arm != study.baseline
-        },
-    }
 
 
-def summary(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How many studies have a false verdict, and the Clopper–Pearson interval of their share."""
-    verdicts = [[arm["verdict"] for arm in study["arms"].values()] for study in studies]
-    false = sum(any(verdict in ("better", "worse") for verdict in study) for study in verdicts)
-    interval = stats.binomtest(false, len(studies)).proportion_ci(0.95, method="exact")
-    return {
-        "studies": len(studies),
-        "false": false,
-        "share": false / len(studies),
-        "mean": sum(study["mean"] for study in studies) / len(studies),
-        "ci95": [float(interval.low), float(interval.high)],
-        "equivalent_arms": sum(study.count("equivalent") for study in verdicts),
-        "arms": sum(map(len, verdicts)),
-    }
+def erred(found: Found, effects: Sequence[int]) -> Array:
+    """Whether a study has a false verdict; ``effects`` has 1 for an arm that is worse by one margin, 0 for others."""
+    there = np.array(effects, bool)
+    false: Array = (found.different & ~there).any(-1) | ((found.equivalent | found.better) & there).any(-1)
+    return false
 
 
-def page(content: dict[str, Any]) -> str:
-    found, environment = content["summary"], content["environment"]
-    low, high = found["ci95"]
-    return f"""# Studies of identical arms
+def share(count: int, of: int) -> str:
+    low, high = stats.binomtest(count, of).proportion_ci(0.95, method="exact")
+    return f"{100 * count / of:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
-{content["date"]}, {environment["processor"]}, {environment["threads"]} threads, {environment["precision"]}, regulab \
-{environment["regulab"]} ({environment["commit"]}), torch {environment["libraries"]["torch"]}. \
-Command: `{content["command"]}`.
 
-Small studies on real training (digits, {IMAGES} training images, {STUDY["train"]["epochs"]} epochs, {SEEDS} seeds) \
-of four identical arms with streams of their own (`pairing: none`), judged as `regulab run` judges. \
-Mean test accuracy: {found["mean"]:.1f} %. \
-Every `better` or `worse` is false; at α = {ALPHA:g} at most {100 * ALPHA:g} % of studies may have one.
+def false_table(studies: Mapping[str, Studies]) -> str:
+    columns = (
+        "rule",
+        "pairing",
+        "studies",
+        "false difference",
+        "false equivalence",
+        "either",
+        "equivalents found",
+    )
+    lines = [f"| {' | '.join(columns)} |", f"| --- | --- |{' ---: |' * (len(columns) - 2)}"]
+    for name, (seeds, rule) in RULES.items():
+        for pairing, trained in studies.items():
+            own, cells = trained.of(seeds), []
+            for effects in (NOTHING, AT_MARGIN, BOTH):
+                shift = np.outer(own.margins, effects).astype(int)
+                found = rule(own.d - shift[..., None], own.margins)
+                cells.append(share(int(erred(found, effects).sum()), len(own.d)))
+            same = rule(own.d, own.margins).equivalent
+            cells.append(f"{100 * same.mean():.0f}")
+            lines.append(f"| {name} | {pairing} | {len(own.d)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
-| studies | with a false verdict | share | 95 % interval (Clopper–Pearson) | arms found equivalent |
-| ---: | ---: | ---: | ---: | ---: |
-| {found["studies"]} | {found["false"]} | {100 * found["share"]:.1f} % | {100 * low:.1f} … {100 * high:.1f} % | \
-{found["equivalent_arms"]} of {found["arms"]} |
+
+def power_table(studies: Mapping[str, Studies]) -> str:
+    """How many of three arms that are worse by so much are found so, and after how many seeds."""
+    sizes = (0.5, 1.0, 1.5)
+    lines = [f"| rule | pairing | {' | '.join(f'{size:g} spreads' for size in sizes)} | wrong sign | seeds |"]
+    lines.append(f"| --- | --- |{' ---: |' * (len(sizes) + 2)}")
+    for name, (taken, rule) in list(RULES.items())[:-1]:
+        for pairing, trained in studies.items():
+            own = trained.of(taken)
+            found = [rule(own.planted(size), np.full(len(own.d), 1e-3)) for size in sizes]
+            cells = [f"{100 * one.worse.mean():.0f}" for one in found]
+            wrong = sum(int(one.better.sum()) for one in found)
+            seeds = " / ".join(f"{one.seeds.mean():.1f}" for one in found)
+            lines.append(f"| {name} | {pairing} | {' | '.join(cells)} | {wrong} | {seeds} |")
+    return "\n".join(lines)
+
+
+def page(content: dict[str, Any], command: str) -> str:
+    environment = content["environment"]
+    studies = {pairing: studies_of(recorded(content, pairing)) for pairing in PAIRINGS}
+    kinds = "; ".join(
+        f"{pairing}: {len(own.d)} ({', '.join(f'{count} {kind}' for kind, count in own.kinds.items())})"
+        for pairing, own in studies.items()
+    )
+    runs = SEEDS * len(content["arms"]) * len(content["studies"])
+    spreads = ", ".join(
+        f"{kind} {math.sqrt(studies_of({kind: one}).d.var(-1, ddof=1).mean()) / TEST_IMAGES * 100:.2f}"
+        f" ({100 * one.final[..., : len(TWINS)].mean() / TEST_IMAGES:.1f} % right)"
+        for kind, one in recorded(content, "paired").items()
+    )
+    return f"""# Verdicts on real trainings of identical arms
+
+{datetime.date.today().isoformat()}, {environment["processor"]}, {environment["threads"]} thread, \
+{environment["precision"]}, regulab {environment["regulab"]} ({environment["commit"]}), torch \
+{environment["libraries"]["torch"]}. Command: `{command}`, on {runs:,} runs trained by `{content["command"]}`.
+
+Trained with {SEEDS} seeds, {kinds}. Digits, a baseline and three identical arms, tested on {TEST_IMAGES:,} images. \
+Six, seven or ten of the seeds are a study of their own: blocks of seeds share no run. Paired arms share initial \
+weights and order, not the draws of dropout. Spread of a paired difference over seeds in points, and \
+accuracy: {spreads}. What is planted is exact: in every run so many images fewer are counted right.
+
+## False verdicts
+
+Percent of studies in which any of three arms gets a verdict that is not so, with 95 % intervals (Clopper–Pearson): a \
+`better` or `worse` where no arm has an effect; an `equivalent` (or `better`) where every arm is worse by one margin \
+({MARGIN:g} spreads); either of them where one arm has no effect and two are worse by a margin. Nominal: 5, 5, and 10 \
+for the third. The last column is no error: of arms without an effect, the percentage that is found equivalent.
+
+{false_table(studies)}
+
+## What is found
+
+Percent of arms found `worse` where all three are worse by so many spreads of a seed's difference (equivalence left \
+out), arms found `better` of all these, and the seeds that were looked at, on average, for each size of effect.
+
+{power_table(studies)}
 """
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    content["summary"] = summary(content["studies"])
-    write_whole(path.with_suffix(".json"), json_bytes(content))
-    write_whole(path.with_suffix(".md"), page(content).encode())
-
-
-def begun(path: Path, study: Study, environment: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier command left, or an empty start; raises `SystemExit` where it was of other studies."""
-    fresh = {"identity": f"{study.identity()} on {IMAGES} images", "environment": environment, "studies": []}
-    target = path.with_suffix(".json")
-    if not target.exists():
-        return fresh
-    found: dict[str, Any] = json.loads(target.read_text())
-    if found["identity"] != fresh["identity"]:
-        raise SystemExit(f"{target} holds studies of another kind; choose another --out")
-    return found
-
-
-def run(count: int, path: Path) -> dict[str, Any]:
-    study = build_study(STUDY)
-    full = load(study.data, study.protocol, data_root())
-    few = full.train.take(np.arange(IMAGES))
-    splits = Splits(**{**vars(full), "train": few})
-    setup = set_up(study, splits)
-    test = ImageTensors.of(full.open_test(), setup.machine.device)
-    content = begun(path, study, describe(setup.machine, splits))
-    while (done := len(content["studies"])) < count:
-        start, here = time.perf_counter(), range(done, min(count, done + STUDIES_PER_FLEET))
-        measured = train(setup, test, range(here.start * SEEDS, here.stop * SEEDS))
-        for k in here:
-            own = {run: value for run, value in measured.items() if run[1] // SEEDS == k}
-            content["studies"].append(judged(study, own))
-        content |= {"date": datetime.date.today().isoformat(), "command": shlex.join(["python", *sys.argv])}
-        write(path, content)
-        print(f"{here.stop} of {count} studies, {time.perf_counter() - start:.1f} s", file=sys.stderr)
-    return content
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--studies", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/aa-studies"), help="without a suffix")
+    parser.add_argument("records", type=Path, help="what real_studies.py has written")
+    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    with process_settings():
-        content = run(arguments.studies, arguments.out)
-    print(page(content))
+    text = page(json.loads(arguments.records.read_text()), shlex.join(["python", *sys.argv]))
+    write_whole(arguments.out, text.encode())
+    print(text)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Digits, three kinds of study (`KINDS`), tested on 1,000 images that no run train
 images that are left over. Rules judge these records, see ``aa_studies.py`` and ``how_others_decide.py``; nothing is
 trained twice. Stopped at any moment, it goes on when given again; with more ``--rounds`` it adds to what is there.
 
-    python benchmarks/real_studies.py --rounds 24 --out benchmarks/results/real-studies-2026-11-27.json
+    python benchmarks/real_studies.py --rounds 5 --out benchmarks/results/real-studies-2026-11-27.json
 """
 
 from __future__ import annotations
@@ -135,10 +135,11 @@ def right_in(fleet: Fleet, setup: Setup, images: ImageTensors) -> NDArray[np.int
     return count.numpy()
 
 
-def begun(path: Path) -> dict[str, Any]:
-    """What an earlier command left, or an empty start; raises `SystemExit` where it was of other studies."""
+def begun(path: Path, start: int = 0) -> dict[str, Any]:
+    """What an earlier command left, or nothing before round ``start``; raises `SystemExit` for other studies."""
     kinds = {name: vars(kind) for name, kind in KINDS.items()}
     fresh = {"kinds": kinds, "arms": list(ARMS), "seeds": SEEDS, "test_images": TEST_IMAGES, "studies": []}
+    fresh["rounds"] = start
     if not path.exists():
         return fresh
     found: dict[str, Any] = json.loads(path.read_text())
@@ -168,14 +169,14 @@ def a_round_of(
     return studies
 
 
-def run(rounds: int, path: Path) -> dict[str, Any]:
+def run(rounds: int, path: Path, start: int = 0) -> dict[str, Any]:
     """Every round trains some studies of every kind and pairing, and is written whole."""
-    content = begun(path)
+    content = begun(path, start)
     ready = {(kind, pairing): setup_of(kind, pairing) for kind in KINDS for pairing in PAIRINGS}
-    setup = ready["mlp", "paired"][0]
+    setup = next(iter(ready.values()))[0]
     content["environment"] = describe(setup.machine, setup.splits)
-    while (done := content.get("rounds", 0)) < rounds:
-        start = time.perf_counter()
+    while (done := content["rounds"]) < rounds:
+        began = time.perf_counter()
         for kind, pairing in ready:
             if done % KINDS[kind].every == 0:
                 content["studies"] += a_round_of(
@@ -183,10 +184,30 @@ def run(rounds: int, path: Path) -> dict[str, Any]:
                 )
         content |= {"date": datetime.date.today().isoformat(), "command": shlex.join(["python", *sys.argv])}
         content["rounds"] = done + 1
-        content["seconds"] = content.get("seconds", 0) + time.perf_counter() - start
+        content["seconds"] = content.get("seconds", 0) + time.perf_counter() - began
         write(path, content)
-        print(f"round {done + 1} of {rounds}, {time.perf_counter() - start:.1f} s", file=sys.stderr)
+        print(f"round {done + 1} of {rounds}, {time.perf_counter() - began:.1f} s", file=sys.stderr)
     return content
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Test images right of all studies of one kind and pairing, ``(studies, seeds, arms)`` each; arms as in `ARMS`."""
+
+    final: NDArray[np.int64]
+    best_on_test: NDArray[np.int64]  # of the epoch that is best on the test images, run by run
+
+
+def recorded(content: dict[str, Any], pairing: str) -> dict[str, Recorded]:
+    """By kind, the studies of a pairing that have been trained."""
+    found = {}
+    for kind in KINDS:
+        own = [one for one in content["studies"] if (one["kind"], one["pairing"]) == (kind, pairing)]
+        if own:
+            found[kind] = Recorded(
+                *(np.array([one[key] for one in own]) for key in ("final", "best_on_test"))
+            )
+    return found
 
 
 def main() -> None:
@@ -196,13 +217,14 @@ def main() -> None:
     parser.add_argument(
         "--rounds",
         type=int,
-        default=24,
+        default=5,
         help="of 10 + 4 studies and in every fourth one more, paired and unpaired",
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/real-studies.json"))
+    parser.add_argument("--start", type=int, default=0, help="the round that a new file begins with")
     arguments = parser.parse_args()
     with process_settings():
-        run(arguments.rounds, arguments.out)
+        run(arguments.rounds, arguments.out, arguments.start)
 
 
 if __name__ == "__main__":

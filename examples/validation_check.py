@@ -2,16 +2,14 @@
 
     python examples/validation_check.py results/l1-l2-mnist
 
-The first prints the comparison that ``regulab compare`` would, with the validation accuracy of each run's last epoch in
-the place of its test accuracy. Strengths that were chosen on these images look better there than they are, and where
-the two comparisons disagree, neither has the last word. The second prints the epochs from which validation accuracy
-never falls below a target again, with paired differences to the baseline.
+The first is what ``regulab compare`` says in a line (``validation_check`` in its JSON). Strengths chosen on these
+images look better there than they are, and where the two disagree, neither has the last word. The second prints the
+epochs from which validation accuracy never falls below a target again, with paired differences to the baseline.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from regulab.records import StudyRecords
@@ -19,19 +17,21 @@ from regulab.reporting import measures
 from regulab.reporting.tables import interval, number
 from regulab.run_directory.reading import read_records
 from regulab.statistics import compare
-from regulab.terminal.comparison_table import print_comparison
-from regulab.terminal.consoles import output
+from regulab.statistics.validation_check import check_sentence
 from regulab.wording import quoted
 
 
-def on_validation(records: StudyRecords) -> StudyRecords:
-    """The same study, with the validation accuracy of the last epoch in the place of the test accuracy."""
-    final = {arm: measures.final_validation_accuracy(records, arm) for arm in records.arms}
-    results = tuple(
-        replace(one, test_accuracy=final[one.arm].get(one.seed)) if one.test_accuracy is not None else one
-        for one in records.results
-    )
-    return replace(records, results=results, predictions={})
+def checked(records: StudyRecords) -> list[str]:
+    """The check in a sentence, and a line for each arm."""
+    comparison = compare(records, metric="test_accuracy")
+    check = comparison.validation_check
+    if check is None:
+        return ["no check: validation accuracies are missing, or the test split served as validation"]
+    lines = [check_sentence(check.to_json(), {arm: one.verdict for arm, one in comparison.arms.items()})]
+    for arm, one in check.arms.items():
+        apart = f"{number(one.difference, 2, sign=True)} points"
+        lines.append(f"{quoted(arm)}: {apart} (95 % interval {interval(one.difference_ci95, 2, sign=True)})")
+    return lines
 
 
 def soon(records: StudyRecords) -> list[str]:
@@ -58,9 +58,7 @@ def soon(records: StudyRecords) -> list[str]:
 
 def main() -> None:
     records = read_records(Path(sys.argv[1]))
-    compared = compare(on_validation(records), metric="test_accuracy").to_json()
-    print_comparison(compared | {"metric": "validation accuracy"}, output())
-    for line in soon(records):
+    for line in (*checked(records), *soon(records)):
         print(line)
 
 

@@ -24,7 +24,6 @@ from regulab.training.teaching import Teaching
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import aa_studies  # noqa: E402
 import ablation  # noqa: E402
 import catalogue  # noqa: E402
 import precision  # noqa: E402
@@ -244,37 +243,6 @@ def test_a_small_benchmark_prints_what_it_measured(tmp_path):
         assert found["images"] == 2 * 3 * 128
         assert printed == round(found["images"] * found["runs"] / found["seconds"])
         assert float(ratio) == round(printed / yardstick, 2)
-
-
-def aa_study(*verdicts: str) -> dict:
-    arms = {f"twin {k}": {"verdict": verdict} for k, verdict in enumerate(verdicts)}
-    return {"mean": 50.0, "arms": arms}
-
-
-def test_a_study_of_identical_arms_counts_once_however_many_verdicts_are_false():
-    quiet, false = aa_study("undecided", "equivalent"), aa_study("better", "worse")
-    found = aa_studies.summary([quiet] * 19 + [false])
-    assert (found["studies"], found["false"], found["share"]) == (20, 1, 0.05)
-    assert found["ci95"] == pytest.approx([0.00127, 0.24873], abs=1e-5)  # from tables of the F distribution
-    assert (found["equivalent_arms"], found["arms"]) == (19, 40)
-
-
-def test_studies_of_identical_arms_go_on_where_they_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(aa_studies, "STUDIES_PER_FLEET", 1)
-    monkeypatch.setattr(aa_studies, "SEEDS", 2)
-    monkeypatch.setattr(aa_studies, "IMAGES", 100)
-    arms: dict[str, Any] = {"none": {}, "twin": {}}
-    monkeypatch.setattr(aa_studies, "STUDY", aa_studies.STUDY | {"arms": arms, "train": {"epochs": 1}})
-    first = aa_studies.run(1, tmp_path / "aa")["studies"]
-    both = aa_studies.run(2, tmp_path / "aa")["studies"]
-    assert both[:1] == first
-    assert both[0] != both[1]
-    assert both[0]["arms"]["twin"]["difference"] != 0
-    assert json.loads((tmp_path / "aa.json").read_text())["summary"]["studies"] == 2
-    assert "| 2 | 0 |" in (tmp_path / "aa.md").read_text()
-    monkeypatch.setattr(aa_studies, "IMAGES", 90)
-    with pytest.raises(SystemExit, match="another kind"):
-        aa_studies.run(3, tmp_path / "aa")
 
 
 def test_the_whole_study_is_compared_at_the_rates_that_were_measured():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import regulab.study
@@ -16,6 +17,8 @@ from regulab.statistics import compare
 from regulab.training import planning
 from regulab.until_decided import check_limit, first_seeds
 from tests.samples import epochs, result
+
+SURE = np.tanh([0.35, 0.7, 1.4, 2.8, 5.6, 11.2])  # staked on pairs of one size
 
 
 class Told(Silent):
@@ -86,9 +89,9 @@ def alternating(arm, seed):
 
 
 def test_the_first_look_waits_for_seeds_that_can_decide():
-    assert first_seeds(study_of(["none", "l1"])) == tuple(range(7))
+    assert first_seeds(study_of(["none", "l1"])) == tuple(range(5))
     three = study_of(["none", "a", "b", "c"], seeds=[5, 0])
-    assert first_seeds(three) == (5, 0, 1, 2, 3, 4, 6, 7, 8)
+    assert first_seeds(three) == (5, 0, 1, 2, 3, 4, 6)
     assert first_seeds(study_of(["none", "l1"], seeds=12)) == tuple(range(12))
 
 
@@ -96,7 +99,7 @@ def test_the_first_look_waits_for_seeds_that_can_decide():
     ("arms", "seeds", "most", "message"),
     [
         (["none"], 3, 40, "one arm"),
-        (["none", "l1"], 3, 6, "expected at least 7"),
+        (["none", "l1"], 3, 4, "expected at least 5"),
         (["none", "l1"], 10, 8, "at least the 10 seeds"),
     ],
 )
@@ -110,19 +113,21 @@ def test_limits_that_make_no_sense_are_refused(arms, seeds, most, message, tmp_p
 
 
 def test_a_clear_difference_is_decided_as_soon_as_the_signs_allow(tmp_path):
-    """Seven signs of a kind decide an equivalence (E₁ = 255/8), eight a difference (E = 2⁸/9); one seed a batch."""
+    """Five equal pairs decide an equivalence (E₁ = 22.3), six a difference (E = 21.5); one seed a batch."""
     told = Told()
     outcome = run(study_of(["none", "bad"]), tmp_path, constant(bad=-2), max_seeds=40, progress=told)
     comparison = compare(read_records(tmp_path))
     arm = comparison.arms["bad"]
-    assert told.messages == ["look 1, 7 seeds: “bad” undecided", "look 2, 8 seeds: “bad” worse"]
-    assert (arm.verdict, arm.n, arm.looked_at, outcome.trained) == ("worse", 8, 8, 16)
-    assert arm.e == pytest.approx(2**8 / 9)
+    assert told.messages == ["look 1, 5 seeds: “bad” undecided", "look 2, 6 seeds: “bad” worse"]
+    assert (arm.verdict, arm.n, arm.looked_at, outcome.trained) == ("worse", 6, 6, 12)
+    assert (
+        arm.e == pytest.approx(np.mean((1 + SURE) ** 6 + (1 - SURE) ** 6) / 2) == pytest.approx(21.5, abs=0.1)
+    )
     assert arm.e >= arm.e_threshold == comparison.e_threshold == pytest.approx(20)
     assert (comparison.rule, comparison.looks) == ("sequential", 2)
     inferred = (
         arm.p,
-        arm.p_holm,
+        arm.p_adjusted,
         arm.ci95,
         arm.difference_ci95,
         arm.seeds_needed,
@@ -134,8 +139,8 @@ def test_a_clear_difference_is_decided_as_soon_as_the_signs_allow(tmp_path):
 def test_tied_pairs_are_equivalent_at_the_first_look(tmp_path):
     run(study_of(["none", "same"]), tmp_path, constant(), max_seeds=40)
     arm = compare(read_records(tmp_path)).arms["same"]
-    assert (arm.verdict, arm.looked_at, arm.e) == ("equivalent", 7, 1)
-    assert arm.e_equivalent == pytest.approx(255 / 8)
+    assert (arm.verdict, arm.looked_at, arm.e) == ("equivalent", 5, 1)
+    assert arm.e_equivalent == pytest.approx(np.mean((1 + SURE) ** 5))
 
 
 def test_what_was_decided_stays_decided_while_another_arm_goes_on(tmp_path):
@@ -147,7 +152,7 @@ def test_what_was_decided_stays_decided_while_another_arm_goes_on(tmp_path):
     run(study_of(["none", "bad", "open"]), tmp_path, Trainer(effect), max_seeds=20)
     comparison = compare(read_records(tmp_path))
     assert [comparison.arms[arm].verdict for arm in ("bad", "open")] == ["worse", "undecided"]
-    assert comparison.arms["bad"].looked_at == 9 < comparison.arms["bad"].n == 20
+    assert comparison.arms["bad"].looked_at == 7 < comparison.arms["bad"].n == 20
     assert comparison.e_threshold == 40
 
 
@@ -155,25 +160,25 @@ def test_to_the_limit_and_a_plain_run_with_more_seeds_keeps_the_rule(tmp_path):
     study, told = study_of(["none", "open"]), Told()
     run(study, tmp_path, Trainer(alternating), max_seeds=9, progress=told)
     looks = looks_of(tmp_path)
-    assert [look["seeds"] for look in looks] == [list(range(n)) for n in (7, 8, 9)]
-    assert [look["arms"]["open"]["pairs"] for look in looks] == [7, 8, 9]
-    assert len(told.messages) == 3
+    assert [look["seeds"] for look in looks] == [list(range(n)) for n in range(5, 10)]
+    assert [look["arms"]["open"]["pairs"] for look in looks] == [5, 6, 7, 8, 9]
+    assert len(told.messages) == 5
 
     assert run(study, tmp_path, Trainer(alternating), max_seeds=9).trained == 0
     assert looks_of(tmp_path) == looks
     more = study.model_copy(update={"seeds": tuple(range(10))})
     assert run(more, tmp_path, Trainer(alternating)).trained == 2
-    assert looks_of(tmp_path)[:3] == looks
-    assert looks_of(tmp_path)[3]["seeds"] == list(range(10))
+    assert looks_of(tmp_path)[:5] == looks
+    assert looks_of(tmp_path)[5]["seeds"] == list(range(10))
     comparison = compare(read_records(tmp_path))
-    assert (comparison.rule, comparison.looks) == ("sequential", 4)
+    assert (comparison.rule, comparison.looks) == ("sequential", 6)
     assert comparison.arms["open"].p is None
 
 
 def test_batches_fill_fleets_but_grow_by_half_at_most(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "PIXELS_PER_STEP", 6 * 2 * 128 * 64)  # six seeds of two arms of 128 digits
     run(study_of(["none", "open"]), tmp_path, Trainer(alternating), max_seeds=30)
-    assert [len(look["seeds"]) for look in looks_of(tmp_path)] == [7, 10, 15, 21, 27, 30]
+    assert [len(look["seeds"]) for look in looks_of(tmp_path)] == [5, 7, 10, 15, 21, 27, 30]
 
 
 @pytest.mark.parametrize("last", range(1, 19))
@@ -199,19 +204,19 @@ def test_before_the_first_look_nothing_is_decided(tmp_path):
         run(
             study_of(["none", "bad"]),
             tmp_path,
-            Trainer(lambda arm, seed: -2.0 * (arm == "bad"), 14),
+            Trainer(lambda arm, seed: -2.0 * (arm == "bad"), 10),
             max_seeds=9,
         )
     arm = compare(read_records(tmp_path)).arms["bad"]
-    assert (arm.verdict, arm.e, arm.looked_at, arm.pairs) == ("undecided", 1, 0, 6)
-    assert "7 are the fewest" in arm.note
+    assert (arm.verdict, arm.e, arm.looked_at, arm.pairs) == ("undecided", 1, 0, 4)
+    assert "5 are the fewest" in arm.note
 
 
 def test_divergence_counts_and_a_baseline_that_diverged_ends_it(tmp_path):
     told = Told()
     run(study_of(["none", "l1"]), tmp_path / "a", constant(none=None), max_seeds=40, progress=told)
     run(study_of(["none", "l1"]), tmp_path / "b", constant(l1=None), max_seeds=40, progress=told)
-    assert told.messages == ["look 1, 7 seeds: “l1” undecided", "look 1, 7 seeds: “l1” diverged"]
+    assert told.messages == ["look 1, 5 seeds: “l1” undecided", "look 1, 5 seeds: “l1” diverged"]
 
 
 def test_a_damaged_file_of_looks_is_named(tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from regulab.data.splits import Splits
 from regulab.errors import UserError
 from regulab.models.parameters import trained_weight_names
 from regulab.records import Mistakes
+from regulab.run_directory.enlarging import same_or_enlarged
 from regulab.run_directory.places import refuse_links, status_of
 from regulab.run_directory.reading import MISTAKES, STUDY, read_npz, read_predictions, read_study
 from regulab.run_directory.writing import RunDirectory
@@ -93,14 +95,17 @@ def refuse_changes(directory: Path, setup: Setup, found: Mapping[str, Any]) -> N
 
     What is known of the test split comes from its seal: nothing of it reaches training. A directory that was begun
     before test splits were hashed is held to the labels and images that it recorded. Writes nothing, and passes where
-    there is no study yet, or another one, which is refused with its keys when the directory is opened.
+    there is no study yet, or another one, which is refused with its keys when the directory is opened. With further
+    arms, what was found of the first ones must be found of them again.
     """
     if status_of(directory / STUDY) is None:
         return
     refuse_links(directory)
     study, asked, splits = read_study(directory), setup.study, setup.splits
-    if study.identity() != asked.identity():
+    if not same_or_enlarged(study, asked):
         return
+    if len(study.arms) < len(asked.arms):
+        found = findings(_of_arms(setup, study.arms))
     begun = {"images_per_epoch": _whole_batches(asked, splits), **(study.resolved or {})}
     fixed = [key for key in FIXED if key in found]
     changed = [_change(key, begun, found) for key in fixed if begun.get(key, found[key]) != found[key]]
@@ -115,6 +120,13 @@ def refuse_changes(directory: Path, setup: Setup, found: Mapping[str, Any]) -> N
             expected="the same as then, another --out, or --fresh to start over",
             where=str(directory),
         )
+
+
+def _of_arms(setup: Setup, arms: Iterable[str]) -> Setup:
+    """The setup as it is without the arms that were added."""
+    kept = {arm: setup.arms[arm] for arm in arms}
+    written = {arm: setup.study.arms[arm] for arm in kept}
+    return replace(setup, study=setup.study.model_copy(update={"arms": written}), arms=kept)
 
 
 def _whole_batches(study: Study, splits: Splits) -> int:

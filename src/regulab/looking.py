@@ -21,6 +21,8 @@ from regulab.run_directory.places import write_inside
 from regulab.run_directory.reading import LOOKS, read_records
 from regulab.run_directory.writing import RunDirectory
 from regulab.statistics import Comparison, compare
+from regulab.statistics.added_arms import unseen_arms
+from regulab.statistics.looks import rule_of
 
 STATISTICS = "statistics.json"
 LARGEST = 2**26  # bytes of it that are read; 10,000 seeds of ten arms take 4 MB
@@ -56,8 +58,9 @@ def record_first_look(path: Path, records: StudyRecords) -> StudyRecords:
     if not _is_first(records):
         return records
     look = Look(seeds=tuple(records.study["seeds"]), arms=verdicts_shown(compare(records)), rule=FIXED)
-    write_inside(path, LOOKS, json_bytes([look.to_json()]))
-    return replace(records, looks=(look,))
+    looks = (*(records.looks or ()), look)
+    write_inside(path, LOOKS, json_bytes([one.to_json() for one in looks]))
+    return replace(records, looks=looks)
 
 
 def verdicts_shown(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
@@ -76,7 +79,7 @@ def verdicts_shown(comparison: Comparison) -> dict[str, Mapping[str, Any]]:
 
 def remember_earlier_verdict(store: RunDirectory) -> None:
     """A ``statistics.json`` without ``looks.json``, from a version that did not record looks or from a person who
-    deleted them, says that there was a look, and at which seeds."""
+    deleted them, says that there was a look, at which seeds and arms."""
     path = store.path / STATISTICS
     if store.read_looks() is not None or not path.is_file():
         return
@@ -86,18 +89,29 @@ def remember_earlier_verdict(store: RunDirectory) -> None:
         content = json.loads(path.read_bytes())
         shown, rule, waiting = content["seeds"], content["rule"], content.get("unfinished", 0)
         kind = SELF_NORMALIZED if content.get("e_value") == SELF_NORMALIZED else SIGN
+        judged = {arm for arm in content["arms"] if isinstance(arm, str)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return  # damaged: `report` makes it anew, and nothing is known of what it said
     seeds = tuple(seed for seed in store.study.seeds if isinstance(shown, list) and seed in shown)
     if seeds and not waiting:
+        others = [arm for arm in store.study.arms if arm != store.study.baseline]
+        named: dict[str, Mapping[str, Any]] = (
+            {} if judged.issuperset(others) else {arm: {} for arm in others if arm in judged}
+        )
         look = (
-            Look(seeds=seeds, arms={}, rule=SEQUENTIAL, e_value=kind)
+            Look(seeds=seeds, arms=named, rule=SEQUENTIAL, e_value=kind)
             if rule == SEQUENTIAL
-            else Look(seeds=seeds, arms={}, rule=FIXED)
+            else Look(seeds=seeds, arms=named, rule=FIXED)
         )
         store.write_looks([look])
 
 
 def _is_first(records: StudyRecords) -> bool:
-    """Whether a verdict of the fixed rule can be seen that is not recorded."""
-    return records.looks is None and len(records.arms) > 1 and compare(records).unfinished == 0
+    """Whether a verdict of the fixed rule can be seen that is not recorded: no look is, or none at arms that came
+    later."""
+    looks = records.looks
+    if looks is not None and not (
+        rule_of(records) == FIXED and unseen_arms(looks[-1], records.arms, records.study["baseline"])
+    ):
+        return False
+    return len(records.arms) > 1 and compare(records).unfinished == 0

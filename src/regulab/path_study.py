@@ -46,7 +46,9 @@ def path_study(
         arms[name] = {**base, technique: {**others, kind.scalar: said} if others else said}
         parse(technique, arms[name][technique], WHERE)  # what it refuses is refused here, by its own words
         found[name] = value
-    content = study.model_dump(mode="json", exclude={"resolved", "factors"}, exclude_none=True)
+    content = study.model_dump(
+        mode="json", exclude={"resolved", "factors", "tune", "tuned"}, exclude_none=True
+    )
     changed = build_study({**content, "name": f"{study.name}-path-{technique}", "arms": arms}, "the path")
     path = StrengthPath(
         technique=technique,

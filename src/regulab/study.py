@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from regulab.progress import Beginning, Outcome, Progress, Silent, reading_of
 from regulab.records import DIVERGED
 from regulab.reporting import write_report
 from regulab.resuming import Work, epochs_done, work
+from regulab.run_directory.enlarging import begun_with
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.training.conditions import condition_remarks, with_earlier
 from regulab.training.environment import describe
@@ -23,6 +26,9 @@ from regulab.training.machine import process_settings
 from regulab.training.notes import notes
 from regulab.training.planning import remarks, seeds_per_fleet
 from regulab.training.setup import Setup, set_up
+from regulab.tuning.choosing import tuned_study
+from regulab.tuning.places import recorded, trials_directory
+from regulab.tuning.trials import announced, trials_of
 
 
 def run(
@@ -39,7 +45,7 @@ def run(
 ) -> Outcome:
     """Trains what is missing, tests it once, and writes the report.
 
-    Given again, it goes on where it stopped; with more seeds it extends the study; finished, it trains
+    Given again, it goes on where it stopped; with more seeds or arms it extends the study; finished, it trains
     nothing. With ``max_seeds`` it adds seeds until every arm is decided or there are so many. ``launcher`` says who
     trains the fleets, and changes no record; ``facts`` join what the resolved study file keeps. Raises `UserError`
     before anything is trained where study, data or directory are wrong.
@@ -47,6 +53,10 @@ def run(
     progress, launched_by = progress or Silent(), launcher_of(launcher)
     if max_seeds is not None:
         until_decided.check_limit(study, max_seeds)
+    if study.tune is not None:
+        known = None if fresh else recorded(study, directory)
+        train = partial(tune, data_root=data_root, device=device, fresh=fresh, progress=progress)
+        study = known or train(study, trials_directory(directory), launcher=launcher)
     with process_settings():
         with reading_shown(reading_of(progress), progress.message):
             setup = set_up(study, data_root, device)
@@ -65,6 +75,36 @@ def run(
             outcome = Outcome(directory, directory / "report.html", diverged, trained)
             progress.finished(outcome)
     return outcome
+
+
+def tune(
+    study: Study,
+    directory: Path,
+    *,
+    data_root: Path,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: Progress | None = None,
+    launcher: str = "local",
+) -> Study:
+    """The study with each arm at the point that its trials chose; they train in a run directory of their own.
+
+    Goes on where it stopped, as `run` does. The test split stays closed. Raises `UserError` before anything is trained
+    where a range is wrong, and afterwards where every trial of some arm diverged.
+    """
+    progress, launched_by, trials = progress or Silent(), launcher_of(launcher), trials_of(study)
+    with process_settings():
+        with reading_shown(reading_of(progress), progress.message):
+            setup = set_up(trials, data_root, device)
+        for note in (*setup.splits.notes, *announced(study)):
+            progress.message(note)
+        with begun(setup, directory, fresh=fresh) as store:
+            try:
+                train_missing(store, setup, launched_by, progress)
+                return tuned_study(study, read_records(directory))
+            except BaseException as error:
+                progress.finished(error)
+                raise
 
 
 def begun(
@@ -92,6 +132,7 @@ def begun(
 
 def train_missing(store: RunDirectory, setup: Setup, launcher: Launcher, progress: Progress) -> int:
     """Trains and tests the fleets of the study that have no results yet; how many runs they held."""
+    setup = replace(setup, begun_with=begun_with(store.study))
     todo = work(store, setup, progress)
     if todo.pending:
         record_plan(store, setup, todo)

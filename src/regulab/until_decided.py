@@ -18,10 +18,11 @@ from regulab.progress import Progress
 from regulab.records import FIXED, SELF_NORMALIZED, SEQUENTIAL, Look
 from regulab.run_directory.writing import RunDirectory, read_records
 from regulab.statistics import Comparison, compare
+from regulab.statistics.added_arms import unseen_arms
 from regulab.statistics.looks import kind_of
 from regulab.statistics.sequential import fewest_pairs
 from regulab.statistics.verdicts import ALPHA
-from regulab.wording import quoted
+from regulab.wording import listed, quoted
 
 
 def check_limit(study: Study, most: int) -> None:
@@ -62,6 +63,12 @@ def rounds(store: RunDirectory, most: int | None, batch: int, progress: Progress
             f"a verdict was given at {len(before[-1].seeds)} seeds: with more, {kind_of(before)} e-values judge all of "
             "them (docs/verdicts.md)"
         )
+    new = unseen_arms(before[-1], store.study.arms, store.study.baseline) if before else ()
+    if new:
+        progress.message(
+            f"a verdict was given before {listed(new)} {'was' if len(new) == 1 else 'were'} there: the arms are judged "
+            "anew, as one family (docs/verdicts.md)"
+        )
     if most is not None:
         if store.read_looks() is None:
             store.write_looks([])
@@ -82,7 +89,7 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
     """Judges the study with all its seeds, and records that it was looked at.
 
     The first look at a study whose number of seeds was fixed is by the rule for that; the same seeds are looked at
-    again only where ``until_decided`` changes the rule.
+    again only where ``until_decided`` changes the rule, or arms were added.
     """
     recorded, seeds = store.read_looks(), store.study.seeds
     looks = recorded or ()
@@ -91,9 +98,14 @@ def look(store: RunDirectory, progress: Progress, *, until_decided: bool) -> Com
         looks = (Look(seeds=seeds, arms={}, rule=FIXED),)
     elif not looks or looks[-1].seeds != seeds or (until_decided and looks[-1].rule == FIXED):
         looks = (*looks, Look(seeds=seeds, arms={}, rule=SEQUENTIAL, e_value=kind))
+    elif unseen_arms(looks[-1], store.study.arms, store.study.baseline):
+        looks = (*looks, replace(looks[-1], arms={}))
     comparison = compare(replace(read_records(store.path), looks=looks))
     verdicts = verdicts_shown(comparison)
-    looks = (*looks[:-1], replace(looks[-1], arms=looks[-1].arms or verdicts))
+    looks = (
+        *looks[:-1],
+        replace(looks[-1], arms=looks[-1].arms if any(looks[-1].arms.values()) else verdicts),
+    )
     if looks != recorded:
         store.write_looks(looks)
     if comparison.rule == SEQUENTIAL:

@@ -57,6 +57,15 @@ def quoted(name: object) -> str:
     return f"“{isolated(one_line(name, NAME_LIMIT))}”"
 
 
+def e_values(kind: str | None) -> str:
+    """Of what kind the e-values are that judge a study, and what they speak of."""
+    return (
+        "sign e-values of the median difference"
+        if kind == "sign"
+        else "self-normalized e-values of the centre"
+    )
+
+
 def named(arm: object) -> str:
     """``arm “none”``."""
     return f"arm {quoted(arm)}"

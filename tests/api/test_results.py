@@ -161,13 +161,23 @@ def test_misclassified_images_are_those_of_the_report(results):
 def test_observations_are_the_sentences_of_the_report(results):
     text = results.observations
     page = html.unescape((results.directory / "README.md").read_text("utf-8"))
-    sentences = [line for line in text.splitlines() if "Σ|w|" in line]
+    sentences = [line for line in text.splitlines() if "of the training images right" in line]
     assert len(sentences) == 3
     for sentence in sentences:
-        first = sentence.split(". ")[0].split(": ", 1)[1]
-        assert first in page
+        assert sentence.split(", ")[0] in page
     assert repr(text) == str(text)
     assert text.count("\n\n- ") == text._repr_html_().count("<li>")
+
+
+def test_the_answer_is_the_paragraph_that_everything_begins_with(results):
+    said, content = results.answer, results.compare().to_json()
+    assert said == content["answer"] == results.compare().answer
+    assert said.startswith("This study asks whether ")
+    assert str(results.compare()).endswith(f"\n\n{said}")
+    shown = results._repr_html_().split("<table>")[0]
+    assert said in html.unescape(re.sub("</?b>", "", shown)), "but for what was found, which is bold"
+    text = (results.directory / "README.md").read_text("utf-8")
+    assert text.index("## Answer") < text.index("regulab-differences.png") < text.index("## Curves")
 
 
 def test_a_summary_names_study_arms_seeds_and_place(results):

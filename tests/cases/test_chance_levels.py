@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from regulab.records import Look, Predictions
-from regulab.reporting.chance import changed_classes
 from regulab.reporting.classes import class_tests
 from regulab.reporting.data import ReportData
+from regulab.reporting.further import number_tables
 from regulab.reporting.observations import observe
 from regulab.reporting.sections.misclassified import mistake_views
 from regulab.reporting.sides import changed
@@ -30,6 +30,13 @@ from tests.reporting.factory import make_records
 
 def words_of(records, arm="l1"):
     return next(" ".join(one.sentences) for one in observe(ReportData(records)) if one.arm == arm)
+
+
+def cells_of(records, arm="l1"):
+    """The arm's row in the table of images and classes, by heading."""
+    table = next(one for one in number_tables(ReportData(records)) if one.title == "Images and classes")
+    line = next(one for one in table.lines if one.arm.startswith(arm))
+    return dict(zip(table.columns[1:], line.cells, strict=True)), table.words
 
 
 def test_all_swaps_are_listed_once_and_drawn_ones_begin_with_what_was_measured():
@@ -116,12 +123,14 @@ def test_images_that_every_run_changes_stand_out_and_single_ones_do_not():
     tied = 70 / 256
     assert sides.chance.mean == pytest.approx(3 * (1 - tied))
     assert sides.chance.as_large == pytest.approx(1 - tied)
-    text = words_of(records)
-    assert "3 that arm “none” gets right are wrong here, and 0 the other way round" in text
-    assert (
-        "3 changed sides; with the two arms' labels swapped at random within seeds, 2.2 do on average" in text
+    told = (
+        "3 of 60 test images changed sides against arm “none” (3 lost, 0 won), where chance alone gives 2.2"
     )
-    assert "3 or more in 73 % of 256 swaps" in text
+    assert told in words_of(records)
+    cells, words = cells_of(records)
+    assert [cells[key] for key in ("lost", "won", "together", "by chance")] == ["3", "0", "3", "2.2"]
+    assert cells["swaps with as many or more"] == "73 % of 256"
+    assert "with the two arms' labels swapped at random within seeds" in words
 
 
 def test_a_class_that_is_lost_in_every_seed_is_named_with_its_p_and_others_are_not():
@@ -131,31 +140,35 @@ def test_a_class_that_is_lost_in_every_seed_is_named_with_its_p_and_others_are_n
     assert tests.p["l1"][0] == pytest.approx(2 / 256)
     assert tests.differs("l1", 0)
     assert not tests.differs("l1", 1)
-    text = words_of(records)
-    assert "from −20.00 points for class “a”" in text
-    assert "class “a” (p = 0.0078) differs." in text
-    assert "no class differs" in words_of(same_labels(8, "abc", {"none": lambda s: [1], "l1": lambda s: [s]}))
+    assert "; class “a” (p = 0.0078) differs, tested together with all classes of all arms." in words_of(
+        records
+    )
+    cells, _ = cells_of(records)
+    assert cells["class that fell most (points)"] == "“a” −20.00"
+    assert cells["class that rose most (points)"] == "“c” 0.00"
+    assert cells["least p of its classes"] == "0.0078"
+    assert " differ" not in words_of(same_labels(8, "abc", {"none": lambda s: [1], "l1": lambda s: [s]}))
 
 
 def test_one_seed_prints_no_extremes_and_few_seeds_no_test():
     flips = {"none": lambda s: [], "l1": lambda s: [0, 3, s + 1]}
     assert class_tests(same_labels(1, "abc", flips), "none") is None
-    assert "Class by class" not in words_of(same_labels(1, "abc", flips))
+    cells, _ = cells_of(same_labels(1, "abc", flips))
+    assert list(cells.values())[3:] == ["–"] * 6, "extremes without a chance level are left out"
     assert "one seed cannot say in how many" in words_of(same_labels(1, "abc", flips))
-    assert "So few seeds can tell no class from chance (the least p is 0.25)" in words_of(
-        same_labels(3, "abc", flips)
-    )
+    cells, words = cells_of(same_labels(3, "abc", flips))
+    assert cells["least p of its classes"] == "–"
+    assert "So few seeds can tell no class (p ≥ 0.25)." in words
 
 
 def test_where_p_does_not_hold_no_class_is_tested():
     flips = {"none": lambda s: [], "l1": lambda s: [0, 3, 6]}
     records = same_labels(8, "abc", flips)
-    data = ReportData(records)
-    arguments = (records, "l1", data.class_accuracies["l1"], data.class_tests)
-    assert "max-T" in changed_classes(*arguments, tested=True)
-    assert "max-T" not in changed_classes(*arguments, tested=False)
-    looked = tuple(Look(seeds=tuple(range(n)), arms={}) for n in (5, 8))
-    assert "max-T" not in words_of(replace(records, looks=looked))
+    assert " differs, tested together" in words_of(records)
+    assert cells_of(records)[0]["least p of its classes"] != "–"
+    looked = replace(records, looks=tuple(Look(seeds=tuple(range(n)), arms={}) for n in (5, 8)))
+    assert " differs, tested together" not in words_of(looked)
+    assert cells_of(looked)[0]["least p of its classes"] == "–"
 
 
 def test_what_one_arm_alone_gets_wrong_stands_beside_chance_too():

@@ -28,8 +28,8 @@ def underfitted():
 def test_on_both_pages_before_the_verdicts(underfitted):
     pages = pages_of(underfitted)
     for page, heading in (
-        (pages.html().decode(), "Verdicts</h2>"),
-        (pages.markdown().decode(), "## Verdicts"),
+        (pages.html().decode(), "Answer</h2>"),
+        (pages.markdown().decode(), "## Answer"),
     ):
         assert 0 < page.index("First of all") < page.index("Underfitted: every arm") < page.index(heading)
 
@@ -42,7 +42,7 @@ def test_on_no_page_without_a_reason():
 def test_in_json_text_and_notebooks(underfitted):
     (warning,) = compare(underfitted).to_json()["warnings"]
     table = ComparisonTable(underfitted)
-    assert str(table).endswith(f"read first: {warning}")
+    assert f"read first: {warning}\n\nRead the warning first (Underfitted). This study asks" in str(table)
     assert table._repr_html_().startswith("<p><b>First of all:</b> Underfitted")
     text = Observations.of(ReportData(underfitted))
     assert text.startswith(f"First of all: {warning}\n")

@@ -8,7 +8,7 @@ from regulab.statistics.paired import paired_verdicts
 from regulab.statistics.sign_flip import least_pairs, smallest_p
 from tests.cases.test_whole_images import study
 
-OTHERS = {1: ["l1"], 3: ["l1", "l2", "l1+l2"]}
+OTHERS = {1: ["l1"], 3: ["l1", "l2", "l1+l2"], 7: ["l1", *(f"l2 {i}" for i in range(6))]}
 
 
 def with_seeds(tests, n, by=0, images=10_000):
@@ -18,27 +18,30 @@ def with_seeds(tests, n, by=0, images=10_000):
     return compare(study({"none": base, **arms}, images)).arms
 
 
-@pytest.mark.parametrize(("tests", "equal_from", "different_from"), [(1, 5, 6), (3, 6, 7)])
-def test_the_fewest_seeds_for_either_verdict(tests, equal_from, different_from):
-    assert least_pairs(tests, 0.05, sides=1) == equal_from
-    assert least_pairs(tests, 0.05) == different_from
+@pytest.mark.parametrize("tests", OTHERS)
+def test_the_fewest_seeds_for_either_verdict(tests):
+    """Whatever the number of arms."""
+    equal_from, different_from = least_pairs(0.05, sides=1), least_pairs(0.05)
+    assert (equal_from, different_from) == (5, 6)
     for n in (equal_from - 1, equal_from, different_from):
         same, worse = with_seeds(tests, n)["l1"], with_seeds(tests, n, by=50)["l1"]
         assert same.verdict == ("equivalent" if n >= equal_from else "undecided")
         assert worse.verdict == ("worse" if n >= different_from else "undecided")
-        assert (same.equivalence_p_holm is None) == (n < equal_from)
+        assert (same.equivalence_p_adjusted is None) == (n < equal_from)
         if n >= equal_from:
-            assert same.equivalence_p_holm == tests / 2**n < 0.05
+            assert same.equivalence_p_adjusted == 1 / 2**n < 0.05
+            assert same.equivalence_p_holm == tests / 2**n
         if n >= different_from:
-            assert worse.p_holm == tests * 2 / 2**n < 0.05
+            assert worse.p_adjusted == 2 / 2**n < 0.05
+            assert worse.p_holm == tests * 2 / 2**n
 
 
 def test_a_p_that_cannot_reach_alpha_is_not_printed_but_explained():
-    one = with_seeds(3, 6, by=50)["l1"]
-    assert (one.p, one.p_holm) == (None, None)
+    one = with_seeds(3, 5, by=50)["l1"]
+    assert (one.p, one.p_holm, one.p_adjusted) == (None, None, None)
     assert one.note == (
-        "with 6 seeds p cannot fall under 0.05: the smallest is 0.0312 times 3 arms (Holm); "
-        "7 seeds are the fewest that can show a difference, 6 the fewest that can show equivalence"
+        "with 5 seeds p cannot fall under 0.05: the smallest is 0.0625; "
+        "6 seeds are the fewest that can show a difference, 5 the fewest that can show equivalence"
     )
     assert "p cannot fall under 0.05" in with_seeds(1, 5)["l1"].note
 
@@ -52,7 +55,7 @@ def test_families_of_other_numbers_know_both_floors():
     d, rng = np.array([0.02, -0.01, 0.03, 0.01, -0.02]), np.random.default_rng(0)
     assert paired_verdicts({"a": d}, 0.1, rng) == {"a": "equivalent"}
     assert paired_verdicts({"a": d + 1}, 0.1, rng) == {"a": "undecided"}
-    assert paired_verdicts({"a": d, "b": d}, 0.1, rng) == {"a": "undecided", "b": "undecided"}
+    assert paired_verdicts({"a": d, "b": d}, 0.1, rng) == {"a": "equivalent", "b": "equivalent"}
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

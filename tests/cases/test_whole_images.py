@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from regulab.records import SELF_NORMALIZED
 from regulab.statistics import compare
 from regulab.statistics.equivalence import equivalence_p
 from regulab.statistics.paired import paired_verdicts
@@ -49,12 +50,12 @@ def test_a_difference_of_one_margin_in_every_seed_is_not_equivalent(images, marg
     arm = [wrong + side * on_the_margin for wrong in base]
     records = study({"none": base, "l1": arm}, images, margin=margin)
     one = compare(records).arms["l1"]
-    assert one.equivalence_p_holm == 1
+    assert one.equivalence_p_adjusted == 1
     assert one.p == 2 / 1024
     assert one.verdict == ("worse" if side > 0 else "better")
     inside = [wrong + side * (on_the_margin - 1) for wrong in base]
     nearer = compare(study({"none": base, "l1": inside}, images, margin=margin)).arms["l1"]
-    assert nearer.equivalence_p_holm == 1 / 1024
+    assert nearer.equivalence_p_adjusted == 1 / 1024
     assert nearer.verdict == "equivalent"
 
 
@@ -68,7 +69,7 @@ def test_a_loss_on_its_margin_is_not_equivalent_either():
     )
     records.study["endpoint"].update(metric="test_loss", margin=0.001)
     one = compare(records).arms["l1"]
-    assert (one.equivalence_p_holm, one.verdict) == (1, "worse")
+    assert (one.equivalence_p_adjusted, one.verdict) == (1, "worse")
     d = np.array(losses["none"]) - np.array(losses["l1"])
     assert paired_verdicts({"l1": d}, 0.001, np.random.default_rng(0)) == {"l1": "worse"}
 
@@ -198,18 +199,22 @@ def test_a_single_test_image_has_no_noise_to_split_and_no_crash():
     assert one["l1"].verdict == "undecided"
 
 
+def looked_at(d, margin):
+    return tally(d, margin, SELF_NORMALIZED)
+
+
 def test_looks_too_compare_with_the_margin_exactly():
     on, inside = np.full(12, -10), np.full(12, -9)
-    assert tally(on, Fraction(10)).log_e_equivalent == tally(np.empty(0), 0.1).log_e_equivalent
-    assert tally(inside, Fraction(10)).log_e_equivalent > np.log(20)
-    assert tally(on, Fraction(10)).losses == 12
-    third = tally(np.full(12, 3), Fraction(10, 3))
-    assert third.log_e_equivalent == tally(inside, Fraction(10)).log_e_equivalent
+    assert looked_at(on, Fraction(10)).log_e_equivalent == 0
+    assert looked_at(inside, Fraction(10)).log_e_equivalent > np.log(20)
+    assert not looked_at(on, Fraction(10)).upwards
+    third, nine = looked_at(np.full(12, 3), Fraction(10, 3)), looked_at(inside, Fraction(10))
+    assert third.log_e_equivalent == nine.log_e_equivalent
 
 
 def test_without_predictions_accuracies_are_still_whole():
     records = study({"none": [30] * 10, "l1": [40] * 10}, 10_000)
-    assert compare(replace(records, predictions={})).arms["l1"].equivalence_p_holm == 1
+    assert compare(replace(records, predictions={})).arms["l1"].equivalence_p_adjusted == 1
 
 
 def test_training_accuracies_are_counted_too():

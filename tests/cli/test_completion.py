@@ -43,7 +43,19 @@ def offered(line: str, folder: Path) -> list[str]:
     [
         (
             "regulab ",
-            ["run", "report", "compare", "export", "show", "lesson", "init", "schema", "doctor", "data"],
+            [
+                "run",
+                "path",
+                "report",
+                "compare",
+                "export",
+                "show",
+                "lesson",
+                "init",
+                "schema",
+                "doctor",
+                "data",
+            ],
         ),
         ("regulab sh", ["show"]),
         ("regulab init ", ["photos/", "runs/", "table.csv"]),

@@ -48,7 +48,7 @@ def arm_row(**changes):
         "ci95": [98.5, 99.5],
         "difference": None,
         "difference_ci95": None,
-        "p_holm": None,
+        "p_adjusted": None,
         "verdict": None,
         "seeds_needed": None,
         "note": None,
@@ -185,7 +185,7 @@ COMPARISON = {
     "arms": {
         "none": arm_row(),
         "l1": arm_row(
-            difference=-0.5, difference_ci95=[-0.75, -0.25], p_holm=0.0123, verdict="worse", note="few"
+            difference=-0.5, difference_ci95=[-0.75, -0.25], p_adjusted=0.0123, verdict="worse", note="few"
         ),
         "l2": arm_row(difference=0.0, verdict="undecided", seeds_needed=31, note="few"),
         "[red]x": arm_row(mean=None, ci95=None, verdict="diverged"),
@@ -209,7 +209,7 @@ def test_the_table_has_a_row_an_arm_with_interval_difference_and_verdict():
 
 
 def test_the_table_of_the_assignment_fits_a_terminal_of_80_columns():
-    row = arm_row(difference=-10.5, difference_ci95=[-26.75, -20.25], p_holm=0.0123, verdict="equivalent")
+    row = arm_row(difference=-10.5, difference_ci95=[-26.75, -20.25], p_adjusted=0.0123, verdict="equivalent")
     comparison = COMPARISON | {"arms": {"none": arm_row(), "l1+l2": row}}
     lines = printed(comparison, width=80, terminal=True)
     assert max(map(len, lines)) <= 80

@@ -121,6 +121,13 @@ def exercise(hooks: Hooks, given: Made) -> tuple[dict[str, Tensor], dict[str, Te
             for how, step in (("number", torch.tensor(LR).double()), ("tensor", LR + value.square() / 9)):
                 what = f"proximal of {name} at a step that is a {how}"
                 note(what, asked(what, hooks.proximal, p, step), zeros)
+        if hooks.dual:
+            for how, step in (("number", torch.tensor(LR).double()), ("tensor", LR + value.square() / 9)):
+                what = f"dual of {name} at a step that is a {how}"
+                removed = hooks.dual(p, step, (zeros.clone(), zeros.clone()))
+                note(what, None if removed is None else removed[0], zeros)
+                for k in range(2):
+                    note(f"{what}: depth {k}", None if removed is None else removed[1][k], zeros)
         if hooks.decay:
             for where, one in (("", p), (" before a norm", replace(p, before_norm=True))):
                 what = f"decay of {name}{where}"

@@ -94,7 +94,7 @@ def effective(kind: type[Technique]) -> None:
             not torch.equal(got[0].expand_as(neutral[what][0]), neutral[what][0])
             for what, got in found.items()
         )
-        asked = any(one is not None for one in (hooks.rates, hooks.augment, hooks.stopping))
+        asked = any(one is not None for one in (hooks.rates, hooks.lr, hooks.augment, hooks.stopping))
         assert moved or asked or isinstance(example, Edit) or kind.name == "norm", (
             f"{kind.__name__}: the example {example!r} changes nothing in any hook: make it stronger"
         )
@@ -186,6 +186,9 @@ def _on_parameters(hooks: Hooks) -> dict[str, Callable[[Parameter], Tensor | Non
         found["gradient"] = hooks.gradient
     if (proximal := hooks.proximal) is not None:
         found["proximal"] = lambda p: proximal(p, step)
+    if (dual := hooks.dual) is not None:
+        for k in range(3):
+            found[f"dual {k}"] = lambda p, k=k: _dual(dual, p, step, k)  # type: ignore[misc]
     if (decay := hooks.decay) is not None:
         found["decay"] = lambda p: decay(p, 0.1, 0.2)
         found["decay before a norm"] = lambda p: decay(replace(p, before_norm=True), 0.1, 0.2)
@@ -194,15 +197,35 @@ def _on_parameters(hooks: Hooks) -> dict[str, Callable[[Parameter], Tensor | Non
     return found
 
 
+def _dual(dual: Callable[..., Any], p: Parameter, step: Tensor, place: int) -> Tensor | None:
+    """What is removed (0), or one of the depths (1, 2), of weights that have some."""
+    depths = (p.value.abs() / 3, p.value.square())
+    found = dual(p, step, depths)
+    return None if found is None else [found[0], *found[1]][place]
+
+
+def _removes(hooks: Hooks) -> Callable[[Parameter, Tensor], Tensor | None] | None:
+    """The proximal operator; one that remembers, in the first step."""
+    if (dual := hooks.dual) is None:
+        return hooks.proximal
+
+    def removes(p: Parameter, step: Tensor) -> Tensor | None:
+        found = dual(p, step, (torch.zeros_like(p.value), torch.zeros_like(p.value)))
+        return None if found is None else found[0]
+
+    return removes
+
+
 def proximal_is_the_minimizer(kind: type[Technique]) -> None:
     """value − removed minimizes penalty(w) + Σ (w − value)²/(2·step) for every run, at several steps."""
-    examples = [one for one in kind.examples() if kind.stack([one]).proximal is not None]
+    examples = [one for one in kind.examples() if kind.stack([one]).makes_zeros]
     if not examples:
         return
     stronger = examples[0].model_copy(update={kind.scalar: 3 * getattr(examples[0], kind.scalar)})
     values = [*examples, None, stronger]
     hooks = stacked(kind, values)
-    assert hooks.proximal is not None
+    operator = _removes(hooks)
+    assert operator is not None
     assert hooks.penalty is not None, (
         f"{kind.__name__} has a proximal operator and no penalty, which records tell"
     )
@@ -214,7 +237,7 @@ def proximal_is_the_minimizer(kind: type[Technique]) -> None:
             torch.full_like(v, 2.2),
             0.1 + v.abs(),  # Adam has a step for each element
         ):
-            removed = hooks.proximal(Parameter("w", v, True), step)
+            removed = operator(Parameter("w", v, True), step)
             if removed is None:
                 continue
             for run, value in enumerate(values):

@@ -63,10 +63,11 @@ def _without_proximal_steps(said: dict[str, Any]) -> dict[str, Any]:
     kept = {}
     for name, value in said.items():
         technique = parse(name, value, "arms.some")
-        if technique.stack([technique]).proximal is None:
+        if not technique.stack([technique]).makes_zeros:
             kept[name] = value
         elif "method" in type(technique).model_fields:
-            kept[name] = {**technique.model_dump(mode="json"), "method": "subgradient"}
+            said = technique.model_dump(mode="json", exclude={"steps"})
+            kept[name] = {**said, "method": "subgradient"}
     return kept
 
 

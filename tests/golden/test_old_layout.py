@@ -21,7 +21,8 @@ from regulab.cli import app
 OLD = Path(__file__).with_name("old_layout")
 STUDY, FINISHED, INTERRUPTED = OLD / "study.yaml", OLD / "finished", OLD / "interrupted"
 VERSION_AND_TIME = ("regulab", "seconds")  # say nothing of the numbers
-# Version 0.1.0 let intervals of an accuracy reach beyond what one can be. All else is as it was written.
+# Version 0.1.0 let intervals of an accuracy reach beyond what one can be, and judged by Holm's p and sign e-values. All
+# else is as it was written.
 SAID = b"intervals are cut at 0 and 100 %, beyond which no accuracy lies"
 CUT = {
     b"157.96761161882108": b"100.0",
@@ -32,6 +33,10 @@ CUT = {
     b"-159.34864400121313": b"-100.0",
     b"$-$159.35": b"$-$100.00",
     b"the declared 0.1 is less": b"the declared 0.1 is less; " + SAID,
+    b'"rule": "fixed",': b'"rule": "fixed",\n  "e_value": null,',
+    b'"equivalence_p_holm": null,': b'"equivalence_p_holm": null,\n      "p_adjusted": null,\n      '
+    b'"equivalence_p_adjusted": null,',
+    b"p (Holm)": b"p (adjusted)",
     b"paired by seed\n": b"paired by seed\n% " + SAID + b"\n",
 }
 RUNS = [(arm, seed) for arm in ("none", "l1 without norm") for seed in ("0", "1")]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from matplotlib.text import Text
 
 from regulab.reporting.data import ReportData
-from regulab.reporting.figures.differences import FIGURE, limits, rows_of
+from regulab.reporting.figures.differences import FIGURE, limits, rows_of, stacked
 from regulab.reporting.series import MOST_BANDS, band_kind, series
 from tests.reporting.factory import make_records, with_diverged
 
@@ -68,7 +69,7 @@ def test_the_words_name_arms_that_are_not_drawn():
     for seed in (0, 1):
         records = with_diverged(records, "l1", seed)
     (drawing,) = FIGURE.drawings(ReportData(records))
-    assert "; the grey band is the margin. " in drawing.words
+    assert "; the shaded band is the margin. " in drawing.words
     assert drawing.words.endswith("Not drawn, with fewer than 2 pairs: arm “l1”.")
 
 
@@ -77,6 +78,56 @@ def test_the_margin_is_on_the_axis_unless_it_is_far_wider():
     reach = max(row.reach for row in rows)
     assert limits(rows, 2 * reach)[1] > 2 * reach
     assert limits(rows, 50 * reach)[1] < 5 * reach
+
+
+def test_the_worst_seed_is_ringed_and_named_whichever_side_is_the_worse():
+    data = data_of(arms={"none": 0.0, "l1": 0.5, "l2": -0.5})
+    for metric, pick in (("test_accuracy", min), ("test_loss", max)):
+        data.records.study["endpoint"] |= {"metric": metric, "margin": 0.1}
+        one = ReportData(data.records)
+        (drawing,) = FIGURE.drawings(one)
+        axes = drawing.draw().axes[0]
+        rings = [
+            float(np.asarray(line.get_xdata())[0])
+            for line in axes.lines
+            if line.get_markerfacecolor() == "none"
+        ]
+        assert rings == [pick(row.differences) for row in rows_of(one)]
+        texts = [text.get_text() for text in axes.findobj(Text)]
+        for row in rows_of(one):
+            assert any(f"· worst: seed {row.worst}, " in text for text in texts)
+        assert ("◂ worse" in texts, "better ▸" in texts) == ((metric == "test_accuracy",) * 2)
+        assert ("◂ better" in texts, "worse ▸" in texts) == ((metric == "test_loss",) * 2)
+        assert "The ring marks each arm's worst seed." in drawing.words
+
+
+def test_seeds_that_agree_stand_below_each_other():
+    offsets = stacked([0.0, 1.0, 0.0, 0.0], 10.0)
+    assert offsets[0] == offsets[1] == 0
+    assert 0 < offsets[2] < offsets[3] <= 0.24
+    assert stacked([0.0] * 40, 1.0).max() <= 0.24
+
+
+def test_many_arms_stand_in_the_order_of_their_differences():
+    arms = {"none": 0.0} | {f"a{k}": (-1) ** k * 0.3 * k for k in range(1, 10)}
+    rows = rows_of(data_of(arms=arms))
+    assert [row.mean for row in rows] == sorted((row.mean for row in rows), reverse=True)
+    (drawing,) = FIGURE.drawings(data_of(arms=arms))
+    assert "The arms stand in the order of their differences." in drawing.words
+
+
+def test_where_half_of_the_arms_do_not_differ_the_margin_says_what_is_near():
+    records = make_records(
+        arms={"none": 0.0, "l1": 0.0, "l2": 0.0, "out": 0.0}, seeds=6, epochs=2, images=400, wrong=9
+    )
+    lost = [
+        replace(one, test_accuracy=one.test_accuracy - 50 * ((one.arm, one.seed) == ("out", 3)))
+        for one in records.results
+    ]
+    data = ReportData(replace(records, results=tuple(lost)))
+    low, high = limits(rows_of(data), data.comparison.margin)
+    assert low == pytest.approx(-1.1 * data.comparison.margin)
+    assert high == pytest.approx(1.1 * data.comparison.margin)
 
 
 def test_one_seed_has_no_picture():

@@ -41,7 +41,7 @@ def test_the_assignment_gets_its_interaction_after_the_verdicts():
     assert "more than the sum of each alone (95 % interval +0.1" in section
     assert "→ synergistic: better together than added up." in section
     assert "| l1 × l2 (interaction) | +0.19 |" in section
-    assert "Holm-adjusted over these 3 effects, a family of their own" in section
+    assert "adjusted by step-down over these 3 effects, a family of their own" in section
 
 
 def test_the_page_shows_it_in_the_menu():

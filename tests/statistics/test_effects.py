@@ -16,6 +16,7 @@ from regulab.statistics.design import IN_PLACE_OF_DROPOUT, Design, Factor, desig
 from regulab.statistics.effect_words import effect_notes
 from regulab.statistics.effects import Condition, cell_means, effects, factorial_values
 from regulab.statistics.holm import holm
+from regulab.statistics.step_down import adjusted_p
 from regulab.techniques import TECHNIQUES
 from tests.reporting.factory import make_records, with_diverged, without
 
@@ -201,6 +202,10 @@ def test_all_effects_are_one_family():
     _, named = judged(design(2, 2), values)
     raw = [one.p for one in named.values()]
     assert [one.p_holm for one in named.values()] == pytest.approx(holm(raw))
+    assert all(one.p <= one.p_adjusted <= one.p_holm for one in named.values())
+    together = [(np.array(list(one.differences.values())),) for one in named.values()]
+    stepped = adjusted_p(together, np.random.default_rng(0), two_sided=True)
+    assert [one.p_adjusted for one in named.values()] == pytest.approx(stepped)
     signs = np.array(np.meshgrid(*[[-1, 1]] * 10)).reshape(10, -1)
     contrast = np.array(list(named["f0=1 × f1=1"].differences.values()))
     assert named["f0=1 × f1=1"].p == pytest.approx(
@@ -215,7 +220,7 @@ def test_accuracies_are_exact_in_parts_of_an_image():
     _, named = judged(design(2, 2), counts / 10, metric="test_accuracy", margin=Fraction(1, 20))
     main = named["f0=1"]
     assert set(main.differences.values()) == {0.05}
-    assert (main.equivalence_p_holm, main.p, main.verdict) == (1.0, 2 / 2**8, "better")
+    assert (main.equivalence_p_adjusted, main.p, main.verdict) == (1.0, 2 / 2**8, "better")
     assert named["f0=1 × f1=1"].differences[0] == 0.1
 
 
@@ -288,7 +293,7 @@ def test_a_metric_without_a_better_direction_says_so():
     values[:, 1] += 1
     _, found = judged(made, values, metric="weight_norm_l2")
     assert found["f0=1"].verdict is None
-    assert found["f0=1"].p_holm < 0.05
+    assert found["f0=1"].p_adjusted < 0.05
     assert found["f0=1"].note.startswith(
         "the difference is significant, but weight_norm_l2 has no better direction"
     )
@@ -306,7 +311,7 @@ def test_missing_runs_leave_effects_described():
 def test_too_few_seeds_say_so():
     (one,) = compare(make_records(seeds=5)).factorial.interactions
     assert (one.p, one.verdict) == (None, "undecided")
-    assert "times 3 effects (Holm); 7 seeds are the fewest" in one.note
+    assert "the smallest is 0.0625; 6 seeds are the fewest" in one.note
     (single,) = compare(make_records(seeds=1)).factorial.interactions
     assert (single.difference_ci95, single.spread, single.note) == (
         None,
@@ -350,7 +355,7 @@ def test_size_coverage_and_power_at_ten_seeds():
         _, named = judged(made, noise)
         low, high = named["f0=1 × f1=1"].difference_ci95
         covered += low <= 0 <= high
-        false += any(one.p_holm < 0.05 for one in named.values())
+        false += any(one.p_adjusted < 0.05 for one in named.values())
         _, shifted = judged(made, noise + np.array([[0, 0], [0, 0.3]]))
         found += shifted["f0=1 × f1=1"].verdict == "antagonistic"
     assert covered / studies == pytest.approx(0.95, abs=0.015)

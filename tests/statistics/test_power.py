@@ -1,40 +1,55 @@
-from itertools import product
-
 import numpy as np
 import pytest
 
 from regulab.statistics.power import power, seeds_needed
+from regulab.statistics.step_down import adjusted_p
 
 
-def simulated(n: int, effect: float, alpha: float, repeats: int = 3000) -> float:
-    flips = np.array(list(product((1.0, -1.0), repeat=n - 1)))
-    flips = np.hstack([np.ones((len(flips), 1)), flips])  # the other half mirrors these sums
-    d = np.random.default_rng(n).normal(effect, 1, (repeats, n))
-    p = (np.abs(d @ flips.T) >= np.abs(d.sum(1))[:, None] - 1e-9).mean(1)
-    return float((p < alpha).mean())
+def simulated(n: int, effect: float, tests: int, repeats: int) -> float:
+    """Of the only arm of ``tests`` that differs; they share half of their variance, as arms with one baseline do."""
+    rng = np.random.default_rng(n)
+    own, shared = rng.normal(0, 1, (repeats, tests, n)), rng.normal(0, 1, (repeats, 1, n))
+    d = (own + shared) / np.sqrt(2)
+    d[:, 0] += effect
+    p = [adjusted_p([(arm,) for arm in study], rng, two_sided=True)[0] for study in d]
+    return float(np.mean(np.array(p) < 0.05))
 
 
 @pytest.mark.parametrize(
     ("n", "effect", "tests", "tolerance"),
-    [(6, 1.6, 1, 0.03), (7, 1.9, 3, 0.03), (8, 1.5, 3, 0.08), (9, 1.0, 1, 0.03), (10, 1.2, 3, 0.03)],
-)  # fmt: skip
+    [
+        pytest.param(6, 1.6, 1, 0.05, id="6-1"),
+        pytest.param(7, 1.9, 3, 0.08, id="7-3"),
+        pytest.param(9, 1.0, 1, 0.05, id="9-1"),
+        *(
+            pytest.param(n, effect, tests, 0.09, id=f"{n}-{tests}", marks=pytest.mark.slow)
+            for n, effect, tests in (
+                (6, 2.5, 3),
+                (6, 3, 7),
+                (8, 1.5, 3),
+                (8, 1.5, 7),
+                (10, 1.2, 3),
+                (12, 1, 5),
+            )
+        ),
+    ],
+)
 def test_power_is_that_of_the_deciding_rule(n, effect, tests, tolerance):
-    assert power(n, effect, 0.05 / tests) == pytest.approx(simulated(n, effect, 0.05 / tests), abs=tolerance)
+    assert power(n, effect, 0.05, tests) == pytest.approx(simulated(n, effect, tests, 800), abs=tolerance)
 
 
 def test_too_few_seeds_have_no_power():
-    assert power(5, 10, 0.05) == 0
-    assert power(6, 10, 0.05 / 3) == 0
+    assert power(5, 10, 0.05) == power(5, 10, 0.05, tests=7) == 0
+    assert power(6, 10, 0.05, tests=7) > 0.9
 
 
-def test_without_spread_the_floor_is_enough():
-    assert seeds_needed(0.0, 0.1, tests=1) == 6
-    assert seeds_needed(0.0, 0.1, tests=3) == 7
+def test_without_spread_the_floor_is_enough_for_any_number_of_arms():
+    assert [seeds_needed(0.0, 0.1, tests=tests) for tests in (1, 3, 40)] == [6, 6, 6]
 
 
 def test_the_first_number_of_seeds_that_reaches_the_power():
     n = seeds_needed(0.12, 0.1, tests=3)
-    assert power(n, 0.1 / 0.12, 0.05 / 3) >= 0.8 > power(n - 1, 0.1 / 0.12, 0.05 / 3)
+    assert power(n, 0.1 / 0.12, 0.05, 3) >= 0.8 > power(n - 1, 0.1 / 0.12, 0.05, 3)
 
 
 def test_grows_with_the_square_of_the_spread():

@@ -1,14 +1,13 @@
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from regulab.statistics.equivalence import equivalence_p
-from regulab.statistics.holm import holm
+from regulab.records import SELF_NORMALIZED, SIGN
+from regulab.statistics.equivalence import sides
 from regulab.statistics.sequential import tally
-from regulab.statistics.sign_flip import two_sided_p
+from regulab.statistics.step_down import adjusted_p
 from regulab.statistics.verdicts import Evidence, SequentialEvidence, decide, decide_sequentially, direction
 
 CLEAR = Evidence(
@@ -16,8 +15,8 @@ CLEAR = Evidence(
     baseline_diverged=False,
     direction=1,
     difference=0.4,
-    p_holm=0.01,
-    equivalence_p_holm=0.9,
+    p_adjusted=0.01,
+    equivalence_p_adjusted=0.9,
 )
 
 
@@ -28,17 +27,17 @@ CLEAR = Evidence(
         ({"difference": -0.4}, "worse"),
         ({"direction": -1}, "worse"),
         ({"direction": -1, "difference": -0.4}, "better"),
-        ({"p_holm": 0.05}, "undecided"),
-        ({"equivalence_p_holm": 0.04}, "equivalent"),  # small but real: the margin decides first
-        ({"equivalence_p_holm": 0.05}, "better"),
-        ({"equivalence_p_holm": None}, "better"),
-        ({"p_holm": 0.6, "equivalence_p_holm": 0.04}, "equivalent"),
-        ({"p_holm": None, "equivalence_p_holm": None}, "undecided"),
+        ({"p_adjusted": 0.05}, "undecided"),
+        ({"equivalence_p_adjusted": 0.04}, "equivalent"),  # small but real: the margin decides first
+        ({"equivalence_p_adjusted": 0.05}, "better"),
+        ({"equivalence_p_adjusted": None}, "better"),
+        ({"p_adjusted": 0.6, "equivalence_p_adjusted": 0.04}, "equivalent"),
+        ({"p_adjusted": None, "equivalence_p_adjusted": None}, "undecided"),
         ({"arm_diverged": True}, "diverged"),
         ({"baseline_diverged": True}, "undecided"),
         ({"arm_diverged": True, "baseline_diverged": True}, "diverged"),
         ({"direction": 0}, None),
-        ({"direction": 0, "p_holm": 0.6}, "undecided"),
+        ({"direction": 0, "p_adjusted": 0.6}, "undecided"),
     ],
 )
 def test_the_first_rule_that_matches(changes, verdict):
@@ -51,9 +50,10 @@ def test_directions():
     assert direction("zero_fraction") == direction("weight_norm_l2") == 0
 
 
-ABOVE = [tally(np.full(n, 0.4), 0.1) for n in (4, 8, 12)]
-INSIDE = [tally(np.full(n, 0.04), 0.1) for n in (4, 8, 12)]
-SPLIT = [tally(np.array([0.4, -0.4] * n), 0.1) for n in (2, 4, 6)]
+ABOVE = [tally(np.full(n, 0.4), 0.1, SELF_NORMALIZED) for n in (4, 6, 12)]
+INSIDE = [tally(np.full(n, 0.04), 0.1, SELF_NORMALIZED) for n in (4, 6, 12)]
+SPLIT = [tally(np.array([0.4, -0.4] * n), 0.1, SELF_NORMALIZED) for n in (2, 3, 6)]
+BY_SIGNS = [tally(np.full(n, 0.4), 0.1, SIGN) for n in (6, 8)]
 LOOKED_AT = SequentialEvidence(
     arm_diverged=False, baseline_diverged=False, direction=1, looks=ABOVE, tests=1
 )  # fmt: skip
@@ -70,8 +70,10 @@ LOOKED_AT = SequentialEvidence(
         ({"looks": INSIDE}, "equivalent"),  # small but consistent: the margin decides first
         ({"looks": [*ABOVE, *SPLIT]}, "better"),  # once decided stays decided
         ({"looks": [*SPLIT, *ABOVE]}, "better"),
-        ({"looks": [tally(np.full(12, 0.04), None)]}, "better"),
-        ({"looks": [tally(np.empty(0), 0.1)]}, "undecided"),
+        ({"looks": [tally(np.full(12, 0.04), None, SELF_NORMALIZED)]}, "better"),
+        ({"looks": [tally(np.empty(0), 0.1, SELF_NORMALIZED)]}, "undecided"),
+        ({"looks": BY_SIGNS[:1]}, "undecided"),
+        ({"looks": BY_SIGNS}, "better"),
         ({"arm_diverged": True}, "diverged"),
         ({"baseline_diverged": True}, "undecided"),
         ({"direction": 0}, None),
@@ -83,23 +85,14 @@ def test_the_first_rule_that_matches_after_looking(changes, verdict):
 
 
 def verdicts_of_studies(d: np.ndarray, margin: float) -> list[list[str | None]]:
-    """The whole rule for fixed seeds on differences ``(studies, tests, n)``, every sign vector listed at once."""
-    flips = np.array(list(product((1.0, -1.0), repeat=d.shape[-1])))
-
-    def sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return x @ flips.T, x.sum(-1)[..., None] - 1e-9
-
-    flipped, observed = sums(d)
-    p = (np.abs(flipped) >= np.abs(observed + 1e-9) - 1e-9).mean(-1)
-    sides = [(flipped >= observed).mean(-1) for flipped, observed in (sums(d + margin), sums(margin - d))]
-    equivalence = np.maximum(*sides)
+    """The whole rule for fixed seeds on differences ``(studies, tests, n)``."""
     unused = np.random.default_rng(0)
-    assert p[0, 0] == two_sided_p(d[0, 0], unused)
-    assert equivalence[0, 0] == equivalence_p(d[0, 0], margin, unused)
+    p = [adjusted_p([(arm,) for arm in study], unused, two_sided=True) for study in d]
+    equivalence = [adjusted_p([sides(arm, margin) for arm in study], unused, two_sided=False) for study in d]
     return [
         [
-            decide(replace(CLEAR, difference=mean, p_holm=p_holm, equivalence_p_holm=equal))
-            for mean, p_holm, equal in zip(study.mean(-1), holm(list(ps)), holm(list(equals)), strict=True)
+            decide(replace(CLEAR, difference=mean, p_adjusted=p_adjusted, equivalence_p_adjusted=equal))
+            for mean, p_adjusted, equal in zip(study.mean(-1), ps, equals, strict=True)
         ]
         for study, ps, equals in zip(d, p, equivalence, strict=True)
     ]

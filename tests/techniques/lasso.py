@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from regulab.techniques import stack
-from regulab.techniques.technique import Parameter
-from regulab.training.proximal import proximal_step
+from regulab.techniques.technique import Depths, Parameter
+from regulab.training.proximal import dual_step, proximal_step
 
 
 def regression():
@@ -28,6 +28,7 @@ def descend(x, y, optimizer, arms, steps=4000, feedback=True):
     hooks = stack(arms).values()
     w = torch.full((len(arms), 1, x.shape[1]), 0.5, dtype=torch.float64)
     state = tuple(torch.zeros_like(w) for _ in optimizer.state_names)
+    depths: Depths = (torch.zeros_like(w), torch.zeros_like(w))
     for t in range(1, steps + 1):
         rate = optimizer.lr * min(1.0, 2.5 * (1 - t / (steps + 1)) ** 2)
         gradient = ((w @ x.T - y) @ x) / len(y)
@@ -40,8 +41,15 @@ def descend(x, y, optimizer, arms, steps=4000, feedback=True):
                 operator = partial(_shrunk, hook.proximal)
                 shrunk, remembered = proximal_step(optimizer, w, state, sensitivity, operator)
                 w, state = shrunk, (remembered if feedback else state)
+            if hook.dual:
+                operator = partial(_shrunk_by_depths, hook.dual)
+                w, state, depths = dual_step(optimizer, w, state, sensitivity, operator, depths)
     return w[:, 0].numpy()
 
 
 def _shrunk(proximal: Callable[[Parameter, Tensor], Tensor], z: Tensor, step: Tensor) -> Tensor:
     return proximal(Parameter("w", z, True), step)
+
+
+def _shrunk_by_depths(dual, z: Tensor, step: Tensor, depths: Depths) -> tuple[Tensor, Depths]:
+    return dual(Parameter("w", z, True), step, depths)

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from regulab import __version__
-from regulab.cli import compare, data, doctor, export, init, lesson, path, report, run, schema, show
+from regulab.cli import (
+    compact,
+    compare,
+    data,
+    doctor,
+    export,
+    init,
+    lesson,
+    path,
+    report,
+    run,
+    schema,
+    show,
+    tune,
+)
 
 app = typer.Typer(
     help="Train one image classifier under different regularizers, side by side, and learn which one helps.",
@@ -34,8 +48,10 @@ def _options(
 for command in (
     run.run,
     path.path,
+    tune.tune,
     report.report,
     compare.compare,
+    compact.compact,
     export.export,
     show.show,
     lesson.lesson,

@@ -30,7 +30,7 @@ def place_of(kind: type[Technique]) -> Place:
         return Place.data
     if issubclass(kind, Edit) or hooks.rates is not None or kind.name == "norm":
         return Place.network
-    steps = (hooks.transform, hooks.noise, hooks.memory, hooks.stopping)
+    steps = (hooks.transform, hooks.noise, hooks.memory, hooks.stopping, hooks.lr)
     if any(hook is not None for hook in steps):
         return Place.path
     return Place.objective

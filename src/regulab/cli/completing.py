@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, get_args
 
 import typer
 
@@ -83,10 +83,26 @@ def arms(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 @offering
 def arms_of_directory(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Of one run directory or several."""
     from regulab.config import load_study
 
-    (folder,) = _typed(ctx, "run_dir")
-    return starting(load_study(str(Path(folder) / "study.yaml")).arms, incomplete)
+    studies = [load_study(str(Path(folder) / "study.yaml")) for folder in _typed(ctx, "run_dir")]
+    return starting(dict.fromkeys(arm for study in studies for arm in study.arms), incomplete)
+
+
+@offering
+def verdicts(incomplete: str) -> Iterable[str]:
+    """For a comma-separated list."""
+    from regulab.statistics.verdicts import Verdict
+
+    head, comma, last = incomplete.rpartition(",")
+    known = [one for one in get_args(Verdict) if one not in head.split(",")]
+    return [f"{head}{comma}{one}" for one in starting(known, last)]
+
+
+@offering
+def divisions(incomplete: str) -> Iterable[str]:
+    return starting(("dataset",), incomplete)
 
 
 @offering

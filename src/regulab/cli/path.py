@@ -123,5 +123,5 @@ def _print(directory: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(results.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
         return
-    print_path(records, results, output())
+    print_path(records, results, f"{directory}/", output())
     print_training_notes(records.environment, output())

@@ -167,15 +167,16 @@ class Data(Part):
 class Protocol(Part):
     """Which images train, validate and test."""
 
-    kind: Literal["holdout", "course"] = Field(
+    kind: Literal["holdout", "course", "closed"] = Field(
         default="holdout",
         description="`holdout` cuts validation from the training split; `course` validates on the test split, as the "
-        "assignment does, and the report says so.",
+        "assignment does, and the report says so; `closed` is `holdout` with a test split that nobody opens: what is "
+        "tested are the validation images, as for trials before a study.",
     )
     validation: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
         default=None,
-        description="Under `holdout` a count of images (1, 2, …) or a fraction between 0 and 1; null: the dataset's "
-        "own validation part, or a sixth.",
+        description="Under `holdout` and `closed` a count of images (1, 2, …) or a fraction between 0 and 1; null: the "
+        "dataset's own validation part, or a sixth.",
     )
 
     @model_validator(mode="before")

@@ -19,6 +19,7 @@ from regulab.config.metrics import BRIER, ECE, NAMES_ITS_MARGIN
 from regulab.config.network import Model
 from regulab.config.paths import data_path, model_path, with_path
 from regulab.config.training import Train
+from regulab.config.tuning import Tune, Tuned
 from regulab.errors import did_you_mean
 from regulab.values import (
     MOST_SEEDS,
@@ -45,7 +46,7 @@ LATER_KEYS = {
     "model": ("args", "weights", "freeze"),
     "train": ("class_weights", "sampling"),
 }
-LATER_PARTS = ("factors",)
+LATER_PARTS = ("factors", "tune", "tuned")
 
 
 class Endpoint(Part):
@@ -150,6 +151,15 @@ class Study(Part):
         "list of its values, `l1: [0, 1e-4]` (0, null and false: without it), or a name with named levels, each a "
         "mapping of techniques. The baseline is the arm of all first levels unless said otherwise.",
     )
+    tune: Tune | None = Field(
+        default=None,
+        description="How every arm finds its strengths before the study trains, on validation and with seeds of its "
+        "own; `regulab tune` does the same and writes the study that it found. null: arms are as written.",
+    )
+    tuned: Tuned | None = Field(
+        default=None,
+        description="What `tune` found, as `regulab tune` writes it: all trials, their scores, the rule.",
+    )
     resolved: dict[str, Any] | None = Field(
         default=None,
         description="What regulab found out when it ran: class names, legends, hashes. Ignored on the way in.",
@@ -224,6 +234,8 @@ class Study(Part):
                 key="baseline",
                 cure=did_you_mean(self.baseline, self.arms),
             )
+        if self.tune is not None:
+            self._tunable()
         if self.protocol.kind == "course" and self.endpoint.epoch == "best_val":
             raise Refusal(
                 "best_val under protocol course would choose the epoch on the test split",
@@ -231,6 +243,20 @@ class Study(Part):
                 cure="use epoch final or protocol holdout",
             )
         return self
+
+    def _tunable(self) -> None:
+        if self.tuned is not None:
+            raise Refusal(
+                "tuned already",
+                key="tune",
+                cure="leave out tuned to tune anew, or tune to run what was found",
+            )
+        if self.protocol.kind == "course":
+            raise Refusal(
+                "tuning under protocol course would choose on the test split",
+                key="tune",
+                cure="use protocol holdout",
+            )
 
     @property
     def stream_key(self) -> str:

@@ -111,12 +111,16 @@ class Train(Part):
         return self
 
     def learning_rate(
-        self, step: int, steps_per_epoch: int, validation_losses: Sequence[float] = ()
+        self,
+        step: int,
+        steps_per_epoch: int,
+        validation_losses: Sequence[float] = (),
+        highest: float | None = None,
     ) -> float:
         """The rate of one optimizer step of a run, counted from 0 over the whole training.
 
         ``validation_losses`` are the run's own, of every epoch before the step's; only a schedule that follows
-        validation asks for them.
+        validation asks for them. ``highest``: the run's own in the place of the optimizer's ``lr``.
         """
         moment = Moment(
             step=step,
@@ -124,7 +128,7 @@ class Train(Part):
             epochs=self.epochs,
             validation_losses=validation_losses,
         )
-        return self.schedule.rate(self.optimizer.lr, moment)
+        return self.schedule.rate(self.optimizer.lr if highest is None else highest, moment)
 
 
 def _written_out(value: Any, default: str) -> Any:

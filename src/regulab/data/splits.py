@@ -45,6 +45,7 @@ def split(content: DatasetContent, protocol: Protocol, train_images: int | None 
 
     ``holdout`` cuts ``protocol.validation`` images (below 1: that fraction of them, rounded) out of the
     training split, stratified by class; null means the dataset's own validation part, or one sixth.
+    ``closed`` is the same, and what it tests are the validation images: the test split is never opened.
     ``course`` trains on the whole training split and validates on the test split, which it opens here.
     With ``train_images`` only so many of the images that would train do so, stratified by class; a smaller number
     takes a part of what a larger one takes, but for rounding. Where images have groups, validation is cut in whole
@@ -63,9 +64,9 @@ def split(content: DatasetContent, protocol: Protocol, train_images: int | None 
     rest = np.setdiff1d(np.arange(len(content.train)), chosen, assume_unique=True)
     rest = _limited(content.train, rest, train_images)
     index_hash = _index_hash(rest, chosen, "train")
-    return _splits(
-        content, content.train.take(rest), content.train.take(chosen), content.open_test, index_hash, notes
-    )
+    train, validation = content.train.take(rest), content.train.take(chosen)
+    open_test = content.open_test if protocol.kind == "holdout" else lambda: validation
+    return _splits(content, train, validation, open_test, index_hash, notes)
 
 
 def _splits(

@@ -15,7 +15,7 @@ def effect_columns(comparison: Comparison) -> list[str]:
         "effect",
         f"difference{f' ({measured})' if measured else ''}",
         "95 % t interval",
-        "p (Holm)",
+        "p (adjusted)",
         "verdict",
     ]
 
@@ -30,7 +30,7 @@ def effect_lines(comparison: Comparison) -> list[Line]:
         cells = (
             number(effect.difference, places, sign=True),
             interval(effect.difference_ci95, places, sign=True),
-            p_value(effect.p_holm),
+            p_value(effect.p_adjusted),
             effect.verdict or "–",
         )
         lines.append(Line(effect_title(effect.name, effect.first), cells))
@@ -67,8 +67,8 @@ def effect_explanation(comparison: Comparison) -> str:
     rule = (
         "seeds were added until the arms were decided, so effects are described and not judged"
         if comparison.rule == "sequential"
-        else f"sign-flip tests, Holm-adjusted over these {factorial.tests} effects, a family of their own beside the "
-        "arms"
+        else f"sign-flip tests, adjusted by step-down over these {factorial.tests} effects, a family of their own "
+        "beside the arms"
     )
     return (
         f"The arms are every combination of {factors}. A main effect is the difference in "

@@ -12,7 +12,7 @@ from regulab.reporting.naming import legend
 from regulab.reporting.tables import NOTHING, Line, decimals, interval, number, p_value
 from regulab.reporting.zeros import why_zeros, zero_channels
 from regulab.statistics.intervals import ANY, Bounds
-from regulab.wording import named
+from regulab.wording import e_values, named
 
 GAPS = (-200.0, 200.0)  # what two differences of accuracies can differ by
 
@@ -164,14 +164,15 @@ def _tests(data: ReportData) -> NumberTable:
             evidence = ["–" if e is None else f"{e:.3g}" for e in (one.e, one.e_equivalent)]
             cells += [NOTHING if one.looked_at is None else str(one.looked_at), *evidence]
         else:
-            cells += [p_value(one.p), p_value(one.equivalence_p_holm)]
+            cells += [p_value(one.p), p_value(one.equivalence_p_adjusted)]
         lines.append(Line(legend(data.records, arm), tuple(cells)))
     columns = ["arm", "pairs", "median difference", "standard deviation"]
     if sequential:
         columns += ["pairs looked at", "e of a difference", "e of equivalence"]
-        words = f"Sign e-values of the median difference; each decides from {found.e_threshold:.4g} on."
+        words = f"{e_values(found.e_value)}; each decides from {found.e_threshold:.4g} on."
+        words = f"{words[0].upper()}{words[1:]}"
     else:
-        columns += ["p of a difference, unadjusted", "p of equivalence (Holm)"]
+        columns += ["p of a difference, unadjusted", "p of equivalence (adjusted)"]
         words = "Paired sign-flip tests; equivalence is tested by two one-sided ones against the margin."
     return NumberTable("Tests", columns, lines, words)
 

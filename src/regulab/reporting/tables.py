@@ -74,7 +74,7 @@ def verdict_columns(comparison: Comparison) -> list[str]:
     """The headings of the table of verdicts."""
     measured = f"{metric_name(comparison.metric)}{_unit_in_brackets(unit(comparison.metric))}"
     return ["arm", "seeds", measured, "95 % t interval", f"difference to {named(comparison.baseline)}",
-            "95 % t interval", "p (Holm)", "verdict"]  # fmt: skip
+            "95 % t interval", "p (adjusted)", "verdict"]  # fmt: skip
 
 
 def _unit_in_brackets(measured: str) -> str:
@@ -94,7 +94,7 @@ def rows(records: StudyRecords, comparison: Comparison) -> list[Row]:
             interval=interval(one.ci95, digits),
             difference=number(one.difference, digits, sign=True),
             difference_interval=interval(one.difference_ci95, digits, sign=True),
-            p=p_value(one.p_holm),
+            p=p_value(one.p_adjusted),
             verdict="baseline" if arm == comparison.baseline else one.verdict or NOTHING,
             remark=remark(one),
         )

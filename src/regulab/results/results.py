@@ -44,7 +44,7 @@ class Results:
     """What a study came to: its run directory as it stood when this was made.
 
     Losses are mean cross-entropies in nats without penalties, accuracies are in percent. A verdict that is shown
-    (`compare`, `verdicts`, `answer`, `observations`, in a notebook the results themselves) is a look, and is recorded in
+    (`compare`, `verdicts`, `answer`, `observations`, in notebooks the results themselves) is a look, and is recorded in
     the run directory before it is seen: a study that is extended after it is judged by the rule that allows for it.
     """
 

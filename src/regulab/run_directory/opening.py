@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from regulab.config import Study
 from regulab.errors import UserError
 from regulab.files import LOCK, TEMPORARY
 from regulab.records import RESULT_COLUMNS
+from regulab.run_directory import enlarging
 from regulab.run_directory.checksums import SELF
 from regulab.run_directory.names import (
     EMPTYING,
@@ -92,28 +93,9 @@ def _is_of(kind: TypeAdapter[Any], content: bytes | None) -> bool:
 
 
 def merged(path: Path, study: Study) -> Study:
-    """The recorded study with the seeds of both; raises `UserError` that lists what differs, or cannot be kept."""
+    """The recorded study with the seeds and arms of both; raises `UserError` for another study."""
     if status_of(path / STUDY) is None:
         return study
     recorded = read_study(path)
     refuse_unknown_columns(path)
-    if recorded.identity() != study.identity():
-        here, asked = (_flattened(s.identity_content()) for s in (recorded, study))
-        keys = [key for key in {**here, **asked} if here.get(key, "absent") != asked.get(key, "absent")]
-        differences = ", ".join(
-            f"{key} ({here.get(key, 'absent')} here, {asked.get(key, 'absent')} asked for)" for key in keys
-        )
-        raise UserError(
-            f"belongs to another study: {differences}; choose another --out, or --fresh to start over",
-            where=str(path),
-        )
-    seeds = recorded.seeds + tuple(seed for seed in study.seeds if seed not in recorded.seeds)
-    return recorded.model_copy(update={"seeds": seeds, "resolved": recorded.resolved or study.resolved})
-
-
-def _flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        inner = _flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {}
-        flat.update(inner or {f"{prefix}{key}": value})
-    return flat
+    return enlarging.merged(recorded, study, str(path))

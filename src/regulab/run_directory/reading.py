@@ -90,6 +90,7 @@ class Resolved(BaseModel):
 
     class_names: Annotated[list[Name], Field(min_length=1, max_length=100_000)]
     legends: dict[Name, Annotated[str, Field(max_length=2000)]]
+    begun_with: list[Name] = []
     weight_names: dict[Name, list[Annotated[str, Field(max_length=1000)]]] = {}
     images_per_epoch: Number = 0
     model_files: dict[str, Name] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from regulab.records import FIXED
+from regulab.records import FIXED, SIGN
 from regulab.statistics.answer_needs import what_would_tell
 from regulab.statistics.answer_words import (
     FEW,
@@ -56,11 +56,12 @@ def sentences(found: Comparison) -> list[Sentence]:
             *_asked(found),
             Sentence("No run is finished yet.", "", tuple(others(found))),
         ]
+    together = [] if _unjudged(found, others(found)) else interactions(found)
     return [
         *_warned(found),
         *_asked(found),
         *_found(found),
-        *(Sentence("", text) for text in interactions(found)),
+        *(Sentence("", text) for text in together),
         *_apart(found),
         *_limits(found),
     ]
@@ -99,11 +100,23 @@ def _asked(found: Comparison) -> list[Sentence]:
         Sentence(
             "",
             f"This study asks whether {who} changes the {metric_name(found.metric)}{at} of network "
-            f"{quoted(question.model)} on data {quoted(question.data)}. Every arm was trained with "
-            f"{seeds}{how} for {epochs} and compared, seed by seed, with the baseline "
+            f"{quoted(question.model)} on data {quoted(question.data)}{_trained_on(found)}. Every arm was trained with "
+            f"{seeds}{how} for {epochs} and compared, seed by seed, with arm "
             f"{with_strengths(found, found.baseline)}{mean}.",
         )
     ]
+
+
+def _trained_on(found: Comparison) -> str:
+    """`` (1,000 training images, 20 % of their labels wrong on purpose)``."""
+    images, noise = found.question.training_images, found.question.label_noise
+    parts = [counted(images, "training image")] if images else []
+    parts += (
+        [f"{100 * noise:.3g} % of {'their' if images else 'the training'} labels wrong on purpose"]
+        if noise
+        else []
+    )
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _found(found: Comparison) -> list[Sentence]:
@@ -122,8 +135,8 @@ def _unjudged(found: Comparison, arms: list[str]) -> list[Sentence]:
         return [
             Sentence(
                 "Nothing can be told",
-                f": {bad} of {counted(runs, 'run')} of the baseline diverged, so there is nothing sound to compare "
-                "with.",
+                f": {bad} of {counted(runs, 'run')} of {name_of(found.baseline)} diverged, so there is nothing "
+                "sound to compare with.",
                 spoken,
             )
         ]
@@ -177,7 +190,7 @@ def _nothing_found(nothing: list[str], base: str) -> Sentence:
 
 
 def _equivalent(found: Comparison, arms: list[str]) -> Sentence:
-    kind = "true" if found.rule == FIXED else "median"
+    kind = "median" if found.e_value == SIGN else "true"  # what sign e-values speak of
     text = (
         f": {arms_in_numbers(found, arms)}. {'Of it' if len(arms) == 1 else 'Of each of them'} a {kind} difference of "
         f"{margin_words(found)} or more either way is rejected, which is what “equivalent” means here."
@@ -223,13 +236,31 @@ def _apart(found: Comparison) -> list[Sentence]:
     return [Sentence("Far from the rest, and to be looked at first", text)]
 
 
+def _other_on_validation(found: Comparison) -> list[str]:
+    """Arms of which something was found that the same rule does not find on the validation images."""
+    check = found.validation_check
+    differing = () if check is None else check.differing
+    arms = [arm for arm in differing if found.arms[arm].verdict in ("better", "worse", "equivalent")]
+    if check is None or not arms:
+        return []
+    images = "the validation images" if not check.images else counted(check.images, "validation image")
+    shown = arms if len(arms) <= NAMED else arms[:FEW]
+    parts = [name_of(arm) for arm in shown]
+    parts += [counted(len(arms) - len(shown), "other")] if len(arms) > len(shown) else []
+    return [
+        f"On {images} the same rule does not come to the same verdict on {listed_in_words(parts)}, so what was found "
+        f"of {'it' if len(arms) == 1 else 'them'} may hold for these test images alone"
+    ]
+
+
 def _limits(found: Comparison) -> list[Sentence]:
     """How far it reaches, and what takes from it."""
     question = found.question
     images = "test images" if question.images is None else counted(question.images, "test image")
     texts = [
+        *_other_on_validation(found),
         f"This holds for these strengths, this network and training, and this split with its {images}; another "
-        "strength is another question"
+        "strength is another question",
     ]
     if found.protocol == "course":
         texts.append("The test split served as validation split too")

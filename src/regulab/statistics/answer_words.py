@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NAMED = 4  # arms of a sentence that are all named; of more, the first `FEW` are, and the rest is counted
 FEW = 3
+FEW_ALIKE = 2  # of those that are neither better nor worse, where many arms are
 NAME, STRENGTHS = 48, 90  # characters of each in a paragraph; tables have them whole
 
 
@@ -26,6 +27,7 @@ def name_of(arm: str) -> str:
 def with_strengths(found: Comparison, arm: str) -> str:
     """``“l1” (L1 λ=0.0001)``."""
     said = one_line(found.question.strengths.get(arm, ""), STRENGTHS)
+    said = "" if said.strip("()").casefold() == arm.casefold() else said
     return f"{name_of(arm)} {said}".rstrip()
 
 
@@ -53,12 +55,14 @@ def margin_words(found: Comparison) -> str:
 def arms_in_numbers(found: Comparison, arms: Sequence[str]) -> str:
     """Each arm with its difference and interval; of many the best few, with how many more there are and how far those
     reach."""
-    if len(arms) <= NAMED:
+    found_apart = any(found.arms[arm].verdict in ("better", "worse", None) for arm in arms)
+    few = FEW if found_apart or len(others(found)) <= 2 * NAMED else FEW_ALIKE
+    if len(arms) <= (NAMED if few == FEW else FEW):
         return listed_in_words([_arm_in_numbers(found, arm, first=arm == arms[0]) for arm in arms])
     ranked = sorted(arms, key=lambda arm: -_for_the_better(found, arm))
     if all(found.arms[arm].verdict == "worse" for arm in arms):
         ranked.reverse()
-    named, rest = ranked[:FEW], ranked[FEW:]
+    named, rest = ranked[:few], ranked[few:]
     parts = [_arm_in_numbers(found, arm, first=arm == named[0]) for arm in named]
     return listed_in_words([*parts, f"{counted(len(rest), 'other')}{_reach(found, rest)}"])
 
@@ -79,7 +83,7 @@ def _arm_in_numbers(found: Comparison, arm: str, *, first: bool) -> str:
     one, value, digits = found.arms[arm], shown_difference(found, arm), places(found.metric)
     who = name_of(arm) if len(others(found)) <= NAMED else with_strengths(found, arm)
     if value is None:
-        return f"{who} (no seed in common with the baseline)"
+        return f"{who} (no seed in common with {name_of(found.baseline)})"
     text = f"{who} {number(value, digits, sign=True)}{unit_of_difference(found.metric) if first else ''}"
     if found.rule != FIXED:
         return f"{text} ({'median of ' if first else ''}{counted(one.pairs, 'pair')})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
@@ -11,6 +11,7 @@ from regulab.config.metrics import refuse_idle_top_k
 from regulab.errors import UserError
 from regulab.records import DIVERGED, FIXED, EValue, StudyRecords
 from regulab.statistics import looks
+from regulab.statistics.added_arms import added_arms, note_on_added_arms
 from regulab.statistics.answer import answer
 from regulab.statistics.arms import ArmComparison, Comparer
 from regulab.statistics.ensembles import Ensembles
@@ -62,6 +63,7 @@ class Comparison:
     arms: dict[str, ArmComparison]
     ensembles: Ensembles = field(compare=False, repr=False)  # of each arm's seeds, whatever the metric
     validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
+    added: tuple[str, ...] = ()  # arms that came after a verdict was given
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     @property
@@ -80,7 +82,8 @@ class Comparison:
             "verdicts": self.first_look.verdicts,
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
-        for apart in ("warnings", "factorial", "ensembles", "question"):
+        added = {"added": list(self.added)} if self.added else {}
+        for apart in ("warnings", "factorial", "ensembles", "question", "added"):
             del content[apart]
         return {
             **warned,
@@ -90,6 +93,7 @@ class Comparison:
             "pairing": dict(self.pairing),
             "first_look": first,
             "arms": arms,
+            **added,
             "validation_check": None if self.validation_check is None else self.validation_check.to_json(),
             **({} if self.factorial is None else self.factorial.to_json()),
         }
@@ -98,9 +102,9 @@ class Comparison:
 def compare(records: StudyRecords, *, baseline: str | None = None, metric: str | None = None) -> Comparison:
     """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
-    Pairs are the seeds that both arms have. p is adjusted over every arm of the study
-    but the baseline. What is drawn above 16 pairs (tests of real numbers, the flips that all arms share) comes from
-    streams keyed by the study's key and the arm, so that the same records give the same p.
+    Pairs are the seeds that both arms have. p is adjusted over every arm of the study but the baseline. What is drawn
+    above 16 pairs (tests of real numbers, the flips that all arms share) comes from streams keyed by the study's key
+    and the arm, so that the same records give the same p.
 
     A study of a fixed number of seeds is judged once all its runs are there; before that it is described. One that was
     looked at and then extended, or whose seeds are added until decided, is judged by e-values at its recorded
@@ -110,22 +114,14 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     endpoint = records.study["endpoint"]
     baseline = records.study["baseline"] if baseline is None else baseline
     metric = endpoint["metric"] if metric is None else metric
-    if baseline not in records.arms:
-        raise UserError("no such arm", got=baseline, expected=f"one of {', '.join(records.arms)}")
-    if metric not in METRICS:
-        raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
-    refuse_idle_top_k(metric, len(records.class_names))
+    _refuse_unknown(records, baseline, metric)
     looks.check(records)
     margin, rule = margin_of(records, metric), looks.rule_of(records)
     fixed = rule == FIXED
     comparer = Comparer(records, baseline, metric, margin)
     arms = comparer.arms()
     now = {arm: one.verdict for arm, one in arms.items() if arm != baseline}
-    notes = [
-        *_notes(records, baseline, metric, margin),
-        looks.note_on_older_rule(records, now) if _is_declared(records, baseline, metric) else None,
-        cut_note(metric, arms.values()),
-    ]
+    notes = [*_notes(records, baseline, metric, margin, now), cut_note(metric, arms.values())]
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
@@ -145,12 +141,19 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         warnings=warnings_of(records, metric),
         question=question_of(records, comparer.pairs, comparer.lacking),
         arms=arms,
+        added=added_arms(records),
         ensembles=Ensembles(records),
-        validation_check=validation_check(
-            records, baseline, metric, {arm: one.verdict for arm, one in arms.items()}
-        ),
+        validation_check=validation_check(records, baseline, metric, now),
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
+
+
+def _refuse_unknown(records: StudyRecords, baseline: str, metric: str) -> None:
+    if baseline not in records.arms:
+        raise UserError("no such arm", got=baseline, expected=f"one of {', '.join(records.arms)}")
+    if metric not in METRICS:
+        raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
+    refuse_idle_top_k(metric, len(records.class_names))
 
 
 def _first_look(records: StudyRecords, baseline: str, metric: str) -> FirstLook | None:
@@ -168,8 +171,14 @@ def _is_declared(records: StudyRecords, baseline: str, metric: str) -> bool:
     return (baseline, metric) == (records.study["baseline"], records.study["endpoint"]["metric"])
 
 
-def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> list[str | None]:
-    declared = records.study["baseline"]
+def _notes(
+    records: StudyRecords,
+    baseline: str,
+    metric: str,
+    margin: Fraction | None,
+    verdicts: Mapping[str, Verdict | None],
+) -> list[str | None]:
+    declared, as_declared = records.study["baseline"], _is_declared(records, baseline, metric)
     return [
         _margin_note(metric, margin, float(records.study["endpoint"]["margin"])),
         None
@@ -182,6 +191,8 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
         note_on_missing(records, metric),
         looks.note_on_looks(records),
         note_on_groups(records) if metric in ON_TEST_IMAGES else None,
+        looks.note_on_older_rule(records, verdicts) if as_declared else None,
+        note_on_added_arms(records, verdicts if as_declared else {}),
     ]
 
 

@@ -19,22 +19,22 @@ from typing import get_args
 
 from regulab.errors import UserError
 from regulab.records import FIXED, SELF_NORMALIZED, SEQUENTIAL, SIGN, EValue, Look, StudyRecords
+from regulab.statistics.added_arms import at_the_same_seeds, unseen_arms
 from regulab.statistics.verdicts import ALPHA, Verdict
 from regulab.wording import quoted
 
 # The chance of a false difference over looks at 7 (by the fixed rule), 10, 14 and 20 seeds, for three arms and
 # symmetric noise, the largest of three kinds: benchmarks/looks.md, and today's rule in benchmarks/results.
-AFTER_A_FIXED_LOOK: Mapping[EValue, float] = {SIGN: 0.048, SELF_NORMALIZED: 0.056}
+AFTER_A_FIXED_LOOK: Mapping[EValue, float] = {SIGN: 0.048, SELF_NORMALIZED: 0.047}
 
 
 def rule_of(records: StudyRecords) -> str:
-    """``fixed`` before a second look (a study that was extended awaits one), else ``sequential``."""
+    """``fixed`` before a second look (a study that was extended awaits one), else ``sequential``. A look at the same
+    seeds with further arms is none of a further number of seeds."""
     looks = records.looks
     if looks is None:
         return FIXED
-    only = looks[0] if len(looks) == 1 else None
-    once = only is not None and only.rule == FIXED and set(only.seeds) == set(records.study["seeds"])
-    return FIXED if once else SEQUENTIAL
+    return FIXED if at_the_same_seeds(looks, records.study["seeds"]) else SEQUENTIAL
 
 
 def kind_of(looks: Sequence[Look] | None) -> EValue:
@@ -56,28 +56,31 @@ def seeds_in_order(looks: Sequence[Look]) -> list[tuple[int, ...]]:
 
 
 def first_fixed_look(records: StudyRecords) -> Look | None:
-    """The look by the fixed rule that came before the study was extended; None where there was none."""
-    if rule_of(records) == FIXED or not records.looks or records.looks[0].rule != FIXED:
-        return None
-    return records.looks[0]
+    """The last look by the fixed rule before the study was extended; None where there was none."""
+    fixed = [look for look in records.looks or () if look.rule == FIXED]
+    return None if rule_of(records) == FIXED or not fixed else fixed[-1]
 
 
 def as_at(records: StudyRecords, look: Look) -> StudyRecords:
     """What was known at a fixed look, for the fixed rule."""
-    seeds = set(look.seeds)
+    seeds, later = set(look.seeds), unseen_arms(look, records.arms, records.study["baseline"])
+    arms = {arm: techniques for arm, techniques in records.study["arms"].items() if arm not in later}
     return replace(
         records,
-        study={**records.study, "seeds": list(look.seeds)},
-        results=tuple(result for result in records.results if result.seed in seeds),
-        predictions={run: one for run, one in records.predictions.items() if run[1] in seeds},
+        study={**records.study, "seeds": list(look.seeds), "arms": arms}
+        | ({"factors": None} if later else {}),
+        results=tuple(r for r in records.results if r.seed in seeds and r.arm in arms),
+        predictions={
+            run: one for run, one in records.predictions.items() if run[0] in arms and run[1] in seeds
+        },
         looks=None,
     )
 
 
 def check(records: StudyRecords) -> None:
     """Raises `UserError` for looks that no study can have had: the sequential rule relies on looks that only grow."""
-    known, before = set(records.study["seeds"]), set[int]()
-    for number, look in enumerate(records.looks or ()):
+    known, before, looks = set(records.study["seeds"]), set[int](), records.looks or ()
+    for number, look in enumerate(looks):
         where, seeds = f"looks.json: {number}", set(look.seeds)
         if len(seeds) < len(look.seeds):
             raise UserError("a seed stands there twice", got=list(look.seeds), where=f"{where}.seeds")
@@ -95,9 +98,9 @@ def check(records: StudyRecords) -> None:
                 expected=f"at least {sorted(before)}",
                 where=f"{where}.seeds",
             )
-        if number and look.rule == FIXED:
+        if number and look.rule == FIXED and not at_the_same_seeds(looks[: number + 1], seeds):
             raise UserError(
-                "only the first look can be by the fixed rule",
+                "only the first look can be by the fixed rule, and further ones at its seeds",
                 got=look.rule,
                 expected=SEQUENTIAL,
                 where=f"{where}.rule",
@@ -129,7 +132,10 @@ def note_on_older_rule(records: StudyRecords, now: Mapping[str, Verdict | None])
     """
     if rule_of(records) != FIXED or not records.looks:
         return None
-    then = verdicts_recorded(records.looks[0])
+    last = records.looks[-1]
+    if unseen_arms(last, records.arms, records.study["baseline"]):
+        return None  # the family has grown since
+    then = verdicts_recorded(last)
     changed = [f"{quoted(arm)} {then[arm]}" for arm in now if arm in then and then[arm] != now[arm]]
     if not changed:
         return None
@@ -144,10 +150,12 @@ def note_on_looks(records: StudyRecords) -> str | None:
     first, kind = first_fixed_look(records), kind_of(records.looks)
     if first is None:
         return None
+    fixed = sum(look.rule == FIXED for look in records.looks or ())
+    simulated = f" ({100 * AFTER_A_FIXED_LOOK[kind]:.2g} % in simulations of four looks at three arms)"
     return (
         f"a verdict at {len(first.seeds)} seeds, by the rule for a fixed number, was given before the study went on; "
         f"since then {kind} e-values judge all its pairs. Over that look and the later ones together a false "
-        f"difference is found in at most {200 * ALPHA:g} % of studies ({100 * AFTER_A_FIXED_LOOK[kind]:.2g} % in "
-        f"simulations of four looks at three arms) rather than {100 * ALPHA:g} %, as long as differences are symmetric about their centre: "
+        f"difference is found in at most {100 * (fixed + 1) * ALPHA:g} % of studies{simulated if fixed == 1 else ''} "
+        f"rather than {100 * ALPHA:g} %, as long as differences are symmetric about their centre: "
         "runs that now and then get lost break that, and it with it"
     )

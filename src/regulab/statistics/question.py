@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from regulab.config.paths import shown_name
 from regulab.records import DIVERGED, StudyRecords
+from regulab.statistics.class_counts import class_counts
 from regulab.statistics.differences import Pairs
 from regulab.statistics.outliers import far_from_the_rest
 from regulab.statistics.values import test_images
@@ -19,6 +20,8 @@ class Question:
     differences) are by arm; ``planned`` are runs, ``lacking`` completed runs without the metric."""
 
     data: str
+    training_images: int | None  # None where the records do not say
+    label_noise: float  # share of the training labels that are wrong on purpose
     model: str
     epochs: int
     images: int | None  # of the test split; None where no predictions say so
@@ -35,6 +38,8 @@ def question_of(records: StudyRecords, pairs: Mapping[str, Pairs], lacking: int)
     study = records.study
     return Question(
         data=shown_name(study["data"]["name"]),
+        training_images=sum(class_counts(records).get("train", ())) or None,
+        label_noise=float(study["data"].get("label_noise") or 0.0),
         model=shown_name(study["model"]["name"]),
         epochs=int(study["train"]["epochs"]),
         images=test_images(records),

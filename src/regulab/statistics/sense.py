@@ -35,6 +35,7 @@ def warnings_of(records: StudyRecords, metric: str) -> tuple[str, ...]:
     """What to read before the verdicts on ``metric``; nothing before a run is finished."""
     reasons: list[Callable[[], str | None]] = [
         lambda: _empty(records),
+        lambda: _closed(records),
         lambda: _contradictory(records),
         lambda: _one_class_decides(records, metric),
         lambda: _underfitted(records),
@@ -46,6 +47,15 @@ def warnings_of(records: StudyRecords, metric: str) -> tuple[str, ...]:
         lambda: _seen_in_training(records),
     ]
     return tuple(text for reason in reasons if records.results and (text := reason()))
+
+
+def _closed(records: StudyRecords) -> str | None:
+    """Where no test split was opened."""
+    if records.study["protocol"]["kind"] != "closed":
+        return None
+    return (
+        "the test split stayed closed (protocol closed): what is called test here are the validation images"
+    )
 
 
 def means(records: StudyRecords, column: str) -> dict[str, float]:

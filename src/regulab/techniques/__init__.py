@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from regulab.config import Model, Source, Study, validate
 from regulab.config.teachers import before, check_teachers
+from regulab.config.tuning import tuning_words
 from regulab.errors import UserError
 from regulab.models import named, norm_of
 from regulab.optimizers.optimizer import Optimizer
@@ -140,7 +141,7 @@ def _refuse_contradictions(techniques: Sequence[Technique], where: str) -> None:
 def _refuse_proximal_steps(techniques: Sequence[Technique], optimizer: Optimizer, where: str) -> None:
     """Raises `UserError` for a technique with a proximal step after an optimizer that has no use for one."""
     for technique in techniques if not optimizer.proximal else ():
-        if technique.stack([technique]).proximal is not None:
+        if technique.stack([technique]).makes_zeros:
             cure = "method: subgradient" if "method" in type(technique).model_fields else "sgd, adam or adamw"
             raise UserError(
                 f"takes a proximal step, which after {optimizer.name} does not lead to the penalty's minimum: "
@@ -218,6 +219,8 @@ def legends(study: Study, arms: Mapping[str, tuple[Technique, ...]] | None = Non
         said = own or [rest]
         if study.protocol.kind == "course" and selected:
             said.append("selected on the test split")
+        if study.tuned is not None and (words := tuning_words(study.tuned, arm)):
+            said.append(words)
         texts[arm] = f"{arm} ({', '.join(said)})"
     return texts
 

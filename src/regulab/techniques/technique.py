@@ -97,6 +97,7 @@ class Evaluation:
 
 
 Again = Callable[[Tensors], Evaluation]
+Depths = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,17 @@ class Hooks:
     gradient:   (parameter) → ``(R, *shape)``, the derivative that is added to the data loss's
     proximal:   (parameter, step ``(R, *shape)``-broadcastable) → what the proximal operator takes away:
                 value − argmin_w penalty(w) + Σ (w − value)²/(2·step), where Adam's steps differ from element to element
+    dual:       (parameter, step, depths) → (what is removed, depths): a proximal operator that remembers. ``depths``
+                are two tensors like the value, 0 before the first step and in runs that lack the technique, which the
+                engine keeps as it keeps what the optimizer remembers. In the place of ``proximal``
     decay:      (parameter, lr, highest) → new value, before the optimizer's step (decoupled from its gradient); lr is
-                the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation; ``highest`` is the
-                highest of the training, the optimizer's ``lr``
+                the step's rate, a number, or ``(R, 1, …)`` where the schedule follows validation or runs have rates of
+                their own; ``highest`` is the highest of the training, a number or of the same shape
     constrain:  (parameter) → new value, after everything else of a step: the nearest one that is allowed
     rates:      one dropout rate per run, or None per run that keeps the model's own; for the layers whose ``set_by`` is
                 the technique's name, each at its ``share`` (`regulab.models.layers.dropout.Rated`)
+    lr:         the highest learning rate of a run in the place of the optimizer's ``lr``, or None per run that keeps
+                that; the schedule makes each run's rates of it
     augment:    what a run asks of augmentation, or None; what several techniques ask is joined
     batch:      (inputs ``(B, R, C, H, W)``, class probabilities ``(B, R, K)``, drawn) → the same two, changed: mixup,
                 cutmix. ``drawn`` has uniform numbers in [0, 1), ``(R, B, columns)`` float32 by stream, alike for runs
@@ -176,9 +182,9 @@ class Hooks:
     memory:     what it remembers from step to step
     stopping:   one rule per run or None: (validation losses so far) → whether to stop; a run with a rule ends with
                 the weights of its lowest validation loss
-    elementwise: promises that gradient, proximal, decay and constrain treat every element by its own value alone, and
-                weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all others as
-                another
+    elementwise: promises that gradient, proximal, dual, decay and constrain treat every element by its own value
+                alone, and weights alike: then they get all weights of the network as one parameter ``(R, P)``, and all
+                others as another
     by_norm:    asks for `Parameter.before_norm` in decay; weights before a norm are then a parameter ``(R, P)`` of
                 their own
     present:    which runs have the technique; `regulab.techniques.stack` fills it in
@@ -187,9 +193,11 @@ class Hooks:
     penalty: Callable[[Parameter], Tensor | None] | None = None
     gradient: Callable[[Parameter], Tensor | None] | None = None
     proximal: Callable[[Parameter, Tensor], Tensor | None] | None = None
-    decay: Callable[[Parameter, float | Tensor, float], Tensor | None] | None = None
+    dual: Callable[[Parameter, Tensor, Depths], tuple[Tensor, Depths] | None] | None = None
+    decay: Callable[[Parameter, float | Tensor, float | Tensor], Tensor | None] | None = None
     constrain: Callable[[Parameter], Tensor | None] | None = None
     rates: Sequence[float | None] | None = None
+    lr: Sequence[float | None] | None = None
     augment: Sequence[Any] | None = None
     batch: Callable[[Tensor, Tensor, Tensors], tuple[Tensor, Tensor]] | None = None
     draws: Mapping[str, int] = field(default_factory=dict)
@@ -204,6 +212,11 @@ class Hooks:
     elementwise: bool = False
     by_norm: bool = False
     present: Present = EVERY_RUN
+
+    @property
+    def makes_zeros(self) -> bool:
+        """Whether a proximal operator follows the step."""
+        return self.proximal is not None or self.dual is not None
 
 
 # In which order hooks stand, whatever they are called. Of a loss: what it is, then what is added to it. Of a gradient:

@@ -48,7 +48,7 @@ class WeightDecay(Penalty):
         plain = Strengths(values, lambda value: value.strength if value.form == "decoupled" else 0.0)
         corrected = Strengths(values, lambda value: value.strength if value.form == "corrected" else 0.0)
 
-        def decay(p: Parameter, lr: float | Tensor, highest: float) -> Tensor | None:
+        def decay(p: Parameter, lr: float | Tensor, highest: float | Tensor) -> Tensor | None:
             one, two = plain(p), corrected(p)
             if two is None:
                 return None if one is None else p.value * (1 - lr * one)

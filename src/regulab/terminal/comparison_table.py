@@ -14,12 +14,12 @@ from rich.text import Text
 from regulab.statistics.validation_check import check_sentence
 from regulab.terminal.consoles import number_ranges
 from regulab.terminal.effects_table import print_effects
-from regulab.wording import NAME_LIMIT, NOTE_LIMIT, listed, named, one_line, quoted, visible
+from regulab.wording import NAME_LIMIT, NOTE_LIMIT, e_values, listed, named, one_line, quoted, visible
 
 VERDICT_STYLES = {"better": "green", "worse": "red", "diverged": "bold red", "equivalent": "cyan"}
 ASSUMED = (
-    "sign flips take differences for symmetric about 0 (about the margin either way for equivalence); a false "
-    "difference is held at 5 % over all arms, and so is a false equivalence, each by itself"
+    "sign flips take differences for symmetric about 0 (about the margin either way for equivalence) in all arms "
+    "together; a false difference is held at 5 % over all arms, and so is a false equivalence, each by itself"
 )
 
 
@@ -43,6 +43,11 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     for note in comparison_notes(comparison):
         console.print(note, markup=False, soft_wrap=not console.is_terminal)
     print_effects(comparison, console)
+
+
+def print_lines(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
 
 def print_warnings(comparison: Mapping[str, Any], console: Console) -> None:
@@ -88,7 +93,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         justify: Literal["left", "right"] = "left" if column in ("arm", "verdict") else "right"
-        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (Holm)", "verdict"))
+        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (adjusted)", "verdict"))
     for name, *cells, verdict in rows:
         table.add_row(Text(name), *cells, Text(verdict, style=VERDICT_STYLES.get(verdict, "")))
     return table
@@ -104,12 +109,12 @@ def _print_stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], consol
 
 
 def _fixed_columns(baseline: str) -> list[str]:
-    return ["95 % interval", f"− {quoted(baseline)}", "95 % interval", "p (Holm)"]
+    return ["95 % interval", f"− {quoted(baseline)}", "95 % interval", "p (adjusted)"]
 
 
 def _fixed_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[str]]:
     """What stands for the arm itself, and what for its comparison with the baseline."""
-    p = "–" if arm["p_holm"] is None else f"{arm['p_holm']:.3g}"
+    p = "–" if arm["p_adjusted"] is None else f"{arm['p_adjusted']:.3g}"
     difference = _number(arm["difference"], metric, "+")
     return [_interval(arm["ci95"], metric)], [difference, _interval(arm["difference_ci95"], metric, "+"), p]
 
@@ -145,7 +150,7 @@ def comparison_notes(comparison: Mapping[str, Any]) -> list[str]:
     sequential = comparison["rule"] == "sequential"
     own = (
         []
-        if sequential or not any(arm["p_holm"] is not None for arm in comparison["arms"].values())
+        if sequential or not any(arm["p_adjusted"] is not None for arm in comparison["arms"].values())
         else [ASSUMED]
     )
     own += [comparison["note"]] if comparison["note"] else []
@@ -157,7 +162,7 @@ def comparison_notes(comparison: Mapping[str, Any]) -> list[str]:
         own.append(f"the look at {number_ranges(sorted(first['seeds']), 'seed')} said: {verdicts}")
     if sequential:
         own.append(
-            "judged by sign e-values of the median difference, which may be looked at while seeds are added "
+            f"judged by {e_values(comparison.get('e_value'))}, which may be looked at while seeds are added "
             f"(looks so far: {comparison['looks']}); p and intervals would not hold"
         )
     own += _on_other_images(comparison)

@@ -16,7 +16,7 @@ from regulab.wording import NAME_LIMIT, one_line, visible
 
 STYLES = {"better": "green", "worse": "red", "equivalent": "cyan"}
 STYLES |= {"synergistic": "green", "antagonistic": "red", "additive": "cyan", "diverged": "bold red"}
-COLUMNS = ("effect", "points", "95 % interval", "p (Holm)", "verdict")
+COLUMNS = ("effect", "points", "95 % interval", "p (adjusted)", "verdict")
 
 
 def print_effects(comparison: Mapping[str, Any], console: Console) -> None:
@@ -54,10 +54,10 @@ def effects_notes(comparison: Mapping[str, Any]) -> list[str]:
     interactions = comparison["interactions"]
     effects = [*comparison["main_effects"], *interactions]
     lines = told([effect["words"] for effect in interactions])
-    if any(effect["p_holm"] is not None for effect in effects):
+    if any(effect["p_adjusted"] is not None for effect in effects):
         lines.append(
             f"main effects are means over the levels of the other factors; the {len(effects)} effects are one family "
-            "for Holm's correction, apart from the arms above"
+            "of tests, apart from the arms above"
         )
     lines += effect_notes((_title(effect), effect["note"], effect["seeds_needed"]) for effect in effects)
     return [visible(line, isolates=True) for line in lines]
@@ -65,7 +65,7 @@ def effects_notes(comparison: Mapping[str, Any]) -> list[str]:
 
 def _cells(effect: Mapping[str, Any], metric: str) -> list[str]:
     """Name, difference, interval, p and verdict."""
-    p = "–" if effect["p_holm"] is None else f"{effect['p_holm']:.3g}"
+    p = "–" if effect["p_adjusted"] is None else f"{effect['p_adjusted']:.3g}"
     interval = effect["difference_ci95"]
     shown = "–" if interval is None else " … ".join(_number(end, metric) for end in interval)
     verdict = effect["verdict"] or "–"
@@ -82,7 +82,7 @@ def _table(metric: str, rows: Sequence[Sequence[str]]) -> Table:
         justify: Literal["left", "right"] = "left" if column in ("effect", "verdict") else "right"
         accuracy = metric.endswith("accuracy")
         heading = "difference" if column == "points" and not accuracy else column
-        table.add_column(Text(heading), justify=justify, no_wrap=column in ("p (Holm)", "verdict"))
+        table.add_column(Text(heading), justify=justify, no_wrap=column in ("p (adjusted)", "verdict"))
     for name, *numbers, verdict in rows:
         table.add_row(Text(name), *numbers, Text(verdict, style=STYLES.get(verdict, "")))
     return table

@@ -29,7 +29,7 @@ def _averages(technique: Technique) -> bool:
 def _of_zeros(techniques: tuple[Technique, ...], averaging: list[Technique]) -> list[str]:
     """Exact zeros are lost in an average."""
     strong = tuple(t for t in techniques if not isinstance(t, WeightPenalty) or t.strength > 0)
-    zeroing = [name for name, hooks in stack([strong]).items() if hooks.proximal is not None]
+    zeroing = [name for name, hooks in stack([strong]).items() if hooks.makes_zeros]
     if not zeroing or not averaging:
         return []
     return [

@@ -30,10 +30,11 @@ from regulab.training.grouping import Buffers, all_elementwise, group, replace_b
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
+from regulab.training.proximal import depths_held
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
 from regulab.training.stacks import STACKS
-from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses
+from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, own_highest
 from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
@@ -70,10 +71,7 @@ class Fleet:
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
-            {
-                name: tuple(torch.zeros_like(p) for _ in self._optimizer.state_names)
-                for name, p in self._named()
-            }
+            {name: tuple(torch.zeros_like(p) for _ in range(self._held())) for name, p in self._named()}
         )
         self._buffers = Buffers(self._stack)
         self._memories = self._new_memories()
@@ -90,13 +88,14 @@ class Fleet:
         self._sums = EpochSums(len(runs), device)
         steps, size = self._batches.steps, self._batches.size
         self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
+        own = own_highest(self._hooks, train, len(runs))
         if setup.machine.on_device:
             self._counter, self._draws = (
-                DeviceStepCounter(train, steps, len(runs), device),
+                DeviceStepCounter(train, steps, len(runs), device, own),
                 HashedDraws(plan.seeds, device),
             )
         else:
-            self._counter, self._draws = HostStepCounter(train, steps, len(runs)), SeedDraws(plan.seeds)
+            self._counter, self._draws = HostStepCounter(train, steps, len(runs), own), SeedDraws(plan.seeds)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
@@ -109,6 +108,10 @@ class Fleet:
         for name, hooks in self._hooks.items():
             if hooks.rates is not None:
                 self._set_rates(name, hooks.rates)
+
+    def _held(self) -> int:
+        """How many tensors like a parameter the optimizer and techniques remember of it."""
+        return len(self._optimizer.state_names) + depths_held(self._hooks)
 
     def _group(self, states: Mapping[str, State]) -> None:
         """Groups the parameters as they are now, with what the optimizer remembers of each."""
@@ -194,7 +197,7 @@ class Fleet:
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
         sums.add(losses, logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
-        rates = StepRates(counter.lr, counter.t, self._setup.study.train.optimizer.lr)
+        rates = StepRates(counter.lr, counter.t, counter.highest)
         update(self._groups, self._hooks, self._optimizer, gradients, rates, sums.finite)
         if self._memories:
             self._memories.update(self._weights(), count, sums.finite)
@@ -320,7 +323,7 @@ class Fleet:
         return {}
 
     def load_state(self, state: Arrays) -> None:
-        device, remembered = self._setup.machine.device, len(self._optimizer.state_names)
+        device, remembered = self._setup.machine.device, self._held()
         for name, p in self._stack.named_parameters():
             p.data = state[f"parameter.{name}"].to(device)
         self._group(

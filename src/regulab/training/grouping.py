@@ -25,7 +25,7 @@ class Group:
     is_weight: bool
     before_norm: bool
     value: Tensor
-    state: State  # what the optimizer remembers, each tensor like ``value``
+    state: State  # what the optimizer and then techniques remember, each tensor like ``value``
 
     @property
     def name(self) -> str:
@@ -92,7 +92,9 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
 
 def all_elementwise(hooks: Mapping[str, Hooks]) -> bool:
     """Whether no technique of a fleet looks at a parameter's shape or name."""
-    changing = (one for one in hooks.values() if one.gradient or one.proximal or one.decay or one.constrain)
+    changing = (
+        one for one in hooks.values() if one.gradient or one.makes_zeros or one.decay or one.constrain
+    )
     return all(one.elementwise for one in changing)
 
 

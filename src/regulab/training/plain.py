@@ -33,11 +33,11 @@ from regulab.training.grouping import replace_buffer
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
-from regulab.training.proximal import remembered, remembered_later
+from regulab.training.proximal import DEPTH, depths_held, remembered, remembered_later
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
-from regulab.training.step_counter import RunLosses
+from regulab.training.step_counter import RunLosses, own_highest
 from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
@@ -90,6 +90,7 @@ class PlainTrainer:
         self._calls = DrawnCalls(self._draw if self._repeat is None else self._repeat.draws.named(self._draw))
         self._attributes = Attributes(self._module)
         optimizer = setup.study.train.optimizer
+        self._highest = next(iter(own_highest(self._hooks, setup.study.train, 1)), optimizer.lr)
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
         self._transforms = list(transforms(self._hooks))
         averages, vectors = names_of_averages(self._module), singular_vectors(self._module)
@@ -143,11 +144,10 @@ class PlainTrainer:
         self._draws.begin(epoch)
         self._batch_draws.begin(epoch)
         self._module.train()
-        loss_sum = correct = 0.0
-        lr = 0.0
+        loss_sum = correct = lr = 0.0
         for step, (x, labels) in enumerate(self._batches.epoch(orders, epoch)):
             first = (epoch - 1) * steps + step
-            lr = train.learning_rate(first, steps, validation_losses)
+            lr = train.learning_rate(first, steps, validation_losses, self._highest)
             before = [buffer.clone() for buffer in self._module.buffers()]
             drawn = self._batch_draws.at(step)
             x, targets = change_batch(self._hooks, drawn, x, labels, self._setup)
@@ -217,7 +217,8 @@ class PlainTrainer:
             backward(loss, [parameter for parameter, _ in self._parameters()], self._architecture)
         # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
         moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
-        update_reference(moved, self._hooks, self._setup.study.train.optimizer, self._optimizer, lr)
+        values = self._setup.study.train.optimizer
+        update_reference(moved, self._hooks, values, self._optimizer, lr, self._highest)
         return True
 
     def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation], count: StepCount) -> bool:
@@ -327,7 +328,7 @@ class PlainTrainer:
         return {
             f"{held}.{name}": value[None]
             for name, p in self._module.named_parameters()
-            for held, value in remembered_later(optimizer, p).items()
+            for held, value in remembered_later(optimizer, p, depths_held(self._hooks)).items()
         }
 
     def load_state(self, state: Arrays) -> None:
@@ -336,12 +337,11 @@ class PlainTrainer:
         for name, tensor in self._tensors().items():
             tensor.copy_(state[f"module.{name}"][0])
         for name, p in self._module.named_parameters():
-            for held in remembered_later(optimizer, p):
+            for held in remembered_later(optimizer, p, depths_held(self._hooks)):
                 if f"{held}.{name}" in state:
                     value = state[f"{held}.{name}"][0].clone()
-                    on_device = (
-                        held in optimizer.state_names
-                    )  # what else there is, such as a count, stays on the host
+                    # What else there is, such as a count, stays on the host.
+                    on_device = held in optimizer.state_names or held.startswith(DEPTH)
                     self._optimizer.state[p][held] = value.to(device) if on_device else value
         self._memories.load(state)
 

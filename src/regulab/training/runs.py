@@ -53,6 +53,7 @@ class Setup:
     images: ImageTensors  # of the training part
     preprocessing: Preprocessing
     machine: Machine
+    begun_with: tuple[str, ...] = ()  # arms before any was added to a study that was begun; none: all of them
     initial_networks: InitialNetworks = field(default_factory=InitialNetworks, compare=False, repr=False)
 
     @classmethod
@@ -200,8 +201,15 @@ class Setup:
 
     @cached_property
     def common_parameters(self) -> frozenset[str]:
-        """Names of the parameters that the networks of all arms have, with equal shapes."""
-        networks = [self.initial(run) for run in self.examples()]
+        """Names of the parameters that the networks of all arms have, with equal shapes.
+
+        Of the arms with which the study was begun: what is hashed of the initial weights stays the same when arms are
+        added, and one whose network lacks some of these is not verified to begin with the same.
+        """
+        first = [
+            group for group in self.architectures if not self.begun_with or {*group} & {*self.begun_with}
+        ]
+        networks = [self.initial(self.run(group[0], 0)) for group in first]
         shapes = [{(name, p.shape) for name, p in network.named_parameters()} for network in networks]
         return frozenset(name for name, _ in set.intersection(*shapes))
 

@@ -1,12 +1,12 @@
 """Where a training epoch stands: which step of the epoch, which step since training began, and at which rate.
 
-The rate is one number for all runs, unless the schedule follows validation: then every run has its own, by its own
-losses.
+The rate is one number for all runs, unless the schedule follows validation or a technique sets a run's highest rate:
+then every run has its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regulab.config import Train
 from regulab.optimizers.optimizer import Number
+from regulab.techniques.technique import Hooks
 
 RunLosses = Sequence[Sequence[float]]  # each run's validation losses, of all epochs so far
 
@@ -21,7 +22,8 @@ RunLosses = Sequence[Sequence[float]]  # each run's validation losses, of all ep
 class StepCounter(Protocol):
     """``position`` counts an epoch's steps from 0, ``t`` those of all epochs from 1; ``lr`` is a step's rate.
 
-    ``lr`` is a number or a scalar, or ``(R,)`` in float64 where the schedule follows validation.
+    ``lr`` is a number or a scalar, or ``(R,)`` in float64 where runs have their own; ``highest`` is the highest rate of
+    the training, a number or ``(R,)`` likewise.
     """
 
     @property
@@ -30,6 +32,8 @@ class StepCounter(Protocol):
     def lr(self) -> Number: ...
     @property
     def t(self) -> int | Tensor: ...
+    @property
+    def highest(self) -> Number: ...
     @property
     def last_rates(self) -> Sequence[float]:
         """Each run's rate in the last step of the epoch."""
@@ -47,16 +51,15 @@ class StepCounter(Protocol):
 class HostStepCounter:
     """A step counter of plain numbers; of rates that differ from run to run it makes a tensor."""
 
-    def __init__(self, train: Train, steps: int, runs: int) -> None:
-        self._train, self._steps, self._runs = train, steps, runs
+    def __init__(self, train: Train, steps: int, runs: int, own: Sequence[float] = ()) -> None:
+        self._train, self._steps, self._runs, self._own = train, steps, runs, own
+        self.highest = _highest(train, own)
         self.position = self._first = 0
 
     @property
     def lr(self) -> Number:
         rates = self._rates[self.position]
-        return (
-            torch.tensor(rates, dtype=torch.float64) if self._train.schedule.follows_validation else rates[0]
-        )
+        return torch.tensor(rates, dtype=torch.float64) if _differ(self._train, self._own) else rates[0]
 
     @property
     def t(self) -> int:
@@ -68,7 +71,7 @@ class HostStepCounter:
 
     def begin(self, epoch: int, validation_losses: RunLosses = ()) -> None:
         self.position, self._first = 0, (epoch - 1) * self._steps
-        self._rates = _rates(self._train, epoch, self._steps, self._runs, validation_losses)
+        self._rates = _rates(self._train, epoch, self._steps, self._runs, validation_losses, self._own)
 
     def advance(self) -> None:
         self.position += 1
@@ -80,9 +83,13 @@ class DeviceStepCounter:
     Rates are float64: as scalars they then round as a Python number does.
     """
 
-    def __init__(self, train: Train, steps: int, runs: int, device: torch.device) -> None:
-        self._train, self._steps, self._runs = train, steps, runs
-        shape = (steps, runs) if train.schedule.follows_validation else (steps,)
+    def __init__(
+        self, train: Train, steps: int, runs: int, device: torch.device, own: Sequence[float] = ()
+    ) -> None:
+        self._train, self._steps, self._runs, self._own = train, steps, runs, own
+        highest = _highest(train, own)
+        self.highest = highest.to(device) if isinstance(highest, Tensor) else highest
+        shape = (steps, runs) if _differ(train, own) else (steps,)
         self._rates = torch.zeros(shape, dtype=torch.float64, device=device)
         self._first = torch.zeros((), dtype=torch.float64, device=device)
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
@@ -104,7 +111,7 @@ class DeviceStepCounter:
         return self._last_rates
 
     def begin(self, epoch: int, validation_losses: RunLosses = ()) -> None:
-        rates = _rates(self._train, epoch, self._steps, self._runs, validation_losses)
+        rates = _rates(self._train, epoch, self._steps, self._runs, validation_losses, self._own)
         self._last_rates = _of_each_run(rates[-1], self._runs)
         self._rates.copy_(torch.tensor(rates, dtype=torch.float64).view(self._rates.shape))
         self._first.fill_((epoch - 1) * self._steps)
@@ -114,17 +121,38 @@ class DeviceStepCounter:
         self._position += 1
 
 
+def own_highest(techniques: Mapping[str, Hooks], train: Train, runs: int) -> list[float]:
+    """Each run's highest rate, or nothing where all have the optimizer's."""
+    said = next((hooks.lr for hooks in techniques.values() if hooks.lr is not None), [None] * runs)
+    own = [train.optimizer.lr if lr is None else lr for lr in said]
+    return [] if all(lr == train.optimizer.lr for lr in own) else own
+
+
+def _highest(train: Train, own: Sequence[float]) -> Number:
+    return torch.tensor(own, dtype=torch.float64) if own else train.optimizer.lr
+
+
+def _differ(train: Train, own: Sequence[float]) -> bool:
+    return train.schedule.follows_validation or bool(own)
+
+
 def _rates(
-    train: Train, epoch: int, steps: int, runs: int, validation_losses: RunLosses
+    train: Train,
+    epoch: int,
+    steps: int,
+    runs: int,
+    validation_losses: RunLosses,
+    own: Sequence[float],
 ) -> list[list[float]]:
-    """The rates of an epoch's steps: of each run where the schedule follows validation, else one for all."""
+    """The rates of an epoch's steps: of each run where they may differ, else one for all."""
     if train.schedule.follows_validation:
         assert [len(losses) for losses in validation_losses] == [epoch - 1] * runs, "each run's losses so far"
     else:
-        validation_losses = [()]
+        validation_losses = [()] * (len(own) or 1)
+    pairs = [(losses, own[row] if own else None) for row, losses in enumerate(validation_losses)]
     first = (epoch - 1) * steps
     return [
-        [train.learning_rate(first + step, steps, losses) for losses in validation_losses]
+        [train.learning_rate(first + step, steps, losses, highest) for losses, highest in pairs]
         for step in range(steps)
     ]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from regulab.optimizers.optimizer import Optimizer
-from regulab.techniques.technique import Hooks, Parameter
-from regulab.training.proximal import reference_proximal_step
+from regulab.techniques.technique import Depths, Hooks, Parameter
+from regulab.training.proximal import reference_dual_step, reference_proximal_step
 
 
 def update_reference(
@@ -19,26 +19,33 @@ def update_reference(
     optimizer: Optimizer,
     reference: torch.optim.Optimizer,
     lr: float,
+    highest: float,
 ) -> None:
     """Decoupled decay, the optimizer, proximal operators, constraints, as `regulab.training.updating` has them.
 
-    ``moved`` are the parameters that got a gradient, each with the same seen as a stack of one run.
+    ``moved`` are the parameters that got a gradient, each with the same seen as a stack of one run; ``highest`` is the
+    highest rate of the training.
     """
     hooks = techniques.values()
     reference.param_groups[0]["lr"] = lr
     with torch.no_grad():
         for parameter, p in moved:
             for hook in hooks:
-                decayed = hook.decay(p, lr, optimizer.lr) if hook.decay else None
+                decayed = hook.decay(p, lr, highest) if hook.decay else None
                 if decayed is not None:
                     parameter.copy_(decayed[0])
     reference.step()
     with torch.no_grad():
         for parameter, p in moved:
+            depth = 0
             for hook in hooks:
                 if hook.proximal is not None:
                     operator = partial(_on_parameter, hook.proximal, p)
                     reference_proximal_step(optimizer, reference, parameter, lr, operator)
+                if hook.dual is not None:
+                    dual = partial(_on_parameter_and_depths, hook.dual, p)
+                    reference_dual_step(optimizer, reference, parameter, lr, dual, depth)
+                    depth += 2
             for hook in hooks:
                 constrained = hook.constrain(p) if hook.constrain else None
                 if constrained is not None:
@@ -49,3 +56,13 @@ def _on_parameter(
     operator: Callable[[Parameter, Tensor], Tensor | None], p: Parameter, value: Tensor, step: Tensor
 ) -> Tensor | None:
     return operator(Parameter(p.name, value, p.is_weight), step)
+
+
+def _on_parameter_and_depths(
+    operator: Callable[[Parameter, Tensor, Depths], tuple[Tensor, Depths] | None],
+    p: Parameter,
+    value: Tensor,
+    step: Tensor,
+    depths: Depths,
+) -> tuple[Tensor, Depths] | None:
+    return operator(Parameter(p.name, value, p.is_weight), step, depths)

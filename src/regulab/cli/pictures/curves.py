@@ -30,7 +30,7 @@ def of_weights(example: Technique, paper: Paper) -> list[Block]:
         found.append(_curve(paper, "penalty(w)", "w", y))
     elif hooks.gradient is not None and (y := hooks.gradient(_weights(_line()))) is not None:
         found.append(_curve(paper, "gradient(w)", "w", y))
-    if not hooks.elementwise and (hooks.proximal or hooks.constrain):
+    if not hooks.elementwise and (hooks.makes_zeros or hooks.constrain):
         return [*found, *_matrices(example, paper)]
     for name, move in _moves(hooks).items():
         found += _moved(paper, name, move)
@@ -304,7 +304,7 @@ def pictured(example: Technique, paper: Paper) -> list[Block]:
     """A block for each hook of these that the technique has."""
     hooks = type(example).stack([example])
     by_hook: Sequence[tuple[object, Callable[[Technique, Paper], list[Block]]]] = (
-        (hooks.penalty or hooks.gradient or hooks.proximal or hooks.decay or hooks.constrain, of_weights),
+        (hooks.penalty or hooks.gradient or hooks.makes_zeros or hooks.decay or hooks.constrain, of_weights),
         (hooks.loss, of_loss),
         (hooks.taught, of_taught),
         (hooks.slope, of_slope),

@@ -81,7 +81,7 @@ def _reduced(node: fx.Node, ndim: int, axis: int) -> int | None:
     if not places or axis in places or 0 in places:
         return None
     keep = argument(node, 2, "keepdim", False)
-    return axis if keep else axis - sum(one < axis for one in places)
+    return axis if keep else axis - len([one for one in places if one < axis])
 
 
 def _squeezed(name: str, where: Any, value: Tensor, axis: int) -> int | None:
@@ -134,7 +134,9 @@ def padded(node: fx.Node, ndim: int, axis: int) -> tuple[int, int] | None:
     mode = argument(node, 2, "mode", "constant")
     if not isinstance(amounts, list | tuple) or not all(isinstance(one, int) for one in amounts):
         return None
-    of_axis = {ndim - 1 - place: tuple(amounts[2 * place : 2 * place + 2]) for place in range(len(amounts) // 2)}
+    of_axis = {
+        ndim - 1 - place: tuple(amounts[2 * place : 2 * place + 2]) for place in range(len(amounts) // 2)
+    }
     if any(of_axis.get(0, (0, 0))):
         return None
     before, after = of_axis.get(axis, (0, 0))

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.evaluation.compaction.channels import Followed, follow, place_of
+from regulab.evaluation.compaction.channels import Followed, follow
 from regulab.evaluation.compaction.folding import fold_batch_norms
 from regulab.evaluation.compaction.graph import graph_of
 from regulab.evaluation.compaction.liveness import Kept, kept_channels
+from regulab.evaluation.compaction.naming import place_of
 from regulab.evaluation.compaction.plain_layers import with_plain_layers
 from regulab.evaluation.compaction.smaller import smaller_network
 
@@ -53,7 +54,7 @@ def compact(
 ) -> tuple[fx.GraphModule, Compaction]:
     """A smaller network that gives the same for images of the size of ``example`` ``(B, C, H, W)``, in inference mode.
 
-    A channel goes if nothing reads it (every weight on it is 0), or if it is the same for every image and at every place
+    A channel goes if nothing reads it (every weight on it is 0), or if it is the same for every image and place
     (its filter is 0 throughout, or the norm's γ is): what it adds is then added to the biases of the layers that read
     it. Behind zero padding a constant other than 0 has an edge; of such channels one stays for all. Sums keep a channel
     that one of their parts needs; a group norm keeps whole groups; what is not known to treat channels one by

@@ -10,14 +10,15 @@ import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.models.layers.residual import PaddedShortcut
 from regulab.evaluation.compaction.plain_layers import FilterResponse, with_plain_layers
+from regulab.models.layers.residual import PaddedShortcut
 
 ROOT = "network"
 IN_PLACE = {
@@ -112,8 +113,9 @@ class _Tracer(fx.Tracer):
         self.inside.pop()
         return result
 
-
-    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **other: Any) -> fx.Proxy:
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **other: Any
+    ) -> fx.Proxy:
         proxy = super().create_proxy(kind, target, args, kwargs, *more, **other)
         given = fx.node.map_arg((proxy.node.args, proxy.node.kwargs), lambda node: self.values[node])
         if kind == "placeholder":
@@ -125,7 +127,7 @@ class _Tracer(fx.Tracer):
     def iter(self, obj: fx.Proxy) -> Any:
         value = self.values.get(obj.node)
         if isinstance(value, tuple | list):
-            return iter([obj[place] for place in range(len(value))])
+            return iter([operator.getitem(obj, place) for place in range(len(value))])
         return super().iter(obj)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -141,7 +143,11 @@ def _computed(root: Any, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
             return root
         if kind == "call_module":
             return root.get_submodule(target)(*args, **kwargs)
-        return getattr(args[0], target)(*args[1:], **kwargs) if kind == "call_method" else target(*args, **kwargs)
+        return (
+            getattr(args[0], target)(*args[1:], **kwargs)
+            if kind == "call_method"
+            else target(*args, **kwargs)
+        )
 
 
 @contextmanager
@@ -181,7 +187,7 @@ def _probe(example: Tensor) -> Tensor:
 
 
 def _in_float64(module: fx.GraphModule, probe: Tensor) -> tuple[fx.GraphModule, Tensor]:
-    """The same in float64, so that constants are known to more digits than the network has; as it is where it cannot."""
+    """The same in float64, so that constants are known to more digits than the network has; else as it is."""
     try:
         wide = copy.deepcopy(module).double()
         with torch.no_grad():
@@ -217,9 +223,7 @@ def _without_changes_in_place(module: fx.GraphModule) -> None:
         changed = node.args[0] if node.args else None
         if node.op == "call_function" and node.target in IN_PLACE:
             node.target = IN_PLACE[node.target]
-        elif node.op == "call_method" or (
-            node.op == "call_function" and node.target.__name__.endswith("_")
-        ):
+        elif node.op == "call_method" or (node.op == "call_function" and node.target.__name__.endswith("_")):
             node.op, node.target = _new_tensor_from(node)
         elif node.op == "call_function":
             node.kwargs = {**node.kwargs, "inplace": False}
@@ -261,11 +265,16 @@ def _with_sizes_written_in(
         value = values.get(node)
         if node.op in ("placeholder", "output") or not isinstance(value, int | float) or value != fewer[node]:
             continue
+        number: dict[fx.Node, Any] = {node: value}
         for user in list(node.users):
-            user.args = fx.node.map_arg(user.args, lambda n, v=value, own=node: v if n is own else n)
-            user.kwargs = fx.node.map_arg(user.kwargs, lambda n, v=value, own=node: v if n is own else n)
+            user.args = fx.node.map_arg(user.args, partial(_known, number))
+            user.kwargs = fx.node.map_arg(user.kwargs, partial(_known, number))
         if not node.users:
             module.graph.erase_node(node)
+
+
+def _known(numbers: Mapping[fx.Node, Any], node: fx.Node) -> Any:
+    return numbers.get(node, node)
 
 
 def _with_plain_shortcuts(module: fx.GraphModule, values: Mapping[fx.Node, Any]) -> None:

@@ -30,9 +30,26 @@ Kind = Literal[
 ]
 
 ELEMENTWISE_LAYERS = (
-    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    *(
+        nn.Identity,
+        nn.Dropout,
+        nn.Dropout1d,
+        nn.Dropout2d,
+        nn.Dropout3d,
+        nn.AlphaDropout,
+        nn.FeatureAlphaDropout,
+    ),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish),
-    *(nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Tanhshrink),
+    *(
+        nn.Hardsigmoid,
+        nn.Hardtanh,
+        nn.Sigmoid,
+        nn.LogSigmoid,
+        nn.Tanh,
+        nn.Softplus,
+        nn.Softsign,
+        nn.Tanhshrink,
+    ),
     *(nn.Softshrink, nn.Hardshrink, nn.Threshold),
 )
 PLACE_LAYERS = (
@@ -46,16 +63,79 @@ CHANNEL_NORMS = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     FilterResponse,
 )
-_NAMES = (
-    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardsigmoid hardtanh sigmoid logsigmoid tanh softplus "
-    "softsign tanhshrink softshrink hardshrink threshold dropout dropout1d dropout2d dropout3d alpha_dropout "
-    "feature_alpha_dropout clamp clip abs neg exp square sqrt rsqrt sin cos erf contiguous clone detach float double"
-).split()
-_PLACES = (
-    "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
-    "adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d interpolate"
-).split()
-_COMBINED = {"add", "sub", "mul", "div", "true_divide", "maximum", "minimum", "pow", "multiply", "subtract", "expand_as"}
+_NAMES = {
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "hardswish",
+    "hardsigmoid",
+    "hardtanh",
+    "sigmoid",
+    "logsigmoid",
+    "tanh",
+    "softplus",
+    "softsign",
+    "tanhshrink",
+    "softshrink",
+    "hardshrink",
+    "threshold",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "clamp",
+    "clip",
+    "abs",
+    "neg",
+    "exp",
+    "square",
+    "sqrt",
+    "rsqrt",
+    "sin",
+    "cos",
+    "erf",
+    "contiguous",
+    "clone",
+    "detach",
+    "float",
+    "double",
+}
+_PLACES = {
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "interpolate",
+}
+_COMBINED = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "true_divide",
+    "maximum",
+    "minimum",
+    "pow",
+    "multiply",
+    "subtract",
+    "expand_as",
+}
 _REDUCED = {"mean", "sum", "amax", "amin"}
 _MOVED = {"unsqueeze", "squeeze", "transpose", "swapaxes", "permute"}
 _OPERATORS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.pow}
@@ -115,7 +195,7 @@ def name_of(node: fx.Node) -> str:
 def _function(node: fx.Node, values: dict[fx.Node, Any]) -> Kind:
     name, target = name_of(node), node.target
     if target is operator.getitem:
-        return "places" if isinstance(values.get(node.args[0]), Tensor) else "unknown"  # type: ignore[call-overload]
+        return "places" if isinstance(values.get(node.all_input_nodes[0]), Tensor) else "unknown"
     if target in _OPERATORS:
         return "combination"
     known = node.op == "call_method" or any(getattr(space, name, None) is target for space in FUNCTIONS)

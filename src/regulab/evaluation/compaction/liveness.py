@@ -43,7 +43,8 @@ def kept_channels(followed: Followed) -> Kept:
     kept = Kept(followed)
     held = np.array(sorted(followed.atoms.held), dtype=np.int64)
     kept.live = {int(root) for root in followed.atoms.roots(held)}
-    while any([_mark(kept, reader) for reader in followed.readers] + [_mark_one(kept)]):
+    backwards = followed.readers[::-1]
+    while any(_mark(kept, reader) for reader in backwards) or _mark_one(kept):
         pass
     return kept
 
@@ -64,7 +65,8 @@ def _mark(kept: Kept, reader: Reader) -> bool:
 
 def edged(channels: Channels) -> Mask:
     """Constant channels that differ from the zeros of a padding."""
-    return channels.constant & (channels.values != 0)
+    mask: Mask = channels.constant & (channels.values != 0)
+    return mask
 
 
 def _keep_one(kept: Kept, inputs: Channels) -> bool:
@@ -92,10 +94,9 @@ def _mark_groups(kept: Kept, reader: Reader, used: Mask) -> bool:
 
 
 def _mark_one(kept: Kept) -> bool:
-    """Of every tensor one channel stays at least, since no layer is made for none; a constant one where there is one."""
-    changed = False
-    for channels in kept.followed.channels.values():
+    """Of every tensor one channel stays at least, since no layer is made for none: a constant one if there is."""
+    for channels in reversed(kept.followed.channels.values()):
         if not kept.mask(channels).any():
             first = int(np.argmax(channels.constant))
-            changed |= kept.keep(channels, np.arange(len(channels)) == first)
-    return changed
+            return kept.keep(channels, np.arange(len(channels)) == first)
+    return False

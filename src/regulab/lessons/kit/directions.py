@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 def directions(differences: Mapping[str, Values]) -> dict[str, str]:
     """``higher``, ``lower`` or ``undecided`` for each family of paired differences ``(S,)``, one entry a seed.
 
-    Two-sided sign-flip tests of the mean, as for verdicts, Holm-adjusted over the mapping, at α = 0.05. Seeds whose
+    Two-sided sign-flip tests of the mean, Holm-adjusted over the mapping, at α = 0.05, as lessons say. Seeds whose
     difference is nan (a run diverged) are left out.
     """
     finite = {key: d[np.isfinite(d)] for key, d in differences.items()}

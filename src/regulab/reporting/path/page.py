@@ -88,7 +88,6 @@ def columns(results: PathResults) -> list[str]:
         "exact zeros (%)",
         "‖w‖₂",
         "chosen by other seeds (%)",
-        "",
     ]
 
 
@@ -123,7 +122,6 @@ def _line(results: PathResults, point: PathPoint) -> Line:
         mean("zero_fraction", 2, 100),
         mean("weight_norm_l2", 2),
         NOTHING if shares is None or point.strength is None else f"{100 * shares[point.arm]:.0f}",
-        ", ".join(marks),
     )
     name = one_line(point.arm) if point.strength is None else f"{point.strength:g}"
-    return Line(name, cells)
+    return Line(f"{name} ({', '.join(marks)})" if marks else name, cells)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from regulab.records import StudyRecords
 from regulab.reporting.tables import interval, metric_name, number, unit
 from regulab.statistics.choice import Rule
-from regulab.statistics.path_results import Measured, PathChoice, PathResults
+from regulab.statistics.path_results import OverSeeds, PathChoice, PathResults
 from regulab.wording import named, quoted
 
 RULES: dict[Rule, str] = {"best": "best", "one_standard_error": "strongest within one standard error"}
@@ -24,13 +24,14 @@ class PathWords:
     command: str
 
 
-def path_words(records: StudyRecords, results: PathResults) -> PathWords:
+def path_words(records: StudyRecords, results: PathResults, folder: str = "") -> PathWords:
+    """Read from ``folder``, a path to the run directory that ends in a slash; empty: from the run directory itself."""
     if not results.choices:
         return PathWords([f"Validation chooses no strength: {results.nothing}."], _lost(results), "")
     best = results.choices[0]
     answer = [_chosen(results, best), *_others(results, best), _scored(results, best), *_second(results)]
     cautions = [_selected(results), *_edges(results), *_bent(results), *_lost(results), _unpaired(records)]
-    return PathWords(answer, [one for one in cautions if one], confirming(records, results, best))
+    return PathWords(answer, [one for one in cautions if one], confirming(records, results, best, folder))
 
 
 def strength_words(results: PathResults, strength: float) -> str:
@@ -38,7 +39,7 @@ def strength_words(results: PathResults, strength: float) -> str:
     return f"{results.path.technique} at {results.path.parameter} {strength:g}"
 
 
-def _score(results: PathResults, one: Measured | None) -> str:
+def _score(results: PathResults, one: OverSeeds | None) -> str:
     name = results.chosen_by
     return f"{number(None if one is None else one.mean, _places(name))}{unit(name)}"
 
@@ -148,10 +149,11 @@ def _edges(results: PathResults) -> list[str]:
     choice = results.choices[0]
     if choice.edge is None:
         return []
-    further = "weaker" if choice.edge == "weakest" else "stronger"
-    return [
-        f"The best is the {choice.edge} strength that was tried: {further} ones may be better still. Go further."
-    ]
+    if choice.edge == "weakest":
+        return [
+            "The best is the weakest strength that was tried: weaker ones, down to none, may do as well or better."
+        ]
+    return ["The best is the strongest that was tried: stronger ones may be better still. Go further."]
 
 
 def _bent(results: PathResults) -> list[str]:
@@ -193,7 +195,7 @@ def _unpaired(records: StudyRecords) -> str:
     return "The arms of a seed draw their own initial weights and orders: differences by seed are of unlike runs."
 
 
-def confirming(records: StudyRecords, results: PathResults, choice: PathChoice) -> str:
+def confirming(records: StudyRecords, results: PathResults, choice: PathChoice, folder: str) -> str:
     """The command that trains the baseline and the chosen strength on seeds which took no part in the choice."""
     first = max(records.study["seeds"]) + 1
     count = max(len(records.study["seeds"]), 10)
@@ -201,7 +203,11 @@ def confirming(records: StudyRecords, results: PathResults, choice: PathChoice) 
     arms = f"{results.baseline.arm},{choice.arm}"
     if "," in results.baseline.arm:
         return ""  # a name that a list of arms would take for two
-    return f"regulab run study.yaml --arms {shlex.quote(arms)} --seeds {fresh} --out confirmed"
+    study, out = (
+        shlex.quote(f"{folder}study.yaml"),
+        shlex.quote(f"{folder.rstrip('/')}-confirmed" if folder else "confirmed"),
+    )
+    return f"regulab run {study} --arms {shlex.quote(arms)} --seeds {fresh} --out {out}"
 
 
 def described(results: PathResults) -> str:

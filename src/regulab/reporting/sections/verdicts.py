@@ -10,6 +10,7 @@ from regulab.reporting.data import ReportData
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.tables import metric_name, rows, unit, verdict_columns
 from regulab.statistics import Comparison
+from regulab.wording import e_values
 
 PAGE = """\
 <div class="wide" tabindex="0" role="region" aria-label="Table of verdicts">
@@ -55,18 +56,18 @@ def _explanation(comparison: Comparison) -> str:
     measured = " points" if comparison.metric.endswith("accuracy") else unit(comparison.metric)
     margin = "" if comparison.margin is None else f"{comparison.margin:.3g}{measured}"
     rule = (
-        "sign e-values of the median difference, at a threshold that holds over all arms and looks, as seeds were "
+        f"{e_values(comparison.e_value)}, at a threshold that holds over all arms and looks, as seeds were "
         "added after looks; p and intervals do not hold under such looking and are left out"
         if comparison.rule == "sequential"
-        else "sign-flip permutation tests, Holm-adjusted over the arms, at 5 %"
+        else "sign-flip permutation tests, adjusted over the arms by step-down, at 5 %"
     )
     equivalent = f"equivalent means that a true difference of {margin} or more either way is rejected; "
     assumed = (
         ""
         if comparison.rule == "sequential"
         else (
-            " The tests take differences for symmetric about 0 (about the margin either way for equivalence). A false "
-            "difference is held at 5 % over all arms, and so is a false equivalence, each by itself."
+            " The tests take differences for symmetric about 0 (about the margin either way for equivalence), in all arms "
+            "together. A false difference is held at 5 % over all arms, and so is a false equivalence, each by itself."
         )
     )
     return (

@@ -103,7 +103,7 @@ def measure(laboratory: Laboratory) -> Measured:
             f"{FEW} training images of {laboratory.dataset}, cnn10k without dropout, {epochs} epochs of batches of"
             f" {BATCH}, {seeds} seeds; rotations up to ±15° (any angle: ±180°), shifts up to ±{shift} px."
             f" {TIMES} times the images: {TIMES * FEW} for {epochs // TIMES} epochs, the same number of steps."
-            " Verdicts: paired sign-flip tests over the seeds, Holm-adjusted."
+            " Verdicts: paired sign-flip tests over the seeds, adjusted over the arms."
         ),
         tables=[_table(train, test, {BASE: "baseline", **verdicts, MORE: more})],
     )

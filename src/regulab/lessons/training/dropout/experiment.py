@@ -62,7 +62,7 @@ def measure(laboratory: Laboratory) -> Measured:
             f"{IMAGES} training images of {laboratory.dataset}, cnn10k, {epochs} epochs of batches of {BATCH}, {seeds}"
             f" seeds. Masks: first block, rate {RATE:g}, {LAYER_DRAWS:,} draws for one image; logits: all five dropout"
             f" layers, {NETWORK_DRAWS} draws for each of {len(x)} validation images, batch norm in inference mode."
-            " Co-adaptation: the same images. Verdicts: paired sign-flip tests over the seeds, Holm-adjusted over the"
+            " Co-adaptation: the same images. Verdicts: paired sign-flip tests over the seeds, adjusted over the"
             " rates, each measure on its own."
         ),
         tables=tables(evidence, values),

@@ -84,7 +84,7 @@ def measure(laboratory: Laboratory) -> Measured:
             f"{images} training images of {laboratory.dataset}, validation on {len(trial.splits.validation)}; a network"
             f" of four convolutions without norm, dropout or penalty, SGD at a constant rate, batches of {batch}, at"
             f" most {epochs} epochs, {seeds} seeds, float32. Arms of a seed start and go on alike until they stop."
-            " Verdicts: paired sign-flip tests over the seeds, Holm-adjusted."
+            " Verdicts: paired sign-flip tests over the seeds, adjusted over the arms."
         ),
         tables=[_table(trial, evidence)],
     )
