@@ -55,7 +55,7 @@ WORDS = (
 )
 ENSEMBLE_WORDS = (
     "The mean of the class probabilities of all runs of an arm. Gains are against the arm's mean single run. Brackets: "
-    "95 % intervals for other seeds and other test images, from three runs on (jackknife over seeds plus the variance "
+    "95 % intervals for other seeds and other test images, from three runs on (jackknife over seeds and the variance "
     "over images; rather too wide). An ensemble never loses in NLL: the logarithm sees to that, whatever the runs."
 )
 
