@@ -188,7 +188,8 @@ third of what the paired test finds where pairing helps; where it does not help 
 be looked at after every seed, and errs less than it may.
 - **regulab with ten seeds** errs and finds about what the paired t test does, and takes no normal distribution for \
 granted. *Until decided* is for \
-who cannot say beforehand how many seeds: it pays for looking with more of them. Beyond the table regulab corrects over all arms of a study, and says \
+who cannot say beforehand how many seeds: it pays for looking with more of them. Beyond the table regulab \
+corrects over all arms of a study, and says \
 *equivalent* where that can be shown.
 
 All this is of small networks on one set of test images. It says how often a way errs about *these* images; other \
@@ -262,7 +263,8 @@ def page(content: dict[str, Any], command: str) -> str:
 Train the same thing twice under two names. Which one is better? Neither, and **whoever takes the higher number names \
 a winner {100 * (one_seed.sign != 0).mean():.0f} times in 100** with one seed, {100 * (three.sign != 0).mean():.0f} \
 with the mean of three (the others are ties). regulab's rule for ten seeds, made \
-for 5, named one {100 * (fixed.sign != 0).mean():.1f} times in 100 (interval below). What it costs is seeds, and the courage to say *undecided*.
+for 5, named one {100 * (fixed.sign != 0).mean():.1f} times in 100 (interval below). What it costs \
+is seeds, and the courage to say *undecided*.
 
 {len(paired.spreads):,} comparisons of identical arms trained in pairs (initial weights and order shared, dropout \
 not), {len(unpaired.spreads):,} unpaired, of {SEEDS} seeds each: digits, two small MLPs and a CNN, {TEST_IMAGES:,} \
