@@ -60,7 +60,8 @@ def test_every_file_of_the_contract(nasty):
     names = {str(path.relative_to(directory)) for path in written}
     assert names == {
         "statistics.json", "report.html", "README.md", "table.tex",
-        *(f"figures/{name}.{kind}" for name in ("val_accuracy", "val_loss", "regulab-differences", "regulab-reliability")
+        *(f"figures/{name}.{kind}"
+          for name in ("val_accuracy", "val_loss", "regulab-differences", "regulab-reliability")
           for kind in ("png", "svg")),
         *(f"misclassified/{file_name(arm)}.png" for arm in records.arms),
     }  # fmt: skip
