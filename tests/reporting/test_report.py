@@ -60,7 +60,8 @@ def test_every_file_of_the_contract(nasty):
     names = {str(path.relative_to(directory)) for path in written}
     assert names == {
         "statistics.json", "report.html", "README.md", "table.tex",
-        *(f"figures/{name}.{kind}" for name in ("val_accuracy", "val_loss", "regulab-differences")
+        *(f"figures/{name}.{kind}"
+          for name in ("val_accuracy", "val_loss", "regulab-differences", "regulab-reliability")
           for kind in ("png", "svg")),
         *(f"misclassified/{file_name(arm)}.png" for arm in records.arms),
     }  # fmt: skip
@@ -86,7 +87,7 @@ def test_every_image_has_a_text(nasty):
     _, directory, _ = nasty
     page = Page((directory / "report.html").read_text())
     texts = [value for tag, key, value in page.attributes if (tag, key) == ("img", "alt")]
-    assert len(texts) == page.tags.count("img") == 3
+    assert len(texts) == page.tags.count("img") == 4
     assert all(len(text) > 20 for text in texts)
     roles = sum((key, value) == ("role", "img") for _, key, value in page.attributes)
     assert roles == sum(key == "aria-label" and "role" not in value for _, key, value in page.attributes) - (
@@ -113,7 +114,7 @@ def test_the_readme_links_to_files_that_exist(nasty):
     _, directory, _ = nasty
     text = (directory / "README.md").read_text()
     links = re.findall(r"!\[[^\n]*?\]\(([^)]*)\)", text)
-    assert len(links) == 3 + 8
+    assert len(links) == 4 + 8
     for link in links:
         assert (directory / unquote(link)).is_file()
     assert "<script>" not in text
@@ -130,7 +131,9 @@ def test_the_readme_is_readable_as_it_stands(nasty):
 def test_rows_of_the_readme_have_equal_numbers_of_cells(nasty):
     _, directory, _ = nasty
     tables = re.findall(r"(?:^\|.*\|$\n)+", (directory / "README.md").read_text(), re.MULTILINE)
-    assert len(tables) == 5 + 5, "verdicts, measures, further numbers, classes, pairing, noise"
+    assert len(tables) == 12, (
+        "verdicts, calibration, measures, further five, classes, images, pairing, noise"
+    )
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
