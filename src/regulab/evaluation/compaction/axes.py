@@ -81,7 +81,7 @@ def _reduced(node: fx.Node, ndim: int, axis: int) -> int | None:
     if not places or axis in places or 0 in places:
         return None
     keep = argument(node, 2, "keepdim", False)
-    return axis if keep else axis - sum(one < axis for one in places)
+    return axis if keep else axis - len([one for one in places if one < axis])
 
 
 def _squeezed(name: str, where: Any, value: Tensor, axis: int) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +12,10 @@ from torch import Tensor, fx, nn
 
 from regulab.evaluation.compaction import axes
 from regulab.evaluation.compaction.atoms import Atoms, Channels, constants
-from regulab.evaluation.compaction.graph import ROOT, Graph
-from regulab.evaluation.compaction.kinds import CONVOLUTIONS, Kind, hooked, kind_of, name_of
+from regulab.evaluation.compaction.graph import Graph
+from regulab.evaluation.compaction.kinds import Kind, kind_of
+from regulab.evaluation.compaction.naming import place_of, shared_targets, why_unknown
+from regulab.evaluation.compaction.plain_layers import CONVOLUTIONS
 
 OUTPUT = "the network's output"
 
@@ -54,7 +55,7 @@ class Followed:
 
 def follow(graph: Graph) -> Followed:
     """Goes through the graph once, in its order."""
-    followed = Followed(graph, shared=_shared(graph))
+    followed = Followed(graph, shared=shared_targets(graph))
     for node in graph.nodes:
         kind = kind_of(node, graph.module, graph.values, followed.shared)
         followed.kinds[node] = kind
@@ -67,33 +68,6 @@ def follow(graph: Graph) -> Followed:
             followed.kinds[node] = "unknown"
             _unknown(followed, node)
     return followed
-
-
-def _shared(graph: Graph) -> set[str]:
-    """Targets whose parameters or buffers are read in more than one place."""
-    reads: Counter[int] = Counter()
-    owners: dict[str, set[int]] = {}
-    for node in graph.nodes:
-        if node.op == "call_module":
-            layer = graph.module.get_submodule(str(node.target))
-            ids = {id(one) for one in (*layer.parameters(), *layer.buffers())}
-        elif node.op == "get_attr":
-            ids = {id(graph.values[node])}
-        else:
-            continue
-        reads.update(ids)
-        owners.setdefault(str(node.target), set()).update(ids)
-    return {target for target, ids in owners.items() if any(reads[one] > 1 for one in ids)}
-
-
-def place_of(node: fx.Node) -> str:
-    """The layer that a node belongs to, by the name that the network has for it."""
-    if node.op in ("call_module", "get_attr"):
-        return str(node.target).removeprefix(f"{ROOT}.")
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    where = str(stack[-1][0] if isinstance(stack[-1], tuple) else "") if stack else ""
-    inside = where.removeprefix(ROOT).removeprefix(".")
-    return f"{inside}: {name_of(node)}" if inside else name_of(node)
 
 
 def _tensors(followed: Followed, node: fx.Node) -> list[fx.Node]:
@@ -114,11 +88,11 @@ def _number(followed: Followed, node: fx.Node) -> None:
     if all(isinstance(part, int | float) for part in parts) and isinstance(value, torch.Size):
         return
     for source in _tensors(followed, node):
-        _hold(followed, source, place_of(node), _why_unknown(followed, node))
+        _hold(followed, source, place_of(node), why_unknown(followed.graph, followed.shared, node))
 
 
 def _unknown(followed: Followed, node: fx.Node) -> None:
-    place, reason = place_of(node), _why_unknown(followed, node)
+    place, reason = place_of(node), why_unknown(followed.graph, followed.shared, node)
     for source in _tensors(followed, node):
         _hold(followed, source, place, reason)
     value = followed.graph.values[node]
@@ -127,20 +101,6 @@ def _unknown(followed: Followed, node: fx.Node) -> None:
     axis = min(1, value.ndim - 1)
     made = _made(followed, node, axis, followed.atoms.new(value.shape[axis]), False)
     followed.atoms.hold(made.ids, place, reason)
-
-
-def _why_unknown(followed: Followed, node: fx.Node) -> str:
-    target = str(node.target)
-    if node.op in ("call_module", "get_attr") and target in followed.shared:
-        return "its weights are used in more than one place"
-    if target in followed.graph.opaque:
-        return f"cannot be looked into: {followed.graph.opaque[target]}"
-    if node.op == "call_module":
-        layer = followed.graph.module.get_submodule(target)
-        if hooked(layer):
-            return "a hook changes what it does"
-        return f"{type(layer).__name__} is not known to treat channels one by one"
-    return "not known to treat channels one by one"
 
 
 def _made(
@@ -274,7 +234,7 @@ def _concatenation(followed: Followed, node: fx.Node) -> bool:
     parts = node.args[0] if node.args else None
     if not isinstance(parts, list | tuple) or any(part not in followed.channels for part in parts):
         return False
-    channels = [followed.channels[part] for part in parts]  # type: ignore[index]
+    channels = [followed.channels[part] for part in parts]
     axis = channels[0].axis
     along = axes.argument(node, 1, "dim", 0)
     if not isinstance(along, int) or any(one.axis != axis for one in channels):

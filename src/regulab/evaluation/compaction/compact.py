@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.evaluation.compaction.channels import Followed, follow, place_of
+from regulab.evaluation.compaction.channels import Followed, follow
 from regulab.evaluation.compaction.folding import fold_batch_norms
 from regulab.evaluation.compaction.graph import graph_of
 from regulab.evaluation.compaction.liveness import Kept, kept_channels
+from regulab.evaluation.compaction.naming import place_of
 from regulab.evaluation.compaction.plain_layers import with_plain_layers
 from regulab.evaluation.compaction.smaller import smaller_network
 

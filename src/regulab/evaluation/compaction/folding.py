@@ -13,7 +13,7 @@ from regulab.evaluation.compaction.plain_layers import BATCH_NORMS, CONVOLUTIONS
 def fold_batch_norms(module: fx.GraphModule) -> list[tuple[str, str]]:
     """Folds in place; returns the batch norms that stay, each with the reason.
 
-    Max pooling between the two is no hindrance where every s is above 0: max(s·x + t) = s·max(x) + t.
+    Max pooling between the two is no hindrance where no s is below 0: max(s·x + t) = s·max(x) + t.
     """
     stays = []
     for node in list(module.graph.nodes):
@@ -39,8 +39,8 @@ def _fold(module: fx.GraphModule, node: fx.Node, norm: Any) -> str:
         source, pooled = source.args[0], True  # type: ignore[union-attr]
     if not _is(module, source, (*CONVOLUTIONS, nn.Linear)) or len(source.users) > 1:  # type: ignore[union-attr]
         return "no convolution or linear layer that it alone reads stands before it"
-    if pooled and not bool((scale > 0).all()):
-        return "max pooling stands between, and a scale is not above 0"
+    if pooled and not bool((scale >= 0).all()):
+        return "max pooling stands between, and a scale is below 0"
     layer: Any = module.get_submodule(str(source.target))  # type: ignore[union-attr]
     if sum(other.target == source.target for other in module.graph.nodes) > 1:  # type: ignore[union-attr]
         return "the layer before it is used in more than one place"

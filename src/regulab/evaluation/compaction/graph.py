@@ -10,6 +10,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -126,7 +127,7 @@ class _Tracer(fx.Tracer):
     def iter(self, obj: fx.Proxy) -> Any:
         value = self.values.get(obj.node)
         if isinstance(value, tuple | list):
-            return iter([obj[place] for place in range(len(value))])
+            return iter([operator.getitem(obj, place) for place in range(len(value))])
         return super().iter(obj)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -264,11 +265,16 @@ def _with_sizes_written_in(
         value = values.get(node)
         if node.op in ("placeholder", "output") or not isinstance(value, int | float) or value != fewer[node]:
             continue
+        number: dict[fx.Node, Any] = {node: value}
         for user in list(node.users):
-            user.args = fx.node.map_arg(user.args, lambda n, v=value, own=node: v if n is own else n)
-            user.kwargs = fx.node.map_arg(user.kwargs, lambda n, v=value, own=node: v if n is own else n)
+            user.args = fx.node.map_arg(user.args, partial(_known, number))
+            user.kwargs = fx.node.map_arg(user.kwargs, partial(_known, number))
         if not node.users:
             module.graph.erase_node(node)
+
+
+def _known(numbers: Mapping[fx.Node, Any], node: fx.Node) -> Any:
+    return numbers.get(node, node)
 
 
 def _with_plain_shortcuts(module: fx.GraphModule, values: Mapping[fx.Node, Any]) -> None:

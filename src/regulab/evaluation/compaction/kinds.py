@@ -195,7 +195,7 @@ def name_of(node: fx.Node) -> str:
 def _function(node: fx.Node, values: dict[fx.Node, Any]) -> Kind:
     name, target = name_of(node), node.target
     if target is operator.getitem:
-        return "places" if isinstance(values.get(node.args[0]), Tensor) else "unknown"  # type: ignore[call-overload]
+        return "places" if isinstance(values.get(node.all_input_nodes[0]), Tensor) else "unknown"
     if target in _OPERATORS:
         return "combination"
     known = node.op == "call_method" or any(getattr(space, name, None) is target for space in FUNCTIONS)

@@ -65,7 +65,8 @@ def _mark(kept: Kept, reader: Reader) -> bool:
 
 def edged(channels: Channels) -> Mask:
     """Constant channels that differ from the zeros of a padding."""
-    return channels.constant & (channels.values != 0)
+    mask: Mask = channels.constant & (channels.values != 0)
+    return mask
 
 
 def _keep_one(kept: Kept, inputs: Channels) -> bool:

@@ -137,11 +137,11 @@ def _call(layer: Any) -> str:
             bias = "" if layer.bias is not None else ", bias=False"
             sizes = f"{layer.in_channels}, {layer.out_channels}, {_short(layer.kernel_size)}"
             return f"nn.{kind.__name__}({sizes}{rest}{bias}{mode})"
-    for kind in BATCH_NORMS:  # newer versions of torch print more than older ones take
-        if isinstance(layer, kind):
+    for norm in BATCH_NORMS:  # newer versions of torch print more than older ones take
+        if isinstance(layer, norm):
             more = "" if layer.weight is not None else ", affine=False"
             more += "" if layer.running_mean is not None else ", track_running_stats=False"
-            return f"nn.{kind.__name__}({layer.num_features}, eps={layer.eps!r}{more})"
+            return f"nn.{norm.__name__}({layer.num_features}, eps={layer.eps!r}{more})"
     if isinstance(layer, FilterResponse):
         more = f"{layer.eps!r}, {layer.learned_eps is not None}, {layer.tau is not None}"
         return f"FilterResponse({len(layer.weight)}, {more})"

@@ -85,7 +85,7 @@ def _without_parametrizations(module: Any) -> nn.Module:
     which the network that was copied has, too.
     """
     kind = parametrize.type_before_parametrizations(module)
-    plain: Any = kind.__new__(kind)
+    plain: Any = object.__new__(kind)
     plain.__dict__.update(module.__dict__)  # copy.copy refuses
     with torch.no_grad():
         values = {name: nn.Parameter(getattr(module, name).clone()) for name in module.parametrizations}
@@ -124,7 +124,8 @@ def _batch_norm(module: Any, eps: float) -> nn.Module:
 
 def _filter_response(module: FilterResponseNorm) -> nn.Module:
     learned, threshold = module.learned_eps is not None, module.tau is not None
-    norm = FilterResponse(len(module.weight), module.eps, learned, threshold).to(module.weight.dtype)
+    norm: Any = FilterResponse(len(module.weight), module.eps, learned, threshold).to(module.weight.dtype)
     norm.weight, norm.bias = module.weight, module.bias
     norm.tau, norm.learned_eps = module.tau, module.learned_eps
-    return norm.eval()
+    made: nn.Module = norm.eval()
+    return made

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from regulab.evaluation.compaction.atoms import Channels
-from regulab.evaluation.compaction.channels import Followed, Reader, place_of
+from regulab.evaluation.compaction.channels import Followed, Reader
 from regulab.evaluation.compaction.liveness import Kept, Mask, edged
+from regulab.evaluation.compaction.naming import place_of
 
 PER_CHANNEL = ("weight", "bias", "running_mean", "running_var", "tau")
 
@@ -27,7 +28,7 @@ def smaller_network(kept: Kept) -> fx.GraphModule:
     names: dict[str, str] = {}
     for node in followed.graph.nodes:
         if node.op == "call_module" and _does_nothing(followed, node):
-            made[node] = made[node.args[0]]
+            made[node] = made[node.all_input_nodes[0]]
             continue
         made[node] = new = graph.node_copy(node, lambda one: made[one])
         if node.op in ("call_module", "get_attr"):
@@ -178,7 +179,7 @@ def _with_new_padding(
     kept: Kept, node: fx.Node, new: fx.Node, mask: NDArray[np.bool_], channels: Channels
 ) -> None:
     source = node.all_input_nodes[0]
-    amounts = list(node.args[1] if len(node.args) > 1 else node.kwargs["pad"])  # type: ignore[call-overload,arg-type]
+    amounts = list(node.args[1] if len(node.args) > 1 else node.kwargs["pad"])  # type: ignore[arg-type]
     place = 2 * (kept.followed.graph.values[node].ndim - 1 - channels.axis)
     if place >= len(amounts):
         return
