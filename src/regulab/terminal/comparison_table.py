@@ -93,7 +93,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         justify: Literal["left", "right"] = "left" if column in ("arm", "verdict") else "right"
-        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (adjusted)", "verdict"))
+        table.add_column(Text(column), justify=justify, no_wrap=column in ("mean", "p (adj.)", "verdict"))
     for name, *cells, verdict in rows:
         table.add_row(Text(name), *cells, Text(verdict, style=VERDICT_STYLES.get(verdict, "")))
     return table
@@ -109,7 +109,7 @@ def _print_stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], consol
 
 
 def _fixed_columns(baseline: str) -> list[str]:
-    return ["95 % interval", f"− {quoted(baseline)}", "95 % interval", "p (adjusted)"]
+    return ["95 % interval", f"− {quoted(baseline)}", "95 % interval", "p (adj.)"]
 
 
 def _fixed_cells(arm: Mapping[str, Any], metric: str) -> tuple[list[str], list[str]]:

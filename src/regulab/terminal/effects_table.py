@@ -16,7 +16,7 @@ from regulab.wording import NAME_LIMIT, one_line, visible
 
 STYLES = {"better": "green", "worse": "red", "equivalent": "cyan"}
 STYLES |= {"synergistic": "green", "antagonistic": "red", "additive": "cyan", "diverged": "bold red"}
-COLUMNS = ("effect", "points", "95 % interval", "p (adjusted)", "verdict")
+COLUMNS = ("effect", "points", "95 % interval", "p (adj.)", "verdict")
 
 
 def print_effects(comparison: Mapping[str, Any], console: Console) -> None:
@@ -82,7 +82,7 @@ def _table(metric: str, rows: Sequence[Sequence[str]]) -> Table:
         justify: Literal["left", "right"] = "left" if column in ("effect", "verdict") else "right"
         accuracy = metric.endswith("accuracy")
         heading = "difference" if column == "points" and not accuracy else column
-        table.add_column(Text(heading), justify=justify, no_wrap=column in ("p (adjusted)", "verdict"))
+        table.add_column(Text(heading), justify=justify, no_wrap=column in ("p (adj.)", "verdict"))
     for name, *numbers, verdict in rows:
         table.add_row(Text(name), *numbers, Text(verdict, style=STYLES.get(verdict, "")))
     return table
