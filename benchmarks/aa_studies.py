@@ -6,8 +6,9 @@ in every run than its twin is worse by exactly k, with the noise of real trainin
 ``equivalent`` is false, and so is ``better``. The margin of a kind of study is 1.5 times the spread of its twins'
 differences over seeds, in whole images, so that seven seeds can show an equivalence at all.
 
-Rules see the differences ``(studies, arms, seeds)`` in images and say what they find in each arm. Studies have 20
-seeds: the fixed rule sees the first seven or ten, the others look at 7, 10, 14 and 20.
+Rules see the differences ``(studies, arms, seeds)`` in images and say what they find in each arm. What was trained has
+20 seeds: three studies of six for the fixed rule, or two of seven or ten, which share no run, and one for the others,
+which look at 7, 10, 14 and 20.
 
     python benchmarks/aa_studies.py benchmarks/results/real-studies-2026-11-27.json \\
         --out benchmarks/results/aa-studies-2026-11-27.md
@@ -60,9 +61,9 @@ class Found:
 Rule = Callable[[Array, Array], Found]  # d (studies, arms, seeds) and the margins (studies,), in images
 
 
-def fixed(d: Array, margins: Array, seeds: int, adjusted: str) -> Found:
-    """Sign flips at so many seeds, adjusted over the arms by Holm or by step-down; equivalence comes first."""
-    d = d[..., :seeds].astype(float)
+def fixed(d: Array, margins: Array, adjusted: str) -> Found:
+    """Sign flips, adjusted over the arms by Holm or by step-down; equivalence comes first."""
+    d = d.astype(float)
     p = getattr(families.difference(d), adjusted)
     p_equal = np.empty_like(p)
     for margin in np.unique(margins):
@@ -70,7 +71,7 @@ def fixed(d: Array, margins: Array, seeds: int, adjusted: str) -> Found:
         p_equal[own] = getattr(families.equivalence(d[own], float(margin)), adjusted)
     equivalent = p_equal < ALPHA
     different, up = (p < ALPHA) & ~equivalent, d.sum(-1) > 0
-    return Found(different & up, different & ~up, equivalent, np.full(p.shape, seeds))
+    return Found(different & up, different & ~up, equivalent, np.full(p.shape, d.shape[-1]))
 
 
 def sign_e(x: Array) -> Array:
@@ -115,9 +116,9 @@ def sequential(
 
 def fixed_at_every_look(d: Array, margins: Array) -> Found:
     """What p gives at every look, the first that decides kept: nobody should."""
-    found = fixed(d, margins, LOOKS[0], "by_holm")
+    found = fixed(d[..., : LOOKS[0]], margins, "by_holm")
     for n in LOOKS[1:]:
-        later, open_ = fixed(d, margins, n, "by_holm"), ~(found.different | found.equivalent)
+        later, open_ = fixed(d[..., :n], margins, "by_holm"), ~(found.different | found.equivalent)
         found = Found(
             *(
                 getattr(found, name) | (open_ & getattr(later, name))
@@ -128,16 +129,19 @@ def fixed_at_every_look(d: Array, margins: Array) -> Found:
     return found
 
 
-RULES: dict[str, Rule] = {
-    "7 seeds, Holm (before)": lambda d, m: fixed(d, m, 7, "by_holm"),
-    "**7 seeds, step-down**": lambda d, m: fixed(d, m, 7, "stepped"),
-    "10 seeds, Holm (before)": lambda d, m: fixed(d, m, 10, "by_holm"),
-    "**10 seeds, step-down**": lambda d, m: fixed(d, m, 10, "stepped"),
-    "looks at 7, 10, 14, 20, sign e-value (before)": lambda d, m: sequential(d, m, sign_e, sign_e_both),
-    "**looks at 7, 10, 14, 20, self-normalized e-value**": lambda d, m: sequential(
-        d, m, log_e_paths, self_normalized_both
+RULES: dict[str, tuple[int, Rule]] = {  # by name: the seeds that it takes, and the rule
+    "6 seeds, Holm (before)": (6, lambda d, m: fixed(d, m, "by_holm")),
+    "**6 seeds, step-down**": (6, lambda d, m: fixed(d, m, "stepped")),
+    "7 seeds, Holm (before)": (7, lambda d, m: fixed(d, m, "by_holm")),
+    "**7 seeds, step-down**": (7, lambda d, m: fixed(d, m, "stepped")),
+    "10 seeds, Holm (before)": (10, lambda d, m: fixed(d, m, "by_holm")),
+    "**10 seeds, step-down**": (10, lambda d, m: fixed(d, m, "stepped")),
+    "looks at 7, 10, 14, 20, sign e-value (before)": (20, lambda d, m: sequential(d, m, sign_e, sign_e_both)),
+    "**looks at 7, 10, 14, 20, self-normalized e-value**": (
+        20,
+        lambda d, m: sequential(d, m, log_e_paths, self_normalized_both),
     ),
-    "p again at 7, 10, 14, 20 (nobody should)": fixed_at_every_look,
+    "p again at 7, 10, 14, 20 (nobody should)": (20, lambda d, m: fixed_at_every_look(d, m)),
 }
 
 
@@ -157,6 +161,12 @@ class Studies:
         """Every twin is worse by so many spreads, in whole images."""
         found: Array = self.d - np.round(spreads * self.spreads).astype(int)[:, None, None]
         return found
+
+    def of(self, seeds: int) -> Studies:
+        """The studies of so many seeds that they make, block by block."""
+        blocks = SEEDS // seeds
+        d = np.concatenate([self.d[..., k * seeds : (k + 1) * seeds] for k in range(blocks)])
+        return Studies(d, np.tile(self.spreads, blocks), self.kinds)
 
 
 def studies_of(found: Mapping[str, Recorded]) -> Studies:
@@ -183,18 +193,26 @@ def share(count: int, of: int) -> str:
 
 
 def false_table(studies: Mapping[str, Studies]) -> str:
-    lines = ["| rule | pairing | false difference | false equivalence | either | true equivalents found |"]
-    lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
-    for name, rule in RULES.items():
-        for pairing, own in studies.items():
-            cells = []
+    columns = (
+        "rule",
+        "pairing",
+        "studies",
+        "false difference",
+        "false equivalence",
+        "either",
+        "equivalents found",
+    )
+    lines = [f"| {' | '.join(columns)} |", f"| --- | --- |{' ---: |' * (len(columns) - 2)}"]
+    for name, (seeds, rule) in RULES.items():
+        for pairing, trained in studies.items():
+            own, cells = trained.of(seeds), []
             for effects in (NOTHING, AT_MARGIN, BOTH):
                 shift = np.outer(own.margins, effects).astype(int)
                 found = rule(own.d - shift[..., None], own.margins)
                 cells.append(share(int(erred(found, effects).sum()), len(own.d)))
             same = rule(own.d, own.margins).equivalent
             cells.append(f"{100 * same.mean():.0f}")
-            lines.append(f"| {name} | {pairing} | {' | '.join(cells)} |")
+            lines.append(f"| {name} | {pairing} | {len(own.d)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -203,9 +221,10 @@ def power_table(studies: Mapping[str, Studies]) -> str:
     sizes = (0.5, 1.0, 1.5)
     lines = [f"| rule | pairing | {' | '.join(f'{size:g} spreads' for size in sizes)} | wrong sign | seeds |"]
     lines.append(f"| --- | --- |{' ---: |' * (len(sizes) + 2)}")
-    for name, rule in list(RULES.items())[:-1]:
-        for pairing, own in studies.items():
-            found = [rule(own.planted(size), np.zeros(len(own.d)) + 1e-3) for size in sizes]
+    for name, (taken, rule) in list(RULES.items())[:-1]:
+        for pairing, trained in studies.items():
+            own = trained.of(taken)
+            found = [rule(own.planted(size), np.full(len(own.d), 1e-3)) for size in sizes]
             cells = [f"{100 * one.worse.mean():.0f}" for one in found]
             wrong = sum(int(one.better.sum()) for one in found)
             seeds = " / ".join(f"{one.seeds.mean():.1f}" for one in found)
@@ -217,7 +236,7 @@ def page(content: dict[str, Any], command: str) -> str:
     environment = content["environment"]
     studies = {pairing: studies_of(recorded(content, pairing)) for pairing in PAIRINGS}
     kinds = "; ".join(
-        f"{pairing}: {len(own.d)} studies ({', '.join(f'{count} {kind}' for kind, count in own.kinds.items())})"
+        f"{pairing}: {len(own.d)} ({', '.join(f'{count} {kind}' for kind, count in own.kinds.items())})"
         for pairing, own in studies.items()
     )
     runs = SEEDS * len(content["arms"]) * len(content["studies"])
@@ -232,8 +251,9 @@ def page(content: dict[str, Any], command: str) -> str:
 {environment["precision"]}, regulab {environment["regulab"]} ({environment["commit"]}), torch \
 {environment["libraries"]["torch"]}. Command: `{command}`, on {runs:,} runs trained by `{content["command"]}`.
 
-{kinds}. Digits, a baseline and three identical arms, {SEEDS} seeds, tested on {TEST_IMAGES:,} images. Paired arms \
-share initial weights and order, not the draws of dropout. Spread of a paired difference over seeds in points, and \
+Trained with {SEEDS} seeds, {kinds}. Digits, a baseline and three identical arms, tested on {TEST_IMAGES:,} images. \
+Six, seven or ten of the seeds are a study of their own: blocks of seeds share no run. Paired arms share initial \
+weights and order, not the draws of dropout. Spread of a paired difference over seeds in points, and \
 accuracy: {spreads}. What is planted is exact: in every run so many images fewer are counted right.
 
 ## False verdicts

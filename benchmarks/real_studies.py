@@ -10,7 +10,7 @@ Digits, three kinds of study (`KINDS`), tested on 1,000 images that no run train
 images that are left over. Rules judge these records, see ``aa_studies.py`` and ``how_others_decide.py``; nothing is
 trained twice. Stopped at any moment, it goes on when given again; with more ``--rounds`` it adds to what is there.
 
-    python benchmarks/real_studies.py --rounds 24 --out benchmarks/results/real-studies-2026-11-27.json
+    python benchmarks/real_studies.py --rounds 5 --out benchmarks/results/real-studies-2026-11-27.json
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument(
         "--rounds",
         type=int,
-        default=24,
+        default=5,
         help="of 10 + 4 studies and in every fourth one more, paired and unpaired",
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/real-studies.json"))

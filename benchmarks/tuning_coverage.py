@@ -1,11 +1,11 @@
-"""How often intervals of a tuned arm's difference cover what they are of: the points that were chosen, or the procedure.
+"""How often intervals of a tuned arm's difference cover what they are of: the chosen points, or the procedure.
 
     python benchmarks/tuning_coverage.py [STUDIES]      # default 1000 simulated studies of each kind; a minute
 
 Two arms of sixteen trials, one with a learning rate alone and one with a strength as well, S tuning seeds, ten fresh
 seeds; scores have noise of standard deviation 1 of their own and 1 that all runs of a seed share. ``rough``: trials
-that are worse by g scatter (1 + g, at most 4) times as much. θ, the worth of the procedure, is the mean over all studies
-of what was chosen. Printed: the share of the intervals, seeds alone and with the choice, that cover it.
+that are worse by g scatter (1 + g, at most 4) times as much. θ, the worth of the procedure, is the mean over all
+studies of what was chosen. Printed: the share of the intervals, seeds alone and with the choice, that cover it.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def simulated(kind: Kind, seeds: int, rough: bool, studies: int) -> tuple[float,
 def main(studies: int) -> None:
     print(f"{studies} studies of each kind, {TRIALS} trials, {FRESH} fresh seeds; coverage in %")
     print(
-        "| scores over the range | tuning seeds | points, seeds alone | procedure, seeds alone | with the choice | width |"
+        "| scores over the range | tuning seeds | points, seeds alone | procedure, seeds alone | with the choice "
+        "| width |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for seeds in (2, 4):

@@ -2,10 +2,12 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from regulab.training.machine import process_settings
 
@@ -71,11 +73,16 @@ def test_a_study_counts_once_and_only_where_it_errs():
     assert aa_studies.erred(found, (0, 1, 1)).tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("rule", list(aa_studies.RULES), ids=lambda name: name.strip("*").split(" (")[0])
+@pytest.mark.parametrize(
+    "rule",
+    [name for name in aa_studies.RULES if not name.startswith("6 seeds, Holm")],
+    ids=lambda name: name.strip("*").split(" (")[0],
+)
 def test_every_rule_finds_what_is_plain_to_see(rule):
-    steady = np.arange(20) % 3 - 1
+    seeds, decide = aa_studies.RULES[rule]
+    steady = np.arange(seeds) % 3 - 1
     d = differences(steady + 40, steady - 40, steady, studies=2)
-    found = aa_studies.RULES[rule](d, np.array([10.0, 10.0]))
+    found = decide(d, np.array([10.0, 10.0]))
     assert found.better.tolist() == [[True, False, False]] * 2
     assert found.worse.tolist() == [[False, True, False]] * 2
     assert found.equivalent.tolist() == [[False, False, True]] * 2
@@ -85,6 +92,25 @@ def test_what_is_planted_is_exact():
     own = aa_studies.Studies(differences([3, -2], [0, 1], [5, 5]), np.array([2.6]), {"tiny": 1})
     assert own.margins.tolist() == [4]
     assert (own.d - own.planted(1.0) == 3).all()
+
+
+def test_blocks_of_seeds_are_studies_that_share_no_run():
+    own = aa_studies.Studies(np.arange(120).reshape(2, 3, 20), np.array([1.0, 9.0]), {"tiny": 2})
+    blocks = own.of(7)
+    assert blocks.d.shape == (4, 3, 7)
+    assert len(set(blocks.d.ravel().tolist())) == 4 * 3 * 7
+    assert blocks.d[:2].tolist() == own.d[..., :7].tolist()
+    assert blocks.spreads.tolist() == [1, 9, 1, 9]
+
+
+def test_the_signed_rank_p_is_scipys_where_nothing_is_tied():
+    arm, base = np.random.default_rng(3).permuted(np.arange(1000).reshape(2, 50, 10) ** 2, axis=-1)
+    d = np.abs(arm - base)
+    rows = [k for k in range(50) if len(set(d[k])) == 10 and d[k].all()]
+    assert len(rows) > 20
+    found = how_others_decide.signed_rank(arm, base)
+    for k in rows:
+        assert found[k] == pytest.approx(stats.wilcoxon(arm[k] - base[k], method="exact").pvalue)
 
 
 NORMAL = np.random.default_rng(0).normal(0, 10, (2, 60, 20))
@@ -102,7 +128,8 @@ def test_every_way_sees_a_large_difference_and_its_sign(way):
 @pytest.mark.parametrize("way", how_others_decide.WAYS, ids=lambda way: way.says.strip("*"))
 def test_no_way_sees_a_difference_where_all_numbers_are_equal(way):
     same = np.full((3, way.seeds), 900)
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # t of equal numbers, as in `how_others_decide.main`
         assert not way.decide(same, same).sign.any()
 
 
@@ -138,7 +165,7 @@ def test_the_pages_are_made_of_what_was_recorded():
         "command": "train",
     }
     text = aa_studies.page(content, "judge")
-    assert "paired: 6 studies (6 mlp); unpaired: 6 studies (6 mlp)" in text
+    assert "paired: 6 (6 mlp); unpaired: 6 (6 mlp)" in text
     assert "1,200 runs trained by `train`" in text
     assert text.count("| **7 seeds, step-down** | paired |") == 2
     others = how_others_decide.page(content, "judge")

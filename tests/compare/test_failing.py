@@ -60,6 +60,15 @@ def test_what_could_not_be_judged_does_not_pass(tmp_path, arms, options, message
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(("count", "code"), [(3, 3), (8, 0)])
+def test_under_the_sequential_rule_too_few_pairs_do_not_pass(tmp_path, count, code):
+    path = made(tmp_path / "run", {"none": BASE[:count], "l2": NOISY[:count]})
+    looks = [{"seeds": list(range(count)), "arms": {}, "rule": "sequential"}]
+    (path / "looks.json").write_text(json.dumps(looks))
+    done = failing(path, "worse")
+    assert (done.exit_code, "could not be judged" in done.stderr) == (code, code == 3)
+
+
 def test_arms_of_several_directories_fail_as_well(tmp_path):
     one, two = made(tmp_path / "one", {"none": BASE}), made(tmp_path / "two", {"none": NOISY, "bad": WORSE})
     assert failing(one, "worse", two).exit_code == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from matplotlib.text import Text
 
 from regulab.reporting.data import ReportData
@@ -113,6 +114,20 @@ def test_many_arms_stand_in_the_order_of_their_differences():
     assert [row.mean for row in rows] == sorted((row.mean for row in rows), reverse=True)
     (drawing,) = FIGURE.drawings(data_of(arms=arms))
     assert "The arms stand in the order of their differences." in drawing.words
+
+
+def test_where_half_of_the_arms_do_not_differ_the_margin_says_what_is_near():
+    records = make_records(
+        arms={"none": 0.0, "l1": 0.0, "l2": 0.0, "out": 0.0}, seeds=6, epochs=2, images=400, wrong=9
+    )
+    lost = [
+        replace(one, test_accuracy=one.test_accuracy - 50 * ((one.arm, one.seed) == ("out", 3)))
+        for one in records.results
+    ]
+    data = ReportData(replace(records, results=tuple(lost)))
+    low, high = limits(rows_of(data), data.comparison.margin)
+    assert low == pytest.approx(-1.1 * data.comparison.margin)
+    assert high == pytest.approx(1.1 * data.comparison.margin)
 
 
 def test_one_seed_has_no_picture():

@@ -153,7 +153,7 @@ def test_in_words(one, told):
     text = answer(comparison_of({"l1": one}))
     assert text.startswith(
         "This study asks whether “l1” (l1 λ=1) changes the test accuracy of network “cnn10k” on data “mnist”. Every "
-        "arm was trained with 10 random seeds for 40 epochs each and compared, seed by seed, with the baseline “none” "
+        "arm was trained with 10 random seeds for 40 epochs each and compared, seed by seed, with arm “none” "
         "(none λ=1), whose mean is 90.00 %. "
     )
     assert told in text
@@ -173,7 +173,7 @@ def test_seeds_that_would_tell_by_arm_or_as_a_range():
 
 
 SPECIAL = [
-    ({"baseline_diverged": True}, "Nothing can be told: 0 of 10 runs of the baseline diverged"),
+    ({"baseline_diverged": True}, "Nothing can be told: 0 of 10 runs of “none” diverged"),
     ({"unfinished": 3}, "Nothing is judged yet: 3 of 20 runs are missing, and the same `regulab run` goes on."),
     ({"unfinished": 1}, "1 of 20 runs is missing"),
     ({"protocol": "course"}, "The test split served as validation split too."),

@@ -100,4 +100,5 @@ def _testable(comparison: Mapping[str, Any], arm: Mapping[str, Any]) -> bool:
     from regulab.statistics.verdicts import ALPHA
 
     tests = len(comparison["arms"]) - 1
-    return arm["looked_at"] is not None and arm["looked_at"] >= fewest_pairs(tests, ALPHA, equivalence=False)
+    fewest = fewest_pairs(tests, ALPHA, comparison["e_value"], equivalence=False)
+    return arm["looked_at"] is not None and arm["looked_at"] >= fewest

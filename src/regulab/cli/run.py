@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,6 +130,7 @@ def _train(order: Order, *, fresh: bool, quiet: bool) -> None:
             max_seeds=order.most_seeds,
             progress=GuardedProgress(progress_for(quiet=quiet), advice=begun),
         )
+    _print_trials(order)
     print_table(outcome.directory)
     print(f"report: {outcome.report}")
     name_diverged(outcome)
@@ -184,12 +185,39 @@ def tell_plan(order: Order) -> None:
     """What the study would take; with seeds to be added, what comes before the first look."""
     from regulab.config.factors import in_words
 
+    if order.study.tune is not None:
+        _tell_trials(order)
     study, planned = _planned(order)
     if study.factors is not None:
         print(f"factors: {in_words(study.factors, study.baseline)}")
     _print_plan(planned, order.directory)
     if order.most_seeds is not None:
         print(f"then more seeds until every arm is decided, {order.most_seeds} at most")
+
+
+def _tell_trials(order: Order) -> None:
+    """What tuning would take, which comes first."""
+    from regulab.tuning.places import trials_directory
+    from regulab.tuning.trials import announced, trials_of
+
+    trials = trials_of(order.study)
+    for line in announced(order.study):
+        print(line)
+    tell_plan(replace(order, study=trials, directory=trials_directory(order.directory), most_seeds=None))
+    print("then the study, with each arm at the trial that it chose:")
+
+
+def _print_trials(order: Order) -> None:
+    """Every trial of a study that was tuned here, before its comparison."""
+    if order.study.tune is None:
+        return
+    from regulab.run_directory.reading import read_study
+    from regulab.terminal.consoles import output
+    from regulab.terminal.trials_table import print_trials
+
+    tuned = read_study(order.directory).tuned
+    assert tuned is not None, "a study with tune is recorded as what was tuned"
+    print_trials(tuned, output())
 
 
 def _print_plan(plan: Plan, directory: Path) -> None:

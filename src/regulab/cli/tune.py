@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from regulab.cli.exits import AGAIN, guarded
 from regulab.cli.options import DataRoot, Device
 from regulab.cli.run import Arguments, Arms, Data, Epochs, Fresh, Quiet
+from regulab.errors import UserError
 from regulab.process import signals
 
 Trials = Annotated[int | None, typer.Option(help="Points that each arm tries; default 16.")]
@@ -54,6 +56,8 @@ def tune(
     study, source = assembled(given, data=data, epochs=epochs, arms=arms)
     if study.tune is None:
         study, source = assembled([*given, "tune={}"], data=data, epochs=epochs, arms=arms)
+    name = f"{study.name}-tuned"
+    place = _not_the_study(out or Path(f"{file_name(name)}.yaml"), arguments or [])
     directory = trials_dir or trials_directory(Path("runs") / file_name(study.name))
     progress = GuardedProgress(progress_for(quiet=quiet), advice=AGAIN)
     with source.locating(), signals.unwinding(AGAIN), redirect_stdout(sys.stderr):
@@ -66,12 +70,16 @@ def tune(
             progress=progress,
         )
         progress.finished(Outcome(directory, directory, [], 0))
-    name = f"{study.name}-tuned"
-    place = out or Path(f"{file_name(name)}.yaml")
-    written = as_file(found, name)
     with refusing(place):
-        write_whole(place, written.to_yaml().encode())
+        write_whole(place, as_file(found, name).to_yaml().encode())
     assert found.tuned is not None
     print_trials(found.tuned, output())
     print(f"study: {place}")
     print(f"next: regulab run {place}")
+
+
+def _not_the_study(place: Path, arguments: Sequence[str]) -> Path:
+    """Where the tuned study goes; raises `UserError` for the file that it comes from."""
+    if any(place.exists() and Path(one).exists() and place.samefile(one) for one in arguments):
+        raise UserError("the study that is tuned would be written over", got=str(place), where="--out")
+    return place

@@ -56,11 +56,12 @@ def sentences(found: Comparison) -> list[Sentence]:
             *_asked(found),
             Sentence("No run is finished yet.", "", tuple(others(found))),
         ]
+    together = [] if _unjudged(found, others(found)) else interactions(found)
     return [
         *_warned(found),
         *_asked(found),
         *_found(found),
-        *(Sentence("", text) for text in interactions(found)),
+        *(Sentence("", text) for text in together),
         *_apart(found),
         *_limits(found),
     ]
@@ -100,7 +101,7 @@ def _asked(found: Comparison) -> list[Sentence]:
             "",
             f"This study asks whether {who} changes the {metric_name(found.metric)}{at} of network "
             f"{quoted(question.model)} on data {quoted(question.data)}{_trained_on(found)}. Every arm was trained with "
-            f"{seeds}{how} for {epochs} and compared, seed by seed, with the baseline "
+            f"{seeds}{how} for {epochs} and compared, seed by seed, with arm "
             f"{with_strengths(found, found.baseline)}{mean}.",
         )
     ]
@@ -134,8 +135,8 @@ def _unjudged(found: Comparison, arms: list[str]) -> list[Sentence]:
         return [
             Sentence(
                 "Nothing can be told",
-                f": {bad} of {counted(runs, 'run')} of the baseline diverged, so there is nothing sound to compare "
-                "with.",
+                f": {bad} of {counted(runs, 'run')} of {name_of(found.baseline)} diverged, so there is nothing "
+                "sound to compare with.",
                 spoken,
             )
         ]
@@ -257,12 +258,12 @@ def _limits(found: Comparison) -> list[Sentence]:
     question = found.question
     images = "test images" if question.images is None else counted(question.images, "test image")
     texts = [
+        *_other_on_validation(found),
         f"This holds for these strengths, this network and training, and this split with its {images}; another "
-        "strength is another question"
+        "strength is another question",
     ]
     if found.protocol == "course":
         texts.append("The test split served as validation split too")
-    texts += _other_on_validation(found)
     if found.baseline != question.declared_baseline:
         declared = name_of(question.declared_baseline)
         texts.append(f"The declared baseline is {declared}, so this is explored, not confirmed")

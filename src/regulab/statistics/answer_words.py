@@ -83,7 +83,7 @@ def _arm_in_numbers(found: Comparison, arm: str, *, first: bool) -> str:
     one, value, digits = found.arms[arm], shown_difference(found, arm), places(found.metric)
     who = name_of(arm) if len(others(found)) <= NAMED else with_strengths(found, arm)
     if value is None:
-        return f"{who} (no seed in common with the baseline)"
+        return f"{who} (no seed in common with {name_of(found.baseline)})"
     text = f"{who} {number(value, digits, sign=True)}{unit_of_difference(found.metric) if first else ''}"
     if found.rule != FIXED:
         return f"{text} ({'median of ' if first else ''}{counted(one.pairs, 'pair')})"

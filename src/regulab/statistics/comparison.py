@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
@@ -102,9 +102,9 @@ class Comparison:
 def compare(records: StudyRecords, *, baseline: str | None = None, metric: str | None = None) -> Comparison:
     """Every arm against ``baseline`` on ``metric``, by default as the study declares them.
 
-    Pairs are the seeds that both arms have. p is adjusted over every arm of the study
-    but the baseline. What is drawn above 16 pairs (tests of real numbers, the flips that all arms share) comes from
-    streams keyed by the study's key and the arm, so that the same records give the same p.
+    Pairs are the seeds that both arms have. p is adjusted over every arm of the study but the baseline. What is drawn
+    above 16 pairs (tests of real numbers, the flips that all arms share) comes from streams keyed by the study's key
+    and the arm, so that the same records give the same p.
 
     A study of a fixed number of seeds is judged once all its runs are there; before that it is described. One that was
     looked at and then extended, or whose seeds are added until decided, is judged by e-values at its recorded
@@ -114,23 +114,14 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
     endpoint = records.study["endpoint"]
     baseline = records.study["baseline"] if baseline is None else baseline
     metric = endpoint["metric"] if metric is None else metric
-    if baseline not in records.arms:
-        raise UserError("no such arm", got=baseline, expected=f"one of {', '.join(records.arms)}")
-    if metric not in METRICS:
-        raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
-    refuse_idle_top_k(metric, len(records.class_names))
+    _refuse_unknown(records, baseline, metric)
     looks.check(records)
     margin, rule = margin_of(records, metric), looks.rule_of(records)
     fixed = rule == FIXED
     comparer = Comparer(records, baseline, metric, margin)
     arms = comparer.arms()
     now = {arm: one.verdict for arm, one in arms.items() if arm != baseline}
-    notes = [
-        *_notes(records, baseline, metric, margin),
-        looks.note_on_older_rule(records, now) if _is_declared(records, baseline, metric) else None,
-        note_on_added_arms(records, now if _is_declared(records, baseline, metric) else {}),
-        cut_note(metric, arms.values()),
-    ]
+    notes = [*_notes(records, baseline, metric, margin, now), cut_note(metric, arms.values())]
     return Comparison(
         metric=metric,
         epoch=endpoint["epoch"],
@@ -152,11 +143,17 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         arms=arms,
         added=added_arms(records),
         ensembles=Ensembles(records),
-        validation_check=validation_check(
-            records, baseline, metric, {arm: one.verdict for arm, one in arms.items()}
-        ),
+        validation_check=validation_check(records, baseline, metric, now),
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
+
+
+def _refuse_unknown(records: StudyRecords, baseline: str, metric: str) -> None:
+    if baseline not in records.arms:
+        raise UserError("no such arm", got=baseline, expected=f"one of {', '.join(records.arms)}")
+    if metric not in METRICS:
+        raise UserError("no such metric", got=metric, expected=f"one of {', '.join(METRICS)}")
+    refuse_idle_top_k(metric, len(records.class_names))
 
 
 def _first_look(records: StudyRecords, baseline: str, metric: str) -> FirstLook | None:
@@ -174,8 +171,14 @@ def _is_declared(records: StudyRecords, baseline: str, metric: str) -> bool:
     return (baseline, metric) == (records.study["baseline"], records.study["endpoint"]["metric"])
 
 
-def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction | None) -> list[str | None]:
-    declared = records.study["baseline"]
+def _notes(
+    records: StudyRecords,
+    baseline: str,
+    metric: str,
+    margin: Fraction | None,
+    verdicts: Mapping[str, Verdict | None],
+) -> list[str | None]:
+    declared, as_declared = records.study["baseline"], _is_declared(records, baseline, metric)
     return [
         _margin_note(metric, margin, float(records.study["endpoint"]["margin"])),
         None
@@ -188,6 +191,8 @@ def _notes(records: StudyRecords, baseline: str, metric: str, margin: Fraction |
         note_on_missing(records, metric),
         looks.note_on_looks(records),
         note_on_groups(records) if metric in ON_TEST_IMAGES else None,
+        looks.note_on_older_rule(records, verdicts) if as_declared else None,
+        note_on_added_arms(records, verdicts if as_declared else {}),
     ]
 
 

@@ -19,7 +19,7 @@ def interactions(found: Comparison) -> list[str]:
     """A sentence, or nothing where no interaction was judged."""
     effects = found.factorial.interactions if found.factorial is not None else ()
     judged = [effect for effect in effects if effect.verdict in JUDGED and effect.difference is not None]
-    if not judged or found.unfinished:
+    if not judged:
         return []
     return [_of_one(found, judged[0]) if len(judged) == 1 else _of_several(found, judged)]
 

@@ -29,7 +29,7 @@ VALIDATION: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class OverSeeds:
     """A measure over the seeds: of each its value, their mean and the 95 % t interval of that."""
 
     values: tuple[float, ...]
@@ -48,8 +48,8 @@ class PathPoint:
     arm: str
     strength: float | None
     diverged: tuple[int, ...]
-    measures: Mapping[str, Measured]
-    difference: Measured | None = None
+    measures: Mapping[str, OverSeeds]
+    difference: OverSeeds | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,13 +185,13 @@ READINGS: Mapping[str, Callable[[Result, EpochRecord | None], float | None]] = {
 }
 
 
-def _measured(values: Sequence[float | None], metric: str, *, difference: bool = False) -> Measured | None:
+def _measured(values: Sequence[float | None], metric: str, *, difference: bool = False) -> OverSeeds | None:
     """None where a run lacks the measure, or it is not finite."""
     known = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
     if not len(known) or not bool(np.isfinite(known).all()):
         return None
     bounds = bounds_of_difference(metric) if difference else bounds_of(metric) if metric else (-100.0, 100.0)
-    return Measured(
+    return OverSeeds(
         values=tuple(known.tolist()), mean=float(known.mean()), ci95=mean_interval(known, bounds=bounds)
     )
 

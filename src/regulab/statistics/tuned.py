@@ -45,7 +45,7 @@ DRAWS = 500
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChoiceSpread:
     """How sure an arm's choice is: ``variance`` v in squared units of the metric, and in which share of tunings with
     other seeds the same trial would be chosen. One seed a trial tells nothing of others: then both are None."""
 
@@ -63,19 +63,19 @@ class Procedure:
     interval: Interval | None
 
 
-def choice_of(one: Trials, rule: Rule, metric: str, streams: Streams) -> Choice:
+def choice_of(one: Trials, rule: Rule, metric: str, streams: Streams) -> ChoiceSpread:
     """By simulation around the observed means; draws are keyed by the study and the arm."""
     scores = higher_is_better(one.scores, metric)
     if not one.varied:
-        return Choice(0.0, 1.0)
+        return ChoiceSpread(0.0, 1.0)
     if scores.shape[1] < 2:
-        return Choice(None, None)
+        return ChoiceSpread(None, None)
     finite = np.flatnonzero(np.isfinite(scores).all(axis=1))
     known, chosen = scores[finite], int(np.flatnonzero(finite == one.chosen)[0])
     means, generator = known.mean(axis=1), streams.generator("choice", one.arm)
     picked = _chosen_by_others(known, rule, generator)
     away = means[picked] - means[chosen]
-    return Choice(float(np.mean(away**2)), float(np.mean(picked == chosen)))
+    return ChoiceSpread(float(np.mean(away**2)), float(np.mean(picked == chosen)))
 
 
 def _chosen_by_others(
@@ -111,7 +111,7 @@ def noise(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def choices(records: StudyRecords) -> dict[str, Choice]:
+def choices(records: StudyRecords) -> dict[str, ChoiceSpread]:
     """Of every arm that was tuned; nothing in a study that was not."""
     tuned = records.study.get("tuned")
     if tuned is None:
@@ -135,7 +135,9 @@ def procedures(records: StudyRecords, comparison: Comparison) -> dict[str, Proce
     return found
 
 
-def _procedure(arm: str, d: NDArray[np.float64], own: Choice, base: Choice, metric: str) -> Procedure:
+def _procedure(
+    arm: str, d: NDArray[np.float64], own: ChoiceSpread, base: ChoiceSpread, metric: str
+) -> Procedure:
     error, t = float(d.var(ddof=1)) / len(d), float(stats.t.ppf(0.975, len(d) - 1))
     low, high = bounds_of_difference(metric)
 

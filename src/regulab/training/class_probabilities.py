@@ -12,7 +12,7 @@ from torch import Tensor
 from regulab.records import MOST_PROBABILITIES
 
 
-class Kept(TypedDict):
+class KeptProbabilities(TypedDict):
     """Two of the arrays of `regulab.records.Predictions`."""
 
     log_likelihood: NDArray[np.float32]
@@ -39,6 +39,6 @@ class ClassProbabilities:
         if self.probabilities is not None:
             self.probabilities[:, start:stop] = log_probability.exp().transpose(0, 1)
 
-    def of_run(self, row: int) -> Kept:
+    def of_run(self, row: int) -> KeptProbabilities:
         probabilities: Any = None if self.probabilities is None else self.probabilities[row].cpu().numpy()
-        return Kept(log_likelihood=self.log_likelihood[:, row].cpu().numpy(), probabilities=probabilities)
+        return KeptProbabilities(log_likelihood=self.log_likelihood[:, row].cpu().numpy(), probabilities=probabilities)

@@ -218,7 +218,11 @@ def _dimension(key: str, given: Range, techniques: Mapping[str, Any], where: str
         )
     whole, bounded = _kind_of_number(kind, field)
     usual = kind.search if field == kind.scalar else None
-    scale = given.scale or (usual.spread if usual else "linear" if whole or bounded else "log")
+    from_zero = (
+        bounded and given.low is not None and given.low <= 0
+    )  # a share, such as a dropout rate of 0 to 0.5
+    natural = "linear" if from_zero else usual.spread if usual else "linear" if whole or bounded else "log"
+    scale = given.scale or natural
     stronger = "" if key == LR or field != kind.scalar else usual.stronger if usual else "higher"
     found = Dimension(key, name, field, given, "list" if given.values else scale, whole, stronger)
     if given.values is None:

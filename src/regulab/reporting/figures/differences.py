@@ -19,11 +19,12 @@ from regulab.statistics.number_words import metric_name, unit_of_difference
 from regulab.statistics.verdicts import direction
 from regulab.wording import listed, named, one_line, quoted
 
-WIDTH, ROW = 7.6, 0.62  # inches; on a telephone the picture is half as wide, and is still to be read
+WIDTH, ROW = 7.6, 0.66  # inches; on a telephone the picture is half as wide, and is still to be read
 MARGIN_BAND = "#dde5ee"
 SEED, WORST = "#57606a", "#a63a00"
 RANKED = 8  # arms, of which more stand in the order of their differences instead of that of the study
 FARTHEST = 4  # spans of the nearer half of the arms, beyond which an arm is named at the edge
+BESIDE = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # of what stands upon an arm's line
 LEAST_PAIRS = 2
 DOTS, STACK = (
     0.18,
@@ -123,6 +124,8 @@ def draw(data: ReportData, rows: Sequence[DifferenceRow]) -> Figure:
         axes.axvspan(-comparison.margin, comparison.margin, color=MARGIN_BAND, zorder=0)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for place, row in enumerate(rows):
+        if place:
+            axes.axhline(place - 0.53, color=FAINT, linewidth=0.8, zorder=1)
         if row.low < low or row.high > high:
             _beyond(axes, row, place, ends, digits)
         _row(axes, row, place, high - low, data.line_styles[row.arm].colour)
@@ -131,7 +134,7 @@ def draw(data: ReportData, rows: Sequence[DifferenceRow]) -> Figure:
     axes.set_ylim(len(rows) - 0.4, -0.75)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    axes.tick_params(axis="x", labelsize=12, colors=INK)
+    axes.tick_params(axis="x", labelsize=13, colors=INK)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
     _sides(axes, comparison.metric)
@@ -140,7 +143,7 @@ def draw(data: ReportData, rows: Sequence[DifferenceRow]) -> Figure:
     label = (
         f"{metric_name(comparison.metric)}: difference to {baseline}{f' ({measured})' if measured else ''}"
     )
-    verbatim(axes.set_xlabel(label, fontsize=12.5, color=INK))
+    verbatim(axes.set_xlabel(label, fontsize=13.5, color=INK))
     return figure
 
 
@@ -150,10 +153,10 @@ def _named(axes: Axes, data: ReportData, row: DifferenceRow, place: int) -> None
     shown = number(row.worst_difference, digits, sign=True)
     worst = "" if row.worst is None else f" · worst: seed {row.worst}, {shown}"
     said = f"{row.found.verdict or '–'}{worst}"
-    for x, text, side in ((0, one_line(data.picture_names.of_arm(row.arm), 36), "left"), (1, said, "right")):
+    for x, text, side in ((0, one_line(data.picture_names.of_arm(row.arm), 32), "left"), (1, said, "right")):
         beside = axes.get_yaxis_transform()
         verbatim(
-            axes.text(x, place - 0.36, text, transform=beside, ha=side, va="center", fontsize=12, color=INK)
+            axes.text(x, place - 0.36, text, transform=beside, ha=side, va="center", fontsize=13.5, color=INK)
         )
 
 
@@ -164,14 +167,15 @@ def _sides(axes: Axes, metric: str) -> None:
         word = "better" if (x == 1) == (better > 0) else "worse"
         if better:
             text = points + word if x == 0 else word + points
-            axes.text(x, 1, text, transform=axes.transAxes, ha=side, va="bottom", fontsize=11.5, color=SEED)
+            axes.text(x, 1, text, transform=axes.transAxes, ha=side, va="bottom", fontsize=13, color=SEED)
 
 
 def limits(rows: Sequence[DifferenceRow], margin: float) -> tuple[float, float]:
     """The ends of the axis: around the nearer half of the arms, all within `FARTHEST` times their reach, and the margin
     unless it is wider than that."""
     reaches = sorted(row.reach for row in rows)
-    near = FARTHEST * max(reaches[(len(reaches) - 1) // 2], 1e-12)
+    # Where half of the arms do not differ at all, the margin says what is near.
+    near = FARTHEST * (reaches[(len(reaches) - 1) // 2] or margin or reaches[-1] or 1.0)
     shown = [row for row in rows if row.reach <= near]
     low, high = min(row.low for row in shown), max(row.high for row in shown)
     if margin <= near:
@@ -212,7 +216,7 @@ def _beyond(axes: Axes, row: DifferenceRow, place: int, ends: tuple[float, float
         return
     left, text = row.mean < low, number(row.mean, places, sign=True)
     axes.text(low if left else high, place, f" ◂ {text}" if left else f"{text} ▸ ", va="center",
-              ha="left" if left else "right", fontsize=11.5, color=INK, zorder=6)  # fmt: skip
+              ha="left" if left else "right", fontsize=13, color=INK, zorder=6, bbox=BESIDE)  # fmt: skip
 
 
 FIGURE = report.Figure(name="differences", section="answer", order=10, drawings=drawings)

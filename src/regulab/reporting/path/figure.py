@@ -17,7 +17,7 @@ from regulab.records import StudyRecords
 from regulab.reporting.palette import BASELINE, COLOURS
 from regulab.reporting.rendering import FAINT, INK, verbatim
 from regulab.reporting.series import INTERVAL_FROM
-from regulab.statistics.path_results import Measured, PathPoint, PathResults
+from regulab.statistics.path_results import OverSeeds, PathPoint, PathResults
 from regulab.wording import one_line
 
 BLUE, ORANGE, GREEN = COLOURS[:3]
@@ -127,7 +127,7 @@ def _placed(results: PathResults) -> list[tuple[float, PathPoint]]:
 
 def _line(
     axes: Axes,
-    known: Sequence[tuple[float, Measured]],
+    known: Sequence[tuple[float, OverSeeds]],
     colour: str,
     line: Line,
     name: str,
@@ -143,7 +143,7 @@ def _line(
                           linewidth=0, zorder=2)  # fmt: skip
 
 
-def _edges(one: Measured) -> tuple[float, float] | None:
+def _edges(one: OverSeeds) -> tuple[float, float] | None:
     """The t interval of five seeds or more, else the extreme seeds: fewer say little of the spread."""
     if len(one.values) >= INTERVAL_FROM:
         return one.ci95

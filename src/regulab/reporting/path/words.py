@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from regulab.records import StudyRecords
 from regulab.reporting.tables import interval, metric_name, number, unit
 from regulab.statistics.choice import Rule
-from regulab.statistics.path_results import Measured, PathChoice, PathResults
+from regulab.statistics.path_results import OverSeeds, PathChoice, PathResults
 from regulab.wording import named, quoted
 
 RULES: dict[Rule, str] = {"best": "best", "one_standard_error": "strongest within one standard error"}
@@ -39,7 +39,7 @@ def strength_words(results: PathResults, strength: float) -> str:
     return f"{results.path.technique} at {results.path.parameter} {strength:g}"
 
 
-def _score(results: PathResults, one: Measured | None) -> str:
+def _score(results: PathResults, one: OverSeeds | None) -> str:
     name = results.chosen_by
     return f"{number(None if one is None else one.mean, _places(name))}{unit(name)}"
 

@@ -47,7 +47,7 @@ MANY_CLASSES = (
     50  # from which the five most probable are asked for, as is usual of a hundred classes and more
 )
 WORDS = (
-    "Means over completed runs{intervals}; differences to the baseline: “regulab compare --metric nll”, or ece, brier, "
+    "Means over completed runs{intervals}; differences between arms: “regulab compare --metric nll”, or ece, brier, "
     "{top}. NLL: the negative log-likelihood in nats, which is the test loss. Sure − right: mean confidence minus "
     "accuracy, in points; above zero an arm is too sure. ECE: expected calibration error, the mean gap between the two "
     "over 15 bins of confidence, 0 to 1. A finite test set alone makes a gap: “by chance” is the ECE of a perfectly "
