@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ CLOSED = {
 }
 
 
-def with_zeros(module: nn.Module, share: float, seed: int, outputs: int = 10) -> nn.Module:
+def with_zeros(module: Any, share: float, seed: int, outputs: int = 10) -> Any:
     """In float64 and inference mode, off the origin, with filters, columns and γ that are 0 at random places."""
     generator = torch.Generator().manual_seed(seed)
     module = module.double().eval()
@@ -88,8 +89,8 @@ def test_every_network_with_every_norm_stays_what_it_is(name, place, norm, nth):
     model = catalogue(NETS, Net)[name].examples[place]
     fields = {"groups": 1} if norm == "group" else value.model_dump()
     model = Model.model_validate({**model.model_dump(), "norm": {"name": norm, **fields}, "dropout": 0.1})
-    module = build(model, 3, 10, Streams("compaction", 1), torch.zeros(2, 3, 17, 16))
-    module = with_zeros(module, 0.4, 5)
+    built = build(model, 3, 10, Streams("compaction", 1), torch.zeros(2, 3, 17, 16))
+    module = with_zeros(built, 0.4, 5)
     x = images(4, 3, 17, 16)
     smaller, report = compact(module, x)
     assert difference(module, smaller, x) < EXACT
@@ -103,7 +104,7 @@ def test_every_network_with_every_norm_stays_what_it_is(name, place, norm, nth):
 @given(seed=st.integers(0, 10**6), share=st.floats(0.05, 0.95))
 def test_random_zeros_of_a_residual_network_change_nothing(seed, share):
     model = Model(name="resnet20", depth=8, args={"width": 4})
-    module = with_zeros(build(model, 1, 10, Streams("compaction", 0)), share, seed)
+    module: Any = with_zeros(build(model, 1, 10, Streams("compaction", 0)), share, seed)
     x = images(3, 1, 8, 9)
     smaller, _ = compact(module, x)
     assert difference(module, smaller, x) < EXACT
@@ -113,7 +114,7 @@ def test_random_zeros_of_a_residual_network_change_nothing(seed, share):
 @given(seed=st.integers(0, 10**6), zeros=st.integers(0, 10**6))
 def test_random_networks_are_compacted_right_or_refused(seed, zeros):
     torch.manual_seed(seed)
-    module = with_zeros(Network(seed), 0.4, zeros)
+    module: Any = with_zeros(Network(seed), 0.4, zeros)
     x = images(3, 1, 8, 8)
     module.calls = 0
     try:
@@ -146,7 +147,7 @@ def test_networks_of_people_are_compacted_right_or_named(name):
     assert all(one.layer and one.reason for one in report.held)
 
 
-def two_convolutions(padding: int = 1, mode: str = "zeros", bias: bool = True) -> nn.Sequential:
+def two_convolutions(padding: int = 1, mode: Any = "zeros", bias: bool = True) -> Any:
     torch.manual_seed(1)
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
@@ -158,7 +159,7 @@ def two_convolutions(padding: int = 1, mode: str = "zeros", bias: bool = True) -
     ).double()
 
 
-def set_constant(convolution: nn.Module, values: dict[int, float]) -> None:
+def set_constant(convolution: Any, values: dict[int, float]) -> None:
     for channel, value in values.items():
         convolution.weight.data[channel] = 0
         convolution.bias.data[channel] = value
@@ -204,7 +205,9 @@ def test_a_layer_without_bias_gets_one_for_what_constants_add():
 
 def test_what_nobody_reads_goes_with_all_that_only_it_read():
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    module: Any = nn.Sequential(
+        nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3)
+    ).double()
     module[4].weight.data[:, [0, 5]] = 0  # nobody reads units 0 and 5 …
     module[2].weight.data[[1, 2, 3, 4], :3] = 0  # … the only readers of the first three units
     x = images(4, 9)[:, :, None, None].flatten(1)
@@ -216,7 +219,7 @@ def test_what_nobody_reads_goes_with_all_that_only_it_read():
 @pytest.mark.parametrize("include", [True, False])
 def test_average_pooling_over_padding_gives_a_constant_an_edge(include):
     torch.manual_seed(2)
-    module = nn.Sequential(
+    module: Any = nn.Sequential(
         nn.Conv2d(1, 3, 3, padding=1),
         nn.AvgPool2d(3, 2, 1, count_include_pad=include),
         nn.Flatten(),
@@ -247,7 +250,7 @@ class Sum(nn.Module):
 
 def test_a_channel_of_a_sum_goes_only_if_every_branch_allows_it():
     torch.manual_seed(4)
-    module = Sum().double()
+    module: Any = Sum().double()
     set_constant(module.left, {0: 0.0, 1: 0.5})
     set_constant(module.right, {1: 0.25, 2: 0.0})
     x = images(3, 1, 5, 5)
@@ -264,7 +267,7 @@ def test_a_channel_of_a_sum_goes_only_if_every_branch_allows_it():
 
 def test_depthwise_convolutions_go_channel_by_channel_and_groups_as_a_whole():
     torch.manual_seed(5)
-    module = nn.Sequential(
+    module: Any = nn.Sequential(
         nn.Conv2d(1, 6, 1),
         nn.Conv2d(6, 12, 3, padding=1, groups=6),
         nn.ReLU(),
@@ -286,7 +289,7 @@ def test_depthwise_convolutions_go_channel_by_channel_and_groups_as_a_whole():
 
 def test_a_group_norm_keeps_whole_groups_and_says_why_nothing():
     torch.manual_seed(6)
-    module = nn.Sequential(
+    module: Any = nn.Sequential(
         nn.Conv2d(1, 6, 3), nn.GroupNorm(3, 6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 16, 3)
     ).double()
     columns = module[4].weight.data.view(3, 6, 16)
@@ -300,7 +303,7 @@ def test_a_group_norm_keeps_whole_groups_and_says_why_nothing():
 
 def test_layers_that_hold_channels_are_named():
     torch.manual_seed(7)
-    module = nn.Sequential(
+    module: Any = nn.Sequential(
         nn.Conv2d(1, 6, 3), nn.ReLU(), nn.LocalResponseNorm(3), nn.Flatten(), nn.Linear(96, 3)
     )
     set_constant(module[0], {1: -1.0, 4: -2.0})
@@ -312,7 +315,9 @@ def test_layers_that_hold_channels_are_named():
 
 def test_weights_that_two_layers_share_stay_shared():
     torch.manual_seed(8)
-    module = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    module: Any = nn.Sequential(
+        nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)
+    ).double()
     module[2].weight = module[0].weight
     module[0].weight.data[2] = 0
     x = images(2, 6)
@@ -324,7 +329,9 @@ def test_weights_that_two_layers_share_stay_shared():
 
 @pytest.mark.parametrize("position", ["before", "after"])
 def test_batch_norms_are_folded_where_nothing_stands_between(position):
-    module = with_zeros(build(Model(name="cnn10k", norm_position=position), 1, 10, Streams("c", 0)), 0.2, 1)
+    module: Any = with_zeros(
+        build(Model(name="cnn10k", norm_position=position), 1, 10, Streams("c", 0)), 0.2, 1
+    )
     for block in module.blocks:
         block.norm.weight.data.abs_()
     x = images(3, 1, 12, 12)
@@ -339,12 +346,12 @@ def test_batch_norms_are_folded_where_nothing_stands_between(position):
 
 
 def test_it_removes_no_less_than_the_lesson_does():
-    module = with_zeros(build(Model(name="cnn10k"), 1, 10, Streams("c", 0)), 0.4, 2)
+    module: Any = with_zeros(build(Model(name="cnn10k"), 1, 10, Streams("c", 0)), 0.4, 2)
     assert parameters(compact(module, images(2, 1, 9, 9))[0]) <= parameters(without_dead_filters(module))
 
 
 def test_the_network_that_was_given_is_left_alone():
-    module = nn.Sequential(
+    module: Any = nn.Sequential(
         nn.utils.parametrizations.weight_norm(nn.Linear(5, 4)), nn.ReLU(inplace=True), nn.Linear(4, 2)
     ).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}

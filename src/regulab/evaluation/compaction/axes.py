@@ -92,7 +92,8 @@ def _squeezed(name: str, where: Any, value: Tensor, axis: int) -> int | None:
     where %= value.ndim
     if where in (0, axis):
         return None
-    return axis - (where < axis and value.shape[where] == 1)
+    gone = where < axis and value.shape[where] == 1
+    return axis - 1 if gone else axis
 
 
 def _swapped(ndim: int, two: Any) -> list[int] | None:
