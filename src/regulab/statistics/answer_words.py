@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NAMED = 4  # arms of a sentence that are all named; of more, the first `FEW` are, and the rest is counted
 FEW = 3
 FEW_ALIKE = 2  # of those that are neither better nor worse, where many arms are
+ALIKE = 1e-9  # of a difference: an interval so narrow is one of differences that are all equal
 NAME, STRENGTHS = 48, 90  # characters of each in a paragraph; tables have them whole
 
 
@@ -89,6 +90,9 @@ def _arm_in_numbers(found: Comparison, arm: str, *, first: bool) -> str:
         return f"{text} ({'median of ' if first else ''}{counted(one.pairs, 'pair')})"
     if one.difference_ci95 is None:
         return text
+    low, high = one.difference_ci95
+    if high - low <= ALIKE * abs(value):  # no width, which says nothing of other seeds
+        return f"{text} (alike in all {counted(one.pairs, 'seed')})"
     around = interval(one.difference_ci95, digits, sign=True)
     return f"{text} ({'95 % interval ' if first else ''}{around})"
 
