@@ -184,6 +184,15 @@ def test_so_few_seeds_that_no_difference_can_be_found_are_named():
     assert "Too few" not in answer(comparison_of({"l1": arm_of("diverged", 0)}))
 
 
+def test_a_margin_of_one_test_image_is_called_so():
+    """Few test images raise the margin that the study declares."""
+    found = comparison_of({"l1": arm_of("undecided", 0.1)}, margin=100 / 360)
+    few = replace(found, question=replace(found.question, images=360))
+    assert "find a true difference of 0.278 points (one test image) 4 times in 5" in answer(few)
+    assert "one test image" not in answer(found)
+    assert "one test image" not in answer(replace(few, metric="test_loss"))
+
+
 def test_differences_that_are_all_equal_have_no_interval():
     text = answer(
         comparison_of({"l1": arm_of("better", 0.3, width=0), "l2": arm_of("equivalent", 0, width=0)})
