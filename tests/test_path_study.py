@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_every_arm_has_what_the_baseline_has():
 
 
 def test_other_parameters_come_from_the_arm_that_has_the_technique_alone():
-    arms = {
+    arms: dict[str, dict[str, Any]] = {
         "none": {},
         "both": {"l1": {"strength": 1, "include": "all"}, "l2": 1},
         "l1": {"l1": {"strength": 2, "method": "subgradient"}},

@@ -13,19 +13,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from regulab.config.metrics import BALANCED, BRIER, NLL
 from regulab.errors import UserError
 from regulab.records import DIVERGED, EpochRecord, Result, StudyRecords
 from regulab.statistics.balanced import balanced_accuracy
 from regulab.statistics.choice import Rule, choice_frequencies, choose
 from regulab.statistics.intervals import Interval, bounds_of, bounds_of_difference, mean_interval
 from regulab.statistics.strength_path import StrengthPath
-from regulab.statistics.values import BALANCED
 
 Values = NDArray[np.float64]
 Edge = Literal["weakest", "strongest"]
-VALIDATION: Mapping[str, str] = {
-    "test_loss": "val_loss"
-}  # what chooses, by endpoint; accuracy unless said otherwise
+VALIDATION: Mapping[str, str] = {  # what chooses, by endpoint; accuracy unless said otherwise
+    "test_loss": "val_loss",
+    NLL: "val_loss",
+    BRIER: "val_loss",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from regulab.config.metrics import COLUMN_OF, NLL
 from regulab.records import DIVERGED, EpochRecord, Result, StudyRecords
 from regulab.statistics.arms import Comparer
 from regulab.statistics.class_counts import class_counts
@@ -27,6 +28,7 @@ from regulab.wording import quoted
 ON_VALIDATION = {
     "test_accuracy": "val_accuracy",
     "test_loss": "val_loss",
+    NLL: "val_loss",
 }  # what the history has of each epoch
 CHOSEN_BY_VALIDATION = "early_stopping"  # whose runs end with the weights of the lowest validation loss
 
@@ -151,7 +153,8 @@ def _value(line: EpochRecord | None, metric: str) -> float | None:
 def _with_validation(result: Result, line: EpochRecord | None, metric: str) -> Result:
     if result.status == DIVERGED:
         return result
-    return replace(result, **{metric: _value(line, metric)})
+    value: Any = _value(line, metric)
+    return replace(result, **{COLUMN_OF.get(metric, metric): value})
 
 
 def _validation_images(records: StudyRecords) -> int | None:
