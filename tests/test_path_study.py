@@ -160,6 +160,7 @@ def test_every_technique_with_a_range_has_nine_strengths_in_it(technique):
 def test_what_has_no_range_says_what_it_is():
     assert [n for n in TECHNIQUES if n not in RANGED] == [
         "distillation",
+        "learning_rate",
         "norm",
         "swa",
         "weight_standardization",
