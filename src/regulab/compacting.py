@@ -35,7 +35,8 @@ FOLDER = "compact"  # in a run directory: no name of regulab's own, so `--fresh`
 NUMBERS = "compact.json"
 WITHOUT_ZEROS = (
     "nothing to remove: no filter is zero throughout, and none is without a reader. Zeros come from l1 and "
-    "group_lasso, group_lasso's filter by filter; try stronger ones, such as 1e-4 to 1e-3 for 40 epochs"
+    "group_lasso, group_lasso's filter by filter; `regulab path --technique group_lasso` shows which "
+    "strengths make them, and what that costs"
 )
 
 

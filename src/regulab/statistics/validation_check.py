@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from regulab.config.metrics import COLUMN_OF
 from regulab.records import DIVERGED, EpochRecord, Result, StudyRecords
 from regulab.statistics.arms import Comparer
 from regulab.statistics.class_counts import class_counts
@@ -64,19 +65,21 @@ def validation_check(
 ) -> ValidationCheck | None:
     """The check of ``verdicts`` on the test images, by arm.
 
-    None for a metric that the history does not have, under ``course``, and where a study is not judged or a run's
+    None for a metric that the history does not have, where what was tested are the validation images (``course``,
+    ``closed``), and where a study is not judged or a run's
     validation is not recorded.
     """
-    if metric not in ON_VALIDATION or records.study["protocol"]["kind"] == "course":
+    column = COLUMN_OF.get(metric, metric)
+    if column not in ON_VALIDATION or records.study["protocol"]["kind"] != "holdout":
         return None
     lines = _lines(records)
     completed = [one for one in records.results if one.status != DIVERGED]
-    if not completed or any(_value(lines.get((one.arm, one.seed)), metric) is None for one in completed):
+    if not completed or any(_value(lines.get((one.arm, one.seed)), column) is None for one in completed):
         return None
     on_validation = replace(
         records,
         results=tuple(
-            _with_validation(one, lines.get((one.arm, one.seed)), metric) for one in records.results
+            _with_validation(one, lines.get((one.arm, one.seed)), column) for one in records.results
         ),
         predictions={},
     )
@@ -96,7 +99,7 @@ def validation_check(
         if arm != baseline
     }
     return ValidationCheck(
-        metric=ON_VALIDATION[metric],
+        metric=ON_VALIDATION[column],
         images=images,
         margin=None if margin is None else float(margin),
         arms=arms,
