@@ -69,6 +69,11 @@ def test_every_arm_has_what_the_baseline_has():
     assert made.name == "l1-l2-path-dropout"
 
 
+def test_the_draws_of_a_path_are_its_own_even_where_the_study_has_a_key():
+    made, _ = path_study(Study(key="drawn"), "l1", "1e-4,1e-3")
+    assert made.stream_key == "l1-l2-path-l1"
+
+
 def test_other_parameters_come_from_the_arm_that_has_the_technique_alone():
     arms: dict[str, dict[str, Any]] = {
         "none": {},
@@ -160,6 +165,7 @@ def test_every_technique_with_a_range_has_nine_strengths_in_it(technique):
 def test_what_has_no_range_says_what_it_is():
     assert [n for n in TECHNIQUES if n not in RANGED] == [
         "distillation",
+        "learning_rate",
         "norm",
         "swa",
         "weight_standardization",

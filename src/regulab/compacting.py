@@ -35,7 +35,8 @@ FOLDER = "compact"  # in a run directory: no name of regulab's own, so `--fresh`
 NUMBERS = "compact.json"
 WITHOUT_ZEROS = (
     "nothing to remove: no filter is zero throughout, and none is without a reader. Zeros come from l1 and "
-    "group_lasso, group_lasso's filter by filter; try stronger ones, such as 1e-4 to 1e-3 for 40 epochs"
+    "group_lasso, group_lasso's filter by filter; `regulab path --technique group_lasso` shows which "
+    "strengths make them, and what that costs"
 )
 
 
@@ -55,6 +56,7 @@ class Compacted:
     after: Costs
     predictions: SamePredictions
     sparse: Sparse | None
+    split: str  # whose images the predictions were compared on: test, or validation where the test split stays closed
     onnx_difference: float | None
     notes: tuple[str, ...]
     folder: Path
@@ -69,7 +71,7 @@ class Compacted:
         return {
             **content,
             **costs_,
-            "predictions": asdict(self.predictions),
+            "predictions": {"split": self.split, **asdict(self.predictions)},
             "layers": list(report["widths"]),
             "held": list(report["held"]),
             "unfolded": [{"layer": layer, "reason": reason} for layer, reason in self.report.unfolded],
@@ -96,9 +98,9 @@ def compact_run(
     """Compacts one run, checks its predictions on the test split, measures it, and writes ``compact/ARM/seed-N/``.
 
     The test split was opened once, after training; here it is read again to compare two networks, and nothing is chosen
-    by it. Nothing else in the run directory is touched. Raises `UserError` where the run is not there, diverged or left
-    no weights, where data or network are no longer those of the study, where the network cannot be followed, and
-    where a prediction would change.
+    by it. Under protocol ``closed`` these are the validation images. Nothing else in the run directory is touched.
+    Raises `UserError` where the run is not there, diverged or left no weights, where data or network are no longer
+    those of the study, where the network cannot be followed, and where a prediction would change.
     """
     study = _study(directory, arm, seed)
     weights = _weights(directory, arm, seed)
@@ -117,7 +119,8 @@ def compact_run(
     if report.parameters[0] == report.parameters[1] and not fold_batch_norm:
         notes.insert(0, WITHOUT_ZEROS)
     folder = out if out is not None else directory / FOLDER / file_name(arm) / f"seed-{seed}"
-    numbers = (report, before, after, predictions, left, onnx_difference)
+    split = "validation" if study.protocol.kind == "closed" else "test"
+    numbers = (report, before, after, predictions, left, split, onnx_difference)
     found = Compacted(study.name, arm, seed, *numbers, tuple(notes), folder, (*files, NUMBERS), smaller)
     if out is None:
         check_folder(directory, folder / NUMBERS)  # a stranger's directory may hold links

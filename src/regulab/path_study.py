@@ -47,7 +47,7 @@ def path_study(
         parse(technique, arms[name][technique], WHERE)  # what it refuses is refused here, by its own words
         found[name] = value
     content = study.model_dump(
-        mode="json", exclude={"resolved", "factors", "tune", "tuned"}, exclude_none=True
+        mode="json", exclude={"resolved", "factors", "tune", "tuned", "key"}, exclude_none=True
     )
     changed = build_study({**content, "name": f"{study.name}-path-{technique}", "arms": arms}, "the path")
     path = StrengthPath(

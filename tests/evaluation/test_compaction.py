@@ -18,6 +18,7 @@ from zoo import shape as zoo_shape
 from regulab.config import Model
 from regulab.errors import UserError
 from regulab.evaluation.compaction import compact
+from regulab.evaluation.compaction.same import same_predictions
 from regulab.evaluation.pruning import without_dead_filters
 from regulab.models import build
 from regulab.models.net import Net
@@ -375,3 +376,36 @@ class Draws(nn.Module):
 def test_a_network_that_draws_in_inference_is_refused():
     with pytest.raises(UserError, match="does not repeat itself"):
         compact(Draws(), images(2, 4).float())
+
+
+class _Shifted(torch.nn.Module):
+    """Logits of a table, one of them moved for every image."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.stack([images, 1 - images + self.by], 1)
+
+
+IMAGES = torch.tensor([0.1, 0.4999, 0.9])
+LABELS = torch.tensor([1, 1, 0])
+
+
+def test_a_network_that_predicts_otherwise_is_refused_however_far_apart_the_logits_are():
+    """A class can only change where the two best are within twice the largest difference: that alone is no tie."""
+    with pytest.raises(UserError, match=r"logits up to 0\.9 apart, another class for 1 of 3 images"):
+        same_predictions(_Shifted(0), _Shifted(0.9), IMAGES, LABELS, None)
+
+
+def test_a_tie_to_rounding_is_told_apart():
+    found = same_predictions(_Shifted(0), _Shifted(-4e-4), IMAGES, LABELS, None)
+    assert (found.images, found.different) == (3, 1)
+    assert found.largest_difference == pytest.approx(4e-4, rel=1e-3)
+    assert (found.accuracy_before, found.accuracy_after) == pytest.approx((100, 200 / 3))
+
+
+def test_a_network_without_numbers_says_so():
+    with pytest.raises(UserError, match=r"no numbers.*got 3 of 3 images"):
+        same_predictions(_Shifted(float("nan")), _Shifted(0), IMAGES, LABELS, None)

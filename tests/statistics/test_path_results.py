@@ -9,8 +9,10 @@ import pytest
 
 from regulab.errors import UserError
 from regulab.records import StudyRecords
+from regulab.reporting.path.words import path_words
 from regulab.statistics.path_results import path_results
 from regulab.statistics.strength_path import path_of
+from regulab.statistics.values import by_arm
 from tests.reporting.factory import make_records, with_diverged, with_stopped, without
 
 EFFECTS = {"none": 0.0, "l1 1e-05": 0.0, "l1 0.0001": 0.6, "l1 0.001": 0.5, "l1 0.01": -3.0}
@@ -183,3 +185,47 @@ def test_early_stopping_and_best_val_read_the_epoch_that_was_tested():
     found = results(replace(stopped, study={**records.study, "arms": arms}))
     assert found.point("l1 0.001").measures["val_accuracy"].values[1] == lines["l1 0.001", 1, 3]
     assert found.point("l1 0.0001").measures["val_accuracy"].values[1] == lines["l1 0.0001", 1, 12]
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("nll", -1), ("brier", -1), ("top_2_accuracy", 1)])
+def test_what_probabilities_decide_is_read_and_chosen_by_validation(metric, sign):
+    """A negative log-likelihood or Brier score is chosen by the lowest validation loss, and read on the test images."""
+    records = path_records()
+    study = {**records.study, "endpoint": {"metric": metric, "epoch": "final", "margin": 0.01}}
+    records = replace(records, study=study, predictions=with_probabilities(records))
+    found = results(records)
+    assert found.chosen_by == ("val_loss" if sign < 0 else "val_accuracy")
+    means = [sign * one.measures[found.chosen_by].mean for one in found.points]
+    assert found.choices[0].arm == found.points[int(np.argmax(means))].arm
+    value = by_arm(records, metric)
+    assert found.points[1].measures[metric].values == pytest.approx(
+        [value["l1 0.0001"][s] for s in found.seeds]
+    )
+    assert found.points[1].difference is not None
+
+
+def with_probabilities(records: StudyRecords):
+    """Predictions with the probabilities of two classes that follow from what was predicted."""
+    found = {}
+    for run, one in records.predictions.items():
+        images, classes = len(one.labels), len(records.class_names)
+        p = np.full((images, classes), 0.4 / (classes - 1), dtype=np.float32)
+        p[np.arange(images), one.predicted] = 0.6
+        likelihood = np.log(p[np.arange(images), one.labels])
+        found[run] = replace(
+            one,
+            confidence=np.full(images, 0.6, dtype=np.float32),
+            log_likelihood=likelihood.astype(np.float32),
+            probabilities=p.astype(np.float16),
+        )
+    return found
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("closed", "stayed closed"), ("course", "is the test split")])
+def test_where_validation_is_what_is_tested_it_is_said(protocol, said):
+    records = path_records()
+    study = {**records.study, "protocol": {"kind": protocol}}
+    records = replace(records, study=study)
+    words = path_words(records, results(records))
+    assert said in words.cautions[0]
+    assert "took no part" not in " ".join(words.cautions)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from regulab.statistics.trials import Trials, edge_words
+from regulab.config.schema import Endpoint
+from regulab.statistics.trials import Trials, edge_words, higher_is_better
 from regulab.statistics.tuned import choice_of, noise
 from regulab.streams import Streams
 
@@ -39,9 +42,17 @@ def test_of_two_trials_the_variance_is_that_of_a_coin_weighed_by_the_normal_dist
     assert found.variance == pytest.approx(other * 0.2**2, rel=0.3)
 
 
-def test_a_loss_is_chosen_by_its_lowest():
+@pytest.mark.parametrize("metric", ["test_loss", "nll", "brier"])
+def test_a_loss_is_chosen_by_its_lowest(metric):
     losses = trials([[0.1, 0.11], [0.9, 0.92]], chosen=0)
-    assert choice_of(losses, "best", "test_loss", STREAMS).again == 1
+    assert choice_of(losses, "best", metric, STREAMS).again == 1
+
+
+def test_every_endpoint_has_the_sign_by_which_the_highest_is_the_best():
+    scores = np.array([[1.0, 2.0]])
+    for metric in get_args(Endpoint.model_fields["metric"].annotation):
+        sign = -1 if metric in ("test_loss", "nll", "brier") else 1
+        assert higher_is_better(scores, metric).tolist() == (sign * scores).tolist(), metric
 
 
 def test_what_a_seed_does_to_all_trials_is_no_noise():

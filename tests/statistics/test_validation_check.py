@@ -103,3 +103,17 @@ def test_the_sentence(records):
     assert "do not share" in said
     undecided = {**verdicts(other), "l1": "undecided"}
     assert "do not share" not in check_sentence(other.validation_check.to_json(), undecided)
+
+
+def test_under_protocol_closed_nothing_is_checked_against_itself(records):
+    """What is tested there are the validation images: the same verdicts on them would say nothing."""
+    records.study["protocol"] = {"kind": "closed"}
+    assert compare(on_validation(records, {"l1": -0.5}, epoch=3)).validation_check is None
+
+
+def test_nll_is_the_loss_of_the_validation_images(records):
+    records.study["endpoint"] = {"metric": "nll", "epoch": "final", "margin": 0.01}
+    by_name = compare(records).validation_check
+    records.study["endpoint"]["metric"] = "test_loss"
+    assert by_name.metric == "val_loss"
+    assert by_name.arms == compare(records).validation_check.arms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from regulab.data import sealing
 from regulab.errors import UserError
 from regulab.progress import Silent
 from regulab.run_directory.writing import read_records
+from regulab.statistics import compare
+from regulab.statistics.number_words import interval
 from regulab.statistics.trials import Trials, trials_by_arm
 from regulab.tuning.places import as_file, trials_directory
+from tests.reporting.factory import make_records
 from tests.tuning.studies import to_tune
 
 NOWHERE = Path("nowhere")
@@ -61,6 +65,30 @@ def test_legends_and_pages_say_so(finished):
     assert "How the arms were tuned" in text
     assert "2 trials an arm, 2 seeds each, 6 runs in all" in text
     assert "All 2 trials of arm" in (finished / "report.html").read_text()
+
+
+def test_what_the_choice_adds_is_in_the_json_and_in_the_answer(finished):
+    comparison = compare(read_records(finished))
+    ((arm, found),) = comparison.tuning.items()
+    content = json.loads(json.dumps(comparison.to_json()))["tuning"][arm]
+    assert arm == "l1"
+    assert content["at_the_chosen_points_ci95"] == list(found.conditional)
+    assert content["with_the_choice_ci95"] == list(found.interval)
+    assert found.conditional == pytest.approx(comparison.arms["l1"].difference_ci95)
+    said = interval(found.interval, 2, sign=True)
+    assert f"the 95 % interval is {said} points for arm “l1”" in comparison.answer
+    assert "tuning" not in compare(make_records()).to_json()
+
+
+def test_a_study_is_tuned_by_the_lowest_where_lower_is_better(tmp_path):
+    """The trial that hardly learns has the highest negative log-likelihood, and is not taken."""
+    tune = {"trials": 2, "seeds": 1, "ranges": {"lr": {"values": [1e-6, 0.05]}}, "fixed": ["l1"]}
+    endpoint = {"metric": "nll", "margin": 0.01}
+    study = to_tune(tune, arms=ONE_ARM, endpoint=endpoint)
+    found = regulab.study.tune(study, tmp_path / "trials", data_root=NOWHERE)
+    for one in found.tuned.arms.values():
+        assert one.points[one.chosen] == {"lr": 0.05}
+        assert one.scores[one.chosen] == min(one.scores)
 
 
 def test_a_finished_study_trains_nothing_even_without_its_trials(finished, tmp_path):

@@ -99,7 +99,9 @@ def _compared(
         return compare_across(members_of(found), baseline=baseline, metric=metric).to_json(), {}, []
     records = found[0][1]
     comparison = compared(records, baseline=baseline, metric=metric)
-    return comparison.to_json(), records.environment, procedure_lines(records, comparison)
+    trials = (records.study.get("tuned") or {}).get("trials", 0)
+    lines = procedure_lines(comparison.tuning, comparison.metric, trials)
+    return comparison.to_json(), records.environment, lines
 
 
 def _print(comparison: Mapping[str, Any], environment: Mapping[str, Any], lines: list[str]) -> None:

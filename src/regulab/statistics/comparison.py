@@ -23,6 +23,7 @@ from regulab.statistics.probabilities import note_on_missing
 from regulab.statistics.question import Question, question_of
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
+from regulab.statistics.tuned import Procedure, procedures
 from regulab.statistics.validation_check import ValidationCheck, validation_check
 from regulab.statistics.values import IN_TEST_IMAGES, METRICS, ON_TEST_IMAGES, margin_of
 from regulab.statistics.verdicts import ALPHA, Verdict
@@ -64,6 +65,7 @@ class Comparison:
     ensembles: Ensembles = field(compare=False, repr=False)  # of each arm's seeds, whatever the metric
     validation_check: ValidationCheck | None = None  # the same rule on the validation images; never decides
     added: tuple[str, ...] = ()  # arms that came after a verdict was given
+    tuning: Mapping[str, Procedure] = field(default_factory=dict)  # what the choice adds, of each tuned arm
     factorial: Factorial | None = None  # main effects and interactions, where the arms are a full factorial
 
     @property
@@ -83,7 +85,8 @@ class Comparison:
         }
         warned = {"warnings": list(self.warnings)} if self.warnings else {}
         added = {"added": list(self.added)} if self.added else {}
-        for apart in ("warnings", "factorial", "ensembles", "question", "added"):
+        tuning = {"tuning": {arm: one.to_json() for arm, one in self.tuning.items()}} if self.tuning else {}
+        for apart in ("warnings", "factorial", "ensembles", "question", "added", "tuning"):
             del content[apart]
         return {
             **warned,
@@ -94,6 +97,7 @@ class Comparison:
             "first_look": first,
             "arms": arms,
             **added,
+            **tuning,
             "validation_check": None if self.validation_check is None else self.validation_check.to_json(),
             **({} if self.factorial is None else self.factorial.to_json()),
         }
@@ -144,6 +148,7 @@ def compare(records: StudyRecords, *, baseline: str | None = None, metric: str |
         added=added_arms(records),
         ensembles=Ensembles(records),
         validation_check=validation_check(records, baseline, metric, now),
+        tuning=procedures(records, baseline, metric, arms),
         factorial=factorial_of(records, metric, margin, comparer.values, comparer.missing),
     )
 

@@ -80,7 +80,8 @@ class Ensembles:
         ensembles = {arm: ensemble_of(runs) for arm, runs in found.items() if len(runs) >= LEAST_RUNS}
         if rule_of(self._records) == FIXED:
             return ensembles
-        return {arm: replace(one, **dict.fromkeys(INTERVALS)) for arm, one in ensembles.items()}
+        none: dict[str, Any] = dict.fromkeys(INTERVALS)
+        return {arm: replace(one, **none) for arm, one in ensembles.items()}
 
 
 def ensemble_of(runs: Mapping[int, Predictions]) -> Ensemble:

@@ -13,21 +13,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from regulab.config.metrics import BALANCED, BRIER, NLL
+from regulab.config.metrics import BRIER, NLL
 from regulab.errors import UserError
 from regulab.records import DIVERGED, EpochRecord, Result, StudyRecords
-from regulab.statistics.balanced import balanced_accuracy
 from regulab.statistics.choice import Rule, choice_frequencies, choose
 from regulab.statistics.intervals import Interval, bounds_of, bounds_of_difference, mean_interval
 from regulab.statistics.strength_path import StrengthPath
+from regulab.statistics.values import by_arm
 
 Values = NDArray[np.float64]
 Edge = Literal["weakest", "strongest"]
-VALIDATION: Mapping[str, str] = {  # what chooses, by endpoint; accuracy unless said otherwise
-    "test_loss": "val_loss",
-    NLL: "val_loss",
-    BRIER: "val_loss",
-}
+# What chooses, by endpoint: loss where losses or probabilities decide, accuracy elsewhere.
+VALIDATION: Mapping[str, str] = {"test_loss": "val_loss", NLL: "val_loss", BRIER: "val_loss"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +151,9 @@ def _point(
         name: _measured([reading(*one) for one in own], "" if name == "gap" else name)
         for name, reading in READINGS.items()
     }
-    if records.study["endpoint"]["metric"] == BALANCED:
-        predictions = [records.predictions.get((arm, seed)) for seed in seeds]
-        measures[BALANCED] = _measured(
-            [None if one is None else balanced_accuracy(one) for one in predictions], BALANCED
-        )
+    if (metric := records.study["endpoint"]["metric"]) not in READINGS:
+        values = by_arm(records, metric)[arm]
+        measures[metric] = _measured([values.get(seed) for seed in seeds], metric)
     return PathPoint(
         arm=arm,
         strength=strength,

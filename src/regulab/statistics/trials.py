@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LOWER_IS_BETTER = ("test_loss",)
+from regulab.config.metrics import TOP_K
+from regulab.statistics.verdicts import direction
+
 ON_VALIDATION = {  # what a metric is called where the validation images are tested
     "test_accuracy": "validation accuracy in %",
     "balanced_accuracy": "balanced validation accuracy in %",
     "test_loss": "validation loss in nats",
+    "nll": "validation loss in nats",
+    "brier": "Brier score on validation",
+    **{name: f"validation accuracy of the {k} most probable in %" for name, k in TOP_K.items()},
 }
 
 
@@ -69,7 +74,8 @@ def trials_by_arm(tuned: Mapping[str, Any]) -> dict[str, Trials]:
 
 
 def higher_is_better(scores: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
-    return -scores if metric in LOWER_IS_BETTER else scores
+    """The scores with the sign by which the highest is the best."""
+    return -scores if direction(metric) < 0 else scores
 
 
 def point_words(point: Mapping[str, Any]) -> str:

@@ -33,9 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from regulab.config.metrics import COLUMN_OF
 from regulab.records import DIVERGED, StudyRecords
+from regulab.statistics.arms import ArmComparison
 from regulab.statistics.choice import Rule, choose
-from regulab.statistics.comparison import Comparison
 from regulab.statistics.intervals import Interval, bounds_of_difference
 from regulab.statistics.trials import Trials, higher_is_better, trials_by_arm
 from regulab.streams import Streams
@@ -61,6 +62,14 @@ class Procedure:
     difference: float
     conditional: Interval  # at the points that were chosen
     interval: Interval | None
+
+    def to_json(self) -> dict[str, Any]:
+        ends = self.interval
+        return {
+            "difference": self.difference,
+            "at_the_chosen_points_ci95": list(self.conditional),
+            "with_the_choice_ci95": None if ends is None else list(ends),
+        }
 
 
 def choice_of(one: Trials, rule: Rule, metric: str, streams: Streams) -> ChoiceSpread:
@@ -121,17 +130,20 @@ def choices(records: StudyRecords) -> dict[str, ChoiceSpread]:
     return {arm: choice_of(one, tuned["rule"], tuned["metric"], streams) for arm, one in found.items()}
 
 
-def procedures(records: StudyRecords, comparison: Comparison) -> dict[str, Procedure]:
+def procedures(
+    records: StudyRecords, baseline: str, metric: str, arms: Mapping[str, ArmComparison]
+) -> dict[str, Procedure]:
     """Of every arm but the baseline, where both were tuned and there are two pairs or more, on the metric of tuning."""
-    tuned, known = records.study.get("tuned"), choices(records)
-    if tuned is None or comparison.metric != tuned["metric"] or comparison.baseline not in known:
+    tuned = records.study.get("tuned")
+    if tuned is None or COLUMN_OF.get(metric, metric) != COLUMN_OF.get(tuned["metric"], tuned["metric"]):
         return {}
-    found = {}
-    for arm, one in comparison.arms.items():
-        if arm == comparison.baseline or arm not in known or one.pairs < 2 or one.differences is None:
+    known, found = choices(records), {}
+    for arm, one in arms.items():
+        told = arm != baseline and {arm, baseline} <= set(known)
+        if not told or one.pairs < 2 or one.differences is None:
             continue
         d = np.array(list(one.differences.values()), dtype=np.float64)
-        found[arm] = _procedure(arm, d, known[arm], known[comparison.baseline], comparison.metric)
+        found[arm] = _procedure(arm, d, known[arm], known[baseline], metric)
     return found
 
 
@@ -154,7 +166,8 @@ def fresh_validation(records: StudyRecords, arm: str) -> float | None:
     """Mean over the study's own seeds of the endpoint's metric on validation, of the epoch whose weights are tested;
     None where histories do not tell it."""
     endpoint = records.study["endpoint"]
-    column = {"test_accuracy": "val_accuracy", "test_loss": "val_loss"}.get(endpoint["metric"])
+    metric = COLUMN_OF.get(endpoint["metric"], endpoint["metric"])
+    column = {"test_accuracy": "val_accuracy", "test_loss": "val_loss"}.get(metric)
     if column is None:
         return None
     best = endpoint["epoch"] == "best_val" or "early_stopping" in records.study["arms"][arm]
@@ -182,17 +195,15 @@ def procedure_words(tuned: Mapping[str, Any]) -> str:
     return words
 
 
-def procedure_lines(records: StudyRecords, comparison: Comparison) -> list[str]:
+def procedure_lines(found: Mapping[str, Procedure], metric: str, trials: int) -> list[str]:
     """A line for each arm below the table of a terminal: both intervals, in words."""
-    places = 2 if comparison.metric.endswith("accuracy") else 4
+    places = 2 if metric.endswith("accuracy") else 4
     lines = []
-    for arm, one in procedures(records, comparison).items():
+    for arm, one in found.items():
         at = f"{one.conditional[0]:+.{places}f} … {one.conditional[1]:+.{places}f}"
         if one.interval is None:
             whole = "with one seed a trial nothing tells what the choice adds"
         else:
             whole = f"with the choice {one.interval[0]:+.{places}f} … {one.interval[1]:+.{places}f}"
-        lines.append(
-            f"{named(arm)}, tuned with {records.study['tuned']['trials']} trials: at the chosen points {at}, {whole}"
-        )
+        lines.append(f"{named(arm)}, tuned with {trials} trials: at the chosen points {at}, {whole}")
     return lines

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from regulab.config.metrics import COLUMN_OF, NLL
+from regulab.config.metrics import COLUMN_OF
 from regulab.records import DIVERGED, EpochRecord, Result, StudyRecords
 from regulab.statistics.arms import Comparer
 from regulab.statistics.class_counts import class_counts
@@ -28,7 +28,6 @@ from regulab.wording import quoted
 ON_VALIDATION = {
     "test_accuracy": "val_accuracy",
     "test_loss": "val_loss",
-    NLL: "val_loss",
 }  # what the history has of each epoch
 CHOSEN_BY_VALIDATION = "early_stopping"  # whose runs end with the weights of the lowest validation loss
 
@@ -66,19 +65,20 @@ def validation_check(
 ) -> ValidationCheck | None:
     """The check of ``verdicts`` on the test images, by arm.
 
-    None for a metric that the history does not have, under ``course``, and where a study is not judged or a run's
-    validation is not recorded.
+    None for a metric that the history does not have, where what was tested are the validation images (``course``,
+    ``closed``), and where a study is not judged or a run's validation is not recorded.
     """
-    if metric not in ON_VALIDATION or records.study["protocol"]["kind"] == "course":
+    column = COLUMN_OF.get(metric, metric)
+    if column not in ON_VALIDATION or records.study["protocol"]["kind"] != "holdout":
         return None
     lines = _lines(records)
     completed = [one for one in records.results if one.status != DIVERGED]
-    if not completed or any(_value(lines.get((one.arm, one.seed)), metric) is None for one in completed):
+    if not completed or any(_value(lines.get((one.arm, one.seed)), column) is None for one in completed):
         return None
     on_validation = replace(
         records,
         results=tuple(
-            _with_validation(one, lines.get((one.arm, one.seed)), metric) for one in records.results
+            _with_validation(one, lines.get((one.arm, one.seed)), column) for one in records.results
         ),
         predictions={},
     )
@@ -98,7 +98,7 @@ def validation_check(
         if arm != baseline
     }
     return ValidationCheck(
-        metric=ON_VALIDATION[metric],
+        metric=ON_VALIDATION[column],
         images=images,
         margin=None if margin is None else float(margin),
         arms=arms,
@@ -154,7 +154,7 @@ def _with_validation(result: Result, line: EpochRecord | None, metric: str) -> R
     if result.status == DIVERGED:
         return result
     value: Any = _value(line, metric)
-    return replace(result, **{COLUMN_OF.get(metric, metric): value})
+    return replace(result, **{metric: value})
 
 
 def _validation_images(records: StudyRecords) -> int | None:

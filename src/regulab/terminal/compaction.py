@@ -73,8 +73,8 @@ def _constant(count: int) -> str:
 def _predictions(found: Mapping[str, Any]) -> str:
     same = found["images"] - found["different"]
     text = (
-        f"test split, read again for this check: the same class for {same:,} of {found['images']:,} images, logits at "
-        f"most {found['largest_difference']:.2g} apart, accuracy {found['accuracy_before']:.2f} → "
+        f"{found['split']} split, read again for this check: the same class for {same:,} of {found['images']:,} "
+        f"images, logits at most {found['largest_difference']:.2g} apart, accuracy {found['accuracy_before']:.2f} → "
         f"{found['accuracy_after']:.2f} %"
     )
     if found["different"]:

@@ -112,10 +112,14 @@ def _panel(axes: Axes, results: PathResults, panel: Panel) -> None:
                 panel.scale * base.mean, color=BASELINE, linestyle=BASE_LINES[number], linewidth=1.3, zorder=2
             )
             shown.append(panel.scale * base.mean)
+    if not any(measure in one.measures for _, one in _placed(results) for measure, _ in panel.measures):
+        _span(axes, results)
     if panel.log and shown and min(shown) > 0 and max(shown) > 20 * min(shown):
         axes.set_yscale("log")
     elif panel.measures[0][0] in ("val_accuracy", "gap"):
         _zoom(axes, shown)
+    elif panel.measures[0][0] == "zero_fraction" and shown and max(shown) == 0:
+        axes.set_ylim(-0.05, 1)  # a share is never negative, which the usual range about 0 would suggest
     if len(panel.measures) > 1:
         axes.legend(fontsize=10, frameon=False, loc="best")
 
@@ -166,6 +170,12 @@ def _zoom(axes: Axes, shown: Sequence[float]) -> None:
     axes.set_ylim(low, high)
 
 
+def _span(axes: Axes, results: PathResults) -> None:
+    """The strengths as limits of a panel without a point, whose own would be one place on a logarithmic axis."""
+    strengths = [at for at, _ in _placed(results)]
+    axes.set_xlim(min(strengths), max(strengths))
+
+
 def _differences(axes: Axes, results: PathResults) -> None:
     """Every seed a dot, the mean with its t interval."""
     axes.axhline(0, color=BASELINE, linestyle=BASE_LINES[0], linewidth=1.3, zorder=2)
@@ -177,6 +187,8 @@ def _differences(axes: Axes, results: PathResults) -> None:
             axes.plot([strength] * 2, difference.ci95, color=BLUE, linewidth=1.6, zorder=4)
         axes.plot([strength], [difference.mean], "o", color=BLUE, markersize=5.5, zorder=5)
     _zoom(axes, [one.mean for _, one in known])
+    if not known:
+        _span(axes, results)
 
 
 def _mark(axes: Axes, results: PathResults) -> None:

@@ -138,6 +138,11 @@ def _selected(results: PathResults) -> str:
             "Under protocol course the validation split is the test split: the strength was chosen by the very images "
             "that its test accuracy counts, which flatters it."
         )
+    if results.protocol == "closed":
+        return (
+            "No verdict is given here. The test split stayed closed (protocol closed): what is called test here are "
+            "the validation images that the strength was chosen by, which flatters it."
+        )
     return (
         "No verdict is given here. The test images took no part in the choice, but the networks that are tested are "
         "those that were chosen by: what luck their seeds had with this strength is in its test number too, so expect "

@@ -10,7 +10,7 @@ from regulab.reporting.naming import legend
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.tables import Line, decimals, interval, metric_name, number, unit
 from regulab.statistics.trials import Trials, budget_words, edge_words, point_words, trials_by_arm
-from regulab.statistics.tuned import choices, fresh_validation, procedure_words, procedures
+from regulab.statistics.tuned import choices, fresh_validation, procedure_words
 from regulab.wording import named
 
 PAGE = """\
@@ -113,7 +113,7 @@ def _procedure_lines(data: ReportData) -> list[Line]:
                 data.comparison.arms[arm].verdict or "–",
             ),
         )
-        for arm, one in procedures(data.records, data.comparison).items()
+        for arm, one in data.comparison.tuning.items()
     ]
 
 
