@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
 from regulab.statistics.number_words import interval
 from regulab.statistics.trials import Trials, trials_by_arm
+from regulab.techniques import arms_of
 from regulab.tuning.places import as_file, trials_directory
 from tests.reporting.factory import make_records
 from tests.tuning.studies import to_tune
@@ -89,6 +91,23 @@ def test_a_study_is_tuned_by_the_lowest_where_lower_is_better(tmp_path):
     for one in found.tuned.arms.values():
         assert one.points[one.chosen] == {"lr": 0.05}
         assert one.scores[one.chosen] == min(one.scores)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"l1": 1.0}, "arms.l1: not what tuning chose; got l1 1.0"),
+        ({}, "arms.l1: not what tuning chose; got no l1"),
+    ],
+)
+def test_an_arm_that_was_changed_after_its_tuning_is_not_called_tuned(finished, values, said):
+    content = load_study(str(finished / "study.yaml")).model_dump(
+        mode="json", exclude={"resolved"}, exclude_none=True
+    )
+    assert arms_of(build_study(content))
+    with pytest.raises(UserError, match=re.escape(said)):
+        arms_of(build_study({**content, "arms": {"none": {}, "l1": values}}))
+    assert arms_of(build_study({**content, "arms": {**content["arms"], "stronger": {"l1": 1.0}}}))
 
 
 def test_a_finished_study_trains_nothing_even_without_its_trials(finished, tmp_path):
