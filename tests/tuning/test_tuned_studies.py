@@ -78,7 +78,7 @@ def test_what_the_choice_adds_is_in_the_json_and_in_the_answer(finished):
     assert content["with_the_choice_ci95"] == list(found.interval)
     assert found.conditional == pytest.approx(comparison.arms["l1"].difference_ci95)
     said = interval(found.interval, 2, sign=True)
-    assert f"the 95 % interval is {said} points for arm “l1”" in comparison.answer
+    assert f"the 95 % interval is {said} points for “l1”" in comparison.answer
     assert "tuning" not in compare(make_records()).to_json()
 
 
@@ -96,8 +96,8 @@ def test_a_study_is_tuned_by_the_lowest_where_lower_is_better(tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"l1": 1.0}, "arms.l1: not what tuning chose; got l1 1.0"),
-        ({}, "arms.l1: not what tuning chose; got no l1"),
+        ({"l1": 1.0}, "arms.l1: not what tuning chose; got 'l1 1.0'"),
+        ({}, "arms.l1: not what tuning chose; got 'no l1'"),
     ],
 )
 def test_an_arm_that_was_changed_after_its_tuning_is_not_called_tuned(finished, values, said):
