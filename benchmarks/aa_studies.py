@@ -119,13 +119,11 @@ def fixed_at_every_look(d: Array, margins: Array) -> Found:
     found = fixed(d[..., : LOOKS[0]], margins, "by_holm")
     for n in LOOKS[1:]:
         later, open_ = fixed(d[..., :n], margins, "by_holm"), ~(found.different | found.equivalent)
-        found = Found(
-            *(
-                getattr(found, name) | (open_ & getattr(later, name))
-                for name in ("better", "worse", "equivalent")
-            ),
-            np.where(open_, n, found.seeds),
+        better, worse, equivalent = (
+            getattr(found, name) | (open_ & getattr(later, name))
+            for name in ("better", "worse", "equivalent")
         )
+        found = Found(better, worse, equivalent, np.where(open_, n, found.seeds))
     return found
 
 

@@ -207,14 +207,15 @@ class Comparisons:
 
 
 def comparisons_of(found: Mapping[str, Recorded]) -> Comparisons:
-    spreads, parts = [], {name: ([], []) for name in ("final", "best_on_test")}
+    spreads: list[float] = []
+    parts: dict[str, tuple[list[Array], list[Array]]] = {name: ([], []) for name in ("final", "best_on_test")}
     for one in found.values():
         d = np.concatenate([one.final[..., arm] - one.final[..., base] for arm, base in TWO])
         spreads += [math.sqrt(d.var(-1, ddof=1).mean())] * len(d)
         for name, pair in parts.items():
             for side in range(2):
                 pair[side].append(np.concatenate([getattr(one, name)[..., two[side]] for two in TWO]))
-    final, best = (tuple(map(np.concatenate, pair)) for pair in parts.values())
+    final, best = ((np.concatenate(arm), np.concatenate(base)) for arm, base in parts.values())
     return Comparisons(final, best, np.array(spreads))
 
 

@@ -48,7 +48,8 @@ def truth(kind: Kind, dimensions: int) -> Numbers:
     if kind.islands:
         return np.array([*kind.islands, *[kind.islands[-1]] * TRIALS][:TRIALS], dtype=np.float64)
     places = quasi_random(TRIALS, 2, Streams("coverage", 0))[:, :dimensions]
-    return -kind.curvature * ((places - np.array(BEST[:dimensions])) ** 2).sum(1)
+    scores: Numbers = -kind.curvature * ((places - np.array(BEST[:dimensions])) ** 2).sum(1)
+    return scores
 
 
 def simulated(kind: Kind, seeds: int, rough: bool, studies: int) -> tuple[float, float, float, float]:

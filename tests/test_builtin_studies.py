@@ -35,4 +35,4 @@ def test_everything_has_every_technique_and_norm():
     named = {technique.name for techniques in arms.values() for technique in techniques}
     norms = {t.kind for techniques in arms.values() for t in techniques if isinstance(t, Normalization)}
     assert {*TECHNIQUES, *NORMS} - named - norms <= NOT_IN_EVERYTHING
-    assert {*TECHNIQUES} - named == {"stochastic_depth"}
+    assert {*TECHNIQUES} - named == {"learning_rate", "stochastic_depth"}

@@ -142,7 +142,7 @@ def test_bad_yaml_names_the_file_and_the_line(text, message):
         ({"seeds": [-1]}, "f.yaml: seeds.0: out of range; got -1; expected whole number ≥ 0"),
         ({"seeds": True}, "neither a count"),
         ({"seeds": "5"}, "neither a count"),
-        ({"protocol": {"kind": "test"}}, "'holdout' or 'course'"),
+        ({"protocol": {"kind": "test"}}, "'holdout', 'course' or 'closed'"),
         (
             {"protocol": {"validation": 1.5}},
             "a count of images (1, 2, …) or a fraction between 0 and 1; got 1.5",

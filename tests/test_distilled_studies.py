@@ -167,7 +167,7 @@ def test_seeds_that_are_added_bring_their_teachers(tmp_path, monkeypatch):
     run(study, tmp_path / "run", max_seeds=9)
     looks = json.loads((tmp_path / "run" / "looks.json").read_text())
     rows = trace(tmp_path / "run")["results.csv"]
-    assert len(rows) == 2 * len(looks[-1]["seeds"]) >= 14
+    assert len(rows) == 2 * len(looks[-1]["seeds"]) >= 10
     assert {row["status"] for row in rows} == {"completed"}
 
 

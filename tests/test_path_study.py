@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_the_draws_of_a_path_are_its_own_even_where_the_study_has_a_key():
 
 
 def test_other_parameters_come_from_the_arm_that_has_the_technique_alone():
-    arms = {
+    arms: dict[str, dict[str, Any]] = {
         "none": {},
         "both": {"l1": {"strength": 1, "include": "all"}, "l2": 1},
         "l1": {"l1": {"strength": 2, "method": "subgradient"}},
@@ -164,6 +165,7 @@ def test_every_technique_with_a_range_has_nine_strengths_in_it(technique):
 def test_what_has_no_range_says_what_it_is():
     assert [n for n in TECHNIQUES if n not in RANGED] == [
         "distillation",
+        "learning_rate",
         "norm",
         "swa",
         "weight_standardization",

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from regulab.techniques.l1 import L1 as L1
     from regulab.techniques.l2 import L2 as L2
     from regulab.techniques.label_smoothing import LabelSmoothing as LabelSmoothing
+    from regulab.techniques.learning_rate import LearningRate as LearningRate
     from regulab.techniques.max_norm import MaxNorm as MaxNorm
     from regulab.techniques.mixup import Mixup as Mixup
     from regulab.techniques.norm import Normalization as Normalization
@@ -102,6 +103,7 @@ _MODULES = {  # where each name is found when it is first asked for; the imports
     "L1": "regulab.techniques.l1",
     "L2": "regulab.techniques.l2",
     "LabelSmoothing": "regulab.techniques.label_smoothing",
+    "LearningRate": "regulab.techniques.learning_rate",
     "load": "regulab.results",
     "load_study": "regulab.api.study",
     "MaxNorm": "regulab.techniques.max_norm",

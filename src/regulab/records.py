@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -195,7 +196,7 @@ class StudyRecords:
         """Seeds that have at least one finished run, ascending."""
         return tuple(sorted({result.seed for result in self.results}))
 
-    @property
+    @cached_property  # a tuple of 100,000 takes a millisecond, and some ask for each name by itself
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.study["resolved"]["class_names"])
 

@@ -28,7 +28,10 @@ def test_the_typed_constructor_takes_every_key_of_the_study_file():
     tree = ast.parse(Path(module.__file__).read_text("utf-8"))
     inits = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     typed = next(init for init in inits if init.args.kwonlyargs)
-    assert {one.arg for one in typed.args.kwonlyargs} == config.Study.model_fields.keys() - {"resolved"}
+    assert {one.arg for one in typed.args.kwonlyargs} == config.Study.model_fields.keys() - {
+        "resolved",
+        "tuned",
+    }
 
 
 def test_a_study_from_keywords_is_the_one_of_the_file():

@@ -49,7 +49,7 @@ def test_the_page_has_its_still_pictures(monkeypatch, pages, error):
     monkeypatch.setitem(sys.modules, "vl_convert", failing(error))
     text = pages.html().decode()
     assert f"could not be made on the machine that wrote this page ({type(error).__name__}" in text
-    assert text.count('<img src="data:image/svg+xml') == 3
+    assert text.count('<img src="data:image/svg+xml') == 4
     assert "<noscript>" not in text
     assert "<script" not in text
     assert "script-src 'none'" in text

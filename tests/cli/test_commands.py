@@ -195,7 +195,7 @@ class TestRun:
             (["arms.l1.l1=-1"], "arms.l1.l1"),
             (["arms.l1.l1=.inf"], "not a finite number"),
             (["train.epoch=1"], "train.epoch: unknown key"),
-            (["--protocol", "both"], "'holdout' or 'course'"),
+            (["--protocol", "both"], "'holdout', 'course' or 'closed'"),
             (["--seeds", "x"], "a count such as 5"),
             (["model=nope"], "unknown model"),
             (["model.norm=nope"], "unknown norm"),
@@ -237,7 +237,7 @@ class TestRun:
             "run", "--dry-run", "--until-decided", "--seeds", "2", "--arms", "none,l1", "--epochs", "1"
         )
         assert done.exit_code == 0, done.stderr
-        assert "seeds 0–6" in done.stdout
+        assert "seeds 0–4" in done.stdout
         assert done.stdout.endswith("then more seeds until every arm is decided, 40 at most\n")
 
     def test_dry_run_says_what_would_be_trained_and_writes_nothing(self):
@@ -337,7 +337,7 @@ class TestShow:
         assert "λ·Σ|w|" in text
         assert "Tibshirani" in text
         assert "  strength: number ≥ 0; required\n" in text
-        assert "  method: prox or subgradient; default prox\n" in text
+        assert "  method: prox, subgradient or dual; default prox\n" in text
 
     def test_arms_of_the_built_in_study_or_of_a_file(self):
         assert "l1+l2 (L1 λ=0.0001, L2 λ=0.0001)" in invoke("show", "arms").stdout.splitlines()

@@ -23,7 +23,7 @@ from regulab.techniques import TECHNIQUES
 from regulab.techniques.penalty import Penalty, sum_per_run
 from regulab.techniques.technique import Edit, Hooks, replace_layers
 
-WITHOUT = {"norm"}  # what it does is what the norm that it names does
+WITHOUT = {"norm", "learning_rate"}  # which do what the norm that is named, and the schedule, do
 PAPERS = {"wide": Paper(100), "usual": Paper(80), "narrow": Paper(40), "plain": Paper(80, unicode=False)}
 DRAWN: dict[str, Any] = {
     **{f"techniques {name}": (pictures.of_technique, kind) for name, kind in TECHNIQUES.items()},

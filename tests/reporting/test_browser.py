@@ -151,3 +151,19 @@ def test_texts_below_wide_tables_are_seen_on_a_narrow_screen(chromium, report):
     )
     assert frame["top"] < legend["top"] < legend["bottom"] <= first["top"]
     page.close()
+
+
+def test_texts_below_tables_wider_than_the_column_stay_within_it(chromium, report):
+    """The column ends at 66 rem, whatever the window is wide."""
+    page = chromium.new_page(viewport={"width": 1600, "height": 800})
+    page.goto(report.path.as_uri())
+    page.wait_for_selector("html[data-ready]", timeout=30_000)
+    beyond = page.eval_on_selector_all(
+        ".wide:has(caption > span)",
+        "all => all.filter(e => e.offsetParent).map(e => { e.querySelector('table').style.width = '2000px';"
+        " return e.querySelector('caption > span').getBoundingClientRect().right"
+        " - e.getBoundingClientRect().right; })",
+    )
+    assert beyond
+    assert max(beyond) <= 1
+    page.close()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -72,7 +74,7 @@ def test_an_ended_run_leaves_the_common_mean_and_a_mark():
 def test_a_study_cut_short_has_no_ended_runs():
     records = make_records(seeds=2, epochs=5)
     records.study["train"]["epochs"] = 9
-    unfinished = type(records)(**{**vars(records), "results": ()})
+    unfinished = replace(records, results=())
     assert all(one.ends == () for one in series(unfinished, "val_loss"))
 
 

@@ -70,9 +70,7 @@ def test_they_are_in_the_report(tmp_path):
     assert page.index('id="classes"') < page.index('id="arms-listed"') < page.index('id="weights"')
     assert page.count('aria-label="Test image ') > 1
     assert (
-        readme.index("## Answer")
-        < readme.index("## Arms, listed\n\nnone, l1\n")
-        < readme.index("## Curves")
+        readme.index("## Answer") < readme.index("## Arms, listed\n\nnone, l1\n") < readme.index("## Curves")
     )
     assert (out / "figures" / "regulab-blank.svg").is_file()
     assert "![A blank sheet of paper, white all over.](figures/regulab-blank.png)" in readme

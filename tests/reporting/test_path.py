@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -94,11 +95,11 @@ def test_the_files_are_the_directorys_own_and_the_same_every_time(case, tmp_path
     kept: list[dict[str, bytes]] = []
     for _ in range(2):
         files: dict[str, bytes] = {}
-        write_report(
-            records,
-            tmp_path,
-            lambda path, content, files=files: files.update({path.relative_to(tmp_path).as_posix(): content}),
-        )
+
+        def keep(path: Path, content: bytes, files: dict[str, bytes] = files) -> None:
+            files[path.relative_to(tmp_path).as_posix()] = content
+
+        write_report(records, tmp_path, keep)
         kept.append(files)
     assert kept[0] == kept[1]
     assert all(map(is_own, kept[0]))

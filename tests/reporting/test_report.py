@@ -131,9 +131,7 @@ def test_the_readme_is_readable_as_it_stands(nasty):
 def test_rows_of_the_readme_have_equal_numbers_of_cells(nasty):
     _, directory, _ = nasty
     tables = re.findall(r"(?:^\|.*\|$\n)+", (directory / "README.md").read_text(), re.MULTILINE)
-    assert len(tables) == 12, (
-        "verdicts, calibration, measures, further five, classes, images, pairing, noise"
-    )
+    assert len(tables) == 12, "verdicts, calibration, measures, further five, classes, images, pairing, noise"
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 

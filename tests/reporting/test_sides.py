@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from regulab.records import Predictions
@@ -23,7 +25,7 @@ def records_of(predicted, labels=(0, 1, 2, 0, 1)):
         for arm, runs in predicted.items()
         for seed, run in enumerate(runs)
     }
-    return type(records)(**vars(records) | {"predictions": predictions, "mistakes": None})
+    return replace(records, predictions=predictions, mistakes=None)
 
 
 RIGHT = [0, 1, 2, 0, 1]
@@ -66,8 +68,19 @@ def test_confusions_are_summed_over_runs_and_ranked():
     records = records_of({"none": [[1, 1, 2, 0, 0], [1, 1, 2, 2, 1]]})
     counts = confusion(records, "none")
     assert counts.tolist() == [[1, 2, 1], [1, 3, 0], [0, 0, 2]]
-    assert commonest(counts, 2) == [(0, 1, 2), (0, 2, 1)]
-    assert commonest(np.diag([3, 4]), 5) == []
+    assert commonest(records, "none", 2) == [(0, 1, 2), (0, 2, 1)]
+    assert commonest(records, "none", 9) == [(0, 1, 2), (0, 2, 1), (1, 0, 1)]
+    assert commonest(records_of({"none": [RIGHT]}), "none", 5) == []
+
+
+def test_confusions_of_very_many_classes_need_no_matrix():
+    """Its 10¹⁰ cells would be 80 GB."""
+    records = records_of({"none": [[1, 1, 2, 0, 0]]})
+    names = [str(number) for number in range(100_000)]
+    records = replace(
+        records, study={**records.study, "resolved": {**records.study["resolved"], "class_names": names}}
+    )
+    assert commonest(records, "none", 9) == [(0, 1, 1), (1, 0, 1)]
 
 
 def test_class_accuracies_are_means_over_seeds_with_paired_differences():

@@ -172,6 +172,43 @@ def test_seeds_that_would_tell_by_arm_or_as_a_range():
     assert "so where hundreds are needed, seeds alone will hardly tell" in text
 
 
+def test_so_few_seeds_that_no_difference_can_be_found_are_named():
+    """“No arm was found better or worse” would sound as if one could have been."""
+    text = answer(comparison_of({"l1": arm_of("undecided", 0.9, seeds=5)}, seeds=5))
+    few = "Too few seeds to find a difference: however large it is, it takes 6 seeds at least, and there were 5. Could"
+    assert few in text
+    assert "No arm was found" not in text
+    for seeds, rule in ((6, "fixed"), (5, "sequential")):
+        more = comparison_of({"l1": arm_of("undecided", 0.9, seeds=seeds)}, seeds=seeds, rule=rule)
+        assert "Too few" not in answer(more)
+    assert "Too few" not in answer(comparison_of({"l1": arm_of("diverged", 0)}))
+
+
+def test_a_margin_of_one_test_image_is_called_so():
+    """Few test images raise the margin that the study declares."""
+    found = comparison_of({"l1": arm_of("undecided", 0.1)}, margin=100 / 360)
+    few = replace(found, question=replace(found.question, images=360))
+    assert "find a true difference of 0.278 points (one test image) 4 times in 5" in answer(few)
+    assert "one test image" not in answer(found)
+    assert "one test image" not in answer(replace(few, metric="test_loss"))
+
+
+def test_differences_that_are_all_equal_have_no_interval():
+    text = answer(
+        comparison_of({"l1": arm_of("better", 0.3, width=0), "l2": arm_of("equivalent", 0, width=0)})
+    )
+    assert "“l1” +0.30 points (alike in all 10 seeds). " in text
+    assert "“l2” 0.00 points (alike in all 10 seeds). " in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds"), [({}, True), ({"unfinished": 3}, False), ({"baseline_diverged": True}, False)]
+)
+def test_what_a_finding_holds_for_is_said_where_something_is_judged(changes, holds):
+    found = comparison_of({"l1": arm_of("undecided", 0.1)}, **changes)
+    assert ("This holds for" in answer(found)) == holds
+
+
 SPECIAL = [
     ({"baseline_diverged": True}, "Nothing can be told: 0 of 10 runs of “none” diverged"),
     ({"unfinished": 3}, "Nothing is judged yet: 3 of 20 runs are missing, and the same `regulab run` goes on."),
@@ -203,19 +240,54 @@ def test_what_the_networks_learned_from_is_told():
     )
 
 
-def test_verdicts_that_validation_does_not_share_are_named():
+SHARED = [
+    ("undecided", "undecided", "cannot tell of “l1” and “l3”, so they do not confirm what was found of them."),
+    ("worse", "worse", "finds “l1” and “l3” worse than “none”, so what was found of them may hold for these test "
+     "images alone."),
+    ("equivalent", "worse", "finds “l3” worse than “none” and finds “l1” equivalent to “none”, so what was found of "
+     "them may hold for these test images alone."),
+    ("better", "worse", "finds “l3” worse than “none”, so what was found of it may hold for these test images alone."),
+    ("undecided", "better", "finds “l3” better than “none” and cannot tell of “l1”, so what was found of those that it "
+     "finds otherwise may hold for these test images alone."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("l1", "l3", "told"), SHARED, ids=[f"{one}-{other}" for one, other, _ in SHARED])
+def test_verdicts_that_validation_does_not_share_are_told(l1, l3, told):
     arms = {"l1": arm_of("better", 0.3), "l2": arm_of("undecided", 0.0), "l3": arm_of("equivalent", 0.0)}
+    verdicts = {"l1": l1, "l2": "better", "l3": l3}
     on_validation = {
-        arm: CheckedArm(mean=None, difference=None, difference_ci95=None, verdict="undecided") for arm in arms
+        arm: CheckedArm(mean=None, difference=None, difference_ci95=None, verdict=verdict)
+        for arm, verdict in verdicts.items()
     }
+    differing = tuple(arm for arm, verdict in verdicts.items() if verdict != arms[arm].verdict)
     check = ValidationCheck(
-        metric="val_accuracy", images=5000, margin=0.1, arms=on_validation, differing=("l1", "l3")
+        metric="val_accuracy", images=5000, margin=0.1, arms=on_validation, differing=differing
     )
-    told = "On 5,000 validation images the same rule does not come to the same verdict on “l1” and “l3”, so what was"
-    assert told in answer(comparison_of(arms, validation_check=check))
+    assert f"On 5,000 validation images the same rule {told}" in answer(
+        comparison_of(arms, validation_check=check)
+    )
     assert "validation images" not in answer(
         comparison_of(arms, validation_check=replace(check, differing=()))
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("best", "these strengths (of each arm the best of 16 trials on validation), this network"),
+        (
+            "one_standard_error",
+            "these strengths (of each arm the strongest within one standard error of the best of 16 trials on "
+            "validation, which leans to no difference), this network",
+        ),
+    ],
+)
+def test_how_strengths_were_chosen_is_told(rule, told):
+    found = comparison_of({"l1": arm_of("better", 0.3)})
+    tuned = replace(found.question, trials=16, tuning_rule=rule)
+    assert f"This holds for {told}" in answer(replace(found, question=tuned))
+    assert "This holds for these strengths, this network" in answer(found)
 
 
 def test_a_strength_that_only_repeats_the_name_is_left_out():

@@ -248,7 +248,7 @@ def test_verdicts_speak_of_adding_up(shift, metric, verdict):
 def test_the_interaction_stands_beside_the_keys_that_were_there():
     records = make_records(seeds=10)
     content = json.loads(json.dumps(compare(records).to_json(), allow_nan=False))
-    assert list(content)[-4:] == ["arms", "factors", "main_effects", "interactions"]
+    assert list(content)[-5:] == ["arms", "validation_check", "factors", "main_effects", "interactions"]
     (one,) = content["interactions"]
     d = {arm: content["arms"][arm]["differences"] for arm in ("l1", "l2", "l1+l2")}
     assert one["differences"] == pytest.approx({s: d["l1+l2"][s] - d["l1"][s] - d["l2"][s] for s in d["l1"]})

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from regulab.records import Look
 from regulab.statistics import compare
 from regulab.statistics.ensembles import Ensembles, ensemble_of
 from tests.reporting.factory import make_records
@@ -86,6 +87,16 @@ def test_it_stands_beside_its_arm_in_json():
     assert block["seeds"] == [0, 1, 2, 3]
     assert block["accuracy_gain_ci95"][0] <= block["accuracy_gain"] <= block["accuracy_gain_ci95"][1]
     assert "ensemble" not in compare(make_records(seeds=2, epochs=1, images=50)).to_json()["arms"]["l1"]
+
+
+def test_no_interval_where_seeds_were_added_after_a_look():
+    records = make_records(seeds=6, epochs=1, probabilities=True)
+    looks = tuple(Look(seeds=records.seeds[:n], arms={}) for n in (5, 6))
+    fixed, added = (Ensembles(one).by_arm["l1"] for one in (records, replace(records, looks=looks)))
+    assert None not in (fixed.accuracy_ci95, fixed.accuracy_gain_ci95, fixed.nll_ci95, fixed.nll_gain_ci95)
+    assert added == replace(
+        fixed, accuracy_ci95=None, accuracy_gain_ci95=None, nll_ci95=None, nll_gain_ci95=None
+    )
 
 
 def test_runs_without_class_probabilities_take_no_part():

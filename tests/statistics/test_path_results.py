@@ -79,7 +79,7 @@ def test_a_damaged_path_is_refused(damage):
 def test_it_chooses_by_validation_and_reads_test_beside():
     accuracies = {
         "l1 1e-05": [90.0] * 5,
-        "l1 0.0001": [91, 92, 93, 92, 92],
+        "l1 0.0001": [91.0, 92.0, 93.0, 92.0, 92.0],
         "l1 0.001": [91.9] * 5,
         "l1 0.01": [80.0] * 5,
     }

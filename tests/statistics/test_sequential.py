@@ -103,7 +103,7 @@ def test_fewer_pairs_cannot_decide_and_so_many_can(tests):
     bar = log(e_threshold(tests, ALPHA))
     for two_sided, found in ((True, log_e_difference), (False, log_e_above)):
         n = fewest_pairs(tests, ALPHA, SELF_NORMALIZED, equivalence=not two_sided)
-        steep, even = 10.0 ** np.arange(n), np.ones(n)
+        steep, even = np.power(10.0, np.arange(n, dtype=np.float64)), np.ones(n)
         assert found(steep) == pytest.approx(log_e_at_most(n, two_sided=two_sided), rel=0.01)
         assert found(steep) >= bar
         assert found(even) >= bar

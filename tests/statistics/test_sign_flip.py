@@ -71,8 +71,8 @@ def test_monte_carlo_never_gives_zero():
     assert two_sided_p(d, np.random.default_rng(0)) == smallest_p(len(d)) == 1e-5
 
 
-def test_the_floor_is_six_seeds_for_one_arm_and_seven_for_three():
-    assert [least_pairs(tests, 0.05) for tests in (1, 2, 3, 6)] == [6, 7, 7, 8]
+def test_the_floor_is_six_seeds_for_a_difference_and_five_for_an_equivalence():
+    assert [least_pairs(0.05, sides=sides) for sides in (2, 1)] == [6, 5]
 
 
 def test_equivalence_needs_both_sides():

@@ -70,6 +70,14 @@ def test_differences_by_the_definition(d):
     assert differences(d) == pytest.approx(naive([[arm] for arm in d], two_sided=True))
 
 
+def test_arms_that_tie_are_judged_with_each_other():
+    """Of two arms with the very same evidence neither is judged as if it were alone."""
+    alike = np.array([[3, 1, 2, -1, 2, 1], [3, 1, 2, -1, 2, 1][::-1]])
+    alone = two_sided_p(alike[0], rng())
+    first, second = differences(alike)
+    assert first == second > alone
+
+
 @settings(max_examples=40, deadline=None)
 @given(SMALL, st.integers(1, 3))
 def test_equivalences_by_the_definition(d, margin):

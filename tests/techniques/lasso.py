@@ -42,8 +42,8 @@ def descend(x, y, optimizer, arms, steps=4000, feedback=True):
                 shrunk, remembered = proximal_step(optimizer, w, state, sensitivity, operator)
                 w, state = shrunk, (remembered if feedback else state)
             if hook.dual:
-                operator = partial(_shrunk_by_depths, hook.dual)
-                w, state, depths = dual_step(optimizer, w, state, sensitivity, operator, depths)
+                dual = partial(_shrunk_by_depths, hook.dual)
+                w, state, depths = dual_step(optimizer, w, state, sensitivity, dual, depths)
     return w[:, 0].numpy()
 
 
@@ -51,5 +51,10 @@ def _shrunk(proximal: Callable[[Parameter, Tensor], Tensor], z: Tensor, step: Te
     return proximal(Parameter("w", z, True), step)
 
 
-def _shrunk_by_depths(dual, z: Tensor, step: Tensor, depths: Depths) -> tuple[Tensor, Depths]:
+def _shrunk_by_depths(
+    dual: Callable[[Parameter, Tensor, Depths], tuple[Tensor, Depths]],
+    z: Tensor,
+    step: Tensor,
+    depths: Depths,
+) -> tuple[Tensor, Depths]:
     return dual(Parameter("w", z, True), step, depths)

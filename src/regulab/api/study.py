@@ -83,6 +83,7 @@ class Study(config.Study):
             baseline: str = ...,
             arms: Mapping[str, Arm] = ...,
             factors: Mapping[str, Levels] = ...,
+            tune: Mapping[str, Any] | None = ...,
         ) -> None: ...
 
     else:

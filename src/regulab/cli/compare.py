@@ -17,14 +17,17 @@ from regulab.process import signals
 DATASET = "dataset"
 
 
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN_DIR …", help="A run directory, such as runs/l1-l2, or several of one test set."
+    ),
+]
+
+
 @guarded
 def compare(
-    run_dir: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN_DIR …", help="A run directory, such as runs/l1-l2, or several of one test set."
-        ),
-    ],
+    run_dir: RunFolders,
     baseline: Annotated[
         str | None,
         typer.Option(help="Another arm to compare with.", autocompletion=completing.arms_of_directory),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from regulab.cli.options import DataRoot, Device
 from regulab.cli.run import Arguments, Arms, Data, Epochs, Fresh, Quiet
 from regulab.errors import UserError
 from regulab.process import signals
+
+if TYPE_CHECKING:
+    from regulab.config import Source, Study
 
 Trials = Annotated[int | None, typer.Option(help="Points that each arm tries; default 16.")]
 Rule = Annotated[str | None, typer.Option(help="best (default) or one_standard_error.")]
@@ -40,7 +43,6 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Choose each arm's strengths on validation, equally many trials each, and write that study."""
-    from regulab.cli.arguments import assembled
     from regulab.cli.watching import GuardedProgress
     from regulab.data import data_root as found_root
     from regulab.files import file_name, refusing, write_whole
@@ -52,10 +54,7 @@ def tune(
     from regulab.tuning.places import as_file, trials_directory
 
     said = [f"tune.{key}={value}" for key, value in (("trials", trials), ("rule", rule)) if value is not None]
-    given = [*(arguments or []), *said]
-    study, source = assembled(given, data=data, epochs=epochs, arms=arms)
-    if study.tune is None:
-        study, source = assembled([*given, "tune={}"], data=data, epochs=epochs, arms=arms)
+    study, source = _to_tune([*(arguments or []), *said], data=data, epochs=epochs, arms=arms)
     name = f"{study.name}-tuned"
     place = _not_the_study(out or Path(f"{file_name(name)}.yaml"), arguments or [])
     directory = trials_dir or trials_directory(Path("runs") / file_name(study.name))
@@ -76,6 +75,14 @@ def tune(
     print_trials(found.tuned, output())
     print(f"study: {place}")
     print(f"next: regulab run {place}")
+
+
+def _to_tune(given: Sequence[str], **options: Any) -> tuple[Study, Source]:
+    """The study that the arguments name; one without ``tune:`` is tuned as that key's defaults say."""
+    from regulab.cli.arguments import assembled
+
+    study, source = assembled(given, **options)
+    return (study, source) if study.tune is not None else assembled([*given, "tune={}"], **options)
 
 
 def _not_the_study(place: Path, arguments: Sequence[str]) -> Path:

@@ -11,10 +11,8 @@ from regulab.records import StudyRecords
 from regulab.reporting.classes import (
     ClassAccuracy,
     ClassTests,
-    Counts,
     class_accuracies,
     class_tests,
-    confusion,
 )
 from regulab.reporting.mistakes import Selection, select
 from regulab.reporting.naming import PictureNames, class_names, heading
@@ -132,11 +130,6 @@ class ReportData:
     @cached_property
     def class_tests(self) -> ClassTests | None:
         return class_tests(self.records, self.baseline)
-
-    @cached_property
-    def confusions(self) -> Mapping[str, Counts]:
-        """Arm -> how often a class (row) was taken for a class (column), ``(K, K)``."""
-        return {arm: confusion(self.records, arm) for arm in self.records.arms}
 
     @cached_property
     def histograms(self) -> Mapping[str, Histogram]:

@@ -76,7 +76,7 @@ class Across:
 
 
 @dataclass(frozen=True)
-class _Tested:
+class _TestedAcross:
     p: float | None = None
     equivalence: float | None = None
 
@@ -222,10 +222,10 @@ class _Comparer:
     def _judgeable(self, arm: MemberArm) -> bool:
         return self._comparable(arm) and not {arm.member.label, self.base.member.label} & {*self.extended}
 
-    def _tested(self) -> dict[str, _Tested]:
+    def _tested(self) -> dict[str, _TestedAcross]:
         """p of every arm for which it can pass under α, over all arms; not before every run is there."""
         if self.missing or self.lacking:
-            return {arm.name: _Tested() for arm in self.others}
+            return {arm.name: _TestedAcross() for arm in self.others}
         different, equal = self._can_pass(sides=2), self._can_pass(sides=1)
         found = {}
         for arm in self.others:
@@ -233,7 +233,7 @@ class _Comparer:
             generator = Streams(key.get("key") or key["name"], 0).generator("sign_flip", arm.name)
             p = self._p(arm, generator) if different[arm.name] else None
             margin = self.margin if equal[arm.name] else None
-            found[arm.name] = _Tested(
+            found[arm.name] = _TestedAcross(
                 p, None if margin is None else self._equivalence(arm, margin, generator)
             )
         return found
@@ -270,7 +270,7 @@ class _Comparer:
         )
 
     def _against(
-        self, arm: MemberArm, tested: _Tested, p_holm: float | None, equivalence_holm: float | None
+        self, arm: MemberArm, tested: _TestedAcross, p_holm: float | None, equivalence_holm: float | None
     ) -> ArmComparison:
         described = self._described(arm)
         verdict = decide(
@@ -319,7 +319,7 @@ class _Comparer:
             gain=pairing_gain(own, base),
         )
 
-    def _note(self, arm: MemberArm, tested: _Tested, unjudged: bool) -> str | None:
+    def _note(self, arm: MemberArm, tested: _TestedAcross, unjudged: bool) -> str | None:
         pairs = self.pairs[arm.name]
         if not self._comparable(arm):
             return notes.no_pairs(0, baseline_diverged=bool(self.base.diverged))

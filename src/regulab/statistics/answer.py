@@ -32,11 +32,14 @@ from regulab.statistics.number_words import (
     unit,
     unit_of_difference,
 )
-from regulab.statistics.verdicts import direction
+from regulab.statistics.sign_flip import least_pairs
+from regulab.statistics.verdicts import ALPHA, direction
 from regulab.wording import quoted
 
 if TYPE_CHECKING:
     from regulab.statistics.comparison import Comparison
+
+VERSUS = {"better": "better than", "worse": "worse than", "equivalent": "equivalent to"}  # the baseline
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,12 @@ def _judged(found: Comparison, arms: list[str]) -> list[Sentence]:
             text = f"{which}: {arms_in_numbers(found, chosen)}."
             said.append(Sentence(f"Found {verdict} than {base}", text, tuple(chosen)))
     nothing = [verdict for verdict in ("better", "worse") if verdict not in by_verdict]
-    if arms and nothing and direction(found.metric):
+    fewest, most = least_pairs(ALPHA), max((found.arms[arm].pairs for arm in arms), default=0)
+    # "No arm was found better" would sound as if one could have been.
+    if arms and found.rule == FIXED and most < fewest:
+        text = f": however large it is, it takes {fewest} seeds at least, and there were {most}."
+        said.insert(0, Sentence("Too few seeds to find a difference", text))
+    elif arms and nothing and direction(found.metric):
         said.insert(0 if len(nothing) == 2 else 1, _nothing_found(nothing, base))
     if None in by_verdict:
         chosen = by_verdict[None]
@@ -244,20 +252,38 @@ def _apart(found: Comparison) -> list[Sentence]:
 
 
 def _other_on_validation(found: Comparison) -> list[str]:
-    """Arms of which something was found that the same rule does not find on the validation images."""
+    """What the same rule finds on the validation images of arms of which it found something else on the test images."""
     check = found.validation_check
     differing = () if check is None else check.differing
-    arms = [arm for arm in differing if found.arms[arm].verdict in ("better", "worse", "equivalent")]
+    arms = [arm for arm in differing if found.arms[arm].verdict in VERSUS]
     if check is None or not arms:
         return []
     images = "the validation images" if not check.images else counted(check.images, "validation image")
+    base, verdicts, parts = name_of(found.baseline), {arm: check.arms[arm].verdict for arm in arms}, []
+    for verdict, versus in VERSUS.items():
+        if verdict in verdicts.values():
+            named = _names([arm for arm in arms if verdicts[arm] == verdict])
+            parts.append(f"finds {named} {versus} {base}")
+    untold = [arm for arm in arms if verdicts[arm] not in VERSUS]
+    if untold:
+        parts.append(f"cannot tell of {_names(untold)}")
+    contradicted = len(arms) - len(untold)
+    reach = (
+        f"so what was found of {'it' if contradicted == 1 else 'them'} may hold for these test images alone"
+        if contradicted and not untold
+        else "so what was found of those that it finds otherwise may hold for these test images alone"
+        if contradicted
+        else f"so they do not confirm what was found of {'it' if len(arms) == 1 else 'them'}"
+    )
+    return [f"On {images} the same rule {listed_in_words(parts)}, {reach}"]
+
+
+def _names(arms: list[str]) -> str:
+    """All of a few arms, the first of many."""
     shown = arms if len(arms) <= NAMED else arms[:FEW]
     parts = [name_of(arm) for arm in shown]
     parts += [counted(len(arms) - len(shown), "other")] if len(arms) > len(shown) else []
-    return [
-        f"On {images} the same rule does not come to the same verdict on {listed_in_words(parts)}, so what was found "
-        f"of {'it' if len(arms) == 1 else 'them'} may hold for these test images alone"
-    ]
+    return listed_in_words(parts)
 
 
 def _choice_counted(found: Comparison) -> list[str]:
@@ -288,13 +314,13 @@ def _choice_counted(found: Comparison) -> list[str]:
 def _limits(found: Comparison) -> list[Sentence]:
     """How far it reaches, and what takes from it."""
     question = found.question
+    unjudged = _unjudged(found, others(found))
     images = "test images" if question.images is None else counted(question.images, "test image")
-    texts = [
-        *_other_on_validation(found),
-        *_choice_counted(found),
-        f"This holds for these strengths, this network and training, and this split with its {images}; another "
-        "strength is another question",
-    ]
+    holds = (
+        f"This holds for {_which_strengths(found)}, this network and training, and this split with its {images}; "
+        "another strength is another question"
+    )
+    texts = [*_other_on_validation(found), *_choice_counted(found), *([] if unjudged else [holds])]
     if found.protocol == "course":
         texts.append("The test split served as validation split too")
     if found.baseline != question.declared_baseline:
@@ -306,3 +332,17 @@ def _limits(found: Comparison) -> list[Sentence]:
             f"The study did not declare {metric} as what decides, so this is explored, not confirmed"
         )
     return [Sentence("", f"{text}.") for text in texts]
+
+
+def _which_strengths(found: Comparison) -> str:
+    """Where validation chose the strengths, by how many trials, and what the choice does to the verdicts."""
+    question = found.question
+    if question.trials is None:
+        return "these strengths"
+    rule = (
+        "the best"
+        if question.tuning_rule == "best"
+        else "the strongest within one standard error of the best"
+    )
+    harm = "" if question.tuning_rule == "best" else ", which leans to no difference"
+    return f"these strengths (of each arm {rule} of {question.trials} trials on validation{harm})"

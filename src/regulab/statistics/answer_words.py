@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from regulab.records import FIXED
 from regulab.statistics.number_words import interval, number, places, unit_of_difference
+from regulab.statistics.values import IN_TEST_IMAGES
 from regulab.statistics.verdicts import direction
 from regulab.wording import isolated, one_line
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 NAMED = 4  # arms of a sentence that are all named; of more, the first `FEW` are, and the rest is counted
 FEW = 3
 FEW_ALIKE = 2  # of those that are neither better nor worse, where many arms are
+ALIKE = 1e-9  # times the size: what differs by no more is equal
 NAME, STRENGTHS = 48, 90  # characters of each in a paragraph; tables have them whole
 
 
@@ -47,9 +49,11 @@ def counted(n: int, noun: str) -> str:
 
 
 def margin_words(found: Comparison) -> str:
-    """``0.1 points``."""
+    """``0.1 points``; ``0.278 points (one test image)``, which few test images make of a smaller one."""
     assert found.margin is not None, "only where there is one"
-    return f"{found.margin:.3g}{unit_of_difference(found.metric)}"
+    images = found.question.images
+    one = found.metric in IN_TEST_IMAGES and images and abs(found.margin * images - 100) <= 100 * ALIKE
+    return f"{found.margin:.3g}{unit_of_difference(found.metric)}{' (one test image)' if one else ''}"
 
 
 def arms_in_numbers(found: Comparison, arms: Sequence[str]) -> str:
@@ -89,6 +93,9 @@ def _arm_in_numbers(found: Comparison, arm: str, *, first: bool) -> str:
         return f"{text} ({'median of ' if first else ''}{counted(one.pairs, 'pair')})"
     if one.difference_ci95 is None:
         return text
+    low, high = one.difference_ci95
+    if high - low <= ALIKE * abs(value):  # no width, which says nothing of other seeds
+        return f"{text} (alike in all {counted(one.pairs, 'seed')})"
     around = interval(one.difference_ci95, digits, sign=True)
     return f"{text} ({'95 % interval ' if first else ''}{around})"
 

@@ -23,7 +23,7 @@ MOST_NAMED = 6  # differences in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
+class RankedDataset:
     """One row: a dataset with the means of the arms, over ``seeds`` seeds; None where an arm diverged."""
 
     name: str
@@ -40,7 +40,7 @@ class ByDataset:
     metric: str
     epoch: str
     arms: tuple[str, ...]
-    datasets: tuple[Dataset, ...]
+    datasets: tuple[RankedDataset, ...]
     ranking: Ranking
     notes: tuple[str, ...]
 
@@ -158,14 +158,14 @@ def _names(members: Sequence[Member]) -> list[str]:
     return names if len({*names}) == len(names) else [member.label for member in members]
 
 
-def _row(member: Member, name: str, arms: Sequence[str], metric: str) -> Dataset:
+def _row(member: Member, name: str, arms: Sequence[str], metric: str) -> RankedDataset:
     values = by_arm(member.records, metric)
     lost = {result.arm for result in member.records.results if result.status == DIVERGED}
     for arm in arms:
         if arm not in lost and len(values[arm]) < len(member.records.study["seeds"]):
             raise UserError(f"{named(arm)} has runs without {metric}", where=str(member.directory))
     means = [None if arm in lost else float(np.mean(list(values[arm].values()))) for arm in arms]
-    return Dataset(
+    return RankedDataset(
         name=name,
         study=str(member.records.study["name"]),
         directory=str(member.directory),
@@ -175,7 +175,7 @@ def _row(member: Member, name: str, arms: Sequence[str], metric: str) -> Dataset
 
 
 def _notes(
-    members: Sequence[Member], arms: Sequence[str], datasets: Sequence[Dataset], ranked: Ranking
+    members: Sequence[Member], arms: Sequence[str], datasets: Sequence[RankedDataset], ranked: Ranking
 ) -> list[str]:
     found = [ranked.untested] if ranked.untested else [_verdict(arms, datasets, ranked)]
     found.append(
@@ -203,7 +203,7 @@ def _notes(
     return found
 
 
-def _verdict(arms: Sequence[str], datasets: Sequence[Dataset], ranked: Ranking) -> str:
+def _verdict(arms: Sequence[str], datasets: Sequence[RankedDataset], ranked: Ranking) -> str:
     friedman, difference = ranked.friedman, ranked.critical_difference
     assert friedman is not None, "tested, as nothing says why not"
     assert difference is not None, "tested, as nothing says why not"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,12 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from regulab.records import Predictions, StudyRecords
+from regulab.records import FIXED, Predictions, StudyRecords
 from regulab.statistics.calibration import calibrated_ece, ece_of
 from regulab.statistics.intervals import ANY, NOT_NEGATIVE, PERCENT, POINTS, Bounds, Interval
+from regulab.statistics.looks import rule_of
 from regulab.statistics.probabilities import brier_of, probabilities_of
 
 LEAST_RUNS, LEAST_FOR_INTERVAL = 2, 3
+INTERVALS = ("accuracy_ci95", "accuracy_gain_ci95", "nll_ci95", "nll_gain_ci95")
 Values = NDArray[np.float64]
 
 
@@ -69,12 +71,17 @@ class Ensembles:
 
     @cached_property
     def by_arm(self) -> Mapping[str, Ensemble]:
-        """Of the arms with at least two runs that have class probabilities, in the order of the study."""
+        """Of the arms with at least two runs that have class probabilities, in the order of the study. No interval
+        where seeds were added after a look: none would hold."""
         found: dict[str, dict[int, Predictions]] = {arm: {} for arm in self._records.arms}
         for (arm, seed), one in sorted(self._records.predictions.items()):
             if one.probabilities is not None:
                 found[arm][seed] = one
-        return {arm: ensemble_of(runs) for arm, runs in found.items() if len(runs) >= LEAST_RUNS}
+        ensembles = {arm: ensemble_of(runs) for arm, runs in found.items() if len(runs) >= LEAST_RUNS}
+        if rule_of(self._records) == FIXED:
+            return ensembles
+        none: dict[str, Any] = dict.fromkeys(INTERVALS)
+        return {arm: replace(one, **none) for arm, one in ensembles.items()}
 
 
 def ensemble_of(runs: Mapping[int, Predictions]) -> Ensemble:

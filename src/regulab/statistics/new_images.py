@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from regulab.config.metrics import BALANCED
 from regulab.records import Predictions, StudyRecords
 from regulab.statistics.intervals import Interval, bounds_of, bounds_of_difference
 from regulab.statistics.two_way import two_way
-from regulab.statistics.values import BALANCED, ON_TEST_IMAGES
+from regulab.statistics.values import ON_TEST_IMAGES
 from regulab.wording import quoted
 
 ByRun = Mapping[tuple[str, int], Predictions]

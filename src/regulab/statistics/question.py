@@ -17,7 +17,8 @@ from regulab.wording import one_line
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """``strengths``, ``diverged`` (runs that diverged, and all runs) and ``apart`` (seeds far from the rest of their
-    differences) are by arm; ``planned`` are runs, ``lacking`` completed runs without the metric."""
+    differences) are by arm; ``planned`` are runs, ``lacking`` completed runs without the metric; ``trials`` are those
+    of each arm that was tuned, by ``tuning_rule``."""
 
     data: str
     training_images: int | None  # None where the records do not say
@@ -31,11 +32,14 @@ class Question:
     strengths: Mapping[str, str]
     diverged: Mapping[str, tuple[int, int]]
     apart: Mapping[str, tuple[int, ...]]
+    trials: int | None = None  # None where strengths are as written
+    tuning_rule: str | None = None
 
 
 def question_of(records: StudyRecords, pairs: Mapping[str, Pairs], lacking: int) -> Question:
     """``pairs`` are the paired differences of each arm but the baseline."""
     study = records.study
+    tuned = study.get("tuned") or {}
     return Question(
         data=shown_name(study["data"]["name"]),
         training_images=sum(class_counts(records).get("train", ())) or None,
@@ -49,6 +53,8 @@ def question_of(records: StudyRecords, pairs: Mapping[str, Pairs], lacking: int)
         strengths={arm: strengths(records, arm) for arm in records.arms},
         diverged={arm: _diverged(records, arm) for arm in records.arms},
         apart={arm: seeds for arm, found in pairs.items() if (seeds := _apart(found))},
+        trials=tuned.get("trials"),
+        tuning_rule=tuned.get("rule"),
     )
 
 

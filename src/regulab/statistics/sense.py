@@ -209,10 +209,10 @@ def _absent_classes(records: StudyRecords) -> str | None:
     texts = []
     what = {"train": "trains", "validation": "validates", "test": "is tested"}
     for part, counts in class_counts(records).items():
-        absent = [quoted(records.class_names[number]) for number, count in enumerate(counts) if not count]
+        absent = [number for number, count in enumerate(counts) if not count]
         if absent and sum(counts) and (part != "validation" or _validation_chooses(records)):
-            listed = ", ".join(absent[:NAMED]) + (
-                f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+            listed = ", ".join(quoted(records.class_names[number]) for number in absent[:NAMED]) + (
+                f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
             )
             texts.append(f"no image of {listed} {what[part]}")
     return (

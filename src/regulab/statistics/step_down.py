@@ -67,7 +67,8 @@ def adjusted_p(arms: Sequence[Sides], generator: np.random.Generator, *, two_sid
     most = np.full(len(signs), -np.inf)  # over the arms of K, flip by flip
     total = np.zeros(len(arms))  # the second bound, for the bar of every arm
     adjusted = np.zeros(len(arms))
-    for arm in np.argsort(seen, kind="stable"):  # K grows from the least extreme arm
+    ascending = np.argsort(seen, kind="stable")
+    for arm in ascending:  # K grows from the least extreme arm
         shares = np.zeros(len(arms))
         for column in columns[arm]:
             extremes, ordered = column.extremes(signs)
@@ -75,7 +76,7 @@ def adjusted_p(arms: Sequence[Sides], generator: np.random.Generator, *, two_sid
             shares = np.maximum(shares, 1 - np.searchsorted(ordered, bars) / len(signs))
         total += shares
         adjusted[arm] = min(float(np.mean(most >= bars[arm])), total[arm])
-    order = np.argsort(-seen, kind="stable")
+    order = ascending[::-1]  # so that of arms that tie the one with the larger K comes first
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(adjusted[order]))
     return adjusted.tolist()
 

@@ -66,8 +66,7 @@ def validation_check(
     """The check of ``verdicts`` on the test images, by arm.
 
     None for a metric that the history does not have, where what was tested are the validation images (``course``,
-    ``closed``), and where a study is not judged or a run's
-    validation is not recorded.
+    ``closed``), and where a study is not judged or a run's validation is not recorded.
     """
     column = COLUMN_OF.get(metric, metric)
     if column not in ON_VALIDATION or records.study["protocol"]["kind"] != "holdout":
@@ -154,7 +153,8 @@ def _value(line: EpochRecord | None, metric: str) -> float | None:
 def _with_validation(result: Result, line: EpochRecord | None, metric: str) -> Result:
     if result.status == DIVERGED:
         return result
-    return replace(result, **{metric: _value(line, metric)})
+    value: Any = _value(line, metric)
+    return replace(result, **{metric: value})
 
 
 def _validation_images(records: StudyRecords) -> int | None:

@@ -41,4 +41,6 @@ class ClassProbabilities:
 
     def of_run(self, row: int) -> KeptProbabilities:
         probabilities: Any = None if self.probabilities is None else self.probabilities[row].cpu().numpy()
-        return KeptProbabilities(log_likelihood=self.log_likelihood[:, row].cpu().numpy(), probabilities=probabilities)
+        return KeptProbabilities(
+            log_likelihood=self.log_likelihood[:, row].cpu().numpy(), probabilities=probabilities
+        )

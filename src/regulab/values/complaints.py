@@ -20,7 +20,15 @@ from regulab.values.sources import Source
 
 M = TypeVar("M", bound=BaseModel)
 # Files of techniques/ that are none.
-SHARED_BY_TECHNIQUES = {"adding", "in_place_of_dropout", "late", "mixing", "penalty", "technique"}
+SHARED_BY_TECHNIQUES = {
+    "adding",
+    "in_place_of_dropout",
+    "late",
+    "mixing",
+    "penalty",
+    "search_range",
+    "technique",
+}
 NOT = {  # pydantic's types of errors, by their beginnings
     "int": "not a whole number",
     "float": "not a number",

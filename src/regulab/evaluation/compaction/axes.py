@@ -93,7 +93,8 @@ def _squeezed(name: str, where: Any, value: Tensor, axis: int) -> int | None:
     if where in (0, axis):
         return None
     gone = where < axis and value.shape[where] == 1
-    return axis - 1 if gone else axis
+    squeezed: int = axis - 1 if gone else axis
+    return squeezed
 
 
 def _swapped(ndim: int, two: Any) -> list[int] | None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.evaluation.compaction.plain_layers import FilterResponse, with_plain_layers
+from regulab.evaluation.compaction.plain_layers import PlainFilterResponse, with_plain_layers
 from regulab.models.layers.residual import PaddedShortcut
 
 ROOT = "network"
@@ -28,7 +28,7 @@ IN_PLACE = {
     operator.itruediv: operator.truediv,
 }
 PLAIN = {name: getattr(nn.Module, name) for name in ("__call__", "__getattr__")}
-LEAVES = (FilterResponse, PaddedShortcut)
+LEAVES = (PlainFilterResponse, PaddedShortcut)
 
 
 @dataclass

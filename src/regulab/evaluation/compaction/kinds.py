@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from regulab.evaluation.compaction.plain_layers import BATCH_NORMS, CONVOLUTIONS, FilterResponse
+from regulab.evaluation.compaction.plain_layers import BATCH_NORMS, CONVOLUTIONS, PlainFilterResponse
 
 Kind = Literal[
     "input",
@@ -61,7 +61,7 @@ PLACE_LAYERS = (
 CHANNEL_NORMS = (
     *BATCH_NORMS,
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-    FilterResponse,
+    PlainFilterResponse,
 )
 _NAMES = {
     "relu",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from regulab.errors import UserError
-from regulab.evaluation.compaction.plain_layers import BATCH_NORMS, CONVOLUTIONS, FilterResponse
+from regulab.evaluation.compaction.plain_layers import BATCH_NORMS, CONVOLUTIONS, PlainFilterResponse
 
 WEIGHTS, MODULE = "model.safetensors", "model.py"
 KNOWN = {"torch", "inf", "nan", "NoneType", "device", "fx_pytree", "pytree", "_Tensor_"}
@@ -72,7 +72,7 @@ def module_source(network: fx.GraphModule, about: About) -> str:
         raise UserError(
             "the network calls what is no function of torch's", got=", ".join(strange), where="model.py"
         )
-    own = [inspect.getsource(FilterResponse)] if any(_is_own(one) for one in network.children()) else []
+    own = [inspect.getsource(PlainFilterResponse)] if any(_is_own(one) for one in network.children()) else []
     lines = ["class Network(nn.Module):", f'    """{_line(about.title)}"""', "", "    def __init__(self):"]
     lines += ["        super().__init__()"]
     lines += [
@@ -108,7 +108,7 @@ def layer_source(layer: nn.Module, name: str) -> str:
     """The call that makes a layer like this. Raises `UserError` where none is known to."""
     text = _call(layer)
     try:
-        made = eval(text, {"nn": nn, "FilterResponse": FilterResponse, "torch": torch})
+        made = eval(text, {"nn": nn, "PlainFilterResponse": PlainFilterResponse, "torch": torch})
         like = type(made) is type(layer) or isinstance(layer, type(made))
         same = {k: v.shape for k, v in made.state_dict().items()} == {
             k: v.shape for k, v in layer.state_dict().items()
@@ -142,9 +142,9 @@ def _call(layer: Any) -> str:
             more = "" if layer.weight is not None else ", affine=False"
             more += "" if layer.running_mean is not None else ", track_running_stats=False"
             return f"nn.{norm.__name__}({layer.num_features}, eps={layer.eps!r}{more})"
-    if isinstance(layer, FilterResponse):
+    if isinstance(layer, PlainFilterResponse):
         more = f"{layer.eps!r}, {layer.learned_eps is not None}, {layer.tau is not None}"
-        return f"FilterResponse({len(layer.weight)}, {more})"
+        return f"PlainFilterResponse({len(layer.weight)}, {more})"
     if isinstance(layer, nn.Linear):
         bias = "" if layer.bias is not None else ", bias=False"
         return f"nn.Linear({layer.in_features}, {layer.out_features}{bias})"
@@ -181,7 +181,7 @@ def _index(found: re.Match[str]) -> str:
 
 
 def _is_own(layer: nn.Module) -> bool:
-    return isinstance(layer, FilterResponse)
+    return isinstance(layer, PlainFilterResponse)
 
 
 def _without_annotations(source: str) -> str:

@@ -26,7 +26,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-class FilterResponse(nn.Module):
+class PlainFilterResponse(nn.Module):
     """z = max(γ·x/√(ν² + ε) + β, τ), ν² the mean of x² over the places of a channel of one image, ``(B, C, H, W)``."""
 
     def __init__(self, channels: int, eps: float, learned: bool, threshold: bool) -> None:
@@ -124,7 +124,9 @@ def _batch_norm(module: Any, eps: float) -> nn.Module:
 
 def _filter_response(module: FilterResponseNorm) -> nn.Module:
     learned, threshold = module.learned_eps is not None, module.tau is not None
-    norm: Any = FilterResponse(len(module.weight), module.eps, learned, threshold).to(module.weight.dtype)
+    norm: Any = PlainFilterResponse(len(module.weight), module.eps, learned, threshold).to(
+        module.weight.dtype
+    )
     norm.weight, norm.bias = module.weight, module.bias
     norm.tau, norm.learned_eps = module.tau, module.learned_eps
     made: nn.Module = norm.eval()

@@ -118,6 +118,8 @@ def _panel(axes: Axes, results: PathResults, panel: Panel) -> None:
         axes.set_yscale("log")
     elif panel.measures[0][0] in ("val_accuracy", "gap"):
         _zoom(axes, shown)
+    elif panel.measures[0][0] == "zero_fraction" and shown and max(shown) == 0:
+        axes.set_ylim(-0.05, 1)  # a share is never negative, which the usual range about 0 would suggest
     if len(panel.measures) > 1:
         axes.legend(fontsize=10, frameon=False, loc="best")
 

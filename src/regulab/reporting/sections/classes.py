@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regulab.reporting.balance import HEADINGS
-from regulab.reporting.classes import ClassAccuracy, ClassTests, commonest
+from regulab.reporting.classes import ClassAccuracy, ClassTests, commonest, confusion
 from regulab.reporting.data import Arm, ReportData
 from regulab.reporting.section import Printed, Section
 from regulab.reporting.tables import NOTHING, interval, number
@@ -112,12 +112,12 @@ def content(data: ReportData) -> Mapping[str, Any]:
 
 
 def _confusions(data: ReportData, arm: Arm) -> Confusions:
-    counts = data.confusions[arm.name]
+    fits = len(data.records.class_names) <= LARGEST_MATRIX
     return Confusions(
         arm=arm,
         runs=data.selections[arm.name].runs,
-        matrix=_matrix(counts.tolist()) if len(counts) <= LARGEST_MATRIX else None,
-        commonest=commonest(counts, LISTED),
+        matrix=_matrix(confusion(data.records, arm.name).tolist()) if fits else None,
+        commonest=commonest(data.records, arm.name, LISTED),
     )
 
 
