@@ -144,7 +144,7 @@ def test_what_is_said_of_the_predictions(as_recorded, split, said):
         "accuracy_after": 90.0,
         "as_recorded": as_recorded,
     }
-    empty = {
+    empty: dict[str, object] = {
         "layers": [],
         "held": [],
         "unfolded": [],
