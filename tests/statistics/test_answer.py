@@ -199,6 +199,11 @@ def test_differences_that_are_all_equal_have_no_interval():
     )
     assert "“l1” +0.30 points (alike in all 10 seeds). " in text
     assert "“l2” 0.00 points (alike in all 10 seeds). " in text
+    arms = {"l1": arm_of("better", 0.3, width=0), "l2": arm_of("better", 0.2)}
+    assert (
+        "“l1” +0.30 points (alike in all 10 seeds) and “l2” +0.20 (95 % interval +0.10 to +0.30)."
+        in answer(comparison_of(arms))
+    )
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,14 @@ def arms_in_numbers(found: Comparison, arms: Sequence[str]) -> str:
     found_apart = any(found.arms[arm].verdict in ("better", "worse", None) for arm in arms)
     few = FEW if found_apart or len(others(found)) <= 2 * NAMED else FEW_ALIKE
     if len(arms) <= (NAMED if few == FEW else FEW):
-        return listed_in_words([_arm_in_numbers(found, arm, first=arm == arms[0]) for arm in arms])
+        return listed_in_words(_in_numbers(found, arms))
     ranked = sorted(arms, key=lambda arm: -_for_the_better(found, arm))
     if all(found.arms[arm].verdict == "worse" for arm in arms):
         ranked.reverse()
     named, rest = ranked[:few], ranked[few:]
-    parts = [_arm_in_numbers(found, arm, first=arm == named[0]) for arm in named]
-    return listed_in_words([*parts, f"{counted(len(rest), 'other')}{_reach(found, rest)}"])
+    return listed_in_words(
+        [*_in_numbers(found, named), f"{counted(len(rest), 'other')}{_reach(found, rest)}"]
+    )
 
 
 def shown_difference(found: Comparison, arm: str) -> float | None:
@@ -81,9 +82,24 @@ def _for_the_better(found: Comparison, arm: str) -> float:
     return (direction(found.metric) or 1) * (shown_difference(found, arm) or 0.0)
 
 
-def _arm_in_numbers(found: Comparison, arm: str, *, first: bool) -> str:
-    """``“l1” +0.30 points (95 % interval +0.20 to +0.40)``; unit and kind of interval with the first alone. Arms whose
-    strengths the first sentence does not give have theirs here."""
+def _in_numbers(found: Comparison, arms: Sequence[str]) -> list[str]:
+    """``“l1” +0.30 points (95 % interval +0.20 to +0.40)`` and ``“l2” +0.10 (0.00 to +0.20)``: unit and kind of
+    interval stand with the first that has one."""
+    wide = next((arm for arm in arms if not _all_alike(found, arm)), "")
+    return [_arm_in_numbers(found, arm, first=arm == arms[0], kind=arm == wide) for arm in arms]
+
+
+def _all_alike(found: Comparison, arm: str) -> bool:
+    """Whether its differences are all equal, so that their interval has no width and says nothing of other seeds."""
+    one = found.arms[arm]
+    if one.difference is None or one.difference_ci95 is None:
+        return False
+    low, high = one.difference_ci95
+    return high - low <= ALIKE * abs(one.difference)
+
+
+def _arm_in_numbers(found: Comparison, arm: str, *, first: bool, kind: bool) -> str:
+    """Arms whose strengths the first sentence does not give have theirs here."""
     one, value, digits = found.arms[arm], shown_difference(found, arm), places(found.metric)
     who = name_of(arm) if len(others(found)) <= NAMED else with_strengths(found, arm)
     if value is None:
@@ -93,11 +109,10 @@ def _arm_in_numbers(found: Comparison, arm: str, *, first: bool) -> str:
         return f"{text} ({'median of ' if first else ''}{counted(one.pairs, 'pair')})"
     if one.difference_ci95 is None:
         return text
-    low, high = one.difference_ci95
-    if high - low <= ALIKE * abs(value):  # no width, which says nothing of other seeds
+    if _all_alike(found, arm):
         return f"{text} (alike in all {counted(one.pairs, 'seed')})"
     around = interval(one.difference_ci95, digits, sign=True)
-    return f"{text} ({'95 % interval ' if first else ''}{around})"
+    return f"{text} ({'95 % interval ' if kind else ''}{around})"
 
 
 def _reach(found: Comparison, arms: Sequence[str]) -> str:
