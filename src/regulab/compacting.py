@@ -33,6 +33,7 @@ from regulab.training.setup import Setup, set_up
 
 FOLDER = "compact"  # in a run directory: no name of regulab's own, so `--fresh` leaves what lies there
 NUMBERS = "compact.json"
+HELD = "nothing was removed: {} channels have no effect, but stay because of the layers named here"
 WITHOUT_ZEROS = (
     "nothing to remove: no filter is zero throughout, and none is without a reader. Zeros come from l1 and "
     "group_lasso, group_lasso's filter by filter; `regulab path --technique group_lasso` shows which "
@@ -117,7 +118,8 @@ def compact_run(
         about = _about(setup, arm, seed)
         files, onnx_difference, notes = _files(smaller, about, images)
     if report.parameters[0] == report.parameters[1] and not fold_batch_norm:
-        notes.insert(0, WITHOUT_ZEROS)
+        held = sum(one.channels for one in report.held)
+        notes.insert(0, HELD.format(held) if held else WITHOUT_ZEROS)
     folder = out if out is not None else directory / FOLDER / file_name(arm) / f"seed-{seed}"
     split = "validation" if study.protocol.kind == "closed" else "test"
     numbers = (report, before, after, predictions, left, split, onnx_difference)

@@ -18,6 +18,7 @@ from regulab.data import load as load_data
 from regulab.evaluation.compaction.onnx_file import missing
 from regulab.run_directory.names import weights_path
 from regulab.study import run
+from regulab.terminal.compaction import compaction_lines
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,34 @@ def test_onnxruntime_gives_what_torch_gives(trained, tmp_path):
     assert done.exit_code == 0, done.output
     assert (tmp_path / "model.onnx").stat().st_size > 10_000
     assert json.loads((tmp_path / "compact.json").read_text())["onnx_largest_difference"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("as_recorded", "split", "said"),
+    [
+        (1000, "test", "test split, read again for this check: the same class for 1,000 of 1,000 images"),
+        (995, "test", "as the study recorded for 995, whose training rounds otherwise"),
+        (700, "test", "as the study recorded for 700, and for 300 not: more than rounding explains"),
+        (None, "validation", "validation split, read again"),
+    ],
+)
+def test_what_is_said_of_the_predictions(as_recorded, split, said):
+    predictions = {
+        "split": split,
+        "images": 1000,
+        "different": 0,
+        "largest_difference": 1e-6,
+        "accuracy_before": 90.0,
+        "accuracy_after": 90.0,
+        "as_recorded": as_recorded,
+    }
+    empty: dict[str, object] = {
+        "layers": [],
+        "held": [],
+        "unfolded": [],
+        "sparse": None,
+        "onnx_largest_difference": None,
+        "notes": [],
+    }
+    (line,) = compaction_lines({**empty, "predictions": predictions})
+    assert said in line

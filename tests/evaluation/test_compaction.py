@@ -409,5 +409,5 @@ def test_a_tie_to_rounding_is_told_apart():
 
 
 def test_a_network_without_numbers_says_so():
-    with pytest.raises(UserError, match=r"no numbers.*got 3 of 3 images"):
+    with pytest.raises(UserError, match=r"no numbers.*got '3 of 3 images'"):
         same_predictions(_Shifted(float("nan")), _Shifted(0), IMAGES, LABELS, None)

@@ -229,3 +229,4 @@ def test_where_validation_is_what_is_tested_it_is_said(protocol, said):
     words = path_words(records, results(records))
     assert said in words.cautions[0]
     assert "took no part" not in " ".join(words.cautions)
+    assert ("--protocol holdout" in words.command) == (protocol == "closed")

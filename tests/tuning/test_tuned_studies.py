@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from regulab.run_directory.writing import read_records
 from regulab.statistics import compare
 from regulab.statistics.number_words import interval
 from regulab.statistics.trials import Trials, trials_by_arm
+from regulab.techniques import arms_of
 from regulab.tuning.places import as_file, trials_directory
 from tests.reporting.factory import make_records
 from tests.tuning.studies import to_tune
@@ -76,7 +78,7 @@ def test_what_the_choice_adds_is_in_the_json_and_in_the_answer(finished):
     assert content["with_the_choice_ci95"] == list(found.interval)
     assert found.conditional == pytest.approx(comparison.arms["l1"].difference_ci95)
     said = interval(found.interval, 2, sign=True)
-    assert f"the 95 % interval is {said} points for arm “l1”" in comparison.answer
+    assert f"the 95 % interval is {said} points for “l1”" in comparison.answer
     assert "tuning" not in compare(make_records()).to_json()
 
 
@@ -89,6 +91,23 @@ def test_a_study_is_tuned_by_the_lowest_where_lower_is_better(tmp_path):
     for one in found.tuned.arms.values():
         assert one.points[one.chosen] == {"lr": 0.05}
         assert one.scores[one.chosen] == min(one.scores)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"l1": 1.0}, "arms.l1: not what tuning chose; got 'l1 1.0'"),
+        ({}, "arms.l1: not what tuning chose; got 'no l1'"),
+    ],
+)
+def test_an_arm_that_was_changed_after_its_tuning_is_not_called_tuned(finished, values, said):
+    content = load_study(str(finished / "study.yaml")).model_dump(
+        mode="json", exclude={"resolved"}, exclude_none=True
+    )
+    assert arms_of(build_study(content))
+    with pytest.raises(UserError, match=re.escape(said)):
+        arms_of(build_study({**content, "arms": {"none": {}, "l1": values}}))
+    assert arms_of(build_study({**content, "arms": {**content["arms"], "stronger": {"l1": 1.0}}}))
 
 
 def test_a_finished_study_trains_nothing_even_without_its_trials(finished, tmp_path):

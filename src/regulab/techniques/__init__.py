@@ -15,6 +15,7 @@ from regulab.optimizers.optimizer import Optimizer
 from regulab.registry import catalogue, lookup
 from regulab.techniques.adding import without_replaced
 from regulab.techniques.augmentation import Augmentation
+from regulab.techniques.chosen_points import refuse_other_points
 from regulab.techniques.distillation import Distillation
 from regulab.techniques.dropout import Dropout
 from regulab.techniques.early_stopping import EarlyStopping
@@ -70,6 +71,8 @@ def arms_of(study: Study) -> dict[str, tuple[Technique, ...]]:
             _refuse_too_late(arms[arm], study.train.epochs, where)
             _refuse_unused_labels(arms[arm], where)
     check_teachers(taught_by(arms), arms)
+    if study.tuned is not None and study.resolved is None:
+        refuse_other_points(study.tuned, arms)
     return arms
 
 

@@ -11,6 +11,10 @@ from rich.table import Table
 
 from regulab.wording import NAME_LIMIT, one_line, visible
 
+BY_ROUNDING = (
+    0.02  # of the images: what another order of sums makes of a network that hardly tells its classes apart
+)
+
 
 def print_compaction(found: Mapping[str, Any], folder: str, console: Console) -> None:
     """``found`` is the mapping that ``compact.json`` holds."""
@@ -80,7 +84,13 @@ def _predictions(found: Mapping[str, Any]) -> str:
     if found["different"]:
         text += "; the others are ties to rounding"
     if found["as_recorded"] not in (None, found["images"]):
-        text += f"; as the study recorded for {found['as_recorded']:,}, whose training rounds otherwise"
+        others = found["images"] - found["as_recorded"]
+        few = others <= max(1, BY_ROUNDING * found["images"])
+        text += f"; as the study recorded for {found['as_recorded']:,}, " + (
+            "whose training rounds otherwise"
+            if few
+            else f"and for {others:,} not: more than rounding explains. Are these the weights that were tested?"
+        )
     return text
 
 

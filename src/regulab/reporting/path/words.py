@@ -212,7 +212,8 @@ def confirming(records: StudyRecords, results: PathResults, choice: PathChoice, 
         shlex.quote(f"{folder}study.yaml"),
         shlex.quote(f"{folder.rstrip('/')}-confirmed" if folder else "confirmed"),
     )
-    return f"regulab run {study} --arms {shlex.quote(arms)} --seeds {fresh} --out {out}"
+    opened = " --protocol holdout" if results.protocol == "closed" else ""  # images that chose nothing
+    return f"regulab run {study} --arms {shlex.quote(arms)} --seeds {fresh}{opened} --out {out}"
 
 
 def described(results: PathResults) -> str:
