@@ -13,7 +13,7 @@ from regulab.techniques.norm import Normalization
 
 STUDIES = builtin_studies()
 # Stochastic depth needs residual blocks, which `cnn10k` has not. The norm with noise is an experiment of a lesson.
-NOT_IN_EVERYTHING = {"stochastic_depth", "noisy_batch", "batch"}
+NOT_IN_EVERYTHING = {"stochastic_depth", "noisy_batch", "batch", "learning_rate"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
