@@ -296,7 +296,7 @@ def _limits(found: Comparison) -> list[Sentence]:
     )
     texts = [
         *_other_on_validation(found),
-        *([] if _unjudged(found, others(found)) else choice_counted(found)),
+        *([] if unjudged else choice_counted(found)),
         *([] if unjudged else [holds]),
     ]
     if found.protocol == "course":
