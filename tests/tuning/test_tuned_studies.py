@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,9 @@ def test_what_the_choice_adds_is_in_the_json_and_in_the_answer(finished):
     said = interval(found.interval, 2, sign=True)
     assert f"the 95 % interval is {said} points for “l1”" in comparison.answer
     assert "tuning" not in compare(make_records()).to_json()
+    added = replace(comparison, rule="sequential", looks=1, e_threshold=40.0)
+    assert said not in added.answer
+    assert "other tuning seeds might have chosen others" in added.answer
 
 
 def test_a_study_is_tuned_by_the_lowest_where_lower_is_better(tmp_path):

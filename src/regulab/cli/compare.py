@@ -87,6 +87,7 @@ def _compared(
 ) -> tuple[dict[str, Any], Mapping[str, Any], list[str]]:
     """The mapping of ``compare --json``, the environment of a single study, and what tuning adds to its verdicts."""
     from regulab.looking import about_to_show
+    from regulab.records import FIXED
     from regulab.statistics import compare as compared
     from regulab.statistics.across import compare_across
     from regulab.statistics.same_test_set import members_of, refuse_same_twice
@@ -101,6 +102,8 @@ def _compared(
     comparison = compared(records, baseline=baseline, metric=metric)
     trials = (records.study.get("tuned") or {}).get("trials", 0)
     lines = procedure_lines(comparison.tuning, comparison.metric, trials)
+    if comparison.rule != FIXED:
+        lines = [f"{line}; as if the number of seeds had been fixed beforehand" for line in lines]
     return comparison.to_json(), records.environment, lines
 
 

@@ -23,14 +23,13 @@ from regulab.statistics.answer_words import (
     others,
     with_strengths,
 )
+from regulab.statistics.choice_answer import choice_counted
 from regulab.statistics.interaction_answer import interactions
 from regulab.statistics.number_words import (
-    interval,
     metric_name,
     number,
     places,
     unit,
-    unit_of_difference,
 )
 from regulab.statistics.sign_flip import least_pairs
 from regulab.statistics.verdicts import ALPHA, direction
@@ -286,31 +285,6 @@ def _names(arms: list[str]) -> str:
     return listed_in_words(parts)
 
 
-def _choice_counted(found: Comparison) -> list[str]:
-    """What the choice of strengths adds, where arms were tuned; one whose interval then crosses 0 is said to."""
-    digits, metric, told = places(found.metric), found.metric, []
-    arms = [arm for arm in others(found) if arm in found.tuning]
-    if not arms or _unjudged(found, arms):
-        return []
-    for arm in arms if len(arms) <= NAMED else arms[:FEW]:
-        ends = found.tuning[arm].interval
-        if ends is not None:
-            said = f"{interval(ends, digits, sign=True)}{unit_of_difference(metric)} for {name_of(arm)}"
-            decided = found.arms[arm].verdict in ("better", "worse") and ends[0] <= 0 <= ends[1]
-            told.append(f"{said}{', which includes 0' if decided else ''}")
-    if not told:
-        return [
-            "Tuning had one seed a trial, which does not tell what other tuning seeds would have chosen: the verdicts "
-            "are of the chosen strengths alone"
-        ]
-    if len(arms) > NAMED:
-        told.append(f"of {counted(len(arms) - FEW, 'other')} in the section on tuning")
-    return [
-        "The verdicts are of the strengths that tuning chose. Counting in that other tuning seeds might have chosen "
-        f"others, the 95 % interval is {listed_in_words(told)}"
-    ]
-
-
 def _limits(found: Comparison) -> list[Sentence]:
     """How far it reaches, and what takes from it."""
     question = found.question
@@ -320,7 +294,11 @@ def _limits(found: Comparison) -> list[Sentence]:
         f"This holds for {_which_strengths(found)}, this network and training, and this split with its {images}; "
         "another strength is another question"
     )
-    texts = [*_other_on_validation(found), *_choice_counted(found), *([] if unjudged else [holds])]
+    texts = [
+        *_other_on_validation(found),
+        *([] if unjudged else choice_counted(found)),
+        *([] if unjudged else [holds]),
+    ]
     if found.protocol == "course":
         texts.append("The test split served as validation split too")
     if found.baseline != question.declared_baseline:

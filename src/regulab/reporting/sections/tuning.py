@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regulab.records import FIXED
 from regulab.reporting.data import ReportData
 from regulab.reporting.naming import legend
 from regulab.reporting.section import Printed, Section
@@ -51,6 +52,10 @@ CHOSEN_WORDS = (
     "again: in how many of a hundred tunings with other seeds, simulated from the spread of the trials."
 )
 
+SEQUENTIAL = (
+    " Both are as if the number of seeds had been fixed beforehand, which it was not: they do not decide."
+)
+
 
 def content(data: ReportData) -> Mapping[str, Any]:
     tuned = data.records.study["tuned"]
@@ -69,7 +74,7 @@ def content(data: ReportData) -> Mapping[str, Any]:
             "verdict",
         ],
         "procedure_lines": _procedure_lines(data),
-        "procedure_words": procedure_words(tuned),
+        "procedure_words": procedure_words(tuned) + ("" if data.comparison.rule == FIXED else SEQUENTIAL),
         "edges": [words for one in found.values() if (words := edge_words(one))],
         "trials": [_trials(data, one) for one in found.values() if one.varied],
     }
