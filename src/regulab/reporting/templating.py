@@ -15,7 +15,9 @@ from regulab.reporting.mistakes import percent
 from regulab.wording import isolated, one_line, visible
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$#])")  # what means something in the middle of a line
-_START = re.compile(r"^(\d*)([-+.)])(?=\s|-|$)")  # what would make a list of a paragraph, or a line across the page
+_START = re.compile(
+    r"^(\d*)([-+.)])(?=\s|-|$)"
+)  # what would make a list of a paragraph, or a line across the page
 
 
 @cache
