@@ -22,6 +22,7 @@ M = TypeVar("M", bound=BaseModel)
 # Files of techniques/ that are none.
 SHARED_BY_TECHNIQUES = {
     "adding",
+    "chosen_points",
     "in_place_of_dropout",
     "late",
     "mixing",
