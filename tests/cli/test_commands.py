@@ -337,7 +337,7 @@ class TestShow:
         assert "λ·Σ|w|" in text
         assert "Tibshirani" in text
         assert "  strength: number ≥ 0; required\n" in text
-        assert "  method: prox, subgradient or dual; default prox\n" in text
+        assert "  method: prox or subgradient or dual; default prox\n" in text
 
     def test_arms_of_the_built_in_study_or_of_a_file(self):
         assert "l1+l2 (L1 λ=0.0001, L2 λ=0.0001)" in invoke("show", "arms").stdout.splitlines()
