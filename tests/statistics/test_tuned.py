@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regulab.config.schema import Endpoint
-from regulab.statistics.trials import Trials, edge_words, higher_is_better
+from regulab.statistics.trials import Trials, edge_words, higher_is_better, note_on_untuned
 from regulab.statistics.tuned import choice_of, noise
 from regulab.streams import Streams
 
@@ -115,3 +115,12 @@ def test_with_the_choice_the_procedure_is_covered(curvature):
     off = np.abs(np.array(mean) - np.mean(worth))
     assert (off <= np.array(half)).mean() > 0.94
     assert (np.abs(np.array(mean) - np.array(worth)) <= np.array(alone)).mean() > 0.92  # at the chosen points
+
+
+def test_an_arm_without_trials_beside_tuned_ones_is_named():
+    study = {"arms": {"none": {}, "l1": {}, "late": {}}, "tuned": {"arms": {"none": {}, "l1": {}}}}
+    assert note_on_untuned(study) == (
+        "“late” had no trials: compared as written with arms whose strengths were tuned, which favours those"
+    )
+    assert note_on_untuned({**study, "arms": {"none": {}, "l1": {}}}) is None
+    assert note_on_untuned({"arms": {"none": {}}}) is None

@@ -23,6 +23,7 @@ from regulab.statistics.probabilities import note_on_missing
 from regulab.statistics.question import Question, question_of
 from regulab.statistics.sense import warnings_of
 from regulab.statistics.sequential import e_threshold
+from regulab.statistics.trials import note_on_untuned
 from regulab.statistics.tuned import Procedure, procedures
 from regulab.statistics.validation_check import ValidationCheck, validation_check
 from regulab.statistics.values import IN_TEST_IMAGES, METRICS, ON_TEST_IMAGES, margin_of
@@ -198,6 +199,7 @@ def _notes(
         note_on_groups(records) if metric in ON_TEST_IMAGES else None,
         looks.note_on_older_rule(records, verdicts) if as_declared else None,
         note_on_added_arms(records, verdicts if as_declared else {}),
+        note_on_untuned(records.study),
     ]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regulab.config.metrics import TOP_K
 from regulab.statistics.verdicts import direction
+from regulab.wording import quoted
 
 ON_VALIDATION = {  # what a metric is called where the validation images are tested
     "test_accuracy": "validation accuracy in %",
@@ -71,6 +72,16 @@ def trials_by_arm(tuned: Mapping[str, Any]) -> dict[str, Trials]:
         )
         for arm, found in tuned["arms"].items()
     }
+
+
+def note_on_untuned(study: Mapping[str, Any]) -> str | None:
+    """Where some arms of a tuned study had no trials: they are compared with others at their best of many."""
+    tuned = study.get("tuned")
+    untuned = [] if tuned is None else [arm for arm in study["arms"] if arm not in tuned["arms"]]
+    if not untuned:
+        return None
+    names = ", ".join(map(quoted, untuned))
+    return f"{names} had no trials: compared as written with arms whose strengths were tuned, which favours those"
 
 
 def higher_is_better(scores: NDArray[np.float64], metric: str) -> NDArray[np.float64]:
