@@ -176,8 +176,8 @@ READ = """\
 - **The higher number wins** always has an answer. With one seed and a difference of half a spread it is the wrong \
 one nearly one time in three; three seeds make that one in five. The best epoch on the test set changes nothing \
 about that, and adds to both numbers.
-- **Error bars** of one standard error that do not overlap err about a quarter of the time where arms are not \
-paired, and by the luck of their correlation 7 % where they are; bars of one standard deviation find little. \
+- **Error bars** of one standard error that do not overlap err about a fifth of the time where arms are not \
+paired, and by the luck of their correlation 6 % where they are; bars of one standard deviation find little. \
 Neither says at which rate it errs.
 - **A percentile bootstrap over five seeds** promises 5 % and errs three times as often: five numbers, resampled, \
 spread less than what they came from. With ten it still errs more than it says.
