@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from regulab.models.drawn_calls import DrawnCalls
+from regulab.models.stacking.products import product_of_runs
 from regulab.models.stacking.unstackable import Unstackable
 
 CallRule = Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]
@@ -134,12 +135,8 @@ def through(layer: Callable[[Tensor], Tensor], x: RunTensor) -> RunTensor:
 def linear_of_runs(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``(R, …, F)`` by weights ``(R, O, F)`` to ``(R, …, O)``, in the weights' type, as one batched product."""
     rows = x.to(weight.dtype).reshape(x.shape[0], -1, x.shape[-1])
-    y = torch.bmm(rows, weight.transpose(1, 2)) if bias is None else _with_bias(rows, weight, bias)
+    y = product_of_runs(rows, weight, None if bias is None else bias.to(weight.dtype))
     return y.view(*x.shape[:-1], weight.shape[1])
-
-
-def _with_bias(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.baddbmm(bias.to(weight.dtype)[:, None], rows, weight.transpose(1, 2))
 
 
 def first_run_tensor(args: Any, kwargs: Any) -> RunTensor:
