@@ -29,7 +29,7 @@ def kept(x: Tensor) -> Tensor:
     """The same, and a gradient that comes back to it lies as it does."""
     if not (x.requires_grad and is_map(x)):
         return x
-    y: Tensor = _Kept.apply(x)
+    y: Tensor = _Kept.apply(x)  # type: ignore[no-untyped-call]  # torch types no apply
     return y
 
 
@@ -40,7 +40,7 @@ class _Kept(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _laid_out(gradient, ctx.strides)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def product_of_runs(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``(R, N, F)`` by weights ``(R, O, F)``, and a bias ``(R, O)`` added, to ``(R, N, O)``."""
-    y: Tensor = _Product.apply(rows, weight, bias)
+    y: Tensor = _Product.apply(rows, weight, bias)  # type: ignore[no-untyped-call]  # torch types no apply
     return y
 
 
@@ -28,7 +28,7 @@ class _Product(torch.autograd.Function):
         return torch.bmm(rows, turned) if bias is None else torch.baddbmm(bias[:, None], rows, turned)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         of_rows, of_weight, of_bias = ctx.needs_input_grad
         return (
