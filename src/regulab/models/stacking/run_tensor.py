@@ -18,7 +18,7 @@ from traceback import walk_stack
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from regulab.models.drawn_calls import DrawnCalls
@@ -27,13 +27,18 @@ from regulab.models.stacking.unstackable import Unstackable
 
 CallRule = Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]
 CALLS: dict[Any, CallRule] = {}  # by torch's function; filled by the modules of `calls`
+MAY_WAIT: dict[
+    Any, Callable[..., Any]
+] = {}  # what a function gives, pending; None where it is to be called at once
 
 
 @dataclass
 class ForwardPass:
     """What the tensors of one stack share: the number of runs, the draws of dropout calls, what vmap refused.
 
-    ``classes``: what its layers are, by what they were (`regulab.models.stacking.followed.follow`).
+    ``classes``: what its layers are, by what they were (`regulab.models.stacking.followed.follow`). ``together``: runs
+    several layers in turn on maps side by side, where there are kernels for that; ``waiting``: the last calls that wait
+    for being computed so (`regulab.models.stacking.pending`).
     """
 
     runs: int = 0
@@ -41,6 +46,13 @@ class ForwardPass:
     calls: DrawnCalls | None = None
     by_hand: set[Any] = field(default_factory=set)
     classes: dict[tuple[type, type], type] = field(default_factory=dict)
+    together: Callable[[Sequence[nn.Module], Tensor], Tensor] | None = None
+    waiting: dict[int, Any] = field(default_factory=dict)
+
+    def compute_all(self) -> None:
+        """Computes whatever waits: something that it reads may change, or the forward pass is over."""
+        while self.waiting:
+            next(iter(self.waiting.values())).compute()
 
 
 class RunTensor(Tensor):
@@ -59,8 +71,13 @@ class RunTensor(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in MAY_WAIT and (pending := MAY_WAIT[func](*args, **kwargs)) is not None:
+            return pending
+        if writes(func, kwargs):
+            first_run_tensor(args, kwargs).of.compute_all()
         rule = CALLS.get(func)
-        return in_general(func, args, kwargs or {}) if rule is None else rule(func, args, kwargs or {})
+        return in_general(func, args, kwargs) if rule is None else rule(func, args, kwargs)
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
@@ -75,6 +92,17 @@ def rule_for(*functions: Any) -> Callable[[CallRule], CallRule]:
         return rule
 
     return register
+
+
+def writes(func: Any, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a function writes into one of its arguments."""
+    name: str = func.__name__
+    if name.endswith("__"):
+        return name in ("__setitem__", "__set__") or (name.startswith("__i") and name not in SEEM_TO_WRITE)
+    return name.endswith("_") or kwargs.get("out") is not None
+
+
+SEEM_TO_WRITE = ("__invert__", "__iter__", "__index__", "__int__")
 
 
 def named(names: str, *homes: Any) -> list[Any]:
