@@ -86,7 +86,9 @@ def _pending(layer: nn.Module, x: RunTensor) -> PendingMaps | None:
     if isinstance(layer, StackedConv2d):
         return begun(layer, layer.like[0], x)
     if isinstance(layer, StackedBatchNorm):
-        mean = layer._buffers["running_mean"]  # as it is: not one run's, for which what waits would be computed
+        mean = layer._buffers[
+            "running_mean"
+        ]  # as it is: not one run's, for which what waits would be computed
         assert mean is not None
         return continued(layer, x) if x.ndim == 4 and mean.shape[1] == x.shape[1] else None
     return continued(layer, x) if isinstance(layer, StackedDropout) else None
