@@ -60,7 +60,8 @@ def test_what_is_a_map():
 
 
 def test_a_gradient_comes_back_as_the_map_lies():
-    x, found = maps(3), []
+    found: list[tuple[int, ...]] = []
+    x = maps(3)
     y = kept(Seen.apply(x, found))
     loss = (y.contiguous() ** 2).sum()
     (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
@@ -71,7 +72,8 @@ def test_a_gradient_comes_back_as_the_map_lies():
 
 
 def test_joined_channels_are_torchs_and_lie_channels_last():
-    x, y, found = maps(3), maps(2), []
+    found: list[tuple[int, ...]] = []
+    x, y = maps(3), maps(2)
     joined = joined_channels([Seen.apply(x, found), Seen.apply(y, found)])
     assert is_map(joined)
     torch.testing.assert_close(joined, torch.cat([x, y], 2))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -134,7 +136,7 @@ KINDS = (
 )
 
 
-def networks(kind: type[Net], dtype: torch.dtype) -> list[nn.Module]:
+def networks(kind: type[Net], dtype: torch.dtype) -> list[Net]:
     torch.manual_seed(0)
     found = [kind().to(dtype) for _ in range(R)]
     for one in found:
@@ -144,7 +146,7 @@ def networks(kind: type[Net], dtype: torch.dtype) -> list[nn.Module]:
     return found
 
 
-def waiting(plain: list[nn.Module]) -> tuple[nn.Module, list[list[str]]]:
+def waiting(plain: Sequence[nn.Module]) -> tuple[nn.Module, list[list[str]]]:
     """A stack whose layers wait, computed one by one; and the kinds of those that were computed together."""
     stack, rows = stack_modules(plain, followed=True), []
 
@@ -163,7 +165,7 @@ def images(dtype: torch.dtype) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def compared(stack: nn.Module, plain: list[nn.Module], x: torch.Tensor, **close: float) -> None:
+def compared(stack: nn.Module, plain: Sequence[nn.Module], x: torch.Tensor, **close: Any) -> None:
     for training in (True, True, False):
         stack.train(training)
         own = stack(x)
@@ -180,12 +182,10 @@ def compared(stack: nn.Module, plain: list[nn.Module], x: torch.Tensor, **close:
         for name, got, *want in zip(names, found, *wanted, strict=True):
             assert (got is None) == (want[0] is None), name
             if got is not None:
-                torch.testing.assert_close(
-                    got, torch.stack(want), msg=lambda m, name=name: f"{name}: {m}", **close
-                )
+                torch.testing.assert_close(got, torch.stack(want), **close)
     for name, buffer in stack.named_buffers():
-        want = torch.stack([one.get_buffer(name) for one in plain])
-        torch.testing.assert_close(buffer, want, msg=lambda m, name=name: f"{name}: {m}", **close)
+        held = torch.stack([one.get_buffer(name) for one in plain])
+        torch.testing.assert_close(buffer, held, **close)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

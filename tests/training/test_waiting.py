@@ -123,7 +123,7 @@ def test_where_others_compute_waiting_threads_give_way_and_look_again(two_thread
             event.set()
             return 0.0
 
-    pauses = []
+    pauses: list[float] = []
     monkeypatch.setattr(waiting, "waiting_share", share)
     monkeypatch.setattr(waiting, "_more_threads_than_cores", lambda *_: Held())
     monkeypatch.setattr(over, "wait", pauses.append)

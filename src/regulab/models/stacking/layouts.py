@@ -29,11 +29,11 @@ def kept(x: Tensor) -> Tensor:
     """The same, and a gradient that comes back to it lies as it does."""
     if not (x.requires_grad and is_map(x)):
         return x
-    y: Tensor = _Kept.apply(x)  # type: ignore[no-untyped-call]  # torch types no apply
+    y: Tensor = _GradientKept.apply(x)  # type: ignore[no-untyped-call]  # torch types no apply
     return y
 
 
-class _Kept(torch.autograd.Function):
+class _GradientKept(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.strides = x.stride()
