@@ -24,22 +24,32 @@
 #define MOST 6
 #elif defined(__aarch64__)
 #define WIDE 4
-#define MOST 6
+#define MOST 5
 #else
 #define WIDE 4
 #define MOST 2
 #endif
+#define NAME "vectors"
 #define LINE 16
 #define PER_LINE (LINE / WIDE)
 #define ELEMENTS 16
-#define STRIP_LINES 2048 /* of V and M at a time: 128 kB each, which the second cache holds with U */
+#ifndef STRIP_TILES
+#define STRIP_TILES (MOST == 16 ? 14 : 24) /* at a time, at least, of which V and M are to stay in the first cache with U */
+#endif
+
+#if defined(__clang__)
+#define FULLY _Pragma("clang loop unroll(full)")
+#else
+#define FULLY _Pragma("GCC unroll 16")
+#endif
 
 typedef float F __attribute__((vector_size(4 * WIDE)));
 
-typedef struct {
-    float *input, *grads, *sums; /* maps with a frame: see places() */
-    float *v, *m;                /* (ELEMENTS, lines of channels, tiles of a strip, LINE) */
-    float *memory;
+typedef float E;
+typedef struct { /* of one thread */
+    E *input, *grads;
+    float *sums;
+    float *v, *m; /* (ELEMENTS, lines of channels, tiles of a strip, LINE) */
 } Workspace;
 
 INLINE F get(const float *p) {
@@ -47,11 +57,12 @@ INLINE F get(const float *p) {
     memcpy(&v, p, sizeof v);
     return v;
 }
-INLINE void put(float *p, F v) { memcpy(p, &v, sizeof v); }
+INLINE void set(float *p, F v) { memcpy(p, &v, sizeof v); }
+INLINE void put(E *to, V v, int n) { WRITE(to, v); }
 
-static int64_t lines(int64_t channels) { return (channels + LINE - 1) / LINE; }
-static int64_t stride_in(const Shape *s) { return lines(s->inputs) * LINE; }
-static int64_t stride_out(const Shape *s) { return lines(s->channels) * LINE; }
+static int64_t lines_of(int64_t channels) { return (channels + LINE - 1) / LINE; }
+static int64_t stride_in(const Shape *s) { return lines_of(s->inputs) * LINE; }
+static int64_t stride_out(const Shape *s) { return lines_of(s->channels) * LINE; }
 
 /* Tiles of an image: how many below and beside one another, and below one another in a strip. */
 typedef struct {
@@ -59,82 +70,67 @@ typedef struct {
 } Tiles;
 
 static Tiles tiles_of(const Shape *s) {
-    int64_t cut = 2 - 2 * s->padding, down = (s->height - cut + 1) / 2, across = (s->width - cut + 1) / 2;
-    int64_t wide = stride_in(s) > stride_out(s) ? stride_in(s) : stride_out(s);
-    int64_t most = STRIP_LINES / (ELEMENTS * wide / LINE * across), strips;
-    if (most < 1) most = 1;
-    strips = (down + most - 1) / most;
+    int64_t down = (tall(s) + 1) / 2, across = (wide(s) + 1) / 2, most = (STRIP_TILES + across - 1) / across;
+    int64_t strips = (down + most - 1) / most;
     return (Tiles){down, across, (down + strips - 1) / strips};
 }
 
-/* A map lies in a frame of 0, one place wide above and to the left. Below and to the right it is as wide as tiles reach
- * where they reach beyond the map: maps may be odd. */
-static int64_t pitch(const Shape *s) { return s->padding ? 2 * tiles_of(s).across + 2 : s->width + 2; }
-static int64_t frame_places(const Shape *s) { return pitch(s) * (2 * tiles_of(s).down + 4); }
-/* Tiles begin at the frame's corner, or at the map's where nothing is added around it. */
-static int64_t corner(const Shape *s) { return s->padding ? 0 : pitch(s) + 1; }
+/* Maps may be odd: where tiles reach beyond them, there is one more place of the frame. */
+static int64_t pitch(const Shape *s) { return 2 * tiles_of(s).across + 2; }
 
-/* Whether it convolves such a block. */
 static int takes(const Shape *s) {
-    int64_t least_size = s->padding ? 2 : 4;
-    return s->inputs >= 8 && s->inputs <= 64 && s->channels >= 8 && s->channels <= 64 && s->height >= least_size &&
-           s->width >= least_size;
+    return s->inputs >= 8 && s->inputs <= 64 && s->channels >= 8 && s->channels <= 64 && tall(s) >= 2 && wide(s) >= 2;
 }
 
-/* Returns 0, or 1 where memory ends. */
 static int open_workspace(const Shape *s, Workspace *work) {
-    int64_t in = stride_in(s), out = stride_out(s), wide = in > out ? in : out, places = frame_places(s);
+    int64_t in = stride_in(s), out = stride_out(s), wider = in > out ? in : out;
     Tiles t = tiles_of(s);
-    int64_t elements = ELEMENTS * t.strip * t.across;
-    size_t floats = places * (in + out + wide) + elements * (in + out);
-    float *all = aligned_alloc(64, sizeof(float) * floats);
+    int64_t places = pitch(s) * (2 * t.down + 2), elements = ELEMENTS * t.strip * t.across;
+    size_t bytes = sizeof(float) * (places * (in + out + wider) + elements * (in + out));
+    float *all = aligned_alloc(64, bytes);
     if (!all) return 1;
-    memset(all, 0, sizeof(float) * floats);
-    float *grads = all + places * in, *sums = grads + places * out, *v = sums + places * wide;
-    *work = (Workspace){all, grads, sums + (pitch(s) + 1) * in, v, v + elements * in, all};
+    memset(all, 0, bytes);
+    float *grads = all + places * in, *sums = grads + places * out, *v = sums + places * wider;
+    *work = (Workspace){all, grads, sums + (pitch(s) + 1) * in, v, v + elements * in};
     return 0;
 }
 
-static void close_workspace(Workspace *work) { free(work->memory); }
+static void close_workspace(Workspace *work) { free(work->input); }
 
 /* G of Winograd: three taps to four elements. */
-static void four_of_three(const float *tap, int64_t apart, double *element) {
-    double a = tap[0], b = tap[apart], c = tap[2 * apart];
+static void four_of_three(const float *tap, int64_t apart, float *element) {
+    float a = tap[0], b = tap[apart], c = tap[2 * apart];
     element[0] = a, element[1] = (a + b + c) / 2, element[2] = (a - b + c) / 2, element[3] = c;
 }
 
 static int64_t weight_sums(const Shape *s) { return ELEMENTS * stride_in(s) * stride_out(s); }
-static int64_t arranged_size(const Shape *s, int turned) {
-    return sizeof(float) * (turned ? ELEMENTS * s->channels * stride_in(s) : ELEMENTS * s->inputs * stride_out(s));
+static int64_t arranged_size(const Shape *s) {
+    int64_t there = s->inputs * stride_out(s), back = s->channels * stride_in(s);
+    return (int64_t)sizeof(float) * ELEMENTS * (there > back ? there : back);
 }
 
-/* U of all runs: (runs, ELEMENTS, lines of what comes out, what goes in, LINE). */
-static void *arrange_all(const Shape *s, const float *weight, int turned) {
-    int64_t size = arranged_size(s, turned) / sizeof(float), step = s->inputs * s->channels;
-    int64_t in = turned ? s->channels : s->inputs, out = turned ? stride_in(s) : stride_out(s);
-    float *all = aligned_alloc(64, sizeof(float) * size * s->runs);
-    if (!all) return NULL;
-    memset(all, 0, sizeof(float) * size * s->runs);
-    for (int64_t run = 0; run < s->runs; run++)
-        for (int64_t i = 0; i < s->inputs; i++)
-            for (int64_t o = 0; o < s->channels; o++) {
-                const float *taps = weight + run * TAPS * step + i * s->channels + o;
-                int64_t to = turned ? i : o, from = turned ? o : i;
-                float *u = all + run * size + (to / LINE * in + from) * LINE + to % LINE;
-                double rows[3][4], columns[4];
-                for (int y = 0; y < 3; y++) four_of_three(taps + 3 * y * step, step, rows[y]);
-                for (int x = 0; x < 4; x++) {
-                    float column[3] = {(float)rows[0][x], (float)rows[1][x], (float)rows[2][x]};
-                    four_of_three(column, 1, columns);
-                    for (int y = 0; y < 4; y++) u[(4 * y + x) * in * out] = (float)columns[y];
-                }
+/* U of one run: (ELEMENTS, lines of what comes out, what goes in, LINE). */
+static void arrange(const Shape *s, const float *taps, int turned, void *arranged) {
+    int64_t step = s->inputs * s->channels, in = turned ? s->channels : s->inputs;
+    int64_t out = turned ? stride_in(s) : stride_out(s);
+    memset(arranged, 0, arranged_size(s));
+    for (int64_t i = 0; i < s->inputs; i++)
+        for (int64_t o = 0; o < s->channels; o++) {
+            const float *tap = taps + i * s->channels + o;
+            int64_t to = turned ? i : o, from = turned ? o : i;
+            float *u = (float *)arranged + (to / LINE * in + from) * LINE + to % LINE;
+            float rows[3][4], column[4];
+            for (int y = 0; y < 3; y++) four_of_three(tap + 3 * y * step, step, rows[y]);
+            for (int x = 0; x < 4; x++) {
+                four_of_three(&rows[0][x], 4, column);
+                for (int y = 0; y < 4; y++) u[(4 * y + x) * in * out] = column[y];
             }
-    return all;
+        }
 }
 
 /* One run's (TAPS, inputs, channels) from the sums of dU: G' dU G. */
 static void finish_weights(const Shape *s, const double *dsums, float *dweight) {
-    int64_t in = lines(s->inputs), out = lines(s->channels), step = s->inputs * s->channels;
+    int64_t in = lines_of(s->inputs), out = lines_of(s->channels), step = s->inputs * s->channels;
     for (int64_t i = 0; i < s->inputs; i++)
         for (int64_t o = 0; o < s->channels; o++) {
             const double *du = dsums + ((i / LINE * out + o / LINE) * LINE + i % LINE) * LINE + o % LINE;
@@ -165,10 +161,10 @@ INLINE void transform_row(const float *from, int64_t right, int64_t down, int64_
     F a = seen(from, down, e), b = seen(from + right, down, e);
     for (int64_t x = 0; x < across; x++, from += 2 * right, v += LINE) {
         F c = seen(from + 2 * right, down, e), d = seen(from + 3 * right, down, e);
-        put(v, a - c);
-        put(v + apart, b + c);
-        put(v + 2 * apart, c - b);
-        put(v + 3 * apart, d - b);
+        set(v, a - c);
+        set(v + apart, b + c);
+        set(v + 2 * apart, c - b);
+        set(v + 3 * apart, d - b);
         a = c, b = d;
     }
 }
@@ -201,12 +197,12 @@ static void transform_grads(const float *from, int64_t channel_lines, int64_t pi
                     float *to = n + (line * tiles + y * across + x) * LINE + part * WIDE;
                     F a = get(here), b = get(here + right), c = get(here + down), d = get(here + down + right);
                     F left[4] = {a, a + c, a - c, c}, beside[4] = {b, b + d, b - d, d};
-#pragma GCC unroll 4
+FULLY
                     for (int i = 0; i < 4; i++) {
-                        put(to + (4 * i) * apart, left[i]);
-                        put(to + (4 * i + 1) * apart, left[i] + beside[i]);
-                        put(to + (4 * i + 2) * apart, left[i] - beside[i]);
-                        put(to + (4 * i + 3) * apart, beside[i]);
+                        set(to + (4 * i) * apart, left[i]);
+                        set(to + (4 * i + 1) * apart, left[i] + beside[i]);
+                        set(to + (4 * i + 2) * apart, left[i] - beside[i]);
+                        set(to + (4 * i + 3) * apart, beside[i]);
                     }
                 }
 }
@@ -221,27 +217,27 @@ static void transform_sums(const float *m, int64_t channel_lines, int64_t pitch,
                     const float *from = m + (line * tiles + y * across + x) * LINE + part * WIDE;
                     float *here = to + 2 * y * down + 2 * x * right + line * LINE + part * WIDE;
                     F above[4], below[4];
-#pragma GCC unroll 4
+FULLY
                     for (int i = 0; i < 4; i++) {
                         F a = get(from + i * apart), b = get(from + (4 + i) * apart), c = get(from + (8 + i) * apart);
                         above[i] = a + (b + c), below[i] = (b - c) + get(from + (12 + i) * apart);
                     }
-                    put(here, above[0] + (above[1] + above[2]));
-                    put(here + right, (above[1] - above[2]) + above[3]);
-                    put(here + down, below[0] + (below[1] + below[2]));
-                    put(here + down + right, (below[1] - below[2]) + below[3]);
+                    set(here, above[0] + (above[1] + above[2]));
+                    set(here + right, (above[1] - above[2]) + above[3]);
+                    set(here + down, below[0] + (below[1] + below[2]));
+                    set(here + down + right, (below[1] - below[2]) + below[3]);
                 }
 }
 
 /* A finished column of four places, from what B makes of its four elements: the upper two add to the row of tiles above,
  * unless it is the first. */
-INLINE void put_column(float *to, int64_t down, const F *e, int first) {
+INLINE void set_column(float *to, int64_t down, const F *e, int first) {
     F middle = e[1] - e[2], a = e[0], b = middle - e[3];
     if (!first) a += get(to), b += get(to + down);
-    put(to, a);
-    put(to + down, b);
-    put(to + 2 * down, -(e[0] - e[1] - e[2]));
-    put(to + 3 * down, e[3]);
+    set(to, a);
+    set(to + down, b);
+    set(to + 2 * down, -(e[0] - e[1] - e[2]));
+    set(to + 3 * down, e[3]);
 }
 
 /* dx = B dV B' of a row of tiles: each reaches over two columns of the next. */
@@ -249,22 +245,22 @@ INLINE void spread_row(const float *v, int64_t apart, int64_t right, int64_t dow
     F next[4] = {0}, after[4] = {0};
     for (int64_t x = 0; x < across; x++, to += 2 * right, v += LINE) {
         F now[4], beside[4];
-#pragma GCC unroll 4
+FULLY
         for (int i = 0; i < 4; i++) {
             const float *row = v + 4 * i * apart;
             F a = get(row), b = get(row + apart), c = get(row + 2 * apart), d = get(row + 3 * apart);
             now[i] = next[i] + a, beside[i] = after[i] + ((b - c) - d);
             next[i] = (b + c) - a, after[i] = d;
         }
-        put_column(to, down, now, first);
-        put_column(to + right, down, beside, first);
+        set_column(to, down, now, first);
+        set_column(to + right, down, beside, first);
     }
-    put_column(to, down, next, first);
-    put_column(to + right, down, after, first);
+    set_column(to, down, next, first);
+    set_column(to + right, down, after, first);
 }
 
 /* The same of some rows of tiles, of which the first may be that of the image. */
-static void spread(const float *v, int64_t channel_lines, int64_t pitch, int64_t rows, int64_t across, float *to, int first) {
+static void spread_tiles(const float *v, int64_t channel_lines, int64_t pitch, int64_t rows, int64_t across, float *to, int first) {
     int64_t right = channel_lines * LINE, down = pitch * right, tiles = rows * across, apart = channel_lines * tiles * LINE;
     for (int64_t line = 0; line < channel_lines; line++)
         for (int64_t y = 0; y < rows; y++)
@@ -285,7 +281,7 @@ static void spread(const float *v, int64_t channel_lines, int64_t pitch, int64_t
     CASE(7, piece, __VA_ARGS__) CASE(8, piece, __VA_ARGS__) CASE(9, piece, __VA_ARGS__) CASE(10, piece, __VA_ARGS__)        \
     CASE(11, piece, __VA_ARGS__) CASE(12, piece, __VA_ARGS__) CASE(13, piece, __VA_ARGS__) CASE(14, piece, __VA_ARGS__)     \
     CASE(15, piece, __VA_ARGS__) CASE(16, piece, __VA_ARGS__)
-#elif MOST == 6
+#elif MOST >= 5
 #define MORE(piece, ...)                                                                                           \
     CASE(3, piece, __VA_ARGS__) CASE(4, piece, __VA_ARGS__) CASE(5, piece, __VA_ARGS__) CASE(6, piece, __VA_ARGS__)
 #else
@@ -296,48 +292,52 @@ static void spread(const float *v, int64_t channel_lines, int64_t pitch, int64_t
 
 /* n lines (rows of c): sums over inputs of a (lines of inputs, tiles, LINE) and b (inputs, LINE). */
 INLINE void multiply(const float *a, int64_t next, const float *b, int64_t inputs, float *c, int n) {
-    F sum[MOST][PER_LINE] = {{{0}}};
-    for (; inputs > 0; inputs -= LINE, a += next)
-        for (int64_t k = 0; k < (inputs < LINE ? inputs : LINE); k++, b += LINE) {
+    F sum[MOST][PER_LINE];
+    FULLY
+    for (int i = 0; i < n; i++)
+        FULLY
+        for (int part = 0; part < PER_LINE; part++) sum[i][part] = (F){0};
+    do {
+        int64_t count = least(inputs, LINE), k = 0;
+        do {
             F factor[PER_LINE];
-#pragma GCC unroll 4
+            FULLY
             for (int part = 0; part < PER_LINE; part++) factor[part] = get(b + part * WIDE);
-#pragma GCC unroll 16
-            for (int i = 0; i < n; i++) {
-#pragma GCC unroll 4
+            FULLY
+            for (int i = 0; i < n; i++)
+                FULLY
                 for (int part = 0; part < PER_LINE; part++) sum[i][part] += factor[part] * a[i * LINE + k];
-            }
-        }
-#pragma GCC unroll 16
-    for (int i = 0; i < n; i++) {
-#pragma GCC unroll 4
-        for (int part = 0; part < PER_LINE; part++) put(c + i * LINE + part * WIDE, sum[i][part]);
-    }
+            b += LINE;
+        } while (++k < count);
+        a += next, inputs -= LINE;
+    } while (inputs > 0);
+    FULLY
+    for (int i = 0; i < n; i++)
+        FULLY
+        for (int part = 0; part < PER_LINE; part++) set(c + i * LINE + part * WIDE, sum[i][part]);
 }
 
 /* Adds to n rows of c (inputs, LINE) their sums over tiles of a (tiles, inputs) and b (tiles, LINE). */
 INLINE void multiply_turned(const float *a, const float *b, int64_t tiles, float *c, int n) {
     F sum[MOST][PER_LINE];
-#pragma GCC unroll 16
-    for (int i = 0; i < n; i++) {
-#pragma GCC unroll 4
+    FULLY
+    for (int i = 0; i < n; i++)
+        FULLY
         for (int part = 0; part < PER_LINE; part++) sum[i][part] = get(c + i * LINE + part * WIDE);
-    }
-    for (int64_t t = 0; t < tiles; t++, a += LINE, b += LINE) {
+    do {
         F factor[PER_LINE];
-#pragma GCC unroll 4
+        FULLY
         for (int part = 0; part < PER_LINE; part++) factor[part] = get(b + part * WIDE);
-#pragma GCC unroll 16
-        for (int i = 0; i < n; i++) {
-#pragma GCC unroll 4
+        FULLY
+        for (int i = 0; i < n; i++)
+            FULLY
             for (int part = 0; part < PER_LINE; part++) sum[i][part] += factor[part] * a[i];
-        }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < n; i++) {
-#pragma GCC unroll 4
-        for (int part = 0; part < PER_LINE; part++) put(c + i * LINE + part * WIDE, sum[i][part]);
-    }
+        a += LINE, b += LINE;
+    } while (--tiles);
+    FULLY
+    for (int i = 0; i < n; i++)
+        FULLY
+        for (int part = 0; part < PER_LINE; part++) set(c + i * LINE + part * WIDE, sum[i][part]);
 }
 
 /* For every part of `all` that has at most MOST, all of nearly the same size: where it begins and how many it has. */
@@ -347,14 +347,14 @@ INLINE void multiply_turned(const float *a, const float *b, int64_t tiles, float
 
 /* All elements: m (ELEMENTS, lines of out, tiles, LINE) = v (ELEMENTS, lines of inputs, tiles, LINE) u. */
 static void multiply_all(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m) {
-    for (int element = 0; element < ELEMENTS; element++, v += lines(inputs) * tiles * LINE)
+    for (int element = 0; element < ELEMENTS; element++, v += lines_of(inputs) * tiles * LINE)
         for (int64_t line = 0; line < out_lines; line++, u += inputs * LINE, m += tiles * LINE)
             EQUAL_PARTS(tiles) { OF(n, multiply, v + at * LINE, tiles * LINE, u, inputs, m + at * LINE) }
 }
 
 /* All elements: du (ELEMENTS, lines of inputs, lines of channels, LINE inputs, LINE) += v' n. */
 static void add_up(const Shape *s, const float *v, const float *grads, int64_t tiles, float *du) {
-    int64_t in = lines(s->inputs), out = lines(s->channels);
+    int64_t in = lines_of(s->inputs), out = lines_of(s->channels);
     for (int element = 0; element < ELEMENTS; element++, grads += out * tiles * LINE)
         for (int64_t i = 0; i < in; i++, v += tiles * LINE) {
             int64_t inputs = least(LINE, s->inputs - i * LINE);
@@ -366,30 +366,26 @@ static void add_up(const Shape *s, const float *v, const float *grads, int64_t t
 /* The strips of an image: their first rows of tiles, and how many. */
 #define STRIPS_OF(t) for (int64_t y = 0, rows; y < (t).down && (rows = least((t).strip, (t).down - y), 1); y += (t).strip)
 
-/* The image in work->input to work->sums. */
 static void convolve(const Shape *s, const Workspace *work, const void *arranged) {
     Tiles t = tiles_of(s);
-    int64_t in = lines(s->inputs), out = lines(s->channels), P = pitch(s);
+    int64_t in = lines_of(s->inputs), out = lines_of(s->channels), P = pitch(s);
     STRIPS_OF(t) {
-        transform_input(work->input + (2 * y * P + corner(s)) * in * LINE, in, P, rows, t.across, work->v);
+        transform_input(work->input + 2 * y * P * in * LINE, in, P, rows, t.across, work->v);
         multiply_all(work->v, arranged, rows * t.across, s->inputs, out, work->m);
         transform_sums(work->m, out, P, rows, t.across, work->sums + 2 * y * P * out * LINE);
     }
 }
 
-/* Takes the gradient in work->grads back through the convolution of the image in work->input: adds the weights' share to
- * dsums, and leaves the image's gradient in work->sums, if asked. */
 static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input) {
     Tiles t = tiles_of(s);
-    int64_t in = lines(s->inputs), out = lines(s->channels), P = pitch(s);
-    float *dx = work->sums - (P + 1) * in * LINE;
+    int64_t in = lines_of(s->inputs), out = lines_of(s->channels), P = pitch(s);
     STRIPS_OF(t) {
-        int64_t tiles = rows * t.across, frame = (2 * y * P + corner(s)) * in * LINE;
-        transform_input(work->input + frame, in, P, rows, t.across, work->v);
+        int64_t tiles = rows * t.across, corner = 2 * y * P * in * LINE;
+        transform_input(work->input + corner, in, P, rows, t.across, work->v);
         transform_grads(work->grads + (2 * y * P + P + 1) * out * LINE, out, P, rows, t.across, work->m);
         add_up(s, work->v, work->m, tiles, dsums);
         if (!wants_input) continue;
         multiply_all(work->m, turned, tiles, s->channels, in, work->v);
-        spread(work->v, in, P, rows, t.across, dx + frame, y == 0);
+        spread_tiles(work->v, in, P, rows, t.across, work->sums - (P + 1) * in * LINE + corner, y == 0);
     }
 }
