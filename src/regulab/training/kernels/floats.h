@@ -79,7 +79,7 @@ static Tiles tiles_of(const Shape *s) {
 static int64_t pitch(const Shape *s) { return 2 * tiles_of(s).across + 2; }
 
 static int takes(const Shape *s) {
-    return s->inputs >= 8 && s->inputs <= 64 && s->channels >= 8 && s->channels <= 64 && tall(s) >= 2 && wide(s) >= 2;
+    return s->inputs >= 1 && s->inputs <= 64 && s->channels >= 1 && s->channels <= 64;
 }
 
 static int open_workspace(const Shape *s, Workspace *work) {
@@ -353,7 +353,7 @@ static void multiply_all(const float *v, const float *u, int64_t tiles, int64_t 
 }
 
 /* All elements: du (ELEMENTS, lines of inputs, lines of channels, LINE inputs, LINE) += v' n. */
-static void add_up(const Shape *s, const float *v, const float *grads, int64_t tiles, float *du) {
+static void multiply_weights(const Shape *s, const float *v, const float *grads, int64_t tiles, float *du) {
     int64_t in = lines_of(s->inputs), out = lines_of(s->channels);
     for (int element = 0; element < ELEMENTS; element++, grads += out * tiles * LINE)
         for (int64_t i = 0; i < in; i++, v += tiles * LINE) {
@@ -383,7 +383,7 @@ static void go_back(const Shape *s, const Workspace *work, const void *turned, f
         int64_t tiles = rows * t.across, corner = 2 * y * P * in * LINE;
         transform_input(work->input + corner, in, P, rows, t.across, work->v);
         transform_grads(work->grads + (2 * y * P + P + 1) * out * LINE, out, P, rows, t.across, work->m);
-        add_up(s, work->v, work->m, tiles, dsums);
+        multiply_weights(s, work->v, work->m, tiles, dsums);
         if (!wants_input) continue;
         multiply_all(work->m, turned, tiles, s->channels, in, work->v);
         spread_tiles(work->v, in, P, rows, t.across, work->sums - (P + 1) * in * LINE + corner, y == 0);
