@@ -132,7 +132,7 @@ static void take_map(const Block *blocks, int64_t l, const Thread *t, const char
     const Shape *s = &block->shape;
     const float *bias = block->bias ? block->bias + run * s->channels : NULL;
     const void *weights = arranged + run * arranged_bytes(block);
-    I first = relu_first(s);
+    Mask first = relu_first(s);
     if (OF_IMAGES(block)) {
         lay_image(s, x, image, run, t->frame);
         OF_INPUTS(convolve_and_pool, s, t->frame, (const float *)weights, bias, p, won, sum);

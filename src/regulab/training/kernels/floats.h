@@ -58,7 +58,10 @@ INLINE F get(const float *p) {
     return v;
 }
 INLINE void set(float *p, F v) { memcpy(p, &v, sizeof v); }
-INLINE void put(E *to, V v, int n) { WRITE(to, v); }
+typedef V Packed;
+INLINE Packed pack(V v) { return v; }
+INLINE Packed pack_where(Mask mask, Packed v) { return where(mask, v); }
+INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
 
 static int64_t lines_of(int64_t channels) { return (channels + LINE - 1) / LINE; }
 static int64_t stride_in(const Shape *s) { return lines_of(s->inputs) * LINE; }

@@ -20,14 +20,14 @@ INLINE void convolve_and_pool(const Shape *s, const float *frame, const float *t
                               uint8_t *won, float *sum, int inputs, int64_t k, int n) {
     int64_t C = s->channels, right = inputs, down = (s->width + 2) * inputs;
     V total = floats(sum + k, n), added = {0}, row = {0}, w[TAPS * MOST_INPUTS];
-    I first = relu_first(s);
+    Mask first = relu_first(s);
     if (bias) added = floats(bias + k, n);
 #pragma GCC unroll 27
     for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(taps + i * C + k, n);
     PLACES_OF(s->height / 2, s->width / 2) {
         const float *patch = frame + 2 * (y * down + x * right);
         V best = {0};
-        I which = {0};
+        Winners which = {0};
 #pragma GCC unroll 4
         for (int of = 0; of < 4; of++) {
             const float *seen = patch + (of / 2) * down + (of % 2) * right;
@@ -35,15 +35,14 @@ INLINE void convolve_and_pool(const Shape *s, const float *frame, const float *t
 #pragma GCC unroll 27
             for (int i = 0; i < TAPS * inputs; i++)
                 v += w[i] * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
-            I wins = of == 0 ? (I){0} - 1 : (v > best) | (v != v);
-            which = (wins & of) | (~wins & which);
+            Mask wins = of == 0 ? all_or_none(1) : above(v, best) | is_nan(v);
+            which = mark(which, wins, of);
             best = choose(wins, v, best);
         }
         N narrowed = narrow(best + added);
         WRITE(p + place * C + k, narrowed);
-        B winner = __builtin_convertvector(which, B);
-        WRITE(won + place * C + k, winner);
-        row += rectified(load((T *)&narrowed, LANES), first);
+        write_winners(won + place * C + k, which, n);
+        row += rectified(widen(narrowed), first);
         if (x == s->width / 2 - 1) total += row, row = (V){0};
     }
     WRITE(sum + k, total);
@@ -63,14 +62,13 @@ INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, in
         V read = load(p + place * C + k, n), v = rectified(read, gate->first), g = load(grad + AT(from), n);
         if (!kept) g = let_through(g, v, gate, a, b, factor, place, k, n);
         g = THROUGH_NORM(g, v);
-        g = (V)((I)g & ~((read <= 0) & gate->first));
+        g = past_relu(g, read, gate);
         total += g;
-        READ(B, winner, won + place * C + k);
-        I which = __builtin_convertvector(winner, I);
+        Winners which = read_winners(won + place * C + k, n);
         const float *patch = frame + 2 * (y * down + x * right);
 #pragma GCC unroll 4
         for (int of = 0; of < 4; of++) {
-            V own = (V)((I)g & (which == of));
+            V own = where(won_by(which, of), g);
             const float *seen = patch + (of / 2) * down + (of % 2) * right;
 #pragma GCC unroll 27
             for (int i = 0; i < TAPS * inputs; i++)
