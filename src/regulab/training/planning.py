@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -98,6 +99,7 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         engine, reason = choose_engine(own, modules, architecture.double_backward)
         size = 1 if engine == "plain" else runs_per_fleet(own, checked[0], len(group))
         if engine != "plain" and size < len(group):
+            size = math.ceil(len(group) / math.ceil(len(group) / size))  # 3 and 3 of 6, not 5 and 1
             split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
             reason = f"{reason}; {split}" if reason else split
         kernels = machine.kernels and engine in ("fleet", "followed")
