@@ -12,10 +12,9 @@
  * model-images/s at such barriers: docs/log.md).
  */
 #include "rows.h"
+#include "threads.h"
 
-#include <omp.h>
-
-#if defined(BF16) && defined(__AMX_BF16__)
+#if defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__))
 #define TILES 1
 #include "tiles.h"
 #else /* nothing is by tiles */
@@ -153,14 +152,131 @@ static void find_slopes(const Plan *plan, const float *gamma, const float *varia
     }
 }
 
-/* The gradient of the weights from its parts, in their order; divided among the threads of the region that calls it. */
+/* The gradient of the weights from its parts, in their order; divided among the threads of the team that calls it. */
 static void add_parts(const Shape *s, const float *parts, int64_t count, int64_t weights, float *dweight) {
-#pragma omp for schedule(static)
-    for (int64_t i = 0; i < weights; i++) {
+    FOR_MINE(i, weights) {
         double sum = 0;
         for (int64_t part = 0; part < count; part++) sum += parts[part * weights + i];
         dweight[BY_TILES(s) ? transposed(i) : i] = (float)sum;
     }
+}
+
+/* What forward() and backward() were called with, and what their threads share. */
+typedef struct {
+    const Shape *s;
+    const Convolution *conv;
+    Plan plan;
+    int training;
+    const T *x, *p, *grad;
+    T *pooled, *y, *dx;
+    uint8_t *won;
+    const float *gamma, *beta, *scale;
+    float eps, *mean, *variance, *dgamma, *dbeta;
+    const int16_t *const *draws;
+    const int16_t *low;
+    float *partial, *vectors, *dweights;
+    double *totals;
+    T *tiles;
+    int64_t group, parts;
+    int failed; /* of some thread: memory ended */
+} Pass;
+
+static void fail(Pass *pass) { __atomic_store_n(&pass->failed, 1, __ATOMIC_RELAXED); }
+
+/* Pooled or convolved maps of this thread's chunks, and their sums. */
+static void take_all(Pass *pass) {
+    const Shape *s = pass->s;
+    const Plan *plan = &pass->plan;
+    Workspace work __attribute__((unused)) = {0};
+    int open = !BY_TILES(s) || open_workspace(s, &work) == 0;
+    if (!open) fail(pass);
+    FOR_MINE(c, plan->chunks) {
+        float *sum = pass->partial + 2 * c * plan->K;
+        memset(sum, 0, sizeof(float) * 2 * plan->K);
+        if (!open) continue;
+        if (BY_TILES(s)) pack_image(s, plan, &work, pass->tiles, pass->x, c, pass->pooled, pass->won, sum);
+        else take_chunk(s, plan, pass->conv, pass->x, c, pass->pooled, pass->won, sum);
+        if (pass->training) square_chunk(s, plan, pass->p, c, sum, sum + plan->K);
+    }
+    if (BY_TILES(s) && open) close_workspace(&work);
+}
+
+static void go_forward(void *data) {
+    Pass *pass = data;
+    const Shape *s = pass->s;
+    const Plan *plan = &pass->plan;
+    int64_t me = threads.number(), K = plan->K;
+    float *center = pass->vectors + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
+    memcpy(center, pass->mean, sizeof(float) * K);
+    memcpy(spread, pass->variance, sizeof(float) * K);
+    if (pass->training || pass->p != pass->x) take_all(pass);
+    threads.wait();
+    if (pass->training) merge(plan, pass->partial, pass->totals + me * 2 * K, center, spread);
+    find_line(K, pass->gamma, pass->beta, center, spread, pass->eps, a, b);
+    FOR_MINE(c, plan->chunks) normalize_chunk(s, plan, pass->p, c, a, b, pass->draws, pass->low, pass->scale, pass->y);
+    if (me == 0) { /* the others have read them: they have passed a barrier */
+        memcpy(pass->mean, center, sizeof(float) * K);
+        memcpy(pass->variance, spread, sizeof(float) * K);
+    }
+}
+
+/* Gradients of this thread's chunks to where they came from. */
+static void spread_all(Pass *pass, const Way *way) {
+    const Shape *s = pass->s;
+    const Plan *plan = &pass->plan;
+    int64_t weights = plan->K * TAPS * s->inputs;
+    Workspace work __attribute__((unused)) = {0};
+    if (BY_TILES(s) && open_workspace(s, &work)) {
+        fail(pass);
+        return;
+    }
+    FOR_MINE(part, pass->parts)
+        for (int64_t c = part * pass->group; c < least(plan->chunks, (part + 1) * pass->group); c++) {
+            float *dweight = pass->dweights + part * weights;
+            if (BY_TILES(s))
+                unpack_image(s, plan, way, &work, pass->tiles, pass->conv->image, pass->grad, pass->p, pass->won, c,
+                             pass->dx, dweight);
+            else
+                spread_chunk(s, plan, way, pass->conv, pass->grad, pass->p, pass->won, c, pass->dx, dweight);
+        }
+    if (BY_TILES(s)) close_workspace(&work);
+}
+
+static void go_back_all(void *data) {
+    Pass *pass = data;
+    const Shape *s = pass->s;
+    const Plan *plan = &pass->plan;
+    int64_t me = threads.number(), K = plan->K;
+    double *total = pass->totals + me * 2 * K;
+    float *a = pass->vectors + me * 5 * K, *b = a + K, *outer = b + K, *slope = outer + K, *shift = slope + K;
+    const Way way = {a, b, pass->scale, pass->mean, outer, slope, shift, pass->draws, pass->low, relu_first(s)};
+    find_line(K, pass->gamma, pass->beta, pass->mean, pass->variance, pass->eps, a, b);
+    FOR_MINE(c, plan->chunks) {
+        memset(pass->partial + 2 * c * K, 0, sizeof(float) * 2 * K);
+        add_up_chunk(s, plan, &way, pass->grad, pass->p, c, pass->partial + 2 * c * K);
+    }
+    threads.wait();
+    add_chunks(pass->partial, plan->chunks, 2 * K, total);
+    find_slopes(plan, pass->gamma, pass->variance, pass->eps, total, outer, slope, shift, me ? NULL : pass->dgamma,
+                pass->dbeta);
+    spread_all(pass, &way);
+    threads.wait();
+    if (s->inputs) add_parts(s, pass->dweights, pass->parts, K * TAPS * s->inputs, pass->conv->dweight);
+}
+
+/* Calls work on all threads with memory for them. Returns 0, or 1 where memory ends. */
+static int run(Pass *pass, void (*work)(void *), int turned, int64_t weights) {
+    int64_t K = pass->plan.K, most = threads.most();
+    pass->partial = malloc(sizeof(float) * 2 * pass->plan.chunks * K);
+    pass->vectors = malloc(sizeof(float) * most * 5 * K);
+    pass->dweights = calloc(weights + 1, sizeof(float));
+    pass->totals = malloc(sizeof(double) * most * 2 * K);
+    pass->tiles = BY_TILES(pass->s) ? arrange_all(pass->s, pass->conv->weight, turned) : NULL;
+    pass->failed = !pass->partial || !pass->vectors || !pass->dweights || !pass->totals;
+    pass->failed |= BY_TILES(pass->s) && !pass->tiles;
+    if (!pass->failed) in_parallel(work, pass);
+    free(pass->partial), free(pass->vectors), free(pass->dweights), free(pass->totals), free(pass->tiles);
+    return pass->failed;
 }
 
 /* Returns 0, or 1 where memory ends. In training fills pooled (but where p is x: neither pooling nor convolution), won
@@ -169,48 +285,10 @@ static void add_parts(const Shape *s, const float *parts, int64_t count, int64_t
 int forward(const Shape *s, const Convolution *conv, int training, const T *x, T *pooled, uint8_t *won, T *y,
             const float *gamma, const float *beta, float eps, float *mean, float *variance,
             const int16_t *const *draws, const int16_t *low, const float *scale) {
-    const Plan own = plan_of(s), *plan = &own;
-    int64_t K = plan->K, threads = omp_get_max_threads();
-    float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * 4 * K);
-    double *totals = malloc(sizeof(double) * threads * 2 * K);
-    T *tiles = BY_TILES(s) ? arrange_all(s, conv->weight, 0) : NULL;
-    int failed = !partial || !vectors || !totals || (BY_TILES(s) && !tiles), taken = s->pool == 2 || s->inputs;
-    const T *p = taken ? pooled : x;
-    if (!failed) {
-#pragma omp parallel reduction(| : failed)
-        {
-            int64_t me = omp_get_thread_num();
-            double *total = totals + me * 2 * K;
-            float *center = vectors + me * 4 * K, *spread = center + K, *a = spread + K, *b = a + K;
-            memcpy(center, mean, sizeof(float) * K);
-            memcpy(spread, variance, sizeof(float) * K);
-            Workspace work __attribute__((unused)) = {0};
-            if (BY_TILES(s)) failed |= open_workspace(s, &work);
-            if (training || taken) {
-#pragma omp for schedule(static)
-                for (int64_t c = 0; c < plan->chunks; c++) {
-                    float *sum = partial + 2 * c * K;
-                    memset(sum, 0, sizeof(float) * 2 * K);
-                    if (failed) continue;
-                    if (BY_TILES(s)) pack_image(s, plan, &work, tiles, x, c, pooled, won, sum);
-                    else take_chunk(s, plan, conv, x, c, pooled, won, sum);
-                    if (training) square_chunk(s, plan, p, c, sum, sum + K);
-                }
-            }
-            if (BY_TILES(s) && !failed) close_workspace(&work);
-            if (training) merge(plan, partial, total, center, spread);
-            find_line(K, gamma, beta, center, spread, eps, a, b);
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < plan->chunks; c++)
-                normalize_chunk(s, plan, p, c, a, b, draws, low, scale, y);
-            if (me == 0) { /* the others have read them: they have passed a barrier */
-                memcpy(mean, center, sizeof(float) * K);
-                memcpy(variance, spread, sizeof(float) * K);
-            }
-        }
-    }
-    free(partial), free(vectors), free(totals), free(tiles);
-    return failed;
+    Pass pass = {.s = s, .conv = conv, .plan = plan_of(s), .training = training, .x = x, .pooled = pooled, .won = won,
+                 .p = s->pool == 2 || s->inputs ? pooled : x, .y = y, .gamma = gamma, .beta = beta, .eps = eps,
+                 .mean = mean, .variance = variance, .draws = draws, .low = low, .scale = scale};
+    return run(&pass, go_forward, 0, 0);
 }
 
 /* Returns 0, or 1 where memory ends. Without convolution, places that no window covers (odd height or width) must be 0 in dx
@@ -218,45 +296,10 @@ int forward(const Shape *s, const Convolution *conv, int training, const T *x, T
 int backward(const Shape *s, const Convolution *conv, const T *grad, const T *pooled, const uint8_t *won, T *dx,
              const float *gamma, const float *beta, const float *mean, const float *variance, float eps,
              const int16_t *const *draws, const int16_t *low, const float *scale, float *dgamma, float *dbeta) {
-    const Plan own = plan_of(s), *plan = &own;
-    int64_t K = plan->K, threads = omp_get_max_threads(), weights = K * TAPS * s->inputs;
-    int64_t group = BY_TILES(s) ? GROUP : (plan->chunks + PARTS - 1) / PARTS;
-    int64_t parts = (plan->chunks + group - 1) / group;
-    float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * 5 * K);
-    float *dweights = calloc(parts * weights + 1, sizeof(float));
-    double *totals = malloc(sizeof(double) * threads * 2 * K);
-    T *tiles = BY_TILES(s) ? arrange_all(s, conv->weight, 1) : NULL;
-    int failed = !partial || !vectors || !totals || !dweights || (BY_TILES(s) && !tiles);
-    if (!failed) {
-#pragma omp parallel reduction(| : failed)
-        {
-            int64_t me = omp_get_thread_num();
-            double *total = totals + me * 2 * K;
-            float *a = vectors + me * 5 * K, *b = a + K, *outer = b + K, *slope = outer + K, *shift = slope + K;
-            const Way way = {a, b, scale, mean, outer, slope, shift, draws, low, relu_first(s)};
-            find_line(K, gamma, beta, mean, variance, eps, a, b);
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < plan->chunks; c++) {
-                memset(partial + 2 * c * K, 0, sizeof(float) * 2 * K);
-                add_up_chunk(s, plan, &way, grad, pooled, c, partial + 2 * c * K);
-            }
-            add_chunks(partial, plan->chunks, 2 * K, total);
-            find_slopes(plan, gamma, variance, eps, total, outer, slope, shift, me ? NULL : dgamma, dbeta);
-            Workspace work __attribute__((unused)) = {0};
-            if (BY_TILES(s)) failed |= open_workspace(s, &work);
-#pragma omp for schedule(static)
-            for (int64_t part = 0; part < parts; part++)
-                for (int64_t c = part * group; c < least(plan->chunks, (part + 1) * group) && !failed; c++) {
-                    float *dweight = dweights + part * weights;
-                    if (BY_TILES(s))
-                        unpack_image(s, plan, &way, &work, tiles, conv->image, grad, pooled, won, c, dx, dweight);
-                    else
-                        spread_chunk(s, plan, &way, conv, grad, pooled, won, c, dx, dweight);
-                }
-            if (BY_TILES(s) && !failed) close_workspace(&work);
-            add_parts(s, dweights, parts, weights, conv->dweight);
-        }
-    }
-    free(partial), free(vectors), free(totals), free(dweights), free(tiles);
-    return failed;
+    Pass pass = {.s = s, .conv = conv, .plan = plan_of(s), .grad = grad, .p = pooled, .won = (uint8_t *)won, .dx = dx,
+                 .gamma = gamma, .beta = beta, .mean = (float *)mean, .variance = (float *)variance, .eps = eps,
+                 .draws = draws, .low = low, .scale = scale, .dgamma = dgamma, .dbeta = dbeta};
+    pass.group = BY_TILES(s) ? GROUP : (pass.plan.chunks + PARTS - 1) / PARTS;
+    pass.parts = (pass.plan.chunks + pass.group - 1) / pass.group;
+    return run(&pass, go_back_all, 1, pass.parts * pass.plan.K * TAPS * s->inputs);
 }

@@ -56,17 +56,17 @@ INLINE void convolve_and_pool(const float *image, const int64_t *places, int64_t
                               const float *weight, int64_t C, int64_t K, T *pooled, uint8_t *won, float *sum,
                               int inputs, int64_t k, int n) {
     V total = floats(sum + k, n), w[TAPS * MOST_INPUTS];
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(weight + i * C + k, n);
     for (int64_t r = 0; r < rows; r++) {
         const float *patch = image + places[r];
         V best = {0};
         I which = {0};
-#pragma GCC unroll 4
+UNROLL
         for (int place = 0; place < 4; place++) {
             const float *seen = patch + (place / 2) * down + (place % 2) * right;
             V v = {0};
-#pragma GCC unroll 27
+UNROLL
             for (int i = 0; i < TAPS * inputs; i++)
                 v += w[i] * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
             I wins = place == 0 ? (I){0} - 1 : (v > best) | (v != v);
@@ -199,22 +199,22 @@ INLINE void add_up_weights(const T *grad, const T *p, const uint8_t *won, const 
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n);
     V center = floats(gate->mean + k, n), outer = floats(gate->outer + k, n);
     V slope = floats(gate->slope + k, n), shift = floats(gate->shift + k, n), dw[TAPS * MOST_INPUTS];
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) dw[i] = floats(dweight + i * C + k, n);
     for (int64_t r = 0; r < rows; r++) {
         V v = load(p + r * K + k, n), g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
         g = outer * (g - shift - (v - center) * slope);
         READ(B, winner, won + r * K + k);
         I which = __builtin_convertvector(winner, I);
-#pragma GCC unroll 4
+UNROLL
         for (int place = 0; place < 4; place++) {
             V own = (V)((I)g & (which == place));
             const float *seen = image + places[r] + (place / 2) * down + (place % 2) * right;
-#pragma GCC unroll 27
+UNROLL
             for (int i = 0; i < TAPS * inputs; i++)
                 dw[i] += own * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
         }
     }
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) WRITE(dweight + i * C + k, dw[i]);
 }

@@ -119,7 +119,7 @@ static void multiply(const T *pairs, int64_t P, const T *tiles, float *sums) {
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-#pragma GCC unroll 6
+UNROLL
     for (int pair = 0; pair < PAIRS; pair++) {
         const T *seen = pairs + (pair / 2 * P + 2 * (pair % 2)) * 2 * WIDTH;
         _tile_loadd(7, tiles + pair * TILE, 64);
