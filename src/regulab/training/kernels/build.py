@@ -26,7 +26,7 @@ from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
 from regulab.training.kernels.recipes import SOURCE, has_key, native
 
-FUNCTIONS = ("forward", "backward", "use_threads")
+FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend", "use_threads")
 NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
 
 
@@ -80,8 +80,11 @@ def has_tiles(dtype: torch.dtype) -> bool:
 
 
 def backend(dtype: torch.dtype) -> str:
-    """How the kernels for ``dtype`` convolve: by tiles, or by vectors."""
-    return "tiles" if has_tiles(dtype) else "vectors"
+    """How the kernels for ``dtype`` convolve: on matrix units, by dot products or vectors."""
+    asked = built(dtype).library.backend
+    asked.restype = ctypes.c_char_p
+    name: bytes = asked()
+    return name.decode()
 
 
 def cached(dtype: torch.dtype) -> bool:

@@ -1,4 +1,4 @@
-/* LANES values at a time: how they are read and written, and the shapes that all kernels speak of. T is float, or with -DBF16
+/* LANES values at a time: how they are read and written, and the shapes and blocks that all kernels speak of. T is float, or with -DBF16
  * bfloat16; arithmetic is float.
  */
 #include <math.h>
@@ -76,7 +76,6 @@ INLINE V load(const T *p, int n) {
     return (V)(__builtin_convertvector(h, U) << 16);
 }
 typedef H N; /* LANES values as memory holds them */
-typedef S M; /* a mask for them */
 INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
 #ifdef __AVX512BF16__
     return (H)_mm512_cvtneps_pbh((__m512)v);
@@ -87,11 +86,17 @@ INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
     return __builtin_convertvector((U)((nan & 0x7fc0) | (~nan & (I)rounded)), H);
 #endif
 }
+INLINE float widened(T value) {
+    uint32_t bits = (uint32_t)value << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
 #else
 typedef float T;
+INLINE float widened(T value) { return value; }
 INLINE V load(const T *p, int n) { return floats(p, n); }
 typedef V N;
-typedef I M;
 INLINE N narrow(V v) { return v; }
 #endif
 
@@ -99,23 +104,48 @@ typedef struct {
     int64_t images, height, width, runs, channels; /* of the map before pooling; channels of one run */
     int64_t pool;                                  /* 1: none, 2: windows of 2x2 */
     int64_t inputs;                                /* of a block with its convolution: channels of one run; else 0 */
-    int64_t before;                                /* 1: ReLU stands before the norm, without pooling or convolution */
+    int64_t before;                                /* 1: ReLU stands before the norm */
+    int64_t padding;                               /* of the convolution: 0 or 1 */
 } Shape;
 
-typedef struct { /* of a convolution */
-    const void *image;   /* (B, H + 2, W + 2, runs x inputs) float, with a border of 0; or by tiles (B, H, W, runs x 16) T */
-    const float *weight; /* (runs, TAPS, inputs, channels) */
-    float *dweight;      /* of the same shape */
-} Convolution;
+/* Convolution (or none), pooling, batch norm, ReLU, dropout. Vectors have K = runs x channels values, float. */
+typedef struct {
+    Shape shape;
+    int64_t image;              /* 1: convolves images of 1 or 3 channels, pooled, which get no gradient: see images.h */
+    const float *weight, *bias; /* (runs, channels, inputs, TAPS) and K, or NULL */
+    const float *gamma, *beta;
+    float *mean, *variance;      /* biased; in inference the running ones, which are read */
+    T *p;                        /* the map before the norm; in training */
+    uint8_t *won;                /* which of each window's four p is */
+    const int16_t *const *draws; /* for each run, (B, H, W, channels); NULL without dropout */
+    const int16_t *low;          /* for each run: what lies below it is dropped */
+    const float *scale;          /* what is kept is multiplied with it */
+    float *dweight, *dbias, *dgamma, *dbeta;
+    double eps;
+} Block;
+
+/* To the type of maps and back. */
+INLINE float rounded(float value) {
+    V v = {value};
+    N narrowed = narrow(v);
+    T first;
+    memcpy(&first, &narrowed, sizeof first);
+    return widened(first);
+}
 
 INLINE void store(T *p, V v, int n) {
     N narrowed = narrow(v);
     WRITE(p, narrowed);
 }
-INLINE void store_where(T *p, N v, M where, int n) {
-    N kept = (N)((M)v & where);
-    WRITE(p, kept);
-}
-
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
+#define BLOCKS(K, piece, ...)                                                                                      \
+    do {                                                                                                           \
+        int64_t k = 0;                                                                                             \
+        for (; k + LANES <= (K); k += LANES) piece(__VA_ARGS__, k, LANES);                                         \
+        if (k < (K)) piece(__VA_ARGS__, k, (int)((K)-k));                                                          \
+    } while (0)
+
+/* Where ReLU stands before the norm: all lanes or none. */
+INLINE I relu_first(const Shape *s) { return (I){0} - (int32_t)s->before; }
