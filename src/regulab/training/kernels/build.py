@@ -17,7 +17,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from regulab.training.kernels.cache import keep, kept
+from regulab.training.kernels.cache import keep, kept, why_not
 from regulab.training.kernels.check import difference
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, own_temporary_folder, version
 from regulab.training.kernels.levels import VARIABLE, Level, level
@@ -98,6 +98,11 @@ def cached(dtype: torch.dtype) -> bool:
 
 def kernel_folder() -> Path:
     return Path(platformdirs.user_cache_dir("regulab")) / "kernels"
+
+
+def cache_problem() -> str | None:
+    """Why nothing is kept from one process to the next; None where it is."""
+    return why_not(kernel_folder())
 
 
 def _search(dtype: torch.dtype) -> Built | str:

@@ -41,8 +41,8 @@ def keep(folder: Path, key: str, content: bytes) -> None:
     with suppress(OSError):
         if why_not(folder) is not None:
             return
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        for path in (*reversed(folder.parents), folder):
+            path.mkdir(mode=0o700, exist_ok=True)  # whatever the umask is
         with _opened(folder) as place:
             temporary = f".tmp-{secrets.token_hex(8)}"
             try:

@@ -6,6 +6,7 @@ other sources none is taken. A checkout and an editable installation have none.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ def variants(processor: Processor) -> Iterator[Variant]:
 
 def prebuild(processor: Processor, folder: Path) -> list[str]:
     """Compiles all variants into a folder, and says what became of each. Without a compiler there are none."""
+    shutil.rmtree(folder, ignore_errors=True)  # setuptools keeps what it built before, of other sources
     program = compiler()
     if program is None:
         return ["no C compiler: the wheel brings no kernels along"]
