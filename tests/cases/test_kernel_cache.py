@@ -322,7 +322,9 @@ def test_odd_cache_folders(folder, place, monkeypatch):
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: folder)
     assert in_a_new_process() is not None
     assert len(compiled) == 1
-    assert building.cache_problem() is not None or folder.startswith("/proc")  # root may write there, it seems
+    assert building.cache_problem() is not None or folder.startswith(
+        "/proc"
+    )  # root may write there, it seems
 
 
 @pytest.mark.slow

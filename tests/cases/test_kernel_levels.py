@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from regulab.training.kernels.processor import Processor, this_processor
 from regulab.training.machine import native_bf16
 
 NAMES = [step.name for step in X86]
-NEEDS = {step.name: {need for lower in X86[: place + 1] for need in lower.needs} for place, step in enumerate(X86)}
+NEEDS = {
+    step.name: {need for lower in X86[: place + 1] for need in lower.needs} for place, step in enumerate(X86)
+}
 
 
 def having(features, vendor="AuthenticAMD", architecture="x86_64"):
@@ -52,7 +55,9 @@ def test_none_leaves_no_level():
 
 @pytest.mark.parametrize("most", ["avx", "AVX2", "yes", "0", "neon", " ", "avx2,avx512", "ümläut"])
 def test_names_that_no_level_has_are_refused(most):
-    with pytest.raises(UserError, match="expected one of amx, avx512_bf16, avx512, avx2, generic, none") as caught:
+    with pytest.raises(
+        UserError, match="expected one of amx, avx512_bf16, avx512, avx2, generic, none"
+    ) as caught:
         allowed(having(NEEDS["avx512"]), most)
     assert "REGULAB_KERNELS" in str(caught.value)
 
@@ -66,8 +71,8 @@ def test_other_architectures_have_levels_of_their_own():
 
 CPUINFO = {
     "an Epyc": (
-        "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: fpu avx avx2 fma f16c bmi1 bmi2 movbe popcnt "
-        "avx512f avx512dq avx512cd avx512bw avx512vl avx512_bf16\nbugs\t\t: none\n",
+        "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: fpu avx avx2 fma f16c bmi1 bmi2 movbe "
+        "popcnt avx512f avx512dq avx512cd avx512bw avx512vl avx512_bf16\nbugs\t\t: none\n",
         "x86_64",
         "avx512_bf16",
         True,
@@ -78,7 +83,12 @@ CPUINFO = {
         "avx2",
         False,
     ),
-    "a Graviton": ("Features\t: fp asimd bf16 sve\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n", "aarch64", "neon", True),
+    "a Graviton": (
+        "Features\t: fp asimd bf16 sve\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n",
+        "aarch64",
+        "neon",
+        True,
+    ),
     "one that tells nothing": ("", "x86_64", "generic", True),
 }
 
@@ -88,7 +98,7 @@ def test_what_linux_tells(kind, tmp_path, monkeypatch):
     text, architecture, name, dots = CPUINFO[kind]
     (tmp_path / "cpuinfo").write_text(text)
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(processor.platform, "machine", lambda: architecture)
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
     found = this_processor.__wrapped__()
     assert allowed(found, "").name == name
     assert levels.dots_are_fast(found) is dots
@@ -105,14 +115,17 @@ def test_what_linux_tells(kind, tmp_path, monkeypatch):
 def test_what_macos_tells(machine_name, features, name, monkeypatch):
     def sysctl(command, **_):
         assert command[0] == "/usr/sbin/sysctl"
-        said = {"machdep.cpu.features": features.partition("\n")[0], "machdep.cpu.leaf7_features": features.partition("\n")[2]}
+        said = {
+            "machdep.cpu.features": features.partition("\n")[0],
+            "machdep.cpu.leaf7_features": features.partition("\n")[2],
+        }
         if not said.get(command[-1]) and "brand" not in command[-1]:
             raise subprocess.CalledProcessError(1, command)
         return SimpleNamespace(stdout=said.get(command[-1], "Apple M2") + "\n")
 
-    monkeypatch.setattr(processor.sys, "platform", "darwin")
-    monkeypatch.setattr(processor.platform, "machine", lambda: machine_name)
-    monkeypatch.setattr(processor.subprocess, "run", sysctl)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(platform, "machine", lambda: machine_name)
+    monkeypatch.setattr(subprocess, "run", sysctl)
     found = this_processor.__wrapped__()
     assert allowed(found, "").name == name
     monkeypatch.setattr(recipes, "this_processor", lambda: found)
@@ -146,7 +159,9 @@ def test_products_of_bfloat16_are_taken_where_they_are_fast(vendor, dots, monkey
         assert recipes.DOTS not in recipes.native(bf16=False).flags
 
 
-@pytest.mark.parametrize(("name", "native"), [("generic", False), ("avx2", False), ("avx512", False), ("none", True)])
+@pytest.mark.parametrize(
+    ("name", "native"), [("generic", False), ("avx2", False), ("avx512", False), ("none", True)]
+)
 def test_below_bf16_auto_is_float32(name, native, monkeypatch):
     step = None if name == "none" else next(step for step in X86 if step.name == name)
     monkeypatch.setattr(levels, "level", lambda: step)
@@ -155,13 +170,17 @@ def test_below_bf16_auto_is_float32(name, native, monkeypatch):
     assert machine.choose_machine("cpu", "auto", kernels=False).precision == ("bf16" if native else "fp32")
 
 
-@pytest.mark.skipif(compiler() is None or this_processor().architecture != "x86_64", reason="no x86-64, or no compiler")
+@pytest.mark.skipif(
+    compiler() is None or this_processor().architecture != "x86_64", reason="no x86-64, or no compiler"
+)
 @pytest.mark.parametrize("step", X86, ids=lambda step: step.name)
 def test_compilers_use_what_a_level_allows_and_no_more(step):
     """Their own word for what they may use: the macros that they define."""
     recipe = recipes.portable(step, having(()), bf16=False, dots=False)
     flags = [flag for flag in recipe.flags if flag.startswith("-m")]
-    said = subprocess.run([compiler(), *flags, "-dM", "-E", "-x", "c", "/dev/null"], capture_output=True, text=True)
+    said = subprocess.run(
+        [compiler(), *flags, "-dM", "-E", "-x", "c", "/dev/null"], capture_output=True, text=True
+    )
     if said.returncode:
         pytest.skip("the compiler is older than these instructions")
     macros = set(re.findall(r"#define (__\w+__) 1$", said.stdout, re.MULTILINE))
@@ -187,7 +206,9 @@ print(json.dumps([machine.precision, machine.kernels, list(machine.notes), condi
 @pytest.mark.parametrize("name", [*(step.name for step in X86 if has(this_processor(), step)), "none"])
 def test_a_process_that_is_forced_down_trains_so_and_its_conditions_say_so(name):
     environment = {**os.environ, "REGULAB_KERNELS": name}
-    done = subprocess.run([sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, check=True
+    )
     precision, kernels, notes, told = json.loads(done.stdout)
     if name == "none":
         assert (kernels, "level" in told) == (False, False)

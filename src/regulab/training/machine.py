@@ -128,8 +128,8 @@ def _no_device(name: str) -> UserError:
 def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware (AVX-512 BF16 or AMX, CUDA from Ampere on).
 
-    Not so where ``REGULAB_KERNELS`` forces a processor down to a level that does not. Raises `UserError` where it names no
-    level.
+    Not so where ``REGULAB_KERNELS`` forces a processor down to a level that does not. Raises `UserError` where it names
+    no level.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

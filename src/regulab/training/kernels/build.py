@@ -1,7 +1,7 @@
-"""C kernels for the processor at hand: kept, compiled at first use with whatever compiler there is, or from the wheel.
+"""C kernels for the processor at hand: compiled at first use with whatever compiler there is and kept, or a wheel's.
 
-A kernel is C without torch's headers, so it compiles in seconds; it runs on torch's threads. Without a compiler, or with
-one that fails, there are those that the wheel brought along; without these torch's layers do the work.
+A kernel is C without torch's headers, so it compiles in seconds; it runs on torch's threads. Without a compiler, or
+with one that fails, there are those that the wheel brought along; without these torch's layers do the work.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from regulab.training.kernels.cache import keep, kept, why_not
 from regulab.training.kernels.check import difference
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, own_temporary_folder, version
 from regulab.training.kernels.levels import VARIABLE, Level, level
-from regulab.training.kernels.openmp import lend_threads
+from regulab.training.kernels.openmp import torch_threads
 from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
 from regulab.training.kernels.recipes import SOURCE, has_key, native
 
 FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend", "use_threads")
 NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
+NO_THREADS = "torch's OpenMP library, whose threads they would share, is not found"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def _search(dtype: torch.dtype) -> Built | str:
         return f"the environment variable {VARIABLE} is none"
     if dtype not in (torch.float32, torch.bfloat16):
         return f"none for {dtype}"
+    if torch_threads() is None:
+        return NO_THREADS
     try:
         return _kept_or_compiled(dtype, here)
     except NoKernels as problem:
@@ -158,7 +161,9 @@ def _from_the_wheel(dtype: torch.dtype, here: Level, problem: NoKernels) -> Buil
 
 def _equal(kernel: ctypes.CDLL, dtype: torch.dtype) -> ctypes.CDLL:
     """The kernel, on torch's threads, if it computes what torch's layers do. Raises `NoKernels`."""
-    lend_threads(kernel)
+    threads = torch_threads()
+    assert threads is not None, NO_THREADS
+    kernel.use_threads(ctypes.byref(threads))
     problem = difference(kernel, dtype)
     if problem is not None:
         raise NoKernels(f"what was compiled differs from torch's layers: {problem}")

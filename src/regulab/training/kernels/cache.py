@@ -1,9 +1,9 @@
 """The folder that keeps compiled kernels from one process to the next: what is loaded runs as the person who loads it.
 
 So folder and file must be that person's own, and nobody else may write to them; nor to any folder above, where others
-could put another folder in its place. Folder and files are opened once and looked at as opened, so that nothing can be
-exchanged in between. The name of a file holds the SHA-256 of its content, which is read in full and compared: a file that
-is cut, changed or somebody else's is as good as none.
+could put another folder in its place. Folder and files are opened once and looked at as opened, so that nothing can
+be exchanged in between. The name of a file holds the SHA-256 of its content, which is read in full and compared: a
+file that is cut, changed or somebody else's is as good as none.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def compiled(program: str, flags: Sequence[str], source: Path) -> bytes:
 
 @contextmanager
 def own_temporary_folder() -> Iterator[Path]:
-    """A new folder that nobody else may write to or exchange. Raises `NoKernels`, or `OSError` where there is no place."""
+    """A new folder that nobody else may write to or exchange. Raises `NoKernels`; `OSError` where there is no place."""
     with tempfile.TemporaryDirectory(prefix="regulab-kernel-", ignore_cleanup_errors=True) as folder:
         problem = exchangeable(Path(folder))
         if problem is not None:

@@ -1,8 +1,8 @@
 """Sets of instructions that kernels are compiled for, from the plainest to those of the newest processors.
 
 Fixed properties of the processor choose one. ``REGULAB_KERNELS`` forces it down, so that one machine shows what others
-do: ``REGULAB_KERNELS=avx2`` compiles and runs for AVX2 at most, and ``none`` leaves all work to torch's layers. It is read
-once in a process. torch's own layers are forced down by variables of their own: ``ATEN_CPU_CAPABILITY=avx2`` and
+do: ``REGULAB_KERNELS=avx2`` compiles and runs for AVX2 at most, and ``none`` leaves all work to torch's layers. It is
+read once in a process. torch's own layers are forced down by variables of their own: ``ATEN_CPU_CAPABILITY=avx2`` and
 ``ONEDNN_MAX_CPU_ISA=AVX2``.
 """
 

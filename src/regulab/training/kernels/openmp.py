@@ -10,10 +10,8 @@ from pathlib import Path
 
 import torch
 
-from regulab.training.kernels.compiling import NoKernels
-
-# GNU's library, which torch's wheels for Linux carry; LLVM's, which those for macOS carry and which knows GNU's calls too.
-# Both under the folder of torch's libraries, or wherever the system loaded them for torch.
+# GNU's library, which torch's wheels for Linux carry; LLVM's, which those for macOS carry and which knows GNU's calls,
+# too. Both in the folder of torch's libraries, or wherever the system loaded them from for torch.
 NAMES = ("libgomp.so.1", "libomp.dylib", "libomp.so", "libiomp5.so")
 FUNCTIONS = (
     "GOMP_parallel",
@@ -28,14 +26,6 @@ class Threads(ctypes.Structure):
     """As in threads.h."""
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("in_parallel", "wait", "number", "count", "most")]
-
-
-def lend_threads(kernel: ctypes.CDLL) -> None:
-    """Lets the kernels run on torch's threads. Raises `NoKernels` where those are not to be had."""
-    lent = torch_threads()
-    if lent is None:
-        raise NoKernels("torch's OpenMP library, whose threads they would share, is not found")
-    kernel.use_threads(ctypes.byref(lent))
 
 
 @cache

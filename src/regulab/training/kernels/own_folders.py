@@ -31,7 +31,7 @@ def danger(folder: Path) -> str | None:
 
 
 def exchangeable(folder: Path) -> str | None:
-    """Which of the folders above lets others put another in the place of this one or of one between; None where none."""
+    """Which folder above lets others put another in the place of this one or of one between; None where none does."""
     # Both on the way as it is written and on that which its links make of it.
     for above in (*folder.absolute().parents, *folder.resolve().parents):
         if above.exists() and _others_may_rename(above):
@@ -42,8 +42,8 @@ def exchangeable(folder: Path) -> str | None:
 def _others_may_rename(folder: Path) -> bool:
     """Whether others may rename what lies in a folder. With the sticky bit they may not, as in /tmp.
 
-    The group of the administrator and one that consists of this person alone are nobody else: many systems give everybody
-    one, which may write to that person's folders.
+    The group of the administrator and one that consists of this person alone are nobody else: many systems give
+    everybody one, which may write to that person's folders.
     """
     found = folder.stat()
     if found.st_uid not in (0, os.geteuid()) and not _is_above_home(folder):

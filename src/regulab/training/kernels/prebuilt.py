@@ -1,7 +1,7 @@
 """Kernels that a wheel brings along, for people without a compiler: one library for each set of instructions.
 
-setup.py builds them where wheels are built. The name of a file says what it is for and holds the hash of the sources: of
-other sources none is taken. A checkout and an editable installation have none.
+setup.py builds them where wheels are built. The name of a file says what it is for and holds the hash of the sources:
+of other sources none is taken. A checkout and an editable installation have none.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def whole(content: bytes) -> bool:
             pieces = list(_mach_o_pieces(content))
         else:
             return False
-    except struct.error:  # it ends before the table of its pieces does
+    except (struct.error, OverflowError):  # it ends before the table of its pieces does
         return False
     return bool(pieces) and all(start + length <= len(content) for start, length in pieces)
 
