@@ -1,7 +1,7 @@
 """Compiled kernels for people without a compiler: built into wheels, where there is one.
 
-All else stands in pyproject.toml. A wheel stays one for every platform: where its kernels do not fit, regulab compiles its
-own or does without. Checkouts, editable installations and source distributions hold none.
+All else stands in pyproject.toml. A wheel stays one for every platform: where its kernels do not fit, regulab compiles
+its own or does without. Checkouts, editable installations and source distributions hold none.
 """
 
 import sys

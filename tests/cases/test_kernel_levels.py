@@ -12,14 +12,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from regulab.cli import app
 from regulab.errors import UserError
 from regulab.training import machine
 from regulab.training.kernels import build as building
 from regulab.training.kernels import levels, processor, recipes
 from regulab.training.kernels.build import library
 from regulab.training.kernels.compiling import compiler
-from regulab.training.kernels.levels import X86, allowed, has
+from regulab.training.kernels.levels import X86, allowed, has, level
 from regulab.training.kernels.processor import Processor, this_processor
 from regulab.training.machine import native_bf16
 
@@ -219,17 +221,15 @@ def test_a_process_that_is_forced_down_trains_so_and_its_conditions_say_so(name)
     assert told["convolutions"] in ("matrix units", "dot products", "vectors")
 
 
-def test_a_level_that_nobody_knows_is_said_at_once(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "regulab", "run", "--dry-run"],
-        env={**os.environ, "REGULAB_KERNELS": "fast"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "REGULAB_KERNELS" in done.stderr
+def test_a_level_that_nobody_knows_is_said_at_once(monkeypatch):
+    monkeypatch.setenv("REGULAB_KERNELS", "fast")
+    level.cache_clear()
+    try:
+        done = CliRunner().invoke(app, ["run", "--dry-run"])
+    finally:
+        level.cache_clear()
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "the environment variable REGULAB_KERNELS: " in done.stderr
     assert "got 'fast'" in done.stderr
 
 

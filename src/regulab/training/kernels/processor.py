@@ -12,16 +12,11 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 # Its lines that decide what ``-march=native`` makes of a source.
-DECISIVE = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")  # of x86
-DECISIVE += (
-    "Features",
-    "CPU implementer",
-    "CPU architecture",
-    "CPU variant",
-    "CPU part",
-    "CPU revision",
-)  # of ARM
-DECISIVE += ("isa", "uarch", "cpu")  # of RISC-V and Power
+DECISIVE = (
+    *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),  # of x86
+    *("Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision"),  # of ARM
+    *("isa", "uarch", "cpu"),  # of RISC-V and Power
+)
 SYSCTL = ("/usr/sbin/sysctl", "-n")  # in its place on macOS, whatever PATH says
 MACOS_KEYS = ("machdep.cpu.brand_string", "machdep.cpu.features", "machdep.cpu.leaf7_features")
 ARCHITECTURES = {"amd64": "x86_64", "AMD64": "x86_64", "arm64": "aarch64"}  # other names for one thing
