@@ -44,7 +44,7 @@ static void arrange_all(const Block *blocks, int64_t count, int turned, Thread *
 }
 
 /* p of block l, and its statistics; divided among the threads of the team that calls it. */
-static void take_block(const Block *blocks, int64_t l, const Thread *t, int failed, const Shared *shared, const T *x) {
+static void take_block(const Block *blocks, int64_t l, Thread *t, int failed, const Shared *shared, const T *x) {
     const Block *block = blocks + l;
     const Shape *s = &block->shape;
     int64_t C = s->channels, K = s->runs * C;
@@ -72,7 +72,7 @@ static void take_block(const Block *blocks, int64_t l, const Thread *t, int fail
 }
 
 /* All blocks for one run of an image, whose maps never leave the thread's memory. */
-static void infer(const Block *blocks, int64_t count, const Thread *t, const Shared *shared, const T *x, int64_t image,
+static void infer(const Block *blocks, int64_t count, Thread *t, const Shared *shared, const T *x, int64_t image,
                   int64_t run, T *y) {
     for (int64_t l = 0; l < count; l++) {
         float *sum = (float *)t->total; /* nobody reads it */
@@ -153,7 +153,7 @@ static void add_up_end(const Block *blocks, int64_t l, const Thread *t, int fail
 static void go_back_block(const ChainCall *call, int64_t l, Thread *t, int failed) {
     const Block *blocks = call->blocks, *block = blocks + l;
     const Shared *shared = &call->shared;
-    int64_t group = group_of(block), length = share(block), last = l == call->count - 1, even = l % 2;
+    int64_t last = l == call->count - 1, even = l % 2;
     int64_t runs = block->shape.runs, images = block->shape.images;
     Way way = {call->x,
                last ? call->grad : shared->grads[even],
@@ -164,13 +164,8 @@ static void go_back_block(const ChainCall *call, int64_t l, Thread *t, int faile
     if (!failed)
         find_slopes(block, shared->partial[even], images * places(&block->shape), images, t->total, t->lines + l,
                     threads.number() == 0);
-    FOR_MINE(item, parts_of(block) * runs) {
-        float *dsums = shared->dsums[even] + item * length;
-        int64_t first = item / runs * group;
-        memset(dsums, 0, length * sizeof(float));
-        for (int64_t image = first; image < least(images, first + group) && !failed; image++)
-            go_back_through(blocks, l, t, shared->arranged[l], &way, image, item % runs, dsums);
-    }
+    FOR_MINE(item, items_of(block))
+        if (!failed) go_back_group(blocks, l, t, shared->arranged[l], &way, item, shared->dsums[even]);
     threads.wait();
     FOR_MINE(run, runs)
         if (!failed) finish_run(block, run, shared->dsums[even], t);
