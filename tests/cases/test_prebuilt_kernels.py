@@ -68,7 +68,11 @@ def test_without_a_compiler_they_are_taken(dtype, installed):
     assert missing(dtype) is None
     found = building.built(dtype)
     assert (found.level, found.origin) == (AVX2, f"from the wheel ({building.NO_COMPILER})")
-    assert choose_machine("cpu", "fp32").kernels
+    machine = choose_machine("cpu", "fp32")
+    assert machine.kernels
+    (note,) = machine.notes
+    assert note.startswith("compiled kernels are ")
+    assert note.endswith(found.origin)
 
 
 def test_with_a_compiler_that_fails_they_are_taken_too(installed, monkeypatch):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 
 from regulab.errors import UserError
-from regulab.training.kernels.choice import missing
+from regulab.training.kernels.choice import missing, remark
 from regulab.training.kernels.levels import multiplies_bf16
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
@@ -66,6 +66,8 @@ def choose_machine(
     reason = missing(chosen, activations) if kernels else None
     if reason is not None:
         notes.append(f"no compiled kernels, torch's layers do their work: {reason}")
+    elif kernels and (told := remark(chosen, activations)) is not None:
+        notes.append(told)
     return Machine(
         chosen,
         activations,

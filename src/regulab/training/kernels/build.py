@@ -20,7 +20,7 @@ import torch
 from regulab.training.kernels.cache import keep, kept, why_not
 from regulab.training.kernels.check import difference
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, own_temporary_folder, version
-from regulab.training.kernels.levels import VARIABLE, Level, level
+from regulab.training.kernels.levels import VARIABLE, Level, allowed, is_forced_down, level
 from regulab.training.kernels.openmp import torch_threads
 from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
@@ -28,6 +28,7 @@ from regulab.training.kernels.recipes import SOURCE, has_key, native
 
 FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend", "use_threads")
 NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
+COMPILED = "compiled by "
 NO_THREADS = "torch's OpenMP library, whose threads they would share, is not found"
 
 
@@ -71,6 +72,18 @@ def built(dtype: torch.dtype) -> Built:
     found = _found[dtype]
     assert isinstance(found, Built), found
     return found
+
+
+def remark(dtype: torch.dtype) -> str | None:
+    """What a person should know of kernels that are there: they use less than the processor has, or are a wheel's."""
+    kernels, parts = built(dtype), []
+    own = allowed(this_processor(), "")
+    if own is not None and kernels.level != own:
+        forced = f", as {VARIABLE} says" if is_forced_down() else ""
+        parts.append(f"for {kernels.level.name}{forced}, where the processor has {own.name}")
+    if not kernels.origin.startswith(COMPILED):
+        parts.append(kernels.origin)
+    return f"compiled kernels are {', '.join(parts)}" if parts else None
 
 
 @cache
@@ -136,7 +149,7 @@ def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str]:
 def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
     program, flags, key = _recipe(dtype)
     said = version(program)
-    about = (here, f"compiled by {_first_line(said)}", hashlib.sha256(said).hexdigest()[:12])
+    about = (here, f"{COMPILED}{_first_line(said)}", hashlib.sha256(said).hexdigest()[:12])
     content = kept(kernel_folder(), key)
     if content is not None and has_key(content, key):
         with suppress(NoKernels):
