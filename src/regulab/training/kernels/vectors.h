@@ -13,7 +13,15 @@
 #endif
 
 #define TAPS 9 /* of a 3x3 convolution */
+/* As many as the processor's vectors have: of wider ones gcc keeps every single one in memory, and with AVX2 a step took three
+ * times as long (docs/log.md). */
+#if defined(__AVX512F__)
 #define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Before a loop of a length that the compiler knows: written out, so that arrays which it indexes stay in registers. clang
