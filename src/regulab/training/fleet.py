@@ -21,7 +21,7 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches, order_digest
+from regulab.training.batches import Batches, order_digest, side_by_side
 from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
@@ -68,6 +68,7 @@ class Fleet:
         )
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
+        self._input_type = setup.machine.parameters if self._vmapped else setup.machine.activations
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
@@ -217,7 +218,7 @@ class Fleet:
         if self._repeatable is not None:
             self._repeatable.begin()
         batches = (self._copies.of(self._batches.batch(k)[0]) for k in range(steps))
-        average_anew(self._stack, self._forward, (x.flatten(1, 2) for x in batches))
+        average_anew(self._stack, self._forward, (side_by_side(x, self._input_type) for x in batches))
         self._memories.set_statistics(self._weights(), due)
         self._assign(trained)
 
@@ -228,7 +229,7 @@ class Fleet:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
-            logits = self._forward(x.flatten(1, 2))
+            logits = self._forward(side_by_side(x, self._input_type))
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
@@ -251,10 +252,9 @@ class Fleet:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
-        machine = self._setup.machine
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
-        dtype = machine.parameters if self._vmapped else machine.activations
-        logits: Tensor = self._stack(x.to(dtype, memory_format=torch.channels_last)).to(machine.parameters)
+        x = x.to(self._input_type, memory_format=torch.channels_last)
+        logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -262,7 +262,7 @@ class Fleet:
 
     def own_logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
-        tiled = x.flatten(1, 2)
+        tiled = side_by_side(x, self._input_type)
         if not self._memories:
             return self._forward(tiled)
         trained = self._weights()

@@ -63,6 +63,8 @@ class Between(torch.autograd.Function):
     Sums, γ and β are float32. Source of the norm: Ioffe & Szegedy 2015 (arXiv 1502.03167).
     """
 
+    reads_channels_last = True
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -105,6 +107,8 @@ class Convolved(torch.autograd.Function):
     channels to 16 on a processor's matrix units: products bfloat16, sums float32. ``x`` is ``(B, R·inputs, H, W)``,
     ``weight`` ``(R, C, inputs, 3, 3)`` in the parameters' type, rounded to that of ``x`` for the products.
     """
+
+    reads_channels_last = True
 
     @staticmethod
     def forward(
