@@ -225,9 +225,7 @@ class Batches:
         """``drawn_as`` ``(S, B)``: whose rows of the draws the chosen images get."""
         unit = self._preprocessing.to_unit(self._images.gather(chosen.flatten()))
         rows = (drawn_as + self._first_rows).flatten()
-        draws = {
-            stream: table.flatten(0, 1).index_select(0, rows) for stream, table in self._draws.items()
-        }
+        draws = {stream: table.flatten(0, 1).index_select(0, rows) for stream, table in self._draws.items()}
         cells = []
         for operations in self._operations:
             x = augment(unit, draws, operations, self._mean)

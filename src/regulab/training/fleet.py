@@ -27,6 +27,7 @@ from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
+from regulab.training.kernels.drawing import CompiledDraws, draws_of_seeds
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
@@ -52,7 +53,7 @@ class Fleet:
     """Implements `Trainer` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
 
     _counter: HostStepCounter | DeviceStepCounter
-    _draws: HashedDraws | SeedDraws
+    _draws: HashedDraws | CompiledDraws | SeedDraws
 
     def __init__(
         self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = NoTeachers
@@ -91,12 +92,11 @@ class Fleet:
         self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         own = own_highest(self._hooks, train, len(runs))
         if setup.machine.on_device:
-            self._counter, self._draws = (
-                DeviceStepCounter(train, steps, len(runs), device, own),
-                HashedDraws(plan.seeds, device),
-            )
+            self._counter = DeviceStepCounter(train, steps, len(runs), device, own)
+            self._draws = HashedDraws(plan.seeds, device)
         else:
-            self._counter, self._draws = HostStepCounter(train, steps, len(runs), own), SeedDraws(plan.seeds)
+            self._counter = HostStepCounter(train, steps, len(runs), own)
+            self._draws = draws_of_seeds(plan.seeds, setup.machine.kernels)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
@@ -177,6 +177,8 @@ class Fleet:
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
         counter, sums = self._counter, self._sums
+        if isinstance(self._draws, CompiledDraws):
+            self._draws.ahead()
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         drawn = self._batch_draws.at(counter.position)

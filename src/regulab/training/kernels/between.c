@@ -34,6 +34,7 @@ typedef struct {
 #endif
 
 #include "chunks.h"
+#include "draws.h"
 
 #if TILES
 /* As pool() or narrowing alone, of one run of an image, from the sums of its convolution. */
