@@ -46,7 +46,7 @@ def script(compiling: str, version: str = "echo gcc of the test") -> str:
 
 
 TINY = f"echo 'int other;' | {GCC} -shared -fPIC -x c - -o $out"
-NOTHING_DONE = "int forward(void) { return 0; } int backward(void) { return 0; }"
+NOTHING_DONE = " ".join(f"int {name}(void) {{ return 0; }}" for name in building.FUNCTIONS)
 CASES = {
     "fails": (script("echo internal error >&2; exit 1"), "failed (internal error)"),
     "fails without a word": (script("exit 3"), "failed (exit code 3)"),
@@ -118,8 +118,8 @@ def test_nothing_of_a_compiler_that_hung_lives_on(answers, tmp_path, monkeypatch
 
 # What is wrong, and how the kernels' source is changed for it; in bfloat16 rounding would hide a little.
 WRONG = {
-    "the gradient of β": "s/dbeta[k] = /dbeta[k] = FACTORf * /",
-    "a scale": "s/gamma[k] \\/ sqrtf/FACTORf * gamma[k] \\/ sqrtf/",
+    "the gradient of β": "s/>dbeta[k] = />dbeta[k] = FACTORf * /",
+    "a scale": "s/= block->gamma[k] \\/ sqrtf/= FACTORf * block->gamma[k] \\/ sqrtf/",
 }
 
 
@@ -133,8 +133,8 @@ def test_kernels_that_compute_a_little_else_are_found(fault, dtype, answers, tmp
     source = building.SOURCE.parent
     answers(
         script(
-            f"cp {source}/*.[ch] {tmp_path}; sed -i '{change}' {tmp_path}/between.c\n"
-            f"cmp -s {source}/between.c {tmp_path}/between.c && exit 9\n"
+            f"cp {source}/*.[ch] {tmp_path}; sed -i '{change}' {tmp_path}/statistics.h\n"
+            f"cmp -s {source}/statistics.h {tmp_path}/statistics.h && exit 9\n"
             f'exec {GCC} "${{flags[@]}}" {tmp_path}/between.c -o $out -lm'
         ).replace("while [", 'flags=("${@:1:$#-4}")\nwhile [', 1)
     )

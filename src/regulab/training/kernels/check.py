@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.layers.dropout import inverse_keep, threshold
-from regulab.training.kernels.between import IMAGE_CHANNELS, TILE_CHANNELS, Between, Convolved, Drops, infer
+from regulab.training.kernels.between import Between, infer
+from regulab.training.kernels.blocks import IMAGE_CHANNELS, Drops, Shape
+from regulab.training.kernels.chain import ConvolvedBlock, chained, convolves, inferred
 
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 8e-3}  # of the largest value; bfloat16 rounds to 4e-3
 EPS = 1e-4
@@ -47,7 +49,7 @@ CASES = (
     Case(5, 5, 7, 2, 17, 2, 1),
     Case(5, 5, 7, 2, 5, 2, 3),
 )
-TILED = (Case(5, 5, 7, 2, 16, 1, TILE_CHANNELS), Case(5, 5, 7, 2, 16, 2, TILE_CHANNELS))
+TILED = (Case(5, 5, 7, 2, 16, 1, 16), Case(5, 5, 7, 2, 16, 2, 16))
 
 
 def difference(kernel: ctypes.CDLL, dtype: torch.dtype) -> str | None:
@@ -55,8 +57,7 @@ def difference(kernel: ctypes.CDLL, dtype: torch.dtype) -> str | None:
 
     Training with dropout, its gradients and statistics, and inference. Draws from no generator but its own.
     """
-    tiles = getattr(kernel, "tiles_refused", None)
-    cases = (*CASES, *TILED) if tiles is not None and tiles() == 0 else CASES
+    cases = [*CASES, *(case for case in TILED if _convolved(case, kernel))]
     with torch.inference_mode(False), torch.enable_grad():
         for case in cases:
             for name, got, expected in _values(kernel, dtype, case):
@@ -67,6 +68,14 @@ def difference(kernel: ctypes.CDLL, dtype: torch.dtype) -> str | None:
     return None
 
 
+def _convolved(case: Case, kernel: ctypes.CDLL) -> bool:
+    """Whether a backend of the kernels convolves the case."""
+    shape = Shape(
+        case.images, case.height, case.width, case.runs, case.channels, case.pool, case.inputs, case.before, 1
+    )
+    return convolves(kernel, shape, of_image=False)
+
+
 def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Names, what the kernels make of the case, and what torch's layers make of it in float64."""
     x, weight, gamma, beta, upstream, drops = _setup(case, dtype)
@@ -74,8 +83,8 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
     ours[0].requires_grad_(case.inputs not in IMAGE_CHANNELS)
     theirs = [t.detach().double().requires_grad_() for t in (x, weight, gamma, beta)]
     if case.inputs:
-        given = (*ours, kernel, case.pool, EPS, drops)
-        y, mean, variance = Convolved.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
+        block = ConvolvedBlock(ours[1], None, ours[2], ours[3], case.pool, EPS, drops=drops)
+        y, mean, variance = chained(ours[0], kernel, [block])
     else:
         without_weight = (ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops, case.before)
         y, mean, variance = Between.apply(*without_weight)  # type: ignore[no-untyped-call]  # torch types no apply
@@ -92,10 +101,11 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
             yield f"the gradient of {name}", own.grad, exact.grad
     with torch.no_grad():
         averages = (beta.clone(), gamma.abs() + 0.1)
-        own_weight = weight if case.inputs else None
-        got = infer(
-            x.detach(), own_weight, gamma, beta, averages, kernel, case.runs, case.pool, EPS, case.before
-        )
+        if case.inputs:
+            block = ConvolvedBlock(weight, None, gamma, beta, case.pool, EPS, statistics=averages)
+            got = inferred(x, kernel, [block])
+        else:
+            got = infer(x, gamma, beta, averages, kernel, case.runs, case.pool, EPS, case.before)
         center, spread = (t.double() for t in averages)
         want = F.batch_norm(p, center, spread, theirs[2], theirs[3], False, eps=EPS)
         yield "inference", got, after(want)
