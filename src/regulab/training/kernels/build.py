@@ -26,7 +26,7 @@ from regulab.training.kernels.compiling import NoKernels, compiled, compiler, ve
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 WIDE = "-mprefer-vector-width=512"  # gcc would use half of an AVX-512 register
 SOURCE = Path(__file__).with_name("between.c")
-FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend")
+FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend", "draw")
 PROCESSOR = (b"flags", b"Features", b"CPU implementer", b"CPU part", b"isa")  # lines of /proc/cpuinfo
 
 _reasons: dict[torch.dtype, str] = {}  # why `library` gave None
