@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import levels
-from throughput import NOTEBOOK, RESULTS
+from dated import RESULTS
+from throughput import NOTEBOOK
 
 PAGE = Path(__file__).resolve().parent / "machines.md"
 BY_HAND = "throughput-by-hand.json"

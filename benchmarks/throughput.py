@@ -36,6 +36,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dated
 import levels
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 BATCH_SIZE, DROPOUT, DEGREES = 128, 0.05, 7.0
 NOTEBOOK = "notebook"
 OURS = ("plain", "fleet", "planned")
-RESULTS = Path(__file__).resolve().parent / "results"
 MATRIX = {"cpu": 2048, "cuda": 8192}  # rows of the matrices whose product is the yardstick
 
 
@@ -395,39 +395,6 @@ def run_contender(name: str, steps: int, l1: float, device: str) -> Measurement:
     return Measurement(**json.loads(answer.stdout))
 
 
-def place(out: Path | None, device: str) -> Path:
-    """Where the Markdown goes: ``out``, or a dated file that is not there yet. Raises `FileExistsError`."""
-    if out is None:
-        words = (
-            levels.as_word(levels.machine_name(device)),
-            levels.here(device),
-            datetime.date.today().isoformat(),
-        )
-        stem = "-".join(("throughput", *words))
-        numbers = ("", *(f"-{number}" for number in range(2, 100)))
-        return next(
-            path for n in numbers if not any(map(Path.exists, files(path := RESULTS / f"{stem}{n}.md")))
-        )
-    if there := [str(path) for path in files(out) if path.exists()]:
-        raise FileExistsError(
-            f"{' and '.join(there)}: a result is never overwritten; give another --out, or none"
-        )
-    return out
-
-
-def files(out: Path) -> tuple[Path, Path]:
-    """The page, and every measurement beside it."""
-    return out, out.with_suffix(".json")
-
-
-def write(out: Path, page: str, measurements: Sequence[Measurement]) -> None:
-    content = json.dumps([asdict(found) for found in measurements], indent=1, ensure_ascii=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for path, text in zip(files(out), (page, content + "\n"), strict=True):
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -462,7 +429,8 @@ def main() -> None:
         if arguments.level is not None and arguments.device != "cpu":
             parser.error("--level is of processors")
         os.environ.update(levels.forced(arguments.level) if arguments.level is not None else {})
-        out = place(arguments.out, arguments.device)
+        machine = levels.as_word(levels.machine_name(arguments.device))
+        out = dated.place(arguments.out, "throughput", machine, levels.here(arguments.device))
     except (ValueError, FileExistsError) as problem:
         parser.error(str(problem))
     load = os.getloadavg()[0]
@@ -483,7 +451,8 @@ def main() -> None:
     )
     page = markdown(summarize(measurements), conditions)
     print(page, end="")
-    write(out, page, measurements)
+    figures = json.dumps([asdict(found) for found in measurements], indent=1, ensure_ascii=False)
+    dated.write(out, page, figures + "\n")
     print(f"written: {out}", file=sys.stderr)
 
 

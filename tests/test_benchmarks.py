@@ -6,7 +6,7 @@ import random
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +27,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import ablation  # noqa: E402
 import catalogue  # noqa: E402
+import dated  # noqa: E402
 import levels  # noqa: E402
 import machines  # noqa: E402
 import precision  # noqa: E402
@@ -249,20 +250,19 @@ def test_a_small_benchmark_prints_what_it_measured(tmp_path):
 
 
 def test_a_result_is_never_overwritten(tmp_path, monkeypatch):
-    monkeypatch.setattr(throughput, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(levels, "machine_name", lambda device: "Intel(R) Core(TM) i7-8550U CPU @ 1.80GHz")
-    monkeypatch.setattr(levels, "here", lambda device: "avx2")
+    monkeypatch.setattr(dated, "RESULTS", tmp_path / "results")
     for number in ("", "-2", "-3"):
-        out = throughput.place(None, "cpu")
-        assert re.fullmatch(
-            rf"throughput-intel-core-i7-8550u-cpu-avx2-\d{{4}}-\d\d-\d\d{number}\.md", out.name
-        )
-        throughput.write(out, "a page\n", [measurement("notebook", 0.5)])
+        out = dated.place(None, "throughput", "some-cpu", "avx2")
+        assert re.fullmatch(rf"throughput-some-cpu-avx2-\d{{4}}-\d\d-\d\d{number}\.md", out.name)
+        dated.write(out, "a page\n", "[]\n")
+        assert (out.read_text("utf-8"), out.with_suffix(".json").read_text("utf-8")) == ("a page\n", "[]\n")
     with pytest.raises(FileExistsError, match="never overwritten"):
-        throughput.place(out, "cpu")
+        dated.place(out)
+    with pytest.raises(FileExistsError):
+        dated.write(out, "another", "{}")
     out.unlink()
     with pytest.raises(FileExistsError, match=r"-3\.json: a result is never overwritten"):
-        throughput.place(out, "cpu")  # the measurements are still there
+        dated.place(out)  # the figures are still there
 
 
 def test_the_last_result_of_this_machine_is_found_by_date_and_number(tmp_path, monkeypatch):
@@ -282,20 +282,17 @@ def test_the_page_shows_the_last_of_each_machine_beside_its_own_notebook(tmp_pat
         rounds = [measurement("notebook", 0.5), measurement("fleet-4-fp32", seconds, runs=4)]
         rounds += [measurement("fleet-4-auto", seconds / 2, runs=4, precision="bf16")]
         rows = [replace(one, environment=environment) for one in rounds]
-        throughput.write(tmp_path / f"throughput-some-cpu-avx2-{date}.md", "a page", rows)
+        figures = json.dumps([asdict(row) for row in rows])
+        dated.write(tmp_path / f"throughput-some-cpu-avx2-{date}.md", "a page", figures)
 
     result("2026-01-02", 1.0)
     result("2026-03-04", 0.5)
-    noted = {
-        "machine": "A",
-        "level": "amx",
-        "date": "2026-02-01",
-        "commit": None,
-        "threads": None,
-        "source": "said",
-    }
-    noted["rates"] = [{"contender": "fleet-4-auto", "precision": "bf16", "rate": 17037, "ratio": 5.9}]
-    noted["rates"] += [{"contender": "fleet-4-fp32", "precision": "fp32", "ratio": 3.9}]
+    rates: list[dict[str, Any]] = [
+        {"contender": "fleet-4-auto", "precision": "bf16", "rate": 17037, "ratio": 5.9},
+        {"contender": "fleet-4-fp32", "precision": "fp32", "ratio": 3.9},
+    ]
+    about = {"machine": "A", "level": "amx", "date": "2026-02-01", "commit": None, "threads": None}
+    noted = {**about, "source": "said", "rates": rates}
     (tmp_path / machines.BY_HAND).write_text(json.dumps([noted]))
     last, _, earlier = machines.page(machines.all_results(tmp_path)).partition("## Earlier")
 
@@ -315,7 +312,7 @@ def test_a_file_that_is_no_result_is_refused(name, tmp_path):
 
 
 def test_the_page_in_the_repository_is_that_of_its_results():
-    assert machines.PAGE.read_text("utf-8") == machines.page(machines.all_results(machines.RESULTS))
+    assert machines.PAGE.read_text("utf-8") == machines.page(machines.all_results(dated.RESULTS))
 
 
 @pytest.mark.parametrize(
@@ -337,7 +334,7 @@ def test_instructions_are_forced_down_for_all_contenders_and_never_up(monkeypatc
     monkeypatch.setattr(
         levels, "_flags", lambda: {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
     )
-    monkeypatch.setattr(levels.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert levels.forced("avx2") == {levels.KERNELS: "avx2", **levels.SETTINGS["avx2"]}
     assert levels.forced("none") == {levels.KERNELS: "none"}
     with pytest.raises(ValueError, match="this processor has avx512"):
@@ -361,6 +358,16 @@ def test_the_whole_study_is_compared_at_the_rates_that_were_measured():
     content |= {"seeds": 1, "throughput": "throughput.md", "picture": "speed"}
     page = study.page(content | {"others": {"notebook": 30.0}})
     assert "| 30.0 | 7.5 |" in page
+
+
+def test_a_way_is_a_level_and_a_precision(monkeypatch):
+    monkeypatch.setattr(levels, "here", lambda device: "avx512")
+    found = precision.way("avx2:fp32")
+    assert (found.level, found.train, found.folder) == ("avx2", {"precision": "fp32"}, "avx2-fp32")
+    assert precision.way(precision.DEFAULT) == precision.Way(precision.DEFAULT, {})
+    for wrong in ("avx2", "avx2:fp16", "mmx:fp32", "amx:bf16"):  # the last is above this processor
+        with pytest.raises(ValueError, match=wrong.partition(":")[0]):
+            precision.way(wrong)
 
 
 def test_seeds_for_equivalence_follow_the_spread():
