@@ -61,7 +61,8 @@ INLINE void convolve_and_pool(const Shape *s, const float *frame, const float *t
 /* As spread(), to the gradient of the taps: each value of it meets the places that its window's winner saw. grad has the
  * steps of p, or, where it has not passed ReLU and dropout (not `kept`), those that are given. */
 INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, int kept, Steps from, const T *p,
-                           const uint8_t *won, const Gate *gate, float *dtaps, float *sum, int inputs, int64_t k, int n) {
+                           const uint8_t *won, const Gate *gate_, float *dtaps, float *sum, int inputs, int64_t k, int n) {
+    const Gate constants = *gate_, *gate = &constants;
     int64_t C = s->channels, right = together(s) * inputs, down = (s->width + 2) * right;
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), total = {0};
     V dw[TAPS * MOST_INPUTS];

@@ -80,8 +80,9 @@ static Gate gate_of(const Block *block, const Lines *lines, int64_t run, int64_t
 }
 
 /* y = max(0, a p + b), or a max(0, p) + b, times scale where the draw is not below low: into a map or a backend's input. */
-INLINE void normalize(const T *p, Steps step, int64_t rows, int64_t columns, const Gate *gate, void *y_, int input,
+INLINE void normalize(const T *p, Steps step, int64_t rows, int64_t columns, const Gate *gate_, void *y_, int input,
                       Steps to, int64_t k, int n) {
+    const Gate own = *gate_, *gate = &own; /* what is written might else change it, for all that a compiler knows */
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n);
     Mask first = gate->first;
     PLACES_OF(rows, columns) {
@@ -111,7 +112,9 @@ INLINE V let_through(V g, V p, const Gate *gate, V a, V b, V factor, int64_t pla
 
 /* Sums of that gradient, and of its product with p - mean. It comes as a map, or as a backend's sums: then it is kept. */
 INLINE void add_up_gradients(const void *grad, int sums, Steps from, const T *p, Steps step, int64_t rows,
-                             int64_t columns, const Gate *gate, T *kept, float *sum, float *product, int64_t k, int n) {
+                             int64_t columns, const Gate *gate_, T *kept, float *sum, float *product, int64_t k,
+                             int n) {
+    const Gate own = *gate_, *gate = &own;
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), row = {0};
     V center = floats(gate->mean + k, n), total = floats(sum + k, n), weighted = floats(product + k, n), both = {0};
     PLACES_OF(rows, columns) {
@@ -141,8 +144,9 @@ INLINE V past_relu(V g, V p, const Gate *gate) { return where(above(p, (V){0}) |
 /* The gradient of p to where it came from, in a map or in a backend's frame of gradients: at the winner of its window, with 0
  * for the others (size 2), or alone; and its sums. `kept`: it has passed ReLU and dropout already. */
 INLINE void spread(const T *grad, int kept, Steps from, const T *p, const uint8_t *won, Steps step, int64_t rows,
-                   int64_t columns, const Gate *gate, void *to_, int input, Steps to, int size, float *sum, int64_t k,
+                   int64_t columns, const Gate *gate_, void *to_, int input, Steps to, int size, float *sum, int64_t k,
                    int n) {
+    const Gate constants = *gate_, *gate = &constants;
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), total = {0};
     SLOPES;
     PLACES_OF(rows, columns) {
