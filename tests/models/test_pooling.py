@@ -37,7 +37,7 @@ def test_the_gradient_comes_as_it_is_read_and_is_the_same(dtype):
     found, strides = [], []
     for kind in (Reads, ReadsAnything):
         leaf, seen = x.clone().requires_grad_(), list[tuple[int, ...]]()
-        y = mean_over_map(kind.apply(leaf, seen))  # type: ignore[no-untyped-call]  # torch types no apply
+        y = mean_over_map(kind.apply(leaf, seen))
         (gradient,) = torch.autograd.grad((y.float() * upstream).sum(), leaf)
         found.append((y, gradient))
         strides += seen
