@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -15,7 +14,7 @@ from regulab.models.layers.dropout import inverse_keep, threshold
 from regulab.training.kernels import build as building
 from regulab.training.kernels.blocks import Drops
 from regulab.training.kernels.build import has_tiles, library
-from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins, shapes
+from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins, of_each, shapes
 from regulab.training.kernels.compiling import compiled, compiler
 
 pytestmark = pytest.mark.skipif(
@@ -63,7 +62,7 @@ def dropping(blocks, x, generator):
             torch.randint(-(2**15), 2**15, (b, h, w, k // R), generator=generator).short().permute(0, 3, 1, 2)
             for _ in "ab"
         ]
-        found.append(replace(one, drops=Drops([draws[0], draws[1], draws[0]], [0.0, 0.2, 0.5])))
+        found.append(one._replace(drops=Drops([draws[0], draws[1], draws[0]], [0.0, 0.2, 0.5])))
     return found
 
 
@@ -82,7 +81,7 @@ def leaves_of(blocks):
         }
         for one in blocks
     ]
-    return [replace(one, **tensors) for one, tensors in zip(blocks, own, strict=True)], own
+    return [one._replace(**tensors) for one, tensors in zip(blocks, own, strict=True)], own
 
 
 def reference(x, blocks, dtype):
@@ -109,10 +108,10 @@ def step(x, blocks, kernel, wants_gradient=True):
     x = x.clone().requires_grad_(wants_gradient)
     blocks, own = leaves_of(blocks)
     assert joins(x, kernel, blocks) == len(blocks)
-    y, *statistics = chained(x, kernel, blocks)
+    y, statistics = chained(x, kernel, blocks)
     upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(8)).to(y.dtype)
     y.backward(upstream)
-    return named(y, statistics, x, own)
+    return named(y, of_each(statistics, blocks), x, own)
 
 
 def exact_step(x, blocks, dtype, wants_gradient=True):
@@ -124,7 +123,7 @@ def exact_step(x, blocks, dtype, wants_gradient=True):
         }
         for one in blocks
     ]
-    blocks, own = leaves_of([replace(one, **given) for one, given in zip(blocks, tensors, strict=True)])
+    blocks, own = leaves_of([one._replace(**given) for one, given in zip(blocks, tensors, strict=True)])
     y, statistics = reference(x, blocks, dtype)
     upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(8)).to(dtype)
     y.backward(upstream.double())
@@ -221,8 +220,8 @@ def test_a_chain_is_its_blocks_one_after_another(backend, name, wants_gradient):
     apart, own = leaves_of(blocks)
     y, statistics = leaf, []
     for one in apart:
-        y, *found = chained(y, kernel, [one])
-        statistics += found
+        y, found = chained(y, kernel, [one])
+        statistics += found.chunk(2)
     y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(8)).to(y.dtype))
     alone = named(y, statistics, leaf, own)
     truth = exact_step(x, blocks, dtype, wants_gradient)
@@ -245,7 +244,7 @@ def test_inference_takes_the_running_averages(backend, name):
     for one in blocks:
         k = one.gamma.numel()
         averages = torch.randn(k, generator=generator) / 4, torch.rand(k, generator=generator) + 0.5
-        given.append(replace(one, drops=None, statistics=averages))
+        given.append(one._replace(drops=None, statistics=averages))
     got, y = inferred(x, kernels(backend), given), x.double()
     for one in given:
         center, spread, gamma, beta = (t.double() for t in (*one.statistics, one.gamma, one.beta))

@@ -44,10 +44,7 @@ int forward(const Block *block, int training, const T *x, T *y) {
             } else take_statistics(block, &lines);
 #pragma omp for schedule(static)
             for (int64_t c = 0; c < plan->chunks; c++) normalize_chunk(block, plan, &lines, p, c, y);
-            if (me == 0 && training) {
-                memcpy(block->mean, lines.mean, sizeof(float) * K);
-                memcpy(block->variance, lines.variance, sizeof(float) * K);
-            }
+            if (me == 0 && training) leave_statistics(block, &lines, plan->rows * plan->wide);
         }
     }
     free(partial), free(vectors), free(totals);

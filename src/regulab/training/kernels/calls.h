@@ -67,10 +67,7 @@ static void take_block(const Block *blocks, int64_t l, Thread *t, int failed, co
         find_line(block, t->lines + l);
     }
 #pragma omp single nowait
-    if (!failed) {
-        memcpy(block->mean, t->lines[l].mean, sizeof(float) * K);
-        memcpy(block->variance, t->lines[l].variance, sizeof(float) * K);
-    }
+    if (!failed) leave_statistics(block, t->lines + l, s->images * places(s));
 }
 
 /* All blocks for one run of an image, whose maps never leave the thread's memory. */
