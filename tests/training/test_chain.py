@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -147,7 +148,7 @@ def assert_close(got, want, tolerance, blocks):
         assert float((got[name].double() - expected).abs().max()) <= tolerance * scale, name
 
 
-CASES = {
+CASES: dict[str, tuple[int, int, dict[str, Any]]] = {
     "5 to 8": (5, 8, {}),
     "8 to 10, dropped": (8, 10, {"dropped": True}),
     "10 to 5, pooled": (10, 5, {"pool": 2, "dropped": True}),
@@ -180,7 +181,7 @@ def test_a_block_is_convolution_and_layers(backend, case, wants_gradient):
     assert_close(got, exact_step(x, blocks, dtype, wants_gradient), TOLERANCE[dtype], blocks)
 
 
-CHAINS = {
+CHAINS: dict[str, tuple[int, list[tuple[int, dict[str, Any]]]]] = {
     "as cnn10k": (1, [(16, {"pool": 2}), (16, {}), (16, {"pool": 2}), (16, {}), (16, {})]),
     "of maps": (7, [(20, {}), (16, {"pool": 2, "padding": 0}), (33, {"before": True, "bias": True})]),
     "growing": (3, [(8, {"pool": 2, "bias": True}), (16, {}), (40, {"pool": 2})]),
@@ -218,7 +219,8 @@ def test_a_chain_is_its_blocks_one_after_another(backend, name, wants_gradient):
     together = step(x, blocks, kernel, wants_gradient)
     leaf = x.clone().requires_grad_(wants_gradient)
     apart, own = leaves_of(blocks)
-    y, statistics = leaf, []
+    statistics: list[torch.Tensor] = []
+    y = leaf
     for one in apart:
         y, found = chained(y, kernel, [one])
         statistics += found.chunk(2)

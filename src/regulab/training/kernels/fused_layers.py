@@ -42,9 +42,8 @@ class FusedLayers:
         if not joins:
             x = self.conv(x)
         kernels = self.kernels(x)
-        if (
-            kernels is None or x.numel() // x.shape[1] < self.pool**2 + self.norm.training
-        ):  # one value, or none
+        values = x.shape[0] * (x.shape[2] // self.pool) * (x.shape[3] // self.pool)  # of a channel
+        if kernels is None or values < 1 + self.norm.training:  # torch refuses a batch norm of one
             y: Tensor = one_by_one(self.layers[1:], x)
             return y
         x = x.contiguous(memory_format=torch.channels_last)
@@ -90,7 +89,7 @@ class FusedLayers:
         return kernels_for(x.device, x.dtype) if self.fits() else None
 
     def fits(self) -> bool:
-        """Whether kernels do what the norm does now: a fixed one that lets gradients pass, or has dropout, is torch's."""
+        """Whether kernels do what the norm does. A fixed one that lets gradients pass, or has dropout, is torch's."""
         return self.norm.training or not (torch.is_grad_enabled() or self.dropping())
 
     def dropping(self) -> bool:
