@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 from functools import cache
 from typing import Any
 
@@ -17,6 +16,7 @@ from regulab.training.kernels.blocks import Drops
 from regulab.training.kernels.build import has_tiles, library
 from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins, of_each, shapes
 from regulab.training.kernels.compiling import compiled, compiler
+from regulab.training.kernels.recipes import SOURCE, native
 
 pytestmark = pytest.mark.skipif(
     library(torch.float32) is None, reason="no C compiler that shares torch's threads"
@@ -37,8 +37,8 @@ def kernels(backend):
         return library(dtype)
     program = compiler()
     assert program is not None
-    wide = [building.WIDE] if platform.machine() == "x86_64" else []
-    return building._loaded(compiled(program, [*building.FLAGS, *wide, "-DBF16", *defines], building.SOURCE))
+    content = compiled(program, [*native(bf16=True).flags, *defines], SOURCE)
+    return building._equal(building._loaded(content), dtype)
 
 
 def block(generator, inputs, channels, **settings):

@@ -96,6 +96,8 @@ class Chain(torch.autograd.Function):
     each norm is rounded to the type of maps. Gives y of the last block, and μ and σ² (biased) of each after another.
     """
 
+    reads_channels_last = True
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, kernel: ctypes.CDLL, blocks: Sequence[ConvolvedBlock], *own: Tensor | None

@@ -33,7 +33,7 @@ INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }
 
 #define BLOCKED(x) (((x) + LANES - 1) / LANES) /* blocks of channels */
 
-#if defined(BF16) && defined(__AMX_BF16__) && !defined(NO_TILES)
+#if defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(NO_TILES) /* the latter: clang below 16 */
 #include "tiles.h"
 #else
 #include "floats.h"

@@ -32,17 +32,17 @@ INLINE void convolve_and_pool(const Shape *s, const float *frame, const float *t
     V total = floats(sum + k, n), added = {0}, row = {0}, w[TAPS * MOST_INPUTS];
     Mask first = relu_first(s);
     if (bias) added = floats(bias + k, n);
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(taps + i * C + k, n);
     PLACES_OF(s->height / 2, s->width / 2) {
         const float *patch = frame + 2 * (y * down + x * right);
         V best = {0};
         Winners which = {0};
-#pragma GCC unroll 4
+UNROLL
         for (int of = 0; of < 4; of++) {
             const float *seen = patch + (of / 2) * down + (of % 2) * right;
             V v = {0};
-#pragma GCC unroll 27
+UNROLL
             for (int i = 0; i < TAPS * inputs; i++)
                 v += w[i] * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
             Mask wins = of == 0 ? all_or_none(1) : above(v, best) | is_nan(v);
@@ -67,7 +67,7 @@ INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, in
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), total = {0};
     V dw[TAPS * MOST_INPUTS];
     SLOPES;
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) dw[i] = floats(dtaps + i * C + k, n);
     PLACES_OF(s->height / 2, s->width / 2) {
         V read = load(p + place * C + k, n), v = rectified(read, gate->first), g = load(grad + AT(from), n);
@@ -77,16 +77,16 @@ INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, in
         total += g;
         Winners which = read_winners(won + place * C + k, n);
         const float *patch = frame + 2 * (y * down + x * right);
-#pragma GCC unroll 4
+UNROLL
         for (int of = 0; of < 4; of++) {
             V own = where(won_by(which, of), g);
             const float *seen = patch + (of / 2) * down + (of % 2) * right;
-#pragma GCC unroll 27
+UNROLL
             for (int i = 0; i < TAPS * inputs; i++)
                 dw[i] += own * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
         }
     }
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) WRITE(dtaps + i * C + k, dw[i]);
     if (!sum) return;
     total += floats(sum + k, n);
