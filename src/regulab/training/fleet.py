@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,12 +20,13 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches, order_digest
+from regulab.training.batches import Batches
 from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
+from regulab.training.hashed_inputs import OrderHashes
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
@@ -87,7 +87,9 @@ class Fleet:
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
         self._sums = EpochSums(len(runs), device)
         steps, size = self._batches.steps, self._batches.size
-        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
+        self._batch_draws = BatchDraws(
+            self._hooks, plan.seeds, plan.seed_of, size, steps, device, plan.hashed
+        )
         own = own_highest(self._hooks, train, len(runs))
         if setup.machine.on_device:
             self._counter, self._draws = (
@@ -146,13 +148,13 @@ class Fleet:
         return [(name, p) for name, p in named if p.requires_grad and name not in self._idle]
 
     def train_epoch(self, epoch: int, validation_losses: RunLosses = ()) -> EpochTotals:
-        orders, steps = self._begin(epoch, validation_losses), self._batches.steps
+        hashes, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
         if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
             self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
-        digests = [order_digest(order) for order in orders]
+        digests = hashes()
         return EpochTotals(
             loss=self._sums.loss / steps,
             accuracy=100 * self._sums.correct / steps,
@@ -160,9 +162,10 @@ class Fleet:
             orders=[digests[seed] for seed in self._plan.seed_of],
         )
 
-    def _begin(self, epoch: int, validation_losses: RunLosses = ()) -> np.ndarray:
-        """Makes ready for an epoch's steps; the orders ``(S, N)`` of its images."""
+    def _begin(self, epoch: int, validation_losses: RunLosses = ()) -> OrderHashes:
+        """Makes ready for an epoch's steps; the hashes of its orders, for afterwards."""
         orders = self._batches.orders(epoch)
+        hashes = OrderHashes(orders)
         self._batches.begin(orders, epoch)
         self._draws.begin(epoch)
         if self._vmapped:
@@ -171,7 +174,7 @@ class Fleet:
         self._sums.begin()
         self._batch_draws.begin(epoch)
         self._stack.train()
-        return orders
+        return hashes
 
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""

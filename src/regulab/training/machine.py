@@ -28,7 +28,7 @@ class Machine:
     ``activations`` is the type of activations and products; ``parameters`` that of weights, optimizer state,
     statistics and losses (float64 serves tests, where rounding must not hide a difference). ``kernels``: whether
     fleets use compiled kernels of ours. ``on_device``: a step takes everything from the device, dropout draws included,
-    which are then other numbers.
+    which are then other numbers. ``hashed_inputs``: so are orders and the draws that change images.
     """
 
     device: torch.device
@@ -37,6 +37,7 @@ class Machine:
     parameters: torch.dtype = torch.float32
     kernels: bool = False
     on_device: bool = False
+    hashed_inputs: bool = False
     memory: int = MOST_ACTIVATIONS  # bytes that the activations of one step may take
 
     @property
@@ -45,7 +46,11 @@ class Machine:
 
 
 def choose_machine(
-    device: str, precision: str, kernels: bool = True, on_device: bool | None = None
+    device: str,
+    precision: str,
+    kernels: bool = True,
+    on_device: bool | None = None,
+    hashed_inputs: bool | None = None,
 ) -> Machine:
     """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
 
@@ -71,6 +76,7 @@ def choose_machine(
         tuple(notes),
         kernels=kernels and reason is None,
         on_device=chosen.type != "cpu" if on_device is None else on_device,
+        hashed_inputs=chosen.type != "cpu" if hashed_inputs is None else hashed_inputs,
         memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
     )
 

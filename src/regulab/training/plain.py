@@ -26,10 +26,11 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches, as_loaded, order_digest
+from regulab.training.batches import Batches, as_loaded
 from regulab.training.copies import Copies
 from regulab.training.double_backward import backward, differentiable, input_leaf
 from regulab.training.grouping import replace_buffer
+from regulab.training.hashed_inputs import OrderHashes
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
@@ -74,7 +75,9 @@ class PlainTrainer:
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
         size, steps = self._batches.size, self._batches.steps
-        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
+        self._batch_draws = BatchDraws(
+            self._hooks, plan.seeds, plan.seed_of, size, steps, device, plan.hashed
+        )
         self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
@@ -141,6 +144,7 @@ class PlainTrainer:
     def _train_epoch(self, epoch: int, validation_losses: Sequence[float]) -> EpochTotals:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
+        hashes = OrderHashes(orders)
         self._draws.begin(epoch)
         self._batch_draws.begin(epoch)
         self._module.train()
@@ -171,7 +175,7 @@ class PlainTrainer:
             if self._memories:
                 self._memories.update(self._stacked(), count)
         totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
-        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=[order_digest(orders[0])])
+        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=hashes())
 
     def _objective(self, logits: Tensor, targets: Tensor, x: Tensor) -> Tensor:
         """Of logits ``(B, classes)``: the mean cross-entropy, as anyone writes it, unless a technique has another."""

@@ -52,6 +52,7 @@ class FleetPlan:
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
     on_device: bool = False  # draws of the device
+    hashed_inputs: bool = False  # orders and augmentation by the device, too
     # Under which it trained (`regulab.training.conditions`): several where it was interrupted and went on elsewhere.
     conditions: tuple[Mapping[str, str], ...] = ()
 
@@ -61,7 +62,10 @@ class FleetPlan:
             "runs": [list(run) for run in self.runs],
             "conditions": [dict(one) for one in self.conditions],
         }
-        return {**asdict(self), **lists}
+        found = {**asdict(self), **lists}
+        if not self.hashed_inputs:  # as plans were before there was such a choice
+            del found["hashed_inputs"]
+        return found
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any], where: str = "") -> FleetPlan:
@@ -86,6 +90,8 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
     """The known fleets, then new ones for the runs that none of them holds."""
     held = {run for fleet in known for run in fleet.runs}
     fleets = list(known)
+    # As the fleets before: arms of a seed see the same images in the same order, wherever they are added.
+    hashed = known[0].hashed_inputs if known else setup.machine.hashed_inputs
     for group in setup.architectures:
         missing = [seed for seed in seeds if any((arm, seed) not in held for arm in group)]
         if not missing:
@@ -102,7 +108,7 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
             reason = f"{reason}; {split}" if reason else split
         kernels = machine.kernels and engine in ("fleet", "followed")
         for runs in _groups(group, missing, held, size):
-            how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
+            how = (engine, reason, machine.precision, threads, kernels, machine.on_device, hashed)
             fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
     return fleets
 
@@ -235,4 +241,6 @@ def seeds_per_fleet(setup: Setup) -> int:
 
 def machine_of(plan: FleetPlan, machine: Machine) -> Machine:
     """What the machine of a study is for a fleet: its device, with what was chosen when the fleet was planned."""
-    return choose_machine(str(machine.device), plan.precision, plan.kernels, plan.on_device)
+    return choose_machine(
+        str(machine.device), plan.precision, plan.kernels, plan.on_device, plan.hashed_inputs
+    )

@@ -89,6 +89,7 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
         seed_of=[distinct.index(own) for own in streams],
         setting_of=[settings.index(setting) for setting in wanted],
         balanced=setup.study.train.sampling == "balanced",
+        hashed=setup.machine.hashed_inputs,
     )
 
 
