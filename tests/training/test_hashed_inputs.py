@@ -72,10 +72,10 @@ def test_hashes_of_orders_are_those_that_hosts_write():
 
 def test_a_fleet_sees_what_the_plain_loop_does():
     """Orders, augmentation's draws and those of techniques, epoch by epoch."""
-    study = study_of(ARMS, seeds=2, train={"epochs": 2})
-    setup, runs = setup_of(study, machine=HASHED), runs_of(study)
+    study = study_of(ARMS, seeds=2, train={"epochs": 2, "batch_size": 10})
+    setup, runs = setup_of(study, images=20, machine=HASHED), runs_of(study)
     fleet, plain = Fleet(setup, runs), [PlainTrainer(setup, [run]) for run in runs]
-    on_host = Fleet(setup_of(study, machine=ON_DEVICE), runs)
+    on_host = Fleet(setup_of(study, images=20, machine=ON_DEVICE), runs)
     for epoch in (1, 2):
         totals, of_host = fleet.train_epoch(epoch), on_host.train_epoch(epoch)
         alone = [one.train_epoch(epoch) for one in plain]
@@ -86,8 +86,8 @@ def test_a_fleet_sees_what_the_plain_loop_does():
 
 
 def test_an_epoch_can_be_begun_anew_and_ahead():
-    study = study_of(ARMS, seeds=1)
-    setup, runs = setup_of(study, machine=HASHED), runs_of(study)
+    study = study_of(ARMS, seeds=1, train={"batch_size": 10})
+    setup, runs = setup_of(study, images=20, machine=HASHED), runs_of(study)
     whole, later = Fleet(setup, runs), Fleet(setup, runs)
     whole.train_epoch(1)
     later.load_state({name: tensor.clone() for name, tensor in whole.state().items()})

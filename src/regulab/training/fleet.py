@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.hashed_draws import HashedDraws
-from regulab.models.layers.draws import RatesOfRuns, Repeatable, bind_draws
+from regulab.models.layers.draws import Repeatable, bind_draws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
 from regulab.models.run_generators import RunGenerators
-from regulab.models.stacking import StackedRates
 from regulab.optimizers.optimizer import State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
@@ -27,12 +26,14 @@ from regulab.training.double_backward import differentiable, input_leaf, machine
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.hashed_inputs import OrderHashes
+from regulab.training.loss_scaling import loss_scales
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
 from regulab.training.proximal import depths_held
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
+from regulab.training.stack_rates import select_rates, set_rates
 from regulab.training.stacks import STACKS
 from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, own_highest
 from regulab.training.teaching import MakeTeaching, NoTeachers
@@ -85,7 +86,7 @@ class Fleet:
         assert plan.seed_of == sorted(plan.seed_of), "runs of a fleet stand seed by seed"
         self._plan = plan
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
-        self._sums = EpochSums(len(runs), device)
+        self._sums, self._scales = EpochSums(len(runs), device), loss_scales(setup.machine, len(runs))
         steps, size = self._batches.steps, self._batches.size
         self._batch_draws = BatchDraws(
             self._hooks, plan.seeds, plan.seed_of, size, steps, device, plan.hashed
@@ -107,9 +108,7 @@ class Fleet:
         self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
-        for name, hooks in self._hooks.items():
-            if hooks.rates is not None:
-                self._set_rates(name, hooks.rates)
+        set_rates(self._stack, self._hooks)
 
     def _held(self) -> int:
         """How many tensors like a parameter the optimizer and techniques remember of it."""
@@ -135,12 +134,6 @@ class Fleet:
             self._train_step()
         else:
             self._graphed(self._train_step)
-
-    def _set_rates(self, technique: str, rates: Sequence[float | None]) -> None:
-        for layer in self._stack.modules():
-            if isinstance(layer, StackedRates | RatesOfRuns) and layer.set_by == technique:
-                pairs = zip(layer.rates, rates, strict=True)
-                layer.set_rates([own if rate is None else rate * layer.share for own, rate in pairs])
 
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         """The parameters that are trained: frozen ones and idle ones stay as the constructor made them."""
@@ -178,7 +171,8 @@ class Fleet:
 
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
-        counter, sums = self._counter, self._sums
+        counter, sums, scales = self._counter, self._sums, self._scales
+        scales.begin()
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         drawn = self._batch_draws.at(counter.position)
@@ -198,12 +192,16 @@ class Fleet:
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
             # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
-        sums.add(losses, logits.argmax(-1) == labels)
+        sums.add(scales.checked(losses), logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
-        rates = StepRates(counter.lr, counter.t, counter.highest)
-        update(self._groups, self._hooks, self._optimizer, gradients, rates, sums.finite)
+        rates, moving = (
+            StepRates(counter.lr, scales.taken(counter.t), counter.highest),
+            scales.moving(sums.finite),
+        )
+        update(self._groups, self._hooks, self._optimizer, gradients, rates, moving)
         if self._memories:
-            self._memories.update(self._weights(), count, sums.finite)
+            self._memories.update(self._weights(), count, moving)
+        scales.end(sums.finite)
         counter.advance()
 
     def _average_anew(self, epoch: int) -> None:
@@ -235,9 +233,9 @@ class Fleet:
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
-        gradients = torch.autograd.grad(losses.sum(), list(self._trained))
+        gradients = torch.autograd.grad(self._scales.scaled(losses).sum(), list(self._trained))
         by_name = dict(zip(self._trained.values(), gradients, strict=True))
-        return Evaluation(losses.detach(), by_name), logits.detach()
+        return Evaluation(losses.detach(), self._scales.unscaled(by_name)), logits.detach()
 
     def _again(self, x: Tensor, targets: Tensor, start: Sequence[Tensor], values: Tensors) -> Evaluation:
         """The same step at other parameters: same batch, same draws, buffers as it found them, and left as they are."""
@@ -320,6 +318,7 @@ class Fleet:
             **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
             **self._memories.state(),
             **remembered,
+            **self._scales.state(),
         }
 
     def optional_state(self) -> Arrays:
@@ -340,12 +339,11 @@ class Fleet:
         self._buffers = Buffers(self._stack)
         self._memories = self._new_memories()
         self._memories.load(state)
+        self._scales.load(state)
 
     def select(self, positions: Sequence[int]) -> None:
         index = torch.tensor(list(positions), device=self._setup.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
-        for layer in self._stack.modules():
-            if isinstance(layer, StackedRates | RatesOfRuns):
-                layer.set_rates([layer.rates[position] for position in positions])
+        select_rates(self._stack, positions)
         self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)

@@ -48,7 +48,7 @@ class FleetPlan:
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
     engine: Annotated[str, Field(pattern="^(fleet|followed|vmap|plain)$")]  # plain: each run alone
     reason: Annotated[str, Field(max_length=5000)]  # why no fleet, or why smaller than the arms of a seed
-    precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
+    precision: Annotated[str, Field(pattern="^(fp32|bf16|fp16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
     on_device: bool = False  # draws of the device
@@ -122,7 +122,14 @@ def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
         "fleet": split,
         "followed": split,
     }
-    return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
+    told = sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
+    scaled = any(fleet.precision == "fp16" for fleet in fleets)
+    exact = {arm: "" for fleet in fleets if fleet.precision == "fp32" for arm, _ in fleet.runs}
+    if scaled and exact:
+        told.append(
+            f"precision fp32 of {', '.join(exact)}: a gradient that is differentiated has no scale in fp16"
+        )
+    return told
 
 
 def _groups(
