@@ -26,6 +26,7 @@ from regulab.training.double_backward import differentiable, input_leaf, machine
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.hashed_inputs import OrderHashes
+from regulab.training.kernels.shared_images import mark_shared
 from regulab.training.loss_scaling import loss_scales
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
@@ -35,7 +36,7 @@ from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
 from regulab.training.stack_rates import select_rates, set_rates
 from regulab.training.stacks import STACKS
-from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, own_highest
+from regulab.training.step_counter import RunLosses, own_highest, step_counter
 from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
@@ -44,6 +45,7 @@ from regulab.training.trainer import (
     changes_objective,
     input_plan,
     objective,
+    runs_alike,
     transformed,
 )
 from regulab.training.updating import StepRates, update
@@ -52,7 +54,6 @@ from regulab.training.updating import StepRates, update
 class Fleet:
     """Implements `Trainer` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
 
-    _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | SeedDraws
 
     def __init__(
@@ -91,20 +92,16 @@ class Fleet:
         self._batch_draws = BatchDraws(
             self._hooks, plan.seeds, plan.seed_of, size, steps, device, plan.hashed
         )
-        own = own_highest(self._hooks, train, len(runs))
-        if setup.machine.on_device:
-            self._counter, self._draws = (
-                DeviceStepCounter(train, steps, len(runs), device, own),
-                HashedDraws(plan.seeds, device),
-            )
-        else:
-            self._counter, self._draws = HostStepCounter(train, steps, len(runs), own), SeedDraws(plan.seeds)
+        own, hashing = own_highest(self._hooks, train, len(runs)), setup.machine.on_device
+        self._counter = step_counter(train, steps, len(runs), device if hashing else None, own)
+        self._draws = HashedDraws(plan.seeds, device) if hashing else SeedDraws(plan.seeds)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))
+        self._alike = runs_alike(plan, self._hooks) if self._architecture.copies == 1 else 1
         self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
@@ -229,7 +226,7 @@ class Fleet:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
-            logits = self._forward(x.flatten(1, 2))
+            logits = self._forward(x.flatten(1, 2), self._alike)
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
@@ -250,25 +247,29 @@ class Fleet:
         self._buffers.set(buffers)
         return evaluation
 
-    def _forward(self, x: Tensor) -> Tensor:
-        """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
+    def _forward(self, x: Tensor, alike: int = 1) -> Tensor:
+        """``(B, R·C, H, W)``, of ``alike`` runs side by side the same images, to logits ``(B, R, classes)``."""
         machine = self._setup.machine
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
         dtype = machine.parameters if self._vmapped else machine.activations
-        logits: Tensor = self._stack(x.to(dtype, memory_format=torch.channels_last)).to(machine.parameters)
+        images = mark_shared(x.to(dtype, memory_format=torch.channels_last), alike)
+        logits: Tensor = self._stack(images).to(machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
-        return self.own_logits(x[:, None].expand(-1, len(self.runs), -1, -1, -1))
+        return self._inferred(x[:, None].expand(-1, len(self.runs), -1, -1, -1), len(self.runs))
 
     def own_logits(self, x: Tensor) -> Tensor:
+        return self._inferred(x, 1)
+
+    def _inferred(self, x: Tensor, alike: int) -> Tensor:
         self._stack.eval()
         tiled = x.flatten(1, 2)
         if not self._memories:
-            return self._forward(tiled)
+            return self._forward(tiled, alike)
         trained = self._weights()
         self._assign(self._memories.evaluated(trained))
-        logits = self._forward(tiled)
+        logits = self._forward(tiled, alike)
         self._assign(trained)
         return logits
 
