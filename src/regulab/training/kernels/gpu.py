@@ -55,7 +55,7 @@ class BetweenOnGpu(torch.autograd.Function):
                 p, won = x, x.new_empty(0, dtype=torch.int8)
                 mean, variance = statistics(x, x.shape[1], before)
             norm = Norm.of(p, runs, (mean, variance), (gamma, beta), eps, before, drops)
-            y = normalized(p, norm, drops)
+            y = normalized(p, norm)
         ctx.save_for_backward(p, won)
         ctx.norm, ctx.pool, ctx.input = norm, pool, x.shape
         ctx.mark_non_differentiable(mean, variance)

@@ -86,7 +86,7 @@ class ConvolvedOnGpu(torch.autograd.Function):
             images = Images.of(x, runs, per_image, channels)
             y, won, (mean, variance) = convolved(images, weight)
             norm = Norm.of(y, runs, (mean, variance), (gamma, beta), eps, False, drops)
-            out = normalized(y, norm, drops)
+            out = normalized(y, norm)
         ctx.save_for_backward(y, won)
         ctx.norm, ctx.images, ctx.weight = norm, images, weight.shape
         ctx.mark_non_differentiable(mean, variance)

@@ -44,43 +44,50 @@ def hashes(rows, cols, keys_p, step_p, seed_p, N, C: tl.constexpr):
 
 
 @triton.jit
-def drawn_keeps(
-    rows, first, keys_p, step_p, seed_p, low_p, N, K, C: tl.constexpr, ARMS: tl.constexpr, P: tl.constexpr,
-    COLS: tl.constexpr
+def draw_keeps(
+    kept_p, keys_p, step_p, seed_p, low_p, N, K, C: tl.constexpr, ARMS: tl.constexpr, P: tl.constexpr,
+    BYTES: tl.constexpr
 ):  # fmt: skip
-    """Whether dropout keeps the elements of the columns from ``first`` on, ``(P, COLS)``.
+    """What dropout keeps of a map, as bits, eight columns a byte: ``(N, ⌈K/8⌉)``.
 
-    ARMS runs that stand side by side share a seed, so that one hash serves them all; ARMS·C divides COLS and ``first``.
+    Drawn once and read three times: a hash takes fifty instructions, and a pass over a map has but ten for an element.
+    ARMS runs that stand side by side share a seed, so that one hash serves them all; C is then a multiple of 8.
     """
-    cols = tl.minimum(first + tl.arange(0, COLS), K - 1)
-    if C % 4 == 0:  # a hash for four columns
-        word = tl.arange(0, COLS // (4 * ARMS))
-        quads = tl.minimum(first + (word // (C // 4)) * (ARMS * C) + 4 * (word % (C // 4)), K - 4)
-        bits = hashes(rows, quads, keys_p, step_p, seed_p, N, C)[:, :, None]
-        shifts = (16 * tl.arange(0, 4)).to(tl.int64)[None, None, :]
-        draws = (bits >> shifts).to(tl.int16)
+    width = tl.cdiv(K, 8)
+    each = width // ARMS  # bytes of the first arms of all seeds
+    blocks = tl.cdiv(each, BYTES)
+    rows = (tl.program_id(0) // blocks) * P + tl.arange(0, P)
+    byte = (tl.program_id(0) % blocks) * BYTES + tl.arange(0, BYTES)
+    ok = (rows < N)[:, None] & (byte < each)[None, :]
+    at = kept_p + rows[:, None].to(tl.int64) * width
+    if C % 4 == 0:
         if ARMS > 1:
-            of_seed = tl.reshape(draws, (P, COLS // (ARMS * C), 1, C))
-            draws = tl.broadcast_to(of_seed, (P, COLS // (ARMS * C), ARMS, C))
-        draws = tl.reshape(draws, (P, COLS))
-    else:
-        bits = hashes(rows, cols, keys_p, step_p, seed_p, N, C)
-        draws = (bits >> (16 * ((cols % C) % 4)).to(tl.int64)[None, :]).to(tl.int16)
-    return draws >= tl.load(low_p + cols // C)[None, :]
-
-
-@triton.jit
-def store_keeps(kept, rows, first, kept_p, N, K, P: tl.constexpr, COLS: tl.constexpr):
-    """As bits, eight columns a byte: ``(N, ⌈K/8⌉)``. ``first`` is a multiple of 8."""
-    byte, width = first // 8 + tl.arange(0, COLS // 8), tl.cdiv(K, 8)
-    eight = tl.reshape(kept.to(tl.int32), (P, COLS // 8, 8)) << tl.arange(0, 8)[None, None, :]
-    at = rows[:, None].to(tl.int64) * width + byte[None, :]
-    tl.store(kept_p + at, tl.sum(eight, 2).to(tl.uint8), mask=(rows < N)[:, None] & (byte < width)[None, :])
+            byte = (byte // (C // 8)) * (ARMS * C // 8) + byte % (C // 8)
+        left, right = tl.minimum(8 * byte, K - 4), tl.minimum(8 * byte + 4, K - 4)
+        bits_left = hashes(rows, left, keys_p, step_p, seed_p, N, C)
+        bits_right = hashes(rows, right, keys_p, step_p, seed_p, N, C)
+        for arm in tl.static_range(ARMS):
+            low_left, low_right = tl.load(low_p + left // C + arm), tl.load(low_p + right // C + arm)
+            kept = tl.zeros([P, BYTES], tl.int32)
+            for place in tl.static_range(4):
+                kept |= ((bits_left >> (16 * place)).to(tl.int16) >= low_left[None, :]).to(tl.int32) << place
+                kept |= ((bits_right >> (16 * place)).to(tl.int16) >= low_right[None, :]).to(tl.int32) << (
+                    place + 4
+                )
+            tl.store(at + (byte + arm * (C // 8))[None, :], kept.to(tl.uint8), mask=ok)
+    else:  # a hash for every column
+        kept = tl.zeros([P, BYTES], tl.int32)
+        for place in tl.static_range(8):
+            cols = tl.minimum(8 * byte + place, K - 1)
+            shift = (16 * ((cols % C) % 4)).to(tl.int64)[None, :]
+            draws = (hashes(rows, cols, keys_p, step_p, seed_p, N, C) >> shift).to(tl.int16)
+            kept |= (draws >= tl.load(low_p + cols // C)[None, :]).to(tl.int32) << place
+        tl.store(at + byte[None, :], kept.to(tl.uint8), mask=ok)
 
 
 @triton.jit
 def stored_keeps(rows, first, kept_p, N, K, ALIGNED: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr):
-    """What `store_keeps` stored of the columns from ``first`` on; ALIGNED where that is a multiple of 8."""
+    """What `draw_keeps` stored of the columns from ``first`` on; ALIGNED where that is a multiple of 8."""
     width = tl.cdiv(K, 8)
     line_p = kept_p + rows[:, None].to(tl.int64) * width
     if ALIGNED:
@@ -196,14 +203,10 @@ def join_statistics(
 
 @triton.jit
 def normalize(
-    x_p, y_p, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, kept_p, keys_p, step_p, seed_p, low_p, N, K,
-    C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, ARMS: tl.constexpr, P: tl.constexpr,
-    COLS: tl.constexpr
+    x_p, y_p, mean_p, variance_p, gamma_p, beta_p, eps, scale_p, kept_p, N, K,
+    C: tl.constexpr, DROPS: tl.constexpr, BEFORE: tl.constexpr, P: tl.constexpr, COLS: tl.constexpr
 ):  # fmt: skip
-    """y = m/(1 − rate) · max(0, γ (x − μ)/√(σ² + ε) + β); with BEFORE, ReLU of x in the place of the outer one.
-
-    What dropout keeps is stored, as the way back would have to hash all draws twice more.
-    """
+    """y = m/(1 − rate) · max(0, γ (x − μ)/√(σ² + ε) + β); with BEFORE, ReLU of x in the place of the outer one."""
     blocks = tl.cdiv(K, COLS)
     first = (tl.program_id(0) % blocks) * COLS
     cols, rows = first + tl.arange(0, COLS), (tl.program_id(0) // blocks) * P + tl.arange(0, P)
@@ -213,9 +216,7 @@ def normalize(
     y = (rectified(x) if BEFORE else x) * a[None, :] + b[None, :]
     y = y if BEFORE else rectified(y)
     if DROPS:
-        kept = drawn_keeps(rows, first, keys_p, step_p, seed_p, low_p, N, K, C, ARMS, P, COLS)
-        store_keeps(kept, rows, first, kept_p, N, K, P, COLS)
-        y *= factors(kept, first, scale_p, K, C, COLS)
+        y *= factors(stored_keeps(rows, first, kept_p, N, K, True, P, COLS), first, scale_p, K, C, COLS)
     tl.store(y_p + at, y.to(y_p.dtype.element_ty), mask=ok)
 
 

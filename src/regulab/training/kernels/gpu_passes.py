@@ -40,7 +40,7 @@ class HashedDrops:
 class Norm:
     """Columns K of N places, their norm and their dropout: what most kernels are called with.
 
-    ``kept`` holds what dropout keeps as bits ``(N, ⌈K/8⌉)``, which the way there writes and the way back reads.
+    ``kept`` holds what dropout keeps as bits, for the way there and the way back.
     """
 
     places: int
@@ -69,8 +69,7 @@ class Norm:
         places = x.numel() // columns
         scales = kept = None
         if drops is not None:
-            scales = drops.scales
-            kept = torch.empty(places * -(-columns // 8), dtype=torch.uint8, device=x.device)
+            scales, kept = drops.scales, _kept(places, columns, columns // runs, drops)
         return cls(places, columns, columns // runs, statistics, affine, eps, before, scales, kept)
 
     @property
@@ -120,17 +119,27 @@ def joined(parts: Tensor, places: int, length: int) -> Pair:
     return mean, variance
 
 
-def normalized(x: Tensor, norm: Norm, drops: HashedDrops | None = None) -> Tensor:
-    """What the norm, ReLU and dropout make of the map; what dropout keeps is in ``norm.kept`` afterwards."""
-    assert norm.drops == (drops is not None)
+def normalized(x: Tensor, norm: Norm) -> Tensor:
+    """What the norm, ReLU and dropout make of the map."""
     y, (tall, wide) = torch.empty_like(x), norm.tile
-    drawn = (norm.affine[0],) * 4 if drops is None else drops.arguments()
-    arms = 1 if drops is None else sharing_hashes(drops.arms, norm.channels, wide)
     gpu_maps.normalize[norm.programs(tall)](
-        x, y, *norm.arguments(), *drawn, norm.places, norm.columns, norm.channels, norm.drops, norm.before, arms,
-        tall, wide, num_warps=tiles().warps,
+        x, y, *norm.arguments(), norm.places, norm.columns, norm.channels, norm.drops, norm.before, tall, wide,
+        num_warps=tiles().warps,
     )  # fmt: skip
     return y
+
+
+def _kept(places: int, columns: int, channels: int, drops: HashedDrops) -> Tensor:
+    """What dropout keeps, as bits ``(N, ⌈K/8⌉)``."""
+    width, chosen = -(-columns // 8), tiles()
+    kept = torch.empty(places * width, dtype=torch.uint8, device=drops.lows.device)
+    arms = sharing_hashes(drops.arms, channels)
+    wide = min(chosen.drawn // 8, power(width // arms))
+    tall = chosen.drawn // wide
+    gpu_maps.draw_keeps[(-(-places // tall) * -(-(width // arms) // wide),)](
+        kept, *drops.arguments(), places, columns, channels, arms, tall, wide, num_warps=chosen.warps
+    )
+    return kept
 
 
 def gradient_sums(x: Tensor, grad: Tensor, norm: Norm) -> Tensor:

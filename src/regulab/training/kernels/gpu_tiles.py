@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+MOST_ARMS = 8  # for which the kernel that draws is written out
+
 
 @dataclass(frozen=True)
 class Tiles:
@@ -18,6 +20,7 @@ class Tiles:
     elements: int = 4096  # places times columns, of the passes over maps
     columns: int = 128
     strip: int = 8  # tiles of a program that sums, of which each strip has sums of its own
+    drawn: int = 1024  # bytes of bits, of a program that draws
     warps: int = 4
     places: int = 64  # of the images' convolution
     group_columns: int = 64  # of runs with the same images, convolved together
@@ -63,11 +66,9 @@ def side_by_side(seed_of: Sequence[int]) -> int:
     return arms if regular else 1
 
 
-def sharing_hashes(arms: int, channels: int, columns: int) -> int:
-    """How many runs of a seed take one hash within so many columns: a power of two that divides ``arms``."""
-    if power(channels) != channels or channels % 4:
-        return 1
-    return max(g for g in (1, 2, 4, 8, 16, 32) if arms % g == 0 and (g == 1 or g * channels <= columns))
+def sharing_hashes(arms: int, channels: int) -> int:
+    """How many of a seed's runs take one hash: a divisor of ``arms``, where no byte of bits is of two runs."""
+    return 1 if channels % 8 else max(g for g in range(1, MOST_ARMS + 1) if arms % g == 0)
 
 
 def sharing_images(arms: int, channels: int, columns: int) -> int:
