@@ -33,7 +33,7 @@ from regulab.training.kernels.gpu_tiles import Tiles, tiles, using
 HAS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 R = 3
-SEVERAL = Tiles(elements=1024, places=16, gradient_places=32)  # several programs even of small maps
+SEVERAL = Tiles(elements=1024, places=32, image_elements=256)  # several programs even of small maps
 # Triton's interpreter multiplies bfloat16 as the integers that its bits are.
 TYPES = [
     torch.float32,

@@ -23,7 +23,7 @@ from regulab.training.machine import exact_arithmetic
 from tests.training.setups import runs_of, setup_of, study_of
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-SMALL = Tiles(elements=1024, places=16, gradient_places=16)
+SMALL = Tiles(elements=1024, places=16)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,10 @@ import torch
 from regulab.errors import UserError
 from regulab.training.kernels.choice import missing
 
-MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
+MOST_ACTIVATIONS = 2**32  # bytes of one step on a processor; larger fleets gain nothing and are split
+PART_OF_MEMORY = (
+    4  # of which one part may be activations: weights, images and what others need are in the rest
+)
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}  # types of activations, by precision
 Value = TypeVar("Value")
@@ -74,7 +77,7 @@ def choose_machine(
         kernels=kernels and reason is None,
         on_device=chosen.type != "cpu" if on_device is None else on_device,
         hashed_inputs=chosen.type != "cpu" if hashed_inputs is None else hashed_inputs,
-        memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
+        memory=_for_activations(chosen),
     )
 
 
@@ -92,6 +95,11 @@ def threads_asked() -> int:
 def training_threads() -> int:
     """How many threads train: as many as torch was told, but no more than there are cores."""
     return min(torch.get_num_threads(), cores())
+
+
+def _for_activations(device: torch.device) -> int:
+    part = _memory(device) // PART_OF_MEMORY
+    return part if device.type == "cuda" else min(MOST_ACTIVATIONS, part)
 
 
 def _memory(device: torch.device) -> int:

@@ -110,17 +110,18 @@ def convolved(images: Images, weight: Tensor) -> tuple[Tensor, Tensor, Pair]:
     groups, wide = runs // images.together, images.together * channels
     taps = pixels.new_zeros(groups, 4 * images.window, wide)
     each = weight.reshape(groups, wide, inputs, 3, 3).permute(0, 2, 3, 4, 1)
-    for down, across in PLACES:
-        _by_place(taps, inputs)[:, down, across, :, down : down + 3, across : across + 3] = each
+    for row, column in PLACES:
+        _by_place(taps, inputs)[:, row, column, :, row : row + 3, column : column + 3] = each
     size = (b, runs * channels, h // 2, w // 2)
     y = torch.empty(size, dtype=pixels.dtype, device=pixels.device, memory_format=torch.channels_last)
     won, chosen = torch.empty(y.numel(), dtype=torch.int8, device=y.device), tiles()
-    places, strip = b * (h // 2) * (w // 2), chosen.places * chosen.image_strip
+    tall, across, warps = chosen.of_images(wide, chosen.image_elements)
+    places, strip = b * (h // 2) * (w // 2), tall * chosen.image_strip
     strips = -(-places // strip)
     parts = empty(y, (2, strips, runs * channels))
     gpu_images.convolve[(groups * strips,)](
         pixels, taps, y, won, parts[0], parts[1], places, runs * channels, b, h, w, sharing, wide, inputs,
-        chosen.places, max(16, power(wide)), images.window, chosen.image_strip, num_warps=chosen.image_warps,
+        tall, across, images.window, chosen.image_strip, num_warps=warps,
     )  # fmt: skip
     return y, won, joined(parts, places, strip)
 
@@ -129,17 +130,16 @@ def taps_gradient(images: Images, y: Tensor, won: Tensor, grad: Tensor, sums: Te
     """The gradient of the weights, ``(groups, together·C, inputs, 3, 3)``, of what `convolved` gave."""
     wide, chosen = images.together * norm.channels, tiles()
     groups = norm.columns // wide
-    strips = -(-norm.places // (chosen.gradient_places * chosen.gradient_strip))
+    tall, across, warps = chosen.of_images(wide, chosen.gradient_elements)
+    strips = -(-norm.places // (tall * chosen.gradient_strip))
     parts = empty(y, (strips, groups, 4 * images.window, wide))
     gpu_images.taps_gradient[(groups * strips,)](
         images.pixels, y, grad, won, parts, sums, *norm.arguments(), norm.places, norm.columns, *images.sizes(),
-        norm.channels, wide, images.inputs, norm.drops, chosen.gradient_places, max(16, power(wide)), images.window,
-        chosen.gradient_strip, num_warps=chosen.gradient_warps,
+        norm.channels, wide, images.inputs, norm.drops, tall, across, images.window, chosen.gradient_strip,
+        num_warps=warps,
     )  # fmt: skip
     places = _by_place(parts.sum(0), images.inputs)
-    first, *others = (
-        places[:, down, across, :, down : down + 3, across : across + 3] for down, across in PLACES
-    )
+    first, *others = (places[:, row, column, :, row : row + 3, column : column + 3] for row, column in PLACES)
     return sum(others, first).permute(0, 4, 1, 2, 3)
 
 

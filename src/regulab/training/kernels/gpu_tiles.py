@@ -22,18 +22,24 @@ class Tiles:
     strip: int = 8  # tiles of a program that sums, of which each strip has sums of its own
     drawn: int = 1024  # bytes of bits, of a program that draws
     warps: int = 4
-    places: int = 64  # of the images' convolution
     group_columns: int = 64  # of runs with the same images, convolved together
+    places: int = 64  # of the images' convolution and its way back, at most
+    image_elements: int = 2048
     image_strip: int = 4
-    image_warps: int = 8
-    gradient_places: int = 64  # of its way back
+    gradient_elements: int = 4096
     gradient_strip: int = 16
-    gradient_warps: int = 8
+    of_warp: int = 512  # elements of a warp that convolves; more of them need more registers than there are
 
     def of_map(self, columns: int) -> tuple[int, int]:
         """Places and columns of a program's part of a map: at least eight columns, whose bits are a byte."""
         wide = min(self.columns, max(8, power(columns)))
         return self.elements // wide, wide
+
+    def of_images(self, columns: int, elements: int) -> tuple[int, int, int]:
+        """Places, columns and warps of a program that convolves: a matrix product takes 16 of each at least."""
+        wide = max(16, power(columns))
+        tall = max(16, min(self.places, elements // wide))
+        return tall, wide, max(1, min(8, tall * wide // self.of_warp))
 
 
 _chosen = Tiles()
