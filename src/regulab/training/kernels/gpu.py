@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from regulab.models.stacking import StackedDropout
-from regulab.training.kernels.gpu_convolved import ConvolvedOnGpu, Images, convolved
+from regulab.training.kernels.gpu_convolved import ConvolvedOnGpu, PaddedImages, convolved
 from regulab.training.kernels.gpu_passes import (
     HashedDrops,
-    Norm,
+    NormOfMap,
     Pair,
     gradient_sums,
     map_gradient,
@@ -54,7 +54,7 @@ class BetweenOnGpu(torch.autograd.Function):
             else:
                 p, won = x, x.new_empty(0, dtype=torch.int8)
                 mean, variance = statistics(x, x.shape[1], before)
-            norm = Norm.of(p, runs, (mean, variance), (gamma, beta), eps, before, drops)
+            norm = NormOfMap.of(p, runs, (mean, variance), (gamma, beta), eps, before, drops)
             y = normalized(p, norm)
         ctx.save_for_backward(p, won)
         ctx.norm, ctx.pool, ctx.input = norm, pool, x.shape
@@ -122,7 +122,7 @@ class GpuKernels:
     ) -> Tensor:
         with torch.cuda.device_of(x):
             if weight is not None:
-                x = convolved(Images.of(x, runs, runs_per_image(x), weight.shape[1]), weight)[0]
+                x = convolved(PaddedImages.of(x, runs, runs_per_image(x), weight.shape[1]), weight)[0]
             elif pool == 2:
                 x = pooled(x)[0]
-            return normalized(x, Norm.of(x, runs, statistics, affine, eps, before))
+            return normalized(x, NormOfMap.of(x, runs, statistics, affine, eps, before))

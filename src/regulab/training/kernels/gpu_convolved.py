@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from regulab.training.kernels import gpu_images
 from regulab.training.kernels.gpu_passes import (
     HashedDrops,
-    Norm,
+    NormOfMap,
     Pair,
     empty,
     gradient_sums,
@@ -25,7 +25,7 @@ PLACES = [(0, 0), (0, 1), (1, 0), (1, 1)]  # of a 2×2 window, down and across
 
 
 @dataclass(frozen=True)
-class Images:
+class PaddedImages:
     """With a border of 0, ``(I, inputs, B, H + 2, W + 2)``, and how runs go with them.
 
     ``together`` runs are convolved at once, as one of ``together`` times the channels; ``sharing`` such groups take
@@ -37,7 +37,7 @@ class Images:
     sharing: int
 
     @classmethod
-    def of(cls, x: Tensor, runs: int, per_image: int, channels: int) -> Images:
+    def of(cls, x: Tensor, runs: int, per_image: int, channels: int) -> PaddedImages:
         """Of ``x`` ``(B, R·inputs, H, W)``, of which each ``per_image`` runs side by side have the same."""
         b, _, h, w = x.shape
         inputs, different = x.shape[1] // runs, runs // per_image
@@ -83,9 +83,9 @@ class ConvolvedOnGpu(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         runs, channels = weight.shape[:2]
         with torch.cuda.device_of(x):
-            images = Images.of(x, runs, per_image, channels)
+            images = PaddedImages.of(x, runs, per_image, channels)
             y, won, (mean, variance) = convolved(images, weight)
-            norm = Norm.of(y, runs, (mean, variance), (gamma, beta), eps, False, drops)
+            norm = NormOfMap.of(y, runs, (mean, variance), (gamma, beta), eps, False, drops)
             out = normalized(y, norm)
         ctx.save_for_backward(y, won)
         ctx.norm, ctx.images, ctx.weight = norm, images, weight.shape
@@ -103,7 +103,7 @@ class ConvolvedOnGpu(torch.autograd.Function):
         return None, taps.reshape(ctx.weight), sums[0], sums[1], None, None, None
 
 
-def convolved(images: Images, weight: Tensor) -> tuple[Tensor, Tensor, Pair]:
+def convolved(images: PaddedImages, weight: Tensor) -> tuple[Tensor, Tensor, Pair]:
     """The pooled map ``(B, R·C, H/2, W/2)``, which of each window won, and μ and σ² of its columns."""
     (b, h, w, sharing), pixels = images.sizes(), images.pixels
     runs, channels, inputs = weight.shape[:3]
@@ -126,7 +126,9 @@ def convolved(images: Images, weight: Tensor) -> tuple[Tensor, Tensor, Pair]:
     return y, won, joined(parts, places, strip)
 
 
-def taps_gradient(images: Images, y: Tensor, won: Tensor, grad: Tensor, sums: Tensor, norm: Norm) -> Tensor:
+def taps_gradient(
+    images: PaddedImages, y: Tensor, won: Tensor, grad: Tensor, sums: Tensor, norm: NormOfMap
+) -> Tensor:
     """The gradient of the weights, ``(groups, together·C, inputs, 3, 3)``, of what `convolved` gave."""
     wide, chosen = images.together * norm.channels, tiles()
     groups = norm.columns // wide

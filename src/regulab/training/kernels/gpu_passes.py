@@ -37,7 +37,7 @@ class HashedDrops:
 
 
 @dataclass(frozen=True)
-class Norm:
+class NormOfMap:
     """Columns K of N places, their norm and their dropout: what most kernels are called with.
 
     ``kept`` holds what dropout keeps as bits, for the way there and the way back.
@@ -63,7 +63,7 @@ class Norm:
         eps: float,
         before: bool,
         drops: HashedDrops | None = None,
-    ) -> Norm:
+    ) -> NormOfMap:
         assert affine[0].dtype == affine[1].dtype == torch.float32, "the kernels read float32"
         columns = x.shape[1]
         places = x.numel() // columns
@@ -119,7 +119,7 @@ def joined(parts: Tensor, places: int, length: int) -> Pair:
     return mean, variance
 
 
-def normalized(x: Tensor, norm: Norm) -> Tensor:
+def normalized(x: Tensor, norm: NormOfMap) -> Tensor:
     """What the norm, ReLU and dropout make of the map."""
     y, (tall, wide) = torch.empty_like(x), norm.tile
     gpu_maps.normalize[norm.programs(tall)](
@@ -142,7 +142,7 @@ def _kept(places: int, columns: int, channels: int, drops: HashedDrops) -> Tenso
     return kept
 
 
-def gradient_sums(x: Tensor, grad: Tensor, norm: Norm) -> Tensor:
+def gradient_sums(x: Tensor, grad: Tensor, norm: NormOfMap) -> Tensor:
     """∂L/∂γ and ∂L/∂β: ``(2, K)``."""
     (tall, wide), chosen = norm.tile, tiles()
     strips = -(-norm.places // (tall * chosen.strip))
@@ -155,7 +155,7 @@ def gradient_sums(x: Tensor, grad: Tensor, norm: Norm) -> Tensor:
 
 
 def map_gradient(
-    x: Tensor, grad: Tensor, won: Tensor, sums: Tensor, norm: Norm, pool: int, size: Sequence[int]
+    x: Tensor, grad: Tensor, won: Tensor, sums: Tensor, norm: NormOfMap, pool: int, size: Sequence[int]
 ) -> Tensor:
     """∂L/∂x of a map of this ``size`` before pooling, from that of the output and `gradient_sums`."""
     (tall, wide), (height, width) = norm.tile, size[2:]
