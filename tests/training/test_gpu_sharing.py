@@ -12,9 +12,9 @@ from regulab.models.layers.dropout import inverse_keep, threshold
 from regulab.training.fleet import Fleet
 from regulab.training.kernels.gpu_tiles import (
     Tiles,
+    arms_side_by_side,
     sharing_hashes,
     sharing_images,
-    side_by_side,
     tiles,
     using,
 )
@@ -56,7 +56,7 @@ def gpu():
 )
 def test_runs_of_a_seed_side_by_side(seed_of, arms):
     """Four runs of a seed are twice two of it, which may share just as well."""
-    assert side_by_side(seed_of) == arms
+    assert arms_side_by_side(seed_of) == arms
 
 
 def test_how_many_share():
@@ -82,7 +82,7 @@ def drops_of(runs, arms, channels, size, rates=(0.2, 0.5, 0.1)):
     scales = torch.tensor([inverse_keep(rate) for rate in rates], dtype=torch.float32, device=DEVICE)
     hashed = Hashed(keys.to(DEVICE), torch.tensor(3, device=DEVICE), shape)
     given = (hashed, torch.tensor(seed_of, device=DEVICE), lows, scales)
-    return HashedDrops(*given, side_by_side(seed_of)), torch.cat(kept, 1)
+    return HashedDrops(*given, arms_side_by_side(seed_of)), torch.cat(kept, 1)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,13 @@ from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.fleet import Fleet
 from regulab.training.kernels import build as building
-from regulab.training.kernels.between import Between, Convolved, Drops, infer
+from regulab.training.kernels.between import Between, infer
+from regulab.training.kernels.blocks import Drops
 from regulab.training.kernels.build import has_tiles, library
+from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred
 from regulab.training.kernels.compiling import compiler
 from regulab.training.kernels.fusing import FusedBlock, fuse
+from regulab.training.kernels.recipes import SOURCE, native
 from regulab.training.machine import choose_machine
 from regulab.training.stack_check import check_rounding, check_stack
 from tests.training.setups import FLOAT32, FUSED, runs_of, setup_of, study_of
@@ -119,7 +122,7 @@ def test_relu_may_stand_before_the_norm(dtype, tolerance, shape, dropped):
         assert (got.double() - expected).abs().max() <= tolerance * scale, name
     assert (inputs[0].grad[x <= 0] == 0).all()
     averages = (mean, variance)
-    got = infer(x, None, gamma, beta, averages, library(dtype), shape[3], 1, EPS, True)
+    got = infer(x, gamma, beta, averages, library(dtype), shape[3], 1, EPS, True)
     centre, spread, scale, shift = (t.double() for t in (mean, variance, gamma, beta))
     fixed = F.batch_norm(F.relu(x.double()), centre, spread, scale, shift, False, eps=EPS)
     assert (got.double() - fixed).abs().max() <= tolerance * fixed.abs().max()
@@ -129,7 +132,7 @@ def test_relu_may_stand_before_the_norm(dtype, tolerance, shape, dropped):
 def test_inference_takes_the_running_averages(pool):
     x, gamma, beta, generator = setup(SHAPES[1], torch.float32, seed=2)
     mean, variance = torch.randn(32, generator=generator), torch.rand(32, generator=generator) + 0.1
-    got = infer(x, None, gamma, beta, (mean, variance), library(torch.float32), 2, pool, EPS)
+    got = infer(x, gamma, beta, (mean, variance), library(torch.float32), 2, pool, EPS)
     p = F.max_pool2d(x, 2) if pool == 2 else x
     torch.testing.assert_close(got, F.relu(F.batch_norm(p, mean, variance, gamma, beta, False, eps=EPS)))
 
@@ -161,6 +164,11 @@ BY_TILES = [
 ]
 
 
+def convolved_block(x, weight, gamma, beta, kernel, pool, eps, drops):
+    """A chain of one block."""
+    return chained(x, kernel, [ConvolvedBlock(weight, None, gamma, beta, pool, eps, drops=drops)])
+
+
 def convolved_material(shape, inputs, dtype, seed):
     """Maps off the origin, weights of the convolution, γ and β."""
     b, h, w, runs, channels = shape
@@ -178,7 +186,7 @@ def test_a_convolved_block_is_convolution_and_layers(dtype, tolerance, inputs, p
     drops = drops_for(shape, pool, generator) if dropped else None
     leaves = [t.clone().requires_grad_() for t in (weight, gamma, beta)]
     seen = x.clone().requires_grad_(inputs == 16)
-    y, mean, variance = Convolved.apply(seen, *leaves, library(dtype), pool, EPS, drops)
+    y, mean, variance = convolved_block(seen, *leaves, library(dtype), pool, EPS, drops)
     upstream = torch.randn(y.shape, generator=generator).to(dtype)
     y.backward(upstream)
     exact = [t.double().requires_grad_() for t in (x, weight, gamma, beta)]
@@ -205,7 +213,8 @@ def test_inference_of_a_convolved_block(dtype, tolerance, inputs, pool, shape):
     x, weight, gamma, beta, generator = convolved_material(shape, inputs, dtype, seed=6)
     k = shape[3] * shape[4]
     mean, variance = torch.randn(k, generator=generator), torch.rand(k, generator=generator) + 0.1
-    got = infer(x, weight, gamma, beta, (mean, variance), library(dtype), shape[3], pool, EPS)
+    block = ConvolvedBlock(weight, None, gamma, beta, pool, EPS, statistics=(mean, variance))
+    got = inferred(x, library(dtype), [block])
     p = F.conv2d(x.double(), weight.flatten(0, 1).double(), None, 1, 1, 1, shape[3])
     p = F.max_pool2d(p, 2) if pool == 2 else p
     want = F.relu(
@@ -223,7 +232,7 @@ int main(void) {
     if (tiles_refused()) return 2;
     FENCE;
     _tile_loadconfig(&mine);
-    Shape s = {1, 1, 1, 1, 16, 1, 16};
+    Shape s = {1, 1, 1, 1, 16, 1, 16, 0, 1};
     Workspace work;
     if (open_workspace(&s, &work)) return 3;
     close_workspace(&work);
@@ -240,7 +249,8 @@ int main(void) {
 @pytest.mark.skipif(not has_tiles(torch.bfloat16), reason="this processor has no AMX")
 def test_tiles_are_left_as_another_library_set_them_up(tmp_path):
     (tmp_path / "left.c").write_text(TILES_LEFT_AS_THEY_WERE)
-    flags = [*building.FLAGS[:-2], "-DBF16", "-I", str(building.SOURCE.parent), "-lm"]
+    flags = [flag for flag in native(bf16=True).flags if flag not in ("-shared", "-fPIC")]
+    flags += ["-I", str(SOURCE.parent), "-lm"]
     command = [compiler(), str(tmp_path / "left.c"), *flags, "-o", str(tmp_path / "left")]
     subprocess.run(command, check=True, capture_output=True)
     assert subprocess.run([tmp_path / "left"]).returncode == 0
@@ -277,7 +287,7 @@ def test_a_run_that_breaks_leaves_the_others_alone(dtype, _tolerance, inputs, po
             part = {"x": x[1, inputs, 0], "weight": weight[1, 0], "γ": gamma[channels : channels + 1]}
             (part | {"upstream": upstream[:, channels]})[place].fill_(poison)
         leaves = [t.requires_grad_(n > 0 or inputs == 16) for n, t in enumerate((x, weight, gamma, beta))]
-        y, mean, variance = Convolved.apply(*leaves, library(dtype), pool, EPS, drops)
+        y, mean, variance = convolved_block(*leaves, library(dtype), pool, EPS, drops)
         y.backward(upstream.to(dtype))
         grads = [t.grad for t in leaves if t.requires_grad]
         found.append([by_run(t, runs) for t in (y.detach(), mean, variance, *grads)])
@@ -307,7 +317,7 @@ def test_the_number_of_threads_changes_no_bit(dtype):
                 *leaves, other = convolved_material(shape, channels, dtype, seed=7)
                 leaves = [t.requires_grad_(place > 0 or channels == 16) for place, t in enumerate(leaves)]
                 own = drops_for(shape, 2, other)
-                y, *statistics = Convolved.apply(*leaves, library(dtype), 2, EPS, own)
+                y, *statistics = convolved_block(*leaves, library(dtype), 2, EPS, own)
                 y.float().square().sum().backward()
                 found[-1] += [y, *statistics, *(t.grad for t in leaves if t.requires_grad)]
     finally:

@@ -19,13 +19,14 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches
+from regulab.training.batches import Batches, side_by_side
 from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
 from regulab.training.hashed_inputs import OrderHashes
+from regulab.training.kernels.drawing import CompiledDraws, draws_of_seeds
 from regulab.training.kernels.shared_images import mark_shared
 from regulab.training.loss_scaling import loss_scales
 from regulab.training.memories import Memories
@@ -54,7 +55,7 @@ from regulab.training.updating import StepRates, update
 class Fleet:
     """Implements `Trainer` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
 
-    _draws: HashedDraws | SeedDraws
+    _draws: HashedDraws | CompiledDraws | SeedDraws
 
     def __init__(
         self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = NoTeachers
@@ -64,12 +65,11 @@ class Fleet:
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._architecture = setup.architecture(runs[0])
-        self._copies, self._vectors = (
-            Copies(self._architecture.copies, modules[0]),
-            singular_vectors(modules[0]),
-        )
+        self._copies = Copies(self._architecture.copies, modules[0])
+        self._vectors = singular_vectors(modules[0])
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
+        self._input_type = setup.machine.parameters if self._vmapped else setup.machine.activations
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
@@ -89,12 +89,12 @@ class Fleet:
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
         self._sums, self._scales = EpochSums(len(runs), device), loss_scales(setup.machine, len(runs))
         steps, size = self._batches.steps, self._batches.size
-        self._batch_draws = BatchDraws(
-            self._hooks, plan.seeds, plan.seed_of, size, steps, device, plan.hashed
-        )
-        own, hashing = own_highest(self._hooks, train, len(runs)), setup.machine.on_device
-        self._counter = step_counter(train, steps, len(runs), device if hashing else None, own)
-        self._draws = HashedDraws(plan.seeds, device) if hashing else SeedDraws(plan.seeds)
+        given = (plan.seeds, plan.seed_of, size, steps, device, plan.hashed)
+        self._batch_draws = BatchDraws(self._hooks, *given)
+        hashing, kernels = setup.machine.on_device, setup.machine.kernels
+        own, place = own_highest(self._hooks, train, len(runs)), device if hashing else None
+        self._counter = step_counter(train, steps, len(runs), place, own)
+        self._draws = HashedDraws(plan.seeds, device) if hashing else draws_of_seeds(plan.seeds, kernels)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
@@ -170,6 +170,8 @@ class Fleet:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
         counter, sums, scales = self._counter, self._sums, self._scales
         scales.begin()
+        if isinstance(self._draws, CompiledDraws):
+            self._draws.ahead()
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         drawn = self._batch_draws.at(counter.position)
@@ -215,7 +217,7 @@ class Fleet:
         if self._repeatable is not None:
             self._repeatable.begin()
         batches = (self._copies.of(self._batches.batch(k)[0]) for k in range(steps))
-        average_anew(self._stack, self._forward, (x.flatten(1, 2) for x in batches))
+        average_anew(self._stack, self._forward, (side_by_side(x, self._input_type) for x in batches))
         self._memories.set_statistics(self._weights(), due)
         self._assign(trained)
 
@@ -226,7 +228,7 @@ class Fleet:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
-            logits = self._forward(x.flatten(1, 2), self._alike)
+            logits = self._forward(side_by_side(x, self._input_type), self._alike)
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
@@ -249,11 +251,9 @@ class Fleet:
 
     def _forward(self, x: Tensor, alike: int = 1) -> Tensor:
         """``(B, R·C, H, W)``, of ``alike`` runs side by side the same images, to logits ``(B, R, classes)``."""
-        machine = self._setup.machine
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
-        dtype = machine.parameters if self._vmapped else machine.activations
-        images = mark_shared(x.to(dtype, memory_format=torch.channels_last), alike)
-        logits: Tensor = self._stack(images).to(machine.parameters)
+        x = mark_shared(x.to(self._input_type, memory_format=torch.channels_last), alike)
+        logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ class Fleet:
 
     def _inferred(self, x: Tensor, alike: int) -> Tensor:
         self._stack.eval()
-        tiled = x.flatten(1, 2)
+        tiled = side_by_side(x, self._input_type)
         if not self._memories:
             return self._forward(tiled, alike)
         trained = self._weights()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -12,14 +13,9 @@ from torch import Tensor
 
 from regulab.models.stacking import StackedDropout
 from regulab.training.kernels import build
-from regulab.training.kernels.between import (
-    IMAGE_CHANNELS,
-    TILE_CHANNELS,
-    Between,
-    Convolved,
-    Drops,
-    infer,
-)
+from regulab.training.kernels.between import Between, infer
+from regulab.training.kernels.blocks import Drops
+from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins
 
 Pair = tuple[Tensor, Tensor]
 
@@ -68,18 +64,24 @@ class Kernels(Protocol):
 
 @dataclass(frozen=True)
 class ProcessorKernels:
-    """Implements `Kernels` by a compiled library; ``tiles``: it convolves on matrix units, too."""
+    """Implements `Kernels` by a compiled library."""
 
     library: ctypes.CDLL
-    tiles: bool
+
+    def joins(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> int:
+        """How many of the first blocks `chained` and `inferred` take as one operation."""
+        return joins(x, self.library, blocks)
+
+    def chained(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> tuple[Tensor, ...]:
+        """y of the last, then μ and σ² (biased) of each."""
+        return chained(x, self.library, blocks)
+
+    def inferred(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> Tensor:
+        """Inference, with μ and σ² of each block's ``statistics``."""
+        return inferred(x, self.library, blocks)
 
     def convolves(self, x: Tensor, weight: Tensor, pool: int) -> bool:
-        channels, inputs = weight.shape[1:3]
-        if min(x.shape[2:]) < pool:
-            return False
-        if inputs in IMAGE_CHANNELS:
-            return pool == 2 and not x.requires_grad
-        return channels == inputs == TILE_CHANNELS and self.tiles
+        return self.joins(x, [_alone(weight, (weight, weight), pool, 0.0)]) == 1
 
     def drops(self, dropout: StackedDropout, x: Tensor, shape: torch.Size) -> Drops:
         return Drops(dropout.drawn(shape), dropout.rates)
@@ -94,8 +96,7 @@ class ProcessorKernels:
     def convolved(
         self, x: Tensor, weight: Tensor, affine: Pair, pool: int, eps: float, drops: Drops | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        given = (x, weight, *affine, self.library, pool, eps, drops)
-        y, mean, variance = Convolved.apply(*given)  # type: ignore[no-untyped-call]  # torch types no apply
+        y, mean, variance = self.chained(x, [_alone(weight, affine, pool, eps, drops)])
         return y, mean, variance
 
     def infer(
@@ -109,7 +110,20 @@ class ProcessorKernels:
         eps: float,
         before: bool,
     ) -> Tensor:
-        return infer(x, weight, *affine, statistics, self.library, runs, pool, eps, before)
+        if weight is None:
+            return infer(x, *affine, statistics, self.library, runs, pool, eps, before)
+        return self.inferred(x, [_alone(weight, affine, pool, eps, statistics=statistics)])
+
+
+def _alone(
+    weight: Tensor,
+    affine: Pair,
+    pool: int,
+    eps: float,
+    drops: Drops | None = None,
+    statistics: Pair | None = None,
+) -> ConvolvedBlock:
+    return ConvolvedBlock(weight, None, *affine, pool, eps, drops=drops, statistics=statistics)
 
 
 def kernels_for(device: torch.device, dtype: torch.dtype) -> Kernels | None:
@@ -129,6 +143,11 @@ def missing(device: torch.device, dtype: torch.dtype) -> str | None:
     return _on_gpu(_numbered(device), dtype)[1] if device.type == "cuda" else f"none for {device.type}"
 
 
+def remark(device: torch.device, dtype: torch.dtype) -> str | None:
+    """What a person should know of the kernels that there are."""
+    return build.remark(dtype) if device.type == "cpu" else None
+
+
 def _numbered(device: torch.device) -> torch.device:
     """``cuda`` as the device that it is, so that what was tried for one name is not tried again for the other."""
     return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
@@ -136,7 +155,7 @@ def _numbered(device: torch.device) -> torch.device:
 
 def _on_processor(dtype: torch.dtype) -> Kernels | None:
     library = build.library(dtype)
-    return None if library is None else ProcessorKernels(library, build.has_tiles(dtype))
+    return None if library is None else ProcessorKernels(library)
 
 
 @cache

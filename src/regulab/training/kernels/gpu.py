@@ -25,7 +25,7 @@ from regulab.training.kernels.gpu_passes import (
     pooled,
     statistics,
 )
-from regulab.training.kernels.gpu_tiles import side_by_side
+from regulab.training.kernels.gpu_tiles import arms_side_by_side
 from regulab.training.kernels.shared_images import runs_per_image
 
 IMAGE_CHANNELS = (1, 3)  # of images that a kernel convolves
@@ -85,7 +85,7 @@ class GpuKernels:
         if dropout.hashed is None:
             return None
         lows, scales = dropout.thresholds_and_scales(x)
-        arms = side_by_side(dropout.seed_of)
+        arms = arms_side_by_side(dropout.seed_of)
         return HashedDrops(dropout.hashed(shape), dropout.seeds_on(x.device), lows, scales, arms)
 
     def between(

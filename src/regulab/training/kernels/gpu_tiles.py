@@ -65,7 +65,7 @@ def power(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def side_by_side(seed_of: Sequence[int]) -> int:
+def arms_side_by_side(seed_of: Sequence[int]) -> int:
     """How many runs of each seed stand side by side; 1 where not all seeds have as many."""
     arms = next((r for r, seed in enumerate(seed_of) if seed != seed_of[0]), len(seed_of))
     regular = len(seed_of) % arms == 0 and all(s == seed_of[r - r % arms] for r, s in enumerate(seed_of))

@@ -1,220 +1,175 @@
-/* What is done to rows: each a loop over rows from one on, for a block of n channels from k on, whose constants and sums stay
- * in registers. A row is one place of the pooled map: K values, C of each run.
+/* What is done to rows of a map: each a loop over `rows` of `columns` places, for a block of n channels from k on, whose
+ * constants and sums stay in registers. Sums are taken row by row first, so that float holds those of large maps.
  */
-#include "vectors.h"
+typedef struct { /* from a place to its right neighbour and to the one below, in values */
+    int64_t right, down;
+} Steps;
 
-#define MOST_INPUTS 3
+#define PLACES_OF(rows, columns)                                                                                   \
+    for (int64_t y = 0, place = 0; y < (rows); y++)                                                                \
+        for (int64_t x = 0; x < (columns); x++, place++)
+#define AT(step) (y * (step).down + x * (step).right + k)
 
-/* Where rows from, from + 1, ... lie in a map of which a row's step to the right, below and to the next image are given. */
-INLINE void find(const Shape *s, int64_t from, int64_t to, int64_t right, int64_t down, int64_t next, int64_t *places) {
-    int64_t h = s->height / s->pool, w = s->width / s->pool, image = from / (h * w);
-    int64_t y = from % (h * w) / w, x = from % w; /* once a strip: divisions for every row took a fifth of the backward pass */
-    for (int64_t r = from; r < to; r++) {
-        places[r - from] = image * next + y * down + x * right;
-        if (++x < w) continue;
-        x = 0;
-        if (++y < h) continue;
-        y = 0, image++;
-    }
+/* A value of a map, or of a backend's float sums. */
+INLINE V value(const void *from, int64_t at, int sums, int n) {
+    return sums ? floats((const float *)from + at, n) : load((const T *)from + at, n);
 }
 
-/* In the map before pooling: the upper left of their windows. */
-static void find_windows(const Shape *s, int64_t from, int64_t to, int64_t *places) {
-    int64_t K = s->runs * s->channels, row = s->width * K;
-    find(s, from, to, s->pool * K, s->pool * row, s->height * row, places);
-}
-
-/* Pooled values, which of the four won (the first of the largest, a NaN before all), and sums. */
-INLINE void pool(const T *x, const int64_t *places, int64_t rows, int64_t K, int64_t down, T *pooled, uint8_t *won,
-                 float *sum, int64_t k, int n) {
-    V total = floats(sum + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        const T *here = x + places[r] + k;
-        V best = load(here, n), others[3] = {load(here + K, n), load(here + down, n), load(here + down + K, n)};
-        I which = {0};
-        for (int i = 0; i < 3; i++) {
-            I wins = (others[i] > best) | (others[i] != others[i]);
-            which = (wins & (i + 1)) | (~wins & which);
-            best = choose(wins, others[i], best);
+/* From a map or the sums of a convolution, with its bias: p, pooled (size 2) or not, which of four won (the first of the
+ * largest, a NaN before all), and the sums of what is normalized. */
+INLINE void take(const void *from, int sums, Steps step, int size, int64_t rows, int64_t columns, const float *bias,
+                 Mask first, T *p, uint8_t *won, Steps to, float *sum, int64_t k, int n) {
+    V total = floats(sum + k, n), added = {0}, row = {0};
+    if (bias) added = floats(bias + k, n);
+    PLACES_OF(rows, columns) {
+        int64_t here = size * (y * step.down + x * step.right) + k;
+        V best = value(from, here, sums, n);
+        Winners which = {0};
+UNROLL
+        for (int i = 1; i < size * size; i++) {
+            V other = value(from, here + i / 2 * step.down + i % 2 * step.right, sums, n);
+            Mask wins = above(other, best) | is_nan(other);
+            which = mark(which, wins, i);
+            best = choose(wins, other, best);
         }
-        store(pooled + r * K + k, best, n);
-        B winner = __builtin_convertvector(which, B);
-        WRITE(won + r * K + k, winner);
-        total += best; /* one of x's own values: storing it rounded nothing */
+        N narrowed = narrow(best + added);
+        WRITE(p + AT(to), narrowed);
+        if (size == 2) write_winners(won + AT(to), which, n);
+        row += rectified(widen(narrowed), first);
+        if (x == columns - 1) total += row, row = (V){0};
     }
     WRITE(sum + k, total);
 }
 
-/* The upper left of the 4x4 places of the image that their windows see. */
-static void find_patches(const Shape *s, int64_t from, int64_t to, int64_t *places) {
-    int64_t right = s->runs * s->inputs, row = (s->width + 2) * right;
-    find(s, from, to, 2 * right, 2 * row, (s->height + 2) * row, places);
-}
-
-/* As pool(), of a convolution of one run's image: each of the four of a window is a sum over TAPS and inputs. */
-INLINE void convolve_and_pool(const float *image, const int64_t *places, int64_t rows, int64_t right, int64_t down,
-                              const float *weight, int64_t C, int64_t K, T *pooled, uint8_t *won, float *sum,
-                              int inputs, int64_t k, int n) {
-    V total = floats(sum + k, n), w[TAPS * MOST_INPUTS];
-#pragma GCC unroll 27
-    for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(weight + i * C + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        const float *patch = image + places[r];
-        V best = {0};
-        I which = {0};
-#pragma GCC unroll 4
-        for (int place = 0; place < 4; place++) {
-            const float *seen = patch + (place / 2) * down + (place % 2) * right;
-            V v = {0};
-#pragma GCC unroll 27
-            for (int i = 0; i < TAPS * inputs; i++)
-                v += w[i] * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
-            I wins = place == 0 ? (I){0} - 1 : (v > best) | (v != v);
-            which = (wins & place) | (~wins & which);
-            best = choose(wins, v, best);
-        }
-        N narrowed = narrow(best);
-        WRITE(pooled + r * K + k, narrowed);
-        B winner = __builtin_convertvector(which, B);
-        WRITE(won + r * K + k, winner);
-        total += load((T *)&narrowed, LANES);
+INLINE void add_up(const T *p, Steps step, int64_t rows, int64_t columns, Mask first, float *sum, int64_t k, int n) {
+    V total = floats(sum + k, n), row = {0};
+    PLACES_OF(rows, columns) {
+        row += rectified(load(p + AT(step), n), first);
+        if (x == columns - 1) total += row, row = (V){0};
     }
     WRITE(sum + k, total);
 }
 
-INLINE void add_up(const T *p, int64_t rows, int64_t K, I first, float *sum, int64_t k, int n) {
-    V total = floats(sum + k, n);
-    for (int64_t r = 0; r < rows; r++) total += rectified(load(p + r * K + k, n), first);
-    WRITE(sum + k, total);
-}
-
-INLINE void add_up_squares(const T *p, int64_t rows, int64_t K, I first, const float *mean, float *sum, int64_t k,
-                           int n) {
-    V total = floats(sum + k, n), center = floats(mean + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V d = rectified(load(p + r * K + k, n), first) - center;
-        total += d * d;
+/* About the mean that a sum of `length` values makes. */
+INLINE void add_up_squares(const T *p, Steps step, int64_t rows, int64_t columns, Mask first, const float *sum,
+                           float length, float *square, int64_t k, int n) {
+    V total = floats(square + k, n), center = floats(sum + k, n) / length, row = {0};
+    PLACES_OF(rows, columns) {
+        V d = rectified(load(p + AT(step), n), first) - center;
+        row += d * d;
+        if (x == columns - 1) total += row, row = (V){0};
     }
-    WRITE(sum + k, total);
+    WRITE(square + k, total);
 }
 
-/* Where ReLU stands before the norm: all lanes or none. */
-INLINE I relu_first(const Shape *s) { return (I){0} - (int32_t)s->before; }
-
-/* One run's channels: max(0, a p + b), or a max(0, p) + b, times scale where the draw is not below low. */
-INLINE void normalize(const T *p, int64_t rows, int64_t K, I first, const float *a, const float *b,
-                      const int16_t *draw, int64_t C, int16_t low, const float *scale, T *y, int64_t k, int n) {
-    V as = floats(a + k, n), bs = floats(b + k, n), factor = {0};
-    if (draw) factor = floats(scale + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V v = rectified(rectified(load(p + r * K + k, n), first) * as + bs, ~first);
-        if (draw) {
-            READ(S, d, draw + r * C + k);
-            v = (V)((I)(v * factor) & ~__builtin_convertvector(d < low, I));
-        }
-        store(y + r * K + k, v, n);
-    }
-}
-
-/* The way back: what normalize() did to each of K channels, and from pass to pass what is taken off, see backward(). */
+/* What stands between p and y, for one run from a row on; and for the way back what is taken off, see find_slopes(). */
 typedef struct {
     const float *a, *b, *scale, *mean, *outer, *slope, *shift;
-    const int16_t *const *draws; /* for each run; NULL without dropout */
-    const int16_t *low;
-    I first;
-} Way;
-
-/* One run's part of it, from a row on. */
-typedef struct {
-    const float *a, *b, *scale, *mean, *outer, *slope, *shift;
-    const int16_t *draw;
+    const int16_t *draw; /* C values a place; NULL without dropout */
     int64_t C;
     int16_t low;
-    I first;
+    Mask first;
 } Gate;
 
-INLINE Gate gate_of(const Way *w, int64_t C, int64_t run, int64_t row) {
-    int64_t at = run * C;
-    return (Gate){w->a + at,     w->b + at,     w->scale + at, w->mean + at,
-                  w->outer + at, w->slope + at, w->shift + at, w->draws ? w->draws[run] + row * C : NULL,
-                  C,             w->draws ? w->low[run] : 0, w->first};
+static Gate gate_of(const Block *block, const Lines *lines, int64_t run, int64_t place) {
+    int64_t C = block->shape.channels, at = run * C;
+    const int16_t *draw = block->draws ? block->draws[run] + place * C : NULL;
+    return (Gate){lines->a + at,      lines->b + at,     block->scale + at, lines->mean + at,
+                  lines->outer + at,  lines->slope + at, lines->shift + at, draw,
+                  C,                  draw ? block->low[run] : 0,           relu_first(&block->shape)};
 }
 
-/* The gradient behind ReLU and dropout in row r: that of y, where both let the value through. Input and draws say where; y
- * itself need not be kept for that, and runs share their draws. */
-INLINE V let_through(V g, V p, const Gate *gate, V a, V b, V factor, int64_t r, int64_t k, int n) {
-    I open = (p * a + b > 0) | gate->first; /* a ReLU before the norm is behind this */
-    if (gate->draw) {
-        READ(S, d, gate->draw + r * gate->C + k);
-        open &= ~__builtin_convertvector(d < gate->low, I);
-    }
-    return (V)((I)(g * factor) & open);
-}
-
-/* Sums of that gradient, and of its product with p - mean. */
-INLINE void add_up_gradients(const T *grad, const T *p, int64_t rows, int64_t K, const Gate *gate, float *sum,
-                             float *product, int64_t k, int n) {
+/* y = max(0, a p + b), or a max(0, p) + b, times scale where the draw is not below low: into a map or a backend's input. */
+INLINE void normalize(const T *p, Steps step, int64_t rows, int64_t columns, const Gate *gate_, void *y_, int input,
+                      Steps to, int64_t k, int n) {
+    const Gate own = *gate_, *gate = &own; /* what is written might else change it, for all that a compiler knows */
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n);
-    V center = floats(gate->mean + k, n), total = floats(sum + k, n), weighted = floats(product + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V v = rectified(load(p + r * K + k, n), gate->first);
-        V g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
-        total += g;
-        weighted += g * (v - center);
+    Mask first = gate->first;
+    PLACES_OF(rows, columns) {
+        V v = rectified(rectified(load(p + AT(step), n), first) * a + b, ~first);
+        if (gate->draw) v = where(at_least(gate->draw + place * gate->C + k, gate->low, n), v * factor);
+        if (input) put((E *)y_ + AT(to), pack(v), n);
+        else store((T *)y_ + AT(to), v, n);
+    }
+}
+
+/* A map as it is into a backend's input; or sums into a map. */
+INLINE void copy_map(const T *from, Steps step, int64_t rows, int64_t columns, E *to, Steps target, int64_t k, int n) {
+    PLACES_OF(rows, columns) put(to + AT(target), pack(load(from + AT(step), n)), n);
+}
+INLINE void copy_sums(const float *from, Steps step, int64_t rows, int64_t columns, T *to, Steps target, int64_t k,
+                      int n) {
+    PLACES_OF(rows, columns) store(to + AT(target), floats(from + AT(step), n), n);
+}
+
+/* The gradient behind ReLU and dropout: that of y, where both let the value through. p and draws say where; y itself need not
+ * be kept for that, and runs share their draws. */
+INLINE V let_through(V g, V p, const Gate *gate, V a, V b, V factor, int64_t place, int64_t k, int n) {
+    Mask open = above(p * a + b, (V){0}) | gate->first; /* a ReLU before the norm is behind this */
+    if (gate->draw) open &= at_least(gate->draw + place * gate->C + k, gate->low, n);
+    return where(open, g * factor);
+}
+
+/* Sums of that gradient, and of its product with p - mean. It comes as a map, or as a backend's sums: then it is kept. */
+INLINE void add_up_gradients(const void *grad, int sums, Steps from, const T *p, Steps step, int64_t rows,
+                             int64_t columns, const Gate *gate_, T *kept, float *sum, float *product, int64_t k,
+                             int n) {
+    const Gate own = *gate_, *gate = &own;
+    V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), row = {0};
+    V center = floats(gate->mean + k, n), total = floats(sum + k, n), weighted = floats(product + k, n), both = {0};
+    PLACES_OF(rows, columns) {
+        V v = rectified(load(p + AT(step), n), gate->first);
+        V g = let_through(value(grad, AT(from), sums, n), v, gate, a, b, factor, place, k, n);
+        if (sums) {
+            N narrowed = narrow(g);
+            WRITE(kept + AT(step), narrowed);
+            g = widen(narrowed);
+        }
+        row += g;
+        both += g * (v - center);
+        if (x == columns - 1) total += row, weighted += both, row = both = (V){0};
     }
     WRITE(sum + k, total);
     WRITE(product + k, weighted);
 }
 
-/* The gradient of p, of row r where places say: at the winner of its window, with 0 for the others, or alone. */
-INLINE void spread_gradients(const T *grad, const T *p, const uint8_t *won, const int64_t *places, int64_t rows,
-                             int64_t K, int64_t right, int64_t down, const Gate *gate, T *dx, int64_t k, int n) {
-    V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n);
-    V center = floats(gate->mean + k, n), outer = floats(gate->outer + k, n);
-    V slope = floats(gate->slope + k, n), shift = floats(gate->shift + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V seen = load(p + r * K + k, n), v = rectified(seen, gate->first);
-        V g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
-        g = outer * (g - shift - (v - center) * slope);
-        g = (V)((I)g & ~((seen <= 0) & gate->first));
-        T *here = dx + places[r] + k;
-        if (!won) {
-            store(here, g, n);
-            continue;
-        }
-        READ(B, winner, won + r * K + k);
-        M which = __builtin_convertvector(winner, M);
-        N narrowed = narrow(g);
-        store_where(here, narrowed, which == 0, n);
-        store_where(here + right, narrowed, which == 1, n);
-        store_where(here + down, narrowed, which == 2, n);
-        store_where(here + down + right, narrowed, which == 3, n);
-    }
-}
+/* Constants of the way back through the norm, and what it makes of a gradient that ReLU and dropout let through. */
+#define SLOPES                                                                                                     \
+    V center = floats(gate->mean + k, n), outer = floats(gate->outer + k, n);                                      \
+    V slope = floats(gate->slope + k, n), shift = floats(gate->shift + k, n)
+#define THROUGH_NORM(g, v) (outer * ((g)-shift - ((v)-center) * slope))
+/* And through a ReLU before the norm. */
+INLINE V past_relu(V g, V p, const Gate *gate) { return where(above(p, (V){0}) | is_nan(p) | ~gate->first, g); }
 
-/* The gradient of the first block's weights: each value of g meets the places that its window's winner saw. */
-INLINE void add_up_weights(const T *grad, const T *p, const uint8_t *won, const float *image, const int64_t *places,
-                           int64_t rows, int64_t right, int64_t down, int64_t C, int64_t K, const Gate *gate,
-                           float *dweight, int inputs, int64_t k, int n) {
-    V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n);
-    V center = floats(gate->mean + k, n), outer = floats(gate->outer + k, n);
-    V slope = floats(gate->slope + k, n), shift = floats(gate->shift + k, n), dw[TAPS * MOST_INPUTS];
-#pragma GCC unroll 27
-    for (int i = 0; i < TAPS * inputs; i++) dw[i] = floats(dweight + i * C + k, n);
-    for (int64_t r = 0; r < rows; r++) {
-        V v = load(p + r * K + k, n), g = let_through(load(grad + r * K + k, n), v, gate, a, b, factor, r, k, n);
-        g = outer * (g - shift - (v - center) * slope);
-        READ(B, winner, won + r * K + k);
-        I which = __builtin_convertvector(winner, I);
-#pragma GCC unroll 4
-        for (int place = 0; place < 4; place++) {
-            V own = (V)((I)g & (which == place));
-            const float *seen = image + places[r] + (place / 2) * down + (place % 2) * right;
-#pragma GCC unroll 27
-            for (int i = 0; i < TAPS * inputs; i++)
-                dw[i] += own * seen[(i / inputs / 3) * down + (i / inputs % 3) * right + i % inputs];
+/* The gradient of p to where it came from, in a map or in a backend's frame of gradients: at the winner of its window, with 0
+ * for the others (size 2), or alone; and its sums. `kept`: it has passed ReLU and dropout already. */
+INLINE void spread(const T *grad, int kept, Steps from, const T *p, const uint8_t *won, Steps step, int64_t rows,
+                   int64_t columns, const Gate *gate_, void *to_, int input, Steps to, int size, float *sum, int64_t k,
+                   int n) {
+    const Gate constants = *gate_, *gate = &constants;
+    V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), total = {0};
+    SLOPES;
+    PLACES_OF(rows, columns) {
+        V seen = load(p + AT(step), n), v = rectified(seen, gate->first), g = load(grad + AT(from), n);
+        if (!kept) g = let_through(g, v, gate, a, b, factor, place, k, n);
+        g = THROUGH_NORM(g, v);
+        g = past_relu(g, seen, gate);
+        total += g;
+        int64_t here = size * (y * to.down + x * to.right) + k;
+        Winners which = {0};
+        if (size == 2) which = read_winners(won + AT(step), n);
+        Packed packed = pack(g);
+        N narrowed = narrow(g);
+UNROLL
+        for (int i = 0; i < size * size; i++) {
+            int64_t at = here + i / 2 * to.down + i % 2 * to.right;
+            Mask own = size == 2 ? won_by(which, i) : all_or_none(1);
+            N kept_here = narrow_where(own, narrowed);
+            if (input) put((E *)to_ + at, pack_where(own, packed), n);
+            else WRITE((T *)to_ + at, kept_here);
         }
     }
-#pragma GCC unroll 27
-    for (int i = 0; i < TAPS * inputs; i++) WRITE(dweight + i * C + k, dw[i]);
+    if (!sum) return;
+    total += floats(sum + k, n);
+    WRITE(sum + k, total);
 }

@@ -1,17 +1,39 @@
-/* LANES values at a time: how they are read and written, and the shapes that all kernels speak of. T is float, or with -DBF16
+/* LANES values at a time: how they are read and written, and the shapes and blocks that all kernels speak of. T is float, or with -DBF16
  * bfloat16; arithmetic is float.
  */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__AVX512BF16__) || (defined(__AVX512BW__) && defined(__AVX512VL__))
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#define MASKS 1
 #include <immintrin.h>
+#else
+#define MASKS 0
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 #endif
 
 #define TAPS 9 /* of a 3x3 convolution */
+/* As many as the processor's vectors have: of wider ones gcc keeps every single one in memory, and with AVX2 a step took three
+ * times as long (docs/log.md). */
+#if defined(__AVX512F__)
 #define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
 #define INLINE static inline __attribute__((always_inline))
+
+/* Before a loop of a length that the compiler knows: written out, so that arrays which it indexes stay in registers. clang
+ * does not know gcc's word for it: the first block took it 3.0 ms forward and gcc 1.4. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
 
 typedef float V __attribute__((vector_size(4 * LANES)));
 typedef int32_t I __attribute__((vector_size(4 * LANES)));
@@ -22,7 +44,7 @@ typedef uint8_t B __attribute__((vector_size(LANES)));
 
 /* Some lanes of memory, of 4, 2 or 1 bytes. Where a processor has masks, in one instruction: memcpy of a length that the
  * compiler does not know is a call, and a map of 10 channels took 3.4 times as long as one of 16. */
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#if MASKS
 INLINE void read_part(void *to, const void *from, int n, int bytes) {
     uint16_t mask = (uint16_t)((1u << n) - 1);
     if (bytes == 4) _mm512_storeu_ps(to, _mm512_maskz_loadu_ps(mask, from));
@@ -51,10 +73,54 @@ INLINE void write_part(void *to, const void *from, int n, int bytes) { memcpy(to
         else write_part(target, &name, n, sizeof(name) / LANES);                                                   \
     } while (0)
 
-INLINE V choose(I where, V yes, V no) { return (V)((where & (I)yes) | (~where & (I)no)); }
-
-/* max(0, v) where a mask says so; a NaN passes. */
-INLINE V rectified(V v, I where) { return (V)((I)v & ~((v < 0) & where)); }
+/* For each lane yes or no. What a compiler makes of vectors of integers for it, masks widened half by half and put together
+ * again, took three times as long. */
+#if MASKS
+typedef __mmask16 Mask;
+INLINE Mask all_or_none(int all) { return (Mask)(all ? 0xffff : 0); }
+INLINE Mask above(V a, V b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
+INLINE Mask is_nan(V a) { return _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q); }
+INLINE Mask at_least(const int16_t *p, int16_t low, int n) { /* lanes behind n are none */
+    return _mm256_mask_cmpge_epi16_mask((__mmask16)((1u << n) - 1), _mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p),
+                                        _mm256_set1_epi16(low));
+}
+INLINE V where(Mask mask, V v) { return (V)_mm512_maskz_mov_ps(mask, (__m512)v); } /* else 0 */
+INLINE V choose(Mask mask, V yes, V no) { return (V)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes); }
+INLINE V rectified(V v, Mask mask) { /* max(0, v) where a mask says so; a NaN passes */
+    return (V)_mm512_mask_max_ps((__m512)v, mask, _mm512_setzero_ps(), (__m512)v);
+}
+typedef B Winners; /* which of four won, lane by lane */
+INLINE Winners mark(Winners which, Mask wins, int i) {
+    return (Winners)_mm_mask_mov_epi8((__m128i)which, wins, _mm_set1_epi8((char)i));
+}
+INLINE Mask won_by(Winners which, int i) { return _mm_cmpeq_epi8_mask((__m128i)which, _mm_set1_epi8((char)i)); }
+#else
+typedef I Mask;
+INLINE Mask all_or_none(int all) { return (I){0} - all; }
+INLINE Mask above(V a, V b) { return a > b; }
+INLINE Mask is_nan(V a) { return a != a; }
+INLINE Mask at_least(const int16_t *p, int16_t low, int n) {
+    READ(S, s, p);
+#ifdef __AVX2__ /* gcc widens half by half */
+    return (Mask)_mm256_cvtepi16_epi32((__m128i)s) > low - 1;
+#else
+    return __builtin_convertvector(s >= low, I);
+#endif
+}
+INLINE V where(Mask mask, V v) { return (V)(mask & (I)v); }
+INLINE V choose(Mask mask, V yes, V no) { return (V)((mask & (I)yes) | (~mask & (I)no)); }
+INLINE V rectified(V v, Mask mask) { /* max(0, v) where a mask says so; a NaN passes */
+#ifdef __AVX2__ /* where two are equal or one is NaN, the second comes out */
+    V least_value = (V)(~mask & (I)((V){0} - INFINITY));
+    return (V)_mm256_max_ps((__m256)least_value, (__m256)v);
+#else
+    return (V)((I)v & ~((v < 0) & mask));
+#endif
+}
+typedef I Winners;
+INLINE Winners mark(Winners which, Mask wins, int i) { return (wins & i) | (~wins & which); }
+INLINE Mask won_by(Winners which, int i) { return which == i; }
+#endif
 
 INLINE V floats(const float *p, int n) {
     READ(V, v, p);
@@ -65,10 +131,13 @@ INLINE V floats(const float *p, int n) {
 typedef uint16_t T;
 INLINE V load(const T *p, int n) {
     READ(H, h, p);
+#if MASKS
+    return (V)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#else
     return (V)(__builtin_convertvector(h, U) << 16);
+#endif
 }
 typedef H N; /* LANES values as memory holds them */
-typedef S M; /* a mask for them */
 INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
 #ifdef __AVX512BF16__
     return (H)_mm512_cvtneps_pbh((__m512)v);
@@ -79,11 +148,17 @@ INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
     return __builtin_convertvector((U)((nan & 0x7fc0) | (~nan & (I)rounded)), H);
 #endif
 }
+INLINE float widened(T value) {
+    uint32_t bits = (uint32_t)value << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
 #else
 typedef float T;
+INLINE float widened(T value) { return value; }
 INLINE V load(const T *p, int n) { return floats(p, n); }
 typedef V N;
-typedef I M;
 INLINE N narrow(V v) { return v; }
 #endif
 
@@ -91,23 +166,82 @@ typedef struct {
     int64_t images, height, width, runs, channels; /* of the map before pooling; channels of one run */
     int64_t pool;                                  /* 1: none, 2: windows of 2x2 */
     int64_t inputs;                                /* of a block with its convolution: channels of one run; else 0 */
-    int64_t before;                                /* 1: ReLU stands before the norm, without pooling or convolution */
+    int64_t before;                                /* 1: ReLU stands before the norm */
+    int64_t padding;                               /* of the convolution: 0 or 1 */
 } Shape;
 
-typedef struct { /* of a convolution */
-    const void *image;   /* (B, H + 2, W + 2, runs x inputs) float, with a border of 0; or by tiles (B, H, W, runs x 16) T */
-    const float *weight; /* (runs, TAPS, inputs, channels) */
-    float *dweight;      /* of the same shape */
-} Convolution;
+/* Convolution (or none), pooling, batch norm, ReLU, dropout. Vectors have K = runs x channels values, float. */
+typedef struct {
+    Shape shape;
+    int64_t image;              /* 1: convolves images of 1 or 3 channels, pooled, which get no gradient: see images.h */
+    const float *weight, *bias; /* (runs, channels, inputs, TAPS) and K, or NULL */
+    const float *gamma, *beta;
+    float *mean, *variance;      /* biased; in inference the running ones, which are read */
+    T *p;                        /* the map before the norm; in training */
+    uint8_t *won;                /* which of each window's four p is */
+    const int16_t *const *draws; /* for each run, (B, H, W, channels); NULL without dropout */
+    const int16_t *low;          /* for each run: what lies below it is dropped */
+    const float *scale;          /* what is kept is multiplied with it */
+    float *dweight, *dbias, *dgamma, *dbeta;
+    double eps;
+} Block;
+
+/* To the type of maps and back. */
+INLINE float rounded(float value) {
+    V v = {value};
+    N narrowed = narrow(v);
+    T first;
+    memcpy(&first, &narrowed, sizeof first);
+    return widened(first);
+}
 
 INLINE void store(T *p, V v, int n) {
     N narrowed = narrow(v);
     WRITE(p, narrowed);
 }
-INLINE void store_where(T *p, N v, M where, int n) {
-    N kept = (N)((M)v & where);
-    WRITE(p, kept);
+INLINE V widen(N narrowed) { return load((const T *)&narrowed, LANES); }
+INLINE N narrow_where(Mask mask, N narrowed) { /* else 0 */
+#if MASKS && defined(BF16)
+    return (N)_mm256_maskz_mov_epi16(mask, (__m256i)narrowed);
+#elif defined(BF16)
+    return (N)((S)narrowed & __builtin_convertvector(mask, S));
+#else
+    return where(mask, narrowed);
+#endif
+}
+
+/* Which of each window's four won, from memory and to it. */
+INLINE Winners read_winners(const uint8_t *p, int n) {
+    READ(B, winners, p);
+#if MASKS
+    return winners;
+#elif defined(__AVX2__)
+    return (I)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)winners));
+#else
+    return __builtin_convertvector(winners, I);
+#endif
+}
+INLINE void write_winners(uint8_t *p, Winners which, int n) {
+#if MASKS
+    B winners = which;
+#elif defined(__AVX2__)
+    __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)which), _mm256_extracti128_si256((__m256i)which, 1));
+    B winners = (B)_mm_cvtsi128_si64(_mm_packus_epi16(shorts, shorts));
+#else
+    B winners = __builtin_convertvector(which, B);
+#endif
+    WRITE(p, winners);
 }
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
+#define BLOCKS(K, piece, ...)                                                                                      \
+    do {                                                                                                           \
+        int64_t k = 0;                                                                                             \
+        for (; k + LANES <= (K); k += LANES) piece(__VA_ARGS__, k, LANES);                                         \
+        if (k < (K)) piece(__VA_ARGS__, k, (int)((K)-k));                                                          \
+    } while (0)
+
+/* Where ReLU stands before the norm: all lanes or none. */
+INLINE Mask relu_first(const Shape *s) { return all_or_none((int)s->before); }
