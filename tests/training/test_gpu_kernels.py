@@ -18,7 +18,7 @@ from regulab.models.layers.dropout import ElementDropout
 from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.fleet import Fleet
-from regulab.training.kernels import choice, fusing
+from regulab.training.kernels import choice, fused_layers, fusing
 from regulab.training.kernels.check import Case
 from regulab.training.kernels.fusing import FusedLayers, FusedSequential, fuse, parts
 from regulab.training.machine import Machine, choose_machine, exact_arithmetic
@@ -57,7 +57,9 @@ def triton(monkeypatch):
     if not HAS_GPU:
         ours = gpu.GpuKernels()
         monkeypatch.setattr(fusing, "missing", lambda *_: None)
-        monkeypatch.setattr(fusing, "kernels_for", lambda _, dtype: ours if dtype != torch.float64 else None)
+        monkeypatch.setattr(
+            fused_layers, "kernels_for", lambda _, dtype: ours if dtype != torch.float64 else None
+        )
     with exact_arithmetic(), using(tiles() if HAS_GPU else SEVERAL):
         yield
 
