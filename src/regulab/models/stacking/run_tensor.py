@@ -26,6 +26,7 @@ from regulab.models.stacking.products import product_of_runs
 from regulab.models.stacking.unstackable import Unstackable
 
 CallRule = Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]
+LOWER = (torch.bfloat16, torch.float16)  # types that autocast computes in
 CALLS: dict[Any, CallRule] = {}  # by torch's function; filled by the modules of `calls`
 MAY_WAIT: dict[
     Any, Callable[..., Any]
@@ -235,19 +236,18 @@ def in_general(func: Any, args: Any, kwargs: Any) -> Any:
     try:
         each = [on_one_run(*(value[run] for value in inputs)) for run in range(of.runs)]
     except RuntimeError:
-        if not any(value.dtype == torch.bfloat16 for value in inputs):
+        lower = next((value.dtype for value in inputs if value.dtype in LOWER), None)
+        if lower is None:
             raise
-        return _in_float32(func, args, kwargs)
+        return _in_float32(func, args, kwargs, lower)
     return _given_back(func, name, args, _joined(each, name), of)
 
 
-def _in_float32(func: Any, args: Any, kwargs: Any) -> Any:
-    """What torch has for float32 alone, rounded to bfloat16 again, as autocast does it in the plain loop."""
-    widened = pytree.tree_map_only(
-        RunTensor, lambda x: x.float() if x.dtype == torch.bfloat16 else x, (args, kwargs)
-    )
+def _in_float32(func: Any, args: Any, kwargs: Any, lower: torch.dtype) -> Any:
+    """What torch has for float32 alone, rounded to the ``lower`` type again, as autocast does it in the plain loop."""
+    widened = pytree.tree_map_only(RunTensor, lambda x: x.float() if x.dtype == lower else x, (args, kwargs))
     y = in_general(func, *widened)
-    return pytree.tree_map_only(RunTensor, lambda x: x.bfloat16() if x.dtype == torch.float32 else x, y)
+    return pytree.tree_map_only(RunTensor, lambda x: x.to(lower) if x.dtype == torch.float32 else x, y)
 
 
 def _given_back(func: Any, name: str, args: Any, found: Any, of: ForwardPass) -> Any:
