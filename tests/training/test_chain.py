@@ -16,6 +16,8 @@ from regulab.training.kernels.blocks import Drops
 from regulab.training.kernels.build import has_tiles, library
 from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins, of_each, shapes
 from regulab.training.kernels.compiling import compiled, compiler
+from regulab.training.kernels.openmp import torch_threads
+from regulab.training.kernels.recipes import SOURCE, native
 from regulab.training.kernels.recipes import SOURCE, native
 
 pytestmark = pytest.mark.skipif(
