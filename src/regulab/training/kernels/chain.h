@@ -135,7 +135,8 @@ static void take_map(const Block *blocks, int64_t l, const Thread *t, const char
     I first = relu_first(s);
     if (OF_IMAGES(block)) {
         lay_image(s, x, image, run, t->frame);
-        OF_INPUTS(convolve_and_pool, s, t->frame, (const float *)weights, bias, p, won, sum);
+        if (s->pool == 2) OF_INPUTS(convolve_image, s, t->frame, (const float *)weights, bias, p, won, sum, 2);
+        else OF_INPUTS(convolve_image, s, t->frame, (const float *)weights, bias, p, NULL, sum, 1);
         return;
     }
     fill_input(blocks, l, t, x, before, image, run);
@@ -194,8 +195,10 @@ static void go_back_through(const Block *blocks, int64_t l, const Thread *t, con
     if (OF_IMAGES(block)) {
         Gate gate = gate_of(block, t->lines + l, run, image * places(s));
         lay_image(s, way->x, image, run, t->frame);
-        OF_INPUTS(add_up_weights, s, t->frame, grad, way->kept, way->from, block->p + at, block->won + at, &gate, dsums,
-                  dbias);
+        const T *p = block->p + at;
+        if (s->pool == 2)
+            OF_INPUTS(add_up_weights, s, t->frame, grad, way->kept, way->from, p, block->won + at, &gate, dsums, dbias, 2);
+        else OF_INPUTS(add_up_weights, s, t->frame, grad, way->kept, way->from, p, NULL, &gate, dsums, dbias, 1);
         return;
     }
     enter_frame(block, t, l, grad, way->kept, way->from, image, run, dbias);

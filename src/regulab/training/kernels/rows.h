@@ -23,20 +23,13 @@ INLINE void take(const void *from, int sums, Steps step, int size, int64_t rows,
     if (bias) added = floats(bias + k, n);
     PLACES_OF(rows, columns) {
         int64_t here = size * (y * step.down + x * step.right) + k;
-        V best = value(from, here, sums, n);
-        I which = {0};
-        for (int i = 1; i < size * size; i++) {
-            V other = value(from, here + i / 2 * step.down + i % 2 * step.right, sums, n);
-            I wins = (other > best) | (other != other);
-            which = (wins & i) | (~wins & which);
-            best = choose(wins, other, best);
-        }
-        N narrowed = narrow(best + added);
+        V v[4];
+        B winner;
+        for (int i = 0; i < size * size; i++)
+            v[i] = value(from, here + i / 2 * step.down + i % 2 * step.right, sums, n);
+        N narrowed = narrow((size == 2 ? largest(v, &winner) : v[0]) + added);
         WRITE(p + AT(to), narrowed);
-        if (size == 2) {
-            B winner = __builtin_convertvector(which, B);
-            WRITE(won + AT(to), winner);
-        }
+        if (size == 2) WRITE(won + AT(to), winner);
         row += rectified(load((T *)&narrowed, LANES), first);
         if (x == columns - 1) total += row, row = (V){0};
     }
@@ -90,7 +83,7 @@ INLINE void normalize(const T *p, Steps step, int64_t rows, int64_t columns, con
         V v = rectified(rectified(load(p + AT(step), n), first) * a + b, ~first);
         if (gate->draw) {
             READ(S, d, gate->draw + place * gate->C + k);
-            v = (V)((I)(v * factor) & ~__builtin_convertvector(d < gate->low, I));
+            v = (V)((I)(v * factor) & ~from_shorts(d < gate->low));
         }
         if (input) put((E *)y_ + AT(to), v, n);
         else store((T *)y_ + AT(to), v, n);
@@ -112,7 +105,7 @@ INLINE V let_through(V g, V p, const Gate *gate, V a, V b, V factor, int64_t pla
     I open = (p * a + b > 0) | gate->first; /* a ReLU before the norm is behind this */
     if (gate->draw) {
         READ(S, d, gate->draw + place * gate->C + k);
-        open &= ~__builtin_convertvector(d < gate->low, I);
+        open &= ~from_shorts(d < gate->low);
     }
     return (V)((I)(g * factor) & open);
 }
@@ -161,7 +154,7 @@ INLINE void spread(const T *grad, int kept, Steps from, const T *p, const uint8_
         I which = {0};
         if (size == 2) {
             READ(B, winner, won + AT(step));
-            which = __builtin_convertvector(winner, I);
+            which = from_bytes(winner);
         }
         for (int i = 0; i < size * size; i++) {
             int64_t place_of_i = here + i / 2 * to.down + i % 2 * to.right;

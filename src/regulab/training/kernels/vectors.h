@@ -5,12 +5,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__AVX512BF16__) || (defined(__AVX512BW__) && defined(__AVX512VL__))
-#include <immintrin.h>
-#endif
 
-#define TAPS 9 /* of a 3x3 convolution */
+/* As many as a register holds: of wider vectors gcc makes single values (16 on a processor with AVX2: the first block took 343 ns
+ * for a place of 16 channels; 8 take 18). */
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+#define MASKS 1
 #define LANES 16
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#define TAPS 9 /* of a 3x3 convolution */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float V __attribute__((vector_size(4 * LANES)));
@@ -22,7 +33,7 @@ typedef uint8_t B __attribute__((vector_size(LANES)));
 
 /* Some lanes of memory, of 4, 2 or 1 bytes. Where a processor has masks, in one instruction: memcpy of a length that the
  * compiler does not know is a call, and a map of 10 channels took 3.4 times as long as one of 16. */
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#if MASKS
 INLINE void read_part(void *to, const void *from, int n, int bytes) {
     uint16_t mask = (uint16_t)((1u << n) - 1);
     if (bytes == 4) _mm512_storeu_ps(to, _mm512_maskz_loadu_ps(mask, from));
@@ -51,10 +62,7 @@ INLINE void write_part(void *to, const void *from, int n, int bytes) { memcpy(to
         else write_part(target, &name, n, sizeof(name) / LANES);                                                   \
     } while (0)
 
-INLINE V choose(I where, V yes, V no) { return (V)((where & (I)yes) | (~where & (I)no)); }
-
-/* max(0, v) where a mask says so; a NaN passes. */
-INLINE V rectified(V v, I where) { return (V)((I)v & ~((v < 0) & where)); }
+#include "lanes.h"
 
 INLINE V floats(const float *p, int n) {
     READ(V, v, p);
@@ -65,17 +73,17 @@ INLINE V floats(const float *p, int n) {
 typedef uint16_t T;
 INLINE V load(const T *p, int n) {
     READ(H, h, p);
-    return (V)(__builtin_convertvector(h, U) << 16);
+    return (V)(from_halves(h) << 16);
 }
 typedef H N; /* LANES values as memory holds them */
 INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
-#ifdef __AVX512BF16__
+#if MASKS && defined(__AVX512BF16__)
     return (H)_mm512_cvtneps_pbh((__m512)v);
 #else
     U bits = (U)v;
     U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     I nan = v != v;
-    return __builtin_convertvector((U)((nan & 0x7fc0) | (~nan & (I)rounded)), H);
+    return to_halves((U)((nan & 0x7fc0) | (~nan & (I)rounded)));
 #endif
 }
 INLINE float widened(T value) {
@@ -103,7 +111,7 @@ typedef struct {
 /* Convolution (or none), pooling, batch norm, ReLU, dropout. Vectors have K = runs x channels values, float. */
 typedef struct {
     Shape shape;
-    int64_t image;              /* 1: convolves images of 1 or 3 channels, pooled, which get no gradient: see images.h */
+    int64_t image;              /* 1: convolves images of 1 or 3 channels, which get no gradient: see images.h */
     const float *weight, *bias; /* (runs, channels, inputs, TAPS) and K, or NULL */
     const float *gamma, *beta;
     float *mean, *variance;      /* biased; in inference the running ones, which are read */
