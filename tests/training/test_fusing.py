@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from functools import partial, reduce
-from types import SimpleNamespace
 from zlib import crc32
 
 import pytest
@@ -20,16 +19,11 @@ from regulab.models.norms.batch import BatchNorm
 from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.kernels import choice
-from regulab.training.kernels.between import Between
-from regulab.training.kernels.build import has_tiles, library
+from regulab.training.kernels.build import library
+from regulab.training.kernels.chain import chained
 from regulab.training.kernels.choice import ProcessorKernels, kernels_for
-from regulab.training.kernels.fusing import (
-    FusedLayers,
-    FusedResidual,
-    FusedSequential,
-    fuse,
-    parts,
-)
+from regulab.training.kernels.fused_layers import FusedLayers, joined_blocks
+from regulab.training.kernels.fusing import FusedResidual, FusedSequential, fuse, parts
 from regulab.training.stack_check import check_rounding, check_stack
 from tests.training.setups import NOTEBOOK_NET
 
@@ -53,11 +47,11 @@ def pooled(convolution):
     ]
 
 
-FIRST = {  # convolutions that join the kernel where their input wants no gradient
+FIRST = {  # convolutions that have a kernel of their own where their input wants no gradient
     "one channel": lambda: pooled(conv(1, 5)),
     "three channels": lambda: pooled(conv(3, 17)),
 }
-TILED = {  # convolutions that join it in bfloat16, where the processor has tiles
+TILED = {  # convolutions that matrix units take as they are
     "sixteen channels": lambda: pooled(conv(16, 16)),
     "sixteen channels, no pooling": lambda: [
         conv(16, 16),
@@ -88,6 +82,7 @@ OTHERS = {
         *(conv(2, 4, 2, stride=(1, 2)), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), ElementDropout(0.2))
     ],
 }
+APART = ("kernel", "oblong kernel", "stride", "dilation", "groups", "pooling last")  # torch convolves these
 
 
 def stack_of(make):
@@ -159,16 +154,17 @@ def test_a_fused_sequential_is_its_layers(dtype, tolerance, kind, wants_gradient
     """These in float64, with inputs, weights and the maps that are kept or pooled rounded to the type of maps."""
     stack = stack_of({**FIRST, **TILED, **OTHERS}[kind])
     layers = bound(copy.deepcopy(stack)).double()
-    for p in layers[0].parameters():
-        p.data = p.data.to(dtype).double()
-    joined = (kind in FIRST and not wants_gradient) or (kind in TILED and has_tiles(dtype))
+    joined = kind not in APART
+    for name, p in layers[0].named_parameters():
+        if name == "weight" or not joined:  # a chain adds a bias to float32 sums
+            p.data = p.data.to(dtype).double()
     kept = 1 if joined and isinstance(stack[1], nn.MaxPool2d) else 0  # what is first written to memory
     for place in [kept, *([2] if kind == "pooling last" else [])]:
         layers[place].register_forward_hook(partial(rounded, dtype))
     x = images(stack[0].like[0].in_channels).to(dtype)
     fused = fuse(stack, dtype)
     (part,) = fused_parts(fused)
-    assert part._includes_convolution(x.clone().requires_grad_(wants_gradient)) == joined
+    assert bool(joined_blocks([part], x.clone().requires_grad_(wants_gradient))) == joined
     want = trained_once(layers, x.double(), wants_gradient)
     assert_same(trained_once(fused, x, wants_gradient), want, tolerance)
 
@@ -284,8 +280,7 @@ def test_a_forward_pass_may_use_the_sequential_as_it_likes(use, monkeypatch):
     want = trained_once(bound(stack_modules(modules)).double(), x.double())
     fused = bound(fuse(stack_modules(modules), torch.float32))
     assert type(fused.features) is FusedSequential
-    counted = SimpleNamespace(apply=lambda *given: calls.append(1) or Between.apply(*given))
-    monkeypatch.setattr(choice, "Between", counted)
+    monkeypatch.setattr(choice, "chained", lambda *given: calls.append(1) or chained(*given))
     assert_same(trained_once(fused, x), want, 2e-6)
     assert len(calls) == groups
 

@@ -18,8 +18,8 @@ from regulab.training.fleet import Fleet
 from regulab.training.kernels import build as building
 from regulab.training.kernels.between import Between, infer
 from regulab.training.kernels.blocks import Drops
-from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred
 from regulab.training.kernels.build import has_tiles, library
+from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred
 from regulab.training.kernels.compiling import compiler
 from regulab.training.kernels.fusing import FusedBlock, fuse
 from regulab.training.machine import choose_machine

@@ -45,7 +45,7 @@ static void arrange_all(const Block *blocks, int64_t count, int turned, Thread *
 }
 
 /* p of block l, and its statistics; divided among the threads of the region that calls it. */
-static void take_block(const Block *blocks, int64_t l, const Thread *t, int failed, const Shared *shared, const T *x) {
+static void take_block(const Block *blocks, int64_t l, Thread *t, int failed, const Shared *shared, const T *x) {
     const Block *block = blocks + l;
     const Shape *s = &block->shape;
     int64_t C = s->channels, K = s->runs * C;
@@ -74,7 +74,7 @@ static void take_block(const Block *blocks, int64_t l, const Thread *t, int fail
 }
 
 /* All blocks for one run of an image, whose maps never leave the thread's memory. */
-static void infer(const Block *blocks, int64_t count, const Thread *t, const Shared *shared, const T *x, int64_t image,
+static void infer(const Block *blocks, int64_t count, Thread *t, const Shared *shared, const T *x, int64_t image,
                   int64_t run, T *y) {
     for (int64_t l = 0; l < count; l++) {
         float *sum = (float *)t->total; /* nobody reads it */
@@ -150,20 +150,15 @@ int backward_chain(const Block *blocks, int64_t count, const T *grad, const T *x
             add_up_end(blocks, count - 1, &t, failed, &shared, grad);
             for (int64_t l = count - 1; l >= 0; l--) {
                 const Block *block = blocks + l;
-                int64_t group = group_of(block), length = share(block), last = l == count - 1, even = l % 2;
+                int64_t last = l == count - 1, even = l % 2;
                 Way way = {x,  last ? grad : shared.grads[even], !last, last ? outer_steps(&block->shape) : own_steps(&block->shape),
                            l ? shared.grads[!even] : dx, shared.partial[!even]};
                 if (!failed)
                     find_slopes(block, shared.partial[even], images * places(&block->shape), images, t.total, t.lines + l,
                                 omp_get_thread_num() == 0);
 #pragma omp for schedule(static)
-                for (int64_t item = 0; item < parts_of(block) * runs; item++) {
-                    float *dsums = shared.dsums[even] + item * length;
-                    int64_t first = item / runs * group;
-                    memset(dsums, 0, length * sizeof(float));
-                    for (int64_t image = first; image < least(images, first + group) && !failed; image++)
-                        go_back_through(blocks, l, &t, shared.arranged[l], &way, image, item % runs, dsums);
-                }
+                for (int64_t item = 0; item < items_of(block); item++)
+                    if (!failed) go_back_group(blocks, l, &t, shared.arranged[l], &way, item, shared.dsums[even]);
 #pragma omp for schedule(static) nowait
                 for (int64_t run = 0; run < runs; run++)
                     if (!failed) finish_run(block, run, shared.dsums[even], &t);

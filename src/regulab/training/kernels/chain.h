@@ -13,6 +13,7 @@ typedef struct { /* of one thread */
     Lines *lines;     /* for each block */
     float *vectors, *frame, *taps;
     double *total;
+    int64_t laid; /* which images stand in the frame, or -1 */
     T *maps[2]; /* of one run of one image, in inference */
     uint8_t *won;
 } Thread;
@@ -44,6 +45,12 @@ static int64_t group_of(const Block *block) {
     while (group < s->images && s->images / group * s->runs * share(block) > MOST_DSUMS) group *= 2;
     return group;
 }
+static int64_t together_in(const Block *block) { return OF_IMAGES(block) ? together(&block->shape) : 1; }
+static int64_t items_of(const Block *block) {
+    const Shape *s = &block->shape;
+    int64_t groups = (s->runs + together_in(block) - 1) / together_in(block);
+    return groups * ((s->images + group_of(block) - 1) / group_of(block));
+}
 static int64_t parts_of(const Block *block) { return (block->shape.images + group_of(block) - 1) / group_of(block); }
 
 static void close_thread(const Block *blocks, int64_t opened, Thread *t) {
@@ -68,9 +75,10 @@ static int open_thread(const Block *blocks, int64_t count, Thread *t) {
     *t = (Thread){calloc(count, sizeof(Workspace)),
                   calloc(count, sizeof(Lines)),
                   malloc(vectors * sizeof(float)),
-                  calloc((s->height + 2) * (s->width + 2) * s->inputs, sizeof(float)),
+                  calloc(OF_IMAGES(blocks) ? frame_size(s) : 1, sizeof(float)),
                   malloc(taps * sizeof(float)),
                   malloc(total * sizeof(double)),
+                  -1,
                   {malloc(map * sizeof(T)), malloc(map * sizeof(T))},
                   malloc(map)};
     failed = !t->works || !t->lines || !t->vectors || !t->frame || !t->taps || !t->total || !t->maps[0] ||
@@ -118,6 +126,14 @@ static void fill_input(const Block *blocks, int64_t l, const Thread *t, const T 
     }
 }
 
+/* Where the image of one run stands, laid out with those of its neighbours if it does not yet. */
+static const float *image_of(const Shape *s, Thread *t, const T *x, int64_t image, int64_t run) {
+    int64_t beside = run % together(s), which = image * s->runs + run - beside;
+    if (t->laid != which) lay_images(s, x, image, run - beside, t->frame);
+    t->laid = which;
+    return t->frame + beside * s->inputs * frame_places(s);
+}
+
 /* A piece of a convolution of images, with inputs known to the compiler. */
 #define OF_INPUTS(piece, ...)                                                                                      \
     do {                                                                                                           \
@@ -126,17 +142,17 @@ static void fill_input(const Block *blocks, int64_t l, const Thread *t, const T 
     } while (0)
 
 /* p of block l for one run of an image, from x or the p of the block before; its sums are added to `sum`. */
-static void take_map(const Block *blocks, int64_t l, const Thread *t, const char *arranged, const T *x, const T *before,
+static void take_map(const Block *blocks, int64_t l, Thread *t, const char *arranged, const T *x, const T *before,
                      int64_t image, int64_t run, T *p, uint8_t *won, float *sum) {
     const Block *block = blocks + l;
     const Shape *s = &block->shape;
     const float *bias = block->bias ? block->bias + run * s->channels : NULL;
     const void *weights = arranged + run * arranged_bytes(block);
-    I first = relu_first(s);
+    Mask first = relu_first(s);
     if (OF_IMAGES(block)) {
-        lay_image(s, x, image, run, t->frame);
-        if (s->pool == 2) OF_INPUTS(convolve_image, s, t->frame, (const float *)weights, bias, p, won, sum, 2);
-        else OF_INPUTS(convolve_image, s, t->frame, (const float *)weights, bias, p, NULL, sum, 1);
+        const float *frame = image_of(s, t, x, image, run), *taps = weights;
+        if (s->pool == 2) OF_INPUTS(convolve_image, s, frame, taps, bias, p, won, sum, 2);
+        else OF_INPUTS(convolve_image, s, frame, taps, bias, p, NULL, sum, 1);
         return;
     }
     fill_input(blocks, l, t, x, before, image, run);
@@ -185,7 +201,7 @@ typedef struct {
 } Way;
 
 /* One run of an image back through block l: the weights' and the bias' share is added to dsums. */
-static void go_back_through(const Block *blocks, int64_t l, const Thread *t, const char *turned, const Way *way,
+static void go_back_through(const Block *blocks, int64_t l, Thread *t, const char *turned, const Way *way,
                             int64_t image, int64_t run, float *dsums) {
     const Block *block = blocks + l;
     const Shape *s = &block->shape, *last = l ? &blocks[l - 1].shape : NULL;
@@ -194,11 +210,11 @@ static void go_back_through(const Block *blocks, int64_t l, const Thread *t, con
     const T *grad = way->grad + (way->kept ? at : image * high(s) * way->from.down + run * s->channels);
     if (OF_IMAGES(block)) {
         Gate gate = gate_of(block, t->lines + l, run, image * places(s));
-        lay_image(s, way->x, image, run, t->frame);
+        const float *frame = image_of(s, t, way->x, image, run);
         const T *p = block->p + at;
         if (s->pool == 2)
-            OF_INPUTS(add_up_weights, s, t->frame, grad, way->kept, way->from, p, block->won + at, &gate, dsums, dbias, 2);
-        else OF_INPUTS(add_up_weights, s, t->frame, grad, way->kept, way->from, p, NULL, &gate, dsums, dbias, 1);
+            OF_INPUTS(add_up_weights, s, frame, grad, way->kept, way->from, p, block->won + at, &gate, dsums, dbias, 2);
+        else OF_INPUTS(add_up_weights, s, frame, grad, way->kept, way->from, p, NULL, &gate, dsums, dbias, 1);
         return;
     }
     enter_frame(block, t, l, grad, way->kept, way->from, image, run, dbias);
@@ -219,6 +235,21 @@ static void go_back_through(const Block *blocks, int64_t l, const Thread *t, con
         T *here = way->before + image * tall(s) * to.down + run * s->inputs;
         BLOCKS(s->inputs, copy_sums, t->works[l].sums, from, tall(s), wide(s), here, to);
     }
+}
+
+/* Some images and runs back through block l. Images come first where runs share a frame, else runs, whose weights stay in the
+ * first cache. */
+static void go_back_group(const Block *blocks, int64_t l, Thread *t, const char *turned, const Way *way, int64_t item,
+                          float *dsums) {
+    const Block *block = blocks + l;
+    const Shape *s = &block->shape;
+    int64_t runs = together_in(block), groups = (s->runs + runs - 1) / runs, length = share(block);
+    int64_t first = item / groups * group_of(block), run = item % groups * runs, end = least(s->runs, run + runs);
+    float *own = dsums + (item / groups * s->runs + run) * length;
+    memset(own, 0, (end - run) * length * sizeof(float));
+    for (int64_t image = first; image < least(s->images, first + group_of(block)); image++)
+        for (int64_t r = run; r < end; r++)
+            go_back_through(blocks, l, t, turned, way, image, r, own + (r - run) * length);
 }
 
 /* One run's gradients of weights and bias from their parts, in their order. */

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,9 @@ class ConvolvedBlock:
     drops: Drops | None = None
     statistics: tuple[Tensor, Tensor] | None = None
 
+    def dropping(self, drops: Drops | None) -> ConvolvedBlock:
+        return replace(self, drops=drops)
+
     def shape(self, images: int, height: int, width: int) -> Shape:
         """For a map of this height and width."""
         runs, channels, inputs = self.weight.shape[:3]
@@ -64,6 +67,18 @@ def convolves(kernel: ctypes.CDLL, shape: Shape, of_image: bool) -> bool:
     if of_image and shape.inputs in IMAGE_CHANNELS:
         return shape.padding in (0, 1)
     return bool(kernel.convolves(ctypes.byref(shape)))
+
+
+def joins(x: Tensor, kernel: ctypes.CDLL, blocks: Sequence[ConvolvedBlock]) -> int:
+    """How many of the first blocks the kernels take as one chain of a map ``(B, R·inputs, H, W)``."""
+    count, enters, runs = 0, x.shape[1], blocks[0].weight.shape[0] if blocks else 0
+    for shape in shapes(x, blocks):
+        of_image = count == 0 and not x.requires_grad
+        fits = (shape.runs, shape.runs * shape.inputs) == (runs, enters)
+        if not fits or not convolves(kernel, shape, of_image):
+            break
+        count, enters = count + 1, shape.runs * shape.channels
+    return count
 
 
 class Chain(torch.autograd.Function):

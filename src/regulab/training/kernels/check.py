@@ -83,7 +83,7 @@ def _values(kernel: ctypes.CDLL, dtype: torch.dtype, case: Case) -> Iterator[tup
     ours[0].requires_grad_(case.inputs not in IMAGE_CHANNELS)
     theirs = [t.detach().double().requires_grad_() for t in (x, weight, gamma, beta)]
     if case.inputs:
-        block = ConvolvedBlock(ours[1], None, *ours[2:], case.pool, EPS, drops=drops)
+        block = ConvolvedBlock(ours[1], None, ours[2], ours[3], case.pool, EPS, drops=drops)
         y, mean, variance = chained(ours[0], kernel, [block])
     else:
         without_weight = (ours[0], *ours[2:], kernel, case.runs, case.pool, EPS, drops, case.before)

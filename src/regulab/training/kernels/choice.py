@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from regulab.models.stacking import StackedDropout
 from regulab.training.kernels import build
 from regulab.training.kernels.between import Between, infer
 from regulab.training.kernels.blocks import Drops
-from regulab.training.kernels.chain import ConvolvedBlock, chained, convolves, inferred
+from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins
 
 Pair = tuple[Tensor, Tensor]
 
@@ -67,9 +68,20 @@ class ProcessorKernels:
 
     library: ctypes.CDLL
 
+    def joins(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> int:
+        """How many of the first blocks `chained` and `inferred` take as one operation."""
+        return joins(x, self.library, blocks)
+
+    def chained(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> tuple[Tensor, ...]:
+        """y of the last, then μ and σ² (biased) of each."""
+        return chained(x, self.library, blocks)
+
+    def inferred(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> Tensor:
+        """Inference, with μ and σ² of each block's ``statistics``."""
+        return inferred(x, self.library, blocks)
+
     def convolves(self, x: Tensor, weight: Tensor, pool: int) -> bool:
-        block = _alone(weight, (weight, weight), pool, 0.0)
-        return convolves(self.library, block.shape(x.shape[0], *x.shape[2:]), not x.requires_grad)
+        return self.joins(x, [_alone(weight, (weight, weight), pool, 0.0)]) == 1
 
     def drops(self, dropout: StackedDropout, x: Tensor, shape: torch.Size) -> Drops:
         return Drops(dropout.drawn(shape), dropout.rates)
@@ -84,7 +96,7 @@ class ProcessorKernels:
     def convolved(
         self, x: Tensor, weight: Tensor, affine: Pair, pool: int, eps: float, drops: Drops | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, mean, variance = chained(x, self.library, [_alone(weight, affine, pool, eps, drops)])
+        y, mean, variance = self.chained(x, [_alone(weight, affine, pool, eps, drops)])
         return y, mean, variance
 
     def infer(
@@ -100,9 +112,7 @@ class ProcessorKernels:
     ) -> Tensor:
         if weight is None:
             return infer(x, *affine, statistics, self.library, runs, pool, eps, before)
-        return inferred(
-            x, self.library, [_alone(weight, affine, pool, eps, statistics=statistics, before=before)]
-        )
+        return self.inferred(x, [_alone(weight, affine, pool, eps, statistics=statistics)])
 
 
 def _alone(
@@ -112,9 +122,8 @@ def _alone(
     eps: float,
     drops: Drops | None = None,
     statistics: Pair | None = None,
-    before: bool = False,
 ) -> ConvolvedBlock:
-    return ConvolvedBlock(weight, None, *affine, pool, eps, before=before, drops=drops, statistics=statistics)
+    return ConvolvedBlock(weight, None, *affine, pool, eps, drops=drops, statistics=statistics)
 
 
 def kernels_for(device: torch.device, dtype: torch.dtype) -> Kernels | None:

@@ -31,7 +31,7 @@ static void take_chunk(const Block *block, const Plan *plan, const T *x, int64_t
     const Shape *s = &block->shape;
     int64_t K = plan->K, w = plan->wide;
     Steps step = {K, 0}, windows = {K, s->width * K};
-    I first = relu_first(s);
+    Mask first = relu_first(s);
     memset(sum, 0, sizeof(float) * 2 * K);
     ROWS_OF(c)
         if (s->pool == 2)

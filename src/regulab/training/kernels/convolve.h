@@ -12,7 +12,8 @@
  *
  * Every backend gives
  *   E                    the type of inputs and gradients that it reads
- *   put(to, v, n)        writes n channels of a place of them
+ *   Packed, pack(v), pack_where(mask, packed), put(to, packed, n)   LANES of them from floats; 0 where the mask has none;
+ *                        and n of these to memory
  *   Workspace            of one thread: E *input and E *grads, frames; float *sums; and what else it needs
  *   NAME                 what a person calls it
  *   takes(s)             whether it convolves this shape, 1 to 64 channels

@@ -20,7 +20,10 @@
 #define INPUTS 8  /* whose weights' sums are taken at a time, of three taps */
 
 typedef T E;
-INLINE void put(E *to, V v, int n) { store(to, v, n); }
+typedef N Packed;
+INLINE Packed pack(V v) { return narrow(v); }
+INLINE Packed pack_where(Mask mask, Packed v) { return narrow_where(mask, v); }
+INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
 
 typedef struct { /* of one thread */
     E *input, *grads;

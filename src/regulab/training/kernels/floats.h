@@ -6,7 +6,10 @@ typedef struct {
 } Workspace;
 
 #define NAME "vectors"
-INLINE void put(E *to, V v, int n) { WRITE(to, v); }
+typedef V Packed;
+INLINE Packed pack(V v) { return v; }
+INLINE Packed pack_where(Mask mask, Packed v) { return where(mask, v); }
+INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
 
 static int takes(const Shape *s) { return s->inputs >= 1 && s->inputs <= 64 && s->channels >= 1 && s->channels <= 64; }
 static int64_t pitch(const Shape *s) { return wide(s) + 1; }

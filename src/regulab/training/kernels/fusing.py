@@ -7,8 +7,7 @@ changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,92 +16,9 @@ from torch import Tensor, nn
 
 from regulab.models.layers.block import Block
 from regulab.models.layers.residual import BasicBlock
-from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout, of_all_runs
-from regulab.models.stacking.run_tensor import RunTensor, through
-from regulab.training.kernels.choice import Kernels, kernels_for, missing
-
-
-@dataclass(frozen=True)
-class FusedLayers:
-    """A convolution, then `Between`: 2×2 max pooling or none, batch norm, ReLU, dropout or none.
-
-    Or ReLU, batch norm, dropout or none (``relu_first``), as many networks of courses have it.
-    Equal to ``layers`` one after the other but for rounding, running statistics and their count included.
-    """
-
-    layers: Sequence[nn.Module]
-    conv: StackedConv2d
-    pool: int  # 2, or 1 for none
-    norm: StackedBatchNorm
-    dropout: StackedDropout | None
-    relu_first: bool = False
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The layers' output; of a followed network's tensor, too."""
-        return through(self._called, x) if isinstance(x, RunTensor) else self._called(x)
-
-    def _called(self, x: Tensor) -> Tensor:
-        """``(B, R·C, H, W)`` to what ``layers`` make of it, ``(B, R·O, H', W')``, channels-last."""
-        norm, runs, joins = self.norm, self.norm.running_mean.shape[0], self._includes_convolution(x)
-        assert norm.weight is not None
-        assert norm.bias is not None
-        if not joins:
-            x = self.conv(x)
-        kernels = self._kernels(x)
-        if kernels is None:
-            y: Tensor = _one_by_one(self.layers[1:], x)
-            return y
-        x = x.contiguous(memory_format=torch.channels_last)
-        weight = self.conv.weight if joins else None
-        affine = of_all_runs(norm.weight), of_all_runs(norm.bias)
-        mean, variance = norm.running_mean.flatten(), norm.running_var.flatten()  # views, updated in place
-        if not norm.training:
-            averages = (mean, variance)
-            return kernels.infer(x, weight, affine, averages, runs, self.pool, norm.eps, self.relu_first)
-        drops = self._drops(kernels, x)
-        if weight is None:
-            outputs = kernels.between(x, affine, runs, self.pool, norm.eps, drops, self.relu_first)
-        else:
-            outputs = kernels.convolved(x, weight, affine, self.pool, norm.eps, drops)
-        y, center, spread = outputs
-        values = y.numel() // y.shape[1]
-        # Behind autograd's back, as torch's own layer does it: all buffers of a stack are views of one vector, and a
-        # batch norm before this one, which saved its part for its backward pass, would be told that it changed.
-        mean.data.lerp_(center, norm.momentum)
-        variance.data.lerp_(spread * (values / (values - 1)), norm.momentum)
-        if norm.counts:
-            norm.num_batches_tracked += 1
-        if (
-            self.dropout is not None and drops is None
-        ):  # it drops nothing, or the kernels cannot draw as it does
-            y = self.dropout(y)
-        return y
-
-    def _kernels(self, x: Tensor) -> Kernels | None:
-        """The kernels for a map. None also where a fixed norm lets gradients pass, or has dropout."""
-        fixed = not self.norm.training
-        if fixed and (torch.is_grad_enabled() or self._dropping()):
-            return None
-        return kernels_for(x.device, x.dtype)
-
-    def _includes_convolution(self, x: Tensor) -> bool:
-        """Whether the kernels do the convolution too."""
-        like = self.conv.like[0]
-        settings = (like.kernel_size, like.padding, like.stride, like.dilation, like.groups)
-        if self.relu_first or settings != ((3, 3), (1, 1), (1, 1), (1, 1), 1) or self.conv.bias is not None:
-            return False
-        kernels = self._kernels(x)
-        return kernels is not None and kernels.convolves(x, self.conv.weight, self.pool)
-
-    def _dropping(self) -> bool:
-        return self.dropout is not None and self.dropout.training and any(self.dropout.rates)
-
-    def _drops(self, kernels: Kernels, x: Tensor) -> Any:
-        if self.dropout is None or not self._dropping():
-            return None
-        b, _, h, w = x.shape
-        shape = torch.Size((b, self.conv.weight.shape[1], h // self.pool, w // self.pool))
-        return kernels.drops(self.dropout, x, shape)
+from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout
+from regulab.training.kernels.choice import missing
+from regulab.training.kernels.fused_layers import FusedLayers, in_turn
 
 
 class FusedBlock(nn.Module):
@@ -142,22 +58,27 @@ class FusedSequential(nn.Sequential):
     """
 
     def forward(self, input: Any) -> Any:
-        return _one_by_one(parts(self), input)
+        return in_turn(list(parts(self)), input)
 
 
 def parts(sequential: nn.Sequential) -> Iterator[Callable[[Any], Any]]:
-    """What a stacked `nn.Sequential` calls in turn: its layers, with consecutive ones fused where possible."""
+    """What a stacked `nn.Sequential` calls in turn: its layers, with consecutive ones fused where possible.
+
+    Of fused blocks, and of such sequentials within it, their groups of layers, so that these run as one chain.
+    """
     layers = list(sequential)
     while layers:
-        fused = leading(layers)
-        yield fused or layers[0]
-        del layers[: len(fused.layers) if fused else 1]
-
-
-def _one_by_one(calls: Iterable[Callable[[Any], Any]], x: Any) -> Any:
-    for call in calls:
-        x = call(x)
-    return x
+        first = layers[0]
+        if type(first) is FusedBlock and not _has_hooks(first):
+            yield first.fused
+        elif type(first) is FusedSequential and not _has_hooks(first):
+            yield from parts(first)
+        elif (fused := leading(layers)) is not None:
+            yield fused
+            del layers[: len(fused.layers) - 1]
+        else:
+            yield first
+        del layers[0]
 
 
 def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:

@@ -5,15 +5,20 @@
 #define WINDOWS 16 /* whose gradients are taken at a time: all they need stays in the first cache */
 #define OF_IMAGES(block) ((block)->image)
 
-INLINE int64_t frame_places(const Shape *s) { return (s->height + 2) * (s->width + 2); }
+#define TOGETHER 8 /* runs whose images are laid out together: side by side, as they lie, it takes less than one by one */
 
-/* One run's channels of an image (B, H, W, runs x inputs) into its frames, of which the border is 0 already. */
-static void lay_image(const Shape *s, const T *x, int64_t image, int64_t run, float *frame) {
-    int64_t I = s->inputs, right = s->runs * I, h = s->height + 2 - 2 * s->padding, w = s->width + 2 - 2 * s->padding;
-    const T *from = x + image * h * w * right + run * I;
+static int64_t together(const Shape *s) { return least(s->runs, TOGETHER); }
+static int64_t frame_places(const Shape *s) { return (s->height + 2) * (s->width + 2); }
+static int64_t frame_size(const Shape *s) { return frame_places(s) * together(s) * s->inputs; }
+
+/* An image (B, H, W, runs x inputs) of together(s) runs from `run` on into their frames, of which the border is 0 already. */
+static void lay_images(const Shape *s, const T *x, int64_t image, int64_t run, float *frame) {
+    int64_t right = s->runs * s->inputs, h = s->height + 2 - 2 * s->padding, w = s->width + 2 - 2 * s->padding;
+    int64_t count = least(together(s), s->runs - run) * s->inputs;
+    const T *from = x + image * h * w * right + run * s->inputs;
     for (int64_t row = 0; row < h; row++, from += w * right) {
         float *to = frame + (row + s->padding) * (s->width + 2) + s->padding;
-        for (int64_t c = 0; c < I; c++)
+        for (int64_t c = 0; c < count; c++)
             for (int64_t column = 0; column < w; column++)
                 to[c * frame_places(s) + column] = widened(from[column * right + c]);
     }
@@ -25,7 +30,7 @@ INLINE void convolve_image(const Shape *s, const float *frame, const float *taps
                            float *sum, int size, int inputs, int64_t k, int n) {
     int64_t C = s->channels, down = s->width + 2, columns = s->width / size;
     V total = floats(sum + k, n), added = {0}, row = {0}, w[TAPS * MOST_INPUTS];
-    I first = relu_first(s);
+    Mask first = relu_first(s);
     if (bias) added = floats(bias + k, n);
 #pragma GCC unroll 27
     for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(taps + i * C + k, n);
@@ -45,11 +50,11 @@ INLINE void convolve_image(const Shape *s, const float *frame, const float *taps
                 }
             }
         }
-        B winner;
-        N narrowed = narrow((size == 2 ? largest(v, &winner) : v[0]) + added);
+        Winners which;
+        N narrowed = narrow((size == 2 ? largest(v, &which) : v[0]) + added);
         WRITE(p + place * C + k, narrowed);
-        if (size == 2) WRITE(won + place * C + k, winner);
-        row += rectified(load((T *)&narrowed, LANES), first);
+        if (size == 2) write_winners(won + place * C + k, which, n);
+        row += rectified(widen(narrowed), first);
         if (x == columns - 1) total += row, row = (V){0};
     }
     WRITE(sum + k, total);
@@ -90,8 +95,9 @@ static void see(const float *seen, int64_t down, int64_t count, Views *views) {
 /* As spread(), to the gradient of the taps: each value of it meets what the taps saw in its window's winner, or its place.
  * grad has the steps of p, or, where it has not passed ReLU and dropout (not `kept`), those that are given. */
 INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, int kept, Steps from, const T *p,
-                           const uint8_t *won, const Gate *gate, float *dtaps, float *sum, int size, int inputs,
+                           const uint8_t *won, const Gate *gate_, float *dtaps, float *sum, int size, int inputs,
                            int64_t k, int n) {
+    const Gate constants = *gate_, *gate = &constants;
     int64_t C = s->channels, down = s->width + 2, columns = s->width / size;
     V a = floats(gate->a + k, n), b = floats(gate->b + k, n), factor = floats(gate->scale + k, n), total = {0};
     Views views;
@@ -105,11 +111,9 @@ INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, in
                 V read = load(p + place * C + k, n), v = rectified(read, gate->first), own = load(grad + AT(from), n);
                 if (!kept) own = let_through(own, v, gate, a, b, factor, place, k, n);
                 own = THROUGH_NORM(own, v);
-                g[i] = (V)((I)own & ~((read <= 0) & gate->first));
+                g[i] = past_relu(own, read, gate);
                 total += g[i];
-                if (size == 1) continue;
-                READ(B, winner, won + place * C + k);
-                which[i] = from_bytes(winner);
+                if (size == 2) which[i] = numbers(read_winners(won + place * C + k, n));
             }
             for (int c = 0; c < inputs; c++) {
                 const float *seen = frame + c * frame_places(s) + size * (y * down + start);

@@ -21,7 +21,10 @@
 #define FENCE __asm__ volatile("" ::: "memory") /* the compiler does not know what tiles read and write */
 
 typedef T E;
-INLINE void put(E *to, V v, int n) { store(to, v, n); }
+typedef N Packed;
+INLINE Packed pack(V v) { return narrow(v); }
+INLINE Packed pack_where(Mask mask, Packed v) { return narrow_where(mask, v); }
+INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
 
 typedef struct { /* of one thread */
     E *input, *grads;
@@ -76,9 +79,9 @@ static void close_workspace(Workspace *work) {
 
 /* Every block of a frame in pairs; the rows of border above and below are 0 already. */
 static void lay_out(const Shape *s, const E *frame, int64_t stride, T *pairs) {
-    int64_t P = pitch(s), R = room(s);
+    int64_t P = pitch(s), R = room(s), end = (tall(s) + 1) * P;
     for (int64_t c = 0; c < stride; c += WIDTH, pairs += R * 2 * WIDTH)
-        for (int64_t q = P; q < (tall(s) + 1) * P; q++)
+        for (int64_t q = P; q < end; q++)
             _mm512_store_si512(pairs + q * 2 * WIDTH, paired(two_places(frame + q * stride + c, stride)));
 }
 
@@ -135,9 +138,9 @@ INLINE void multiply(const T *pairs, int64_t P, int64_t R, int64_t blocks, const
 }
 
 static void multiply_all(const Shape *s, const T *pairs, const T *tiles, int64_t from, int64_t into, float *sums) {
-    int64_t P = pitch(s), R = room(s), blocks = from / WIDTH;
+    int64_t P = pitch(s), R = room(s), blocks = from / WIDTH, end = places_of(s);
     for (int64_t c = 0; c < into; c += WIDTH, tiles += blocks * PAIRS * TILE)
-        for (int64_t at = 0; at < places_of(s); at += PLACES) {
+        for (int64_t at = 0; at < end; at += PLACES) {
             const T *here = pairs + at * 2 * WIDTH;
             if (blocks == 1 && into == WIDTH) multiply(here, P, R, 1, tiles, sums + at * WIDTH, WIDTH);
             else multiply(here, P, R, blocks, tiles, sums + at * into + c, into);

@@ -6,16 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As many as a register holds: of wider vectors gcc makes single values (16 on a processor with AVX2: the first block took 343 ns
- * for a place of 16 channels; 8 take 18). */
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+/* As many as a register holds: gcc makes single values of wider vectors (for a place of 16 channels the first block took 343 ns
+ * with AVX2 and vectors of 16, with vectors of 8 it takes 18: docs/log.md). */
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 #define MASKS 1
 #define LANES 16
 #elif defined(__AVX2__)
 #include <immintrin.h>
+#define MASKS 0
 #define LANES 8
 #else
+#define MASKS 0
 #define LANES 4
 #endif
 #if defined(__aarch64__)
@@ -137,6 +139,35 @@ INLINE void store(T *p, V v, int n) {
     N narrowed = narrow(v);
     WRITE(p, narrowed);
 }
+INLINE V widen(N narrowed) { return load((const T *)&narrowed, LANES); }
+INLINE N narrow_where(Mask mask, N narrowed) { /* else 0 */
+#if MASKS && defined(BF16)
+    return (N)_mm256_maskz_mov_epi16(mask, (__m256i)narrowed);
+#elif defined(BF16)
+    return (N)((S)narrowed & to_shorts(mask));
+#else
+    return where(mask, narrowed);
+#endif
+}
+
+/* Which of each window's four won, from memory and to it. */
+INLINE Winners read_winners(const uint8_t *p, int n) {
+    READ(B, winners, p);
+#if MASKS
+    return winners;
+#else
+    return from_bytes(winners);
+#endif
+}
+INLINE void write_winners(uint8_t *p, Winners which, int n) {
+#if MASKS
+    B winners = which;
+#else
+    B winners = to_bytes(which);
+#endif
+    WRITE(p, winners);
+}
+
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Calls piece(..., k, n) for every block of channels, with n known to the compiler for all but the last. */
@@ -148,4 +179,4 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
     } while (0)
 
 /* Where ReLU stands before the norm: all lanes or none. */
-INLINE I relu_first(const Shape *s) { return (I){0} - (int32_t)s->before; }
+INLINE Mask relu_first(const Shape *s) { return all_or_none((int)s->before); }
