@@ -64,7 +64,7 @@ def convolves(kernel: ctypes.CDLL, shape: Shape, of_image: bool) -> bool:
     """Whether the kernels convolve a block of this shape; ``of_image``: its input gets no gradient."""
     if min(shape.pooled[2:]) < 1:
         return False
-    if of_image and shape.pool == 2 and shape.inputs in IMAGE_CHANNELS:
+    if of_image and shape.inputs in IMAGE_CHANNELS:
         return shape.padding in (0, 1)
     return bool(kernel.convolves(ctypes.byref(shape)))
 
@@ -163,7 +163,7 @@ def _blocks(
     for place, (block, given, shape) in enumerate(zip(array, settings, shapes(x, settings), strict=True)):
         weight, bias, gamma, beta = own[OWN * place : OWN * (place + 1)]
         block.shape, block.eps = shape, given.eps
-        block.image = of_images and place == 0 and given.pool == 2 and shape.inputs in IMAGE_CHANNELS
+        block.image = of_images and place == 0 and shape.inputs in IMAGE_CHANNELS
         block.point(weight=weight, bias=bias, gamma=gamma, beta=beta)
         kept.append(block.drop(given.drops))
     return array, kept
