@@ -17,6 +17,7 @@
 #include "chain.h"
 #include "calls.h"
 #include "chunks.h"
+#include "draws.h"
 
 /* A call of forward() or backward(), and what its threads share: sums of every chunk, and a share for each thread of the
  * rest. */
