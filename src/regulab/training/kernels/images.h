@@ -9,18 +9,54 @@
 
 static int64_t together(const Shape *s) { return least(s->runs, TOGETHER); }
 static int64_t frame_places(const Shape *s) { return (s->height + 2) * (s->width + 2); }
-static int64_t frame_size(const Shape *s) { return frame_places(s) * together(s) * s->inputs; }
+static int64_t frame_size(const Shape *s) { return frame_places(s) * together(s) * s->inputs + 8; } /* see() reads on */
+
+typedef float F4 __attribute__((vector_size(16)));
+typedef int32_t I4 __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define MIXED(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define MIXED(a, b, i, j, k, l) __builtin_shuffle(a, b, (I4){i, j, k, l})
+#endif
+
+INLINE F4 four_of(const T *from) {
+#ifdef BF16
+    typedef uint16_t H4 __attribute__((vector_size(8)));
+    typedef uint32_t U4 __attribute__((vector_size(16)));
+    H4 four;
+    memcpy(&four, from, sizeof four);
+    return (F4)(__builtin_convertvector(four, U4) << 16);
+#else
+    F4 four;
+    memcpy(&four, from, sizeof four);
+    return four;
+#endif
+}
+
+/* Four places of four channels to their frames. */
+INLINE void lay_four(const T *from, int64_t right, float *to, int64_t apart) {
+    F4 a = four_of(from), b = four_of(from + right), c = four_of(from + 2 * right), d = four_of(from + 3 * right);
+    F4 ab = MIXED(a, b, 0, 4, 1, 5), ba = MIXED(a, b, 2, 6, 3, 7), cd = MIXED(c, d, 0, 4, 1, 5), dc = MIXED(c, d, 2, 6, 3, 7);
+    F4 all[4] = {MIXED(ab, cd, 0, 1, 4, 5), MIXED(ab, cd, 2, 3, 6, 7), MIXED(ba, dc, 0, 1, 4, 5), MIXED(ba, dc, 2, 3, 6, 7)};
+    for (int i = 0; i < 4; i++) memcpy(to + i * apart, &all[i], sizeof all[i]);
+}
 
 /* An image (B, H, W, runs x inputs) of together(s) runs from `run` on into their frames, of which the border is 0 already. */
 static void lay_images(const Shape *s, const T *x, int64_t image, int64_t run, float *frame) {
     int64_t right = s->runs * s->inputs, h = s->height + 2 - 2 * s->padding, w = s->width + 2 - 2 * s->padding;
-    int64_t count = least(together(s), s->runs - run) * s->inputs;
+    int64_t count = least(together(s), s->runs - run) * s->inputs, apart = frame_places(s);
     const T *from = x + image * h * w * right + run * s->inputs;
     for (int64_t row = 0; row < h; row++, from += w * right) {
         float *to = frame + (row + s->padding) * (s->width + 2) + s->padding;
-        for (int64_t c = 0; c < count; c++)
-            for (int64_t column = 0; column < w; column++)
-                to[c * frame_places(s) + column] = widened(from[column * right + c]);
+        for (int64_t c = 0, some = 0; c < count; c += some ? 4 : 1) {
+            some = count - c >= 4 && w >= 4;
+            for (int64_t column = 0; some && column < w; column += 4) {
+                int64_t at = least(column, w - 4); /* the last four again, where fewer are left */
+                lay_four(from + at * right + c, right, to + c * apart + at, apart);
+            }
+            for (int64_t column = 0; !some && column < w; column++)
+                to[c * apart + column] = widened(from[column * right + c]);
+        }
     }
 }
 
@@ -81,14 +117,18 @@ UNROLL
 typedef struct {
     float of[TAPS][WINDOWS][4];
 } __attribute__((aligned(64))) Views;
-typedef uint64_t Two __attribute__((aligned(4), may_alias)); /* neighbours */
 
 static void see(const float *seen, int64_t down, int64_t count, Views *views) {
     for (int tap = 0; tap < TAPS; tap++) {
-        const Two *above = (const Two *)(seen + tap / 3 * down + tap % 3);
-        const Two *below = (const Two *)(seen + (tap / 3 + 1) * down + tap % 3);
-        Two *to = (Two *)views->of[tap];
-        for (int64_t x = 0; x < count; x++) to[2 * x] = above[x], to[2 * x + 1] = below[x];
+        const float *above = seen + tap / 3 * down + tap % 3;
+        for (int64_t x = 0; x < count; x += 2) { /* of an odd count one more than there are */
+            F4 a, b;
+            memcpy(&a, above + 2 * x, sizeof a);
+            memcpy(&b, above + 2 * x + down, sizeof b);
+            F4 left = MIXED(a, b, 0, 1, 4, 5), right = MIXED(a, b, 2, 3, 6, 7);
+            memcpy(views->of[tap][x], &left, sizeof left);
+            memcpy(views->of[tap][x + 1], &right, sizeof right);
+        }
     }
 }
 
