@@ -72,8 +72,8 @@ class ProcessorKernels:
         """How many of the first blocks `chained` and `inferred` take as one operation."""
         return joins(x, self.library, blocks)
 
-    def chained(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> tuple[Tensor, ...]:
-        """y of the last, then μ and σ² (biased) of each."""
+    def chained(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> tuple[Tensor, Tensor]:
+        """y of the last, and μ and σ² (biased) of each after another."""
         return chained(x, self.library, blocks)
 
     def inferred(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> Tensor:
@@ -96,7 +96,8 @@ class ProcessorKernels:
     def convolved(
         self, x: Tensor, weight: Tensor, affine: Pair, pool: int, eps: float, drops: Drops | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, mean, variance = self.chained(x, [_alone(weight, affine, pool, eps, drops)])
+        y, statistics = self.chained(x, [_alone(weight, affine, pool, eps, drops)])
+        mean, variance = statistics.chunk(2)
         return y, mean, variance
 
     def infer(
