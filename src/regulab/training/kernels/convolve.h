@@ -27,7 +27,7 @@
  *   weight_sums(s)       floats of one run's dsums
  *   finish_weights(s, dsums, dtaps)  one run's, added up as double, to (TAPS, inputs, channels)
  * Rows of inputs: tall(s) and wide(s), below; s->height and s->width are those of what comes out. Sums are added in an order
- * that depends on nothing but the shape; a NaN or an infinity comes out as such.
+ * that depends on nothing but the shape; a NaN comes out as such, an infinity as one or as NaN.
  */
 INLINE int64_t tall(const Shape *s) { return s->height + 2 - 2 * s->padding; }
 INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }

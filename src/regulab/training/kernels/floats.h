@@ -1,5 +1,5 @@
 /* 3x3 convolutions of one image of one run in float arithmetic, on any processor: Winograd's F(2x2, 3x3), which takes 16
- * products where 36 would be. An output of 2x2 places, a tile, sees 4x4 of the input, and with the matrices of line()
+ * products where 36 would be. An output of 2x2 places, a tile, sees 4x4 of the input, and with small matrices A, B, G of 0, 1 and 1/2
  *
  *     V = B' d B    U = G g G'    M = sum over inputs of V U    y = A' M A
  *
@@ -11,14 +11,16 @@
  * The signs of the last column of B and A are turned around (both, so that it makes no difference), which saves negations.
  * Source: Lavin & Gray 2015 (arXiv 1509.09308).
  *
- * Rounding: DIFFERENCE. An infinity comes out as NaN, and all over its tiles: a run that diverges is seen to.
+ * Rounding: results differ from those of double by at most 7e-7 of the largest (measured: 8 to 64 channels, 2x2 to 14x14
+ * places). An infinity among the inputs comes out as NaN, and at all places of the tiles that see it: a run that diverges is
+ * seen to, but not the first place where it did; finite runs are no different.
  *
  * Channels are taken by lines of 16 floats, one cache line, the last filled up with what is not looked at. A line is as many
  * vectors as the processor needs for it, 1 (AVX-512) to 4 (NEON): wider ones than it has would be taken apart through memory.
  */
 #if defined(__AVX512F__)
 #define WIDE 16
-#define MOST 16 /* sums of lines in registers at a time */
+#define MOST 16 /* sums of lines in registers at a time; gcc spills the sixth of NEON */
 #elif defined(__AVX__)
 #define WIDE 8
 #define MOST 6
@@ -33,9 +35,8 @@
 #define LINE 16
 #define PER_LINE (LINE / WIDE)
 #define ELEMENTS 16
-#ifndef STRIP_TILES
-#define STRIP_TILES (MOST == 16 ? 14 : 24) /* at a time, at least, of which V and M are to stay in the first cache with U */
-#endif
+/* At a time, at least. With AVX-512 all 49 tiles of 14x14 places took 16 % longer: V and M left the first cache. */
+#define STRIP_TILES (MOST == 16 ? 14 : 24)
 
 typedef float F __attribute__((vector_size(4 * WIDE)));
 
