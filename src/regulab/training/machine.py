@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import torch
 
 from regulab.errors import UserError
+from regulab.training.cores import cores
 from regulab.training.kernels.choice import missing, remark
 from regulab.training.kernels.levels import multiplies_bf16
+from regulab.training.waiting import giving_way
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -76,11 +78,6 @@ def choose_machine(
         on_device=chosen.type != "cpu" if on_device is None else on_device,
         memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
     )
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_asked() -> int:
@@ -147,15 +144,17 @@ def native_bf16(device: torch.device) -> bool:
 def process_settings(threads: int | None = None) -> Iterator[None]:
     """Settings of the process for training, and afterwards, however the work ends, those that it had before.
 
-    Inside, arithmetic is `exact_arithmetic`, freed memory is kept, and with ``threads`` so many of them train. May be
-    nested. Randomness is no setting: it is keyed (`regulab.streams`).
+    Inside, arithmetic is `exact_arithmetic`, freed memory is kept, and with ``threads`` so many of them train, which
+    give way to other programs where there are some (`regulab.training.waiting`). May be nested. Randomness is no
+    setting: it is keyed (`regulab.streams`).
     """
     before = torch.get_num_threads()
     with exact_arithmetic(), freed_memory_kept():
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            yield
+            with giving_way():
+                yield
         finally:
             torch.set_num_threads(before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -98,6 +99,7 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         engine, reason = choose_engine(own, modules, architecture.double_backward)
         size = 1 if engine == "plain" else runs_per_fleet(own, checked[0], len(group))
         if engine != "plain" and size < len(group):
+            size = math.ceil(len(group) / math.ceil(len(group) / size))  # 3 and 3 of 6, not 5 and 1
             split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
             reason = f"{reason}; {split}" if reason else split
         kernels = machine.kernels and engine in ("fleet", "followed")
@@ -145,7 +147,8 @@ def choose_engine(
     Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, where the
     network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap. In this
     order, as it is that of speed where there are convolutions; elsewhere vmap costs what the plain loop does, in a
-    third of the operations (benchmarks/engines.md). With ``double_backward`` gradients are differentiated, too.
+    third of the operations (benchmarks/engines.md). Only of followed code do kernels see which layers it calls one
+    after another. With ``double_backward`` gradients are differentiated, too.
     """
     asked, machine = setup.study.train.engine, setup.machine
     if asked == "plain":
@@ -159,9 +162,13 @@ def choose_engine(
     unstacked = ASKED if asked == "vmap" else watched.alone
     if not unstacked:
         check = partial(_check_fleet, modules, x, machine, double_backward)
+        beyond = _rates_beyond_layers(setup, modules[0])
+        calls = machine.kernels and not beyond and _calls_convolutions(modules[0])
+        if calls and not _refused(lambda: check(followed=True)):
+            return "followed", ""
         if not watched.drops and not _refused(lambda: check(followed=False)):
             return "fleet", ""
-        unstacked = _rates_beyond_layers(setup, modules[0]) or _refused(lambda: check(followed=True))
+        unstacked = beyond or _refused(lambda: check(followed=True))
         if not unstacked:
             return "followed", ""
     refused = _refused(lambda: _check_vmap(modules, x, machine, double_backward))
@@ -179,6 +186,20 @@ def _faster_alone(setup: Setup, module: nn.Module) -> str:
     if setup.machine.device.type != "cpu" or count <= PARAMETERS_PER_IMAGE * batch:
         return ""
     return f"on a processor {count:,} parameters train faster so in batches of {batch}; larger batches train together"
+
+
+def _calls_convolutions(module: nn.Module) -> bool:
+    """Whether code of a person's calls convolutions itself, in a network with batch norm.
+
+    Of an `nn.Sequential`, and of regulab's blocks, it is known without following which layers follow one another.
+    """
+    norms = any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
+    return norms and any(
+        isinstance(child, nn.Conv2d)
+        for layer in module.modules()
+        if not isinstance(layer, nn.Sequential) and not type(layer).__module__.startswith("regulab.")
+        for child in layer.children()
+    )
 
 
 def _check_vmap(modules: Sequence[nn.Module], x: Tensor, machine: Machine, double_backward: bool) -> None:
