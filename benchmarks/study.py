@@ -1,12 +1,13 @@
 """The whole assignment, four arms × 40 epochs on MNIST: regulab's wall clock, and what others need for the same images.
 
 regulab's time is that of the command from start to report: start-up, reading, validation after every epoch, the test,
-graphs, galleries and pages. The others' is computed from the rates in throughput.json: 4 arms × seeds × 40 epochs ×
-50,000 images ÷ model-images per second, without validating, testing or reporting, which is in their favour.
+graphs, galleries and pages. The others' is computed from the rates that throughput.py measured last on this machine:
+4 arms × seeds × 40 epochs × 50,000 images ÷ model-images per second, without validating, testing or reporting, which is
+in their favour.
 
-    python benchmarks/throughput.py --out benchmarks/throughput.md
+    python benchmarks/throughput.py
     python benchmarks/study.py
-    python benchmarks/throughput.py --device cuda --steps 390 --out benchmarks/throughput-cuda.md
+    python benchmarks/throughput.py --device cuda --steps 390
     python benchmarks/study.py --device cuda --seeds 32
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -25,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import machines
 import throughput
 from matplotlib.figure import Figure
 
@@ -50,7 +53,7 @@ def timed_study(folder: Path, seeds: int, device: str) -> tuple[float, dict[str,
 
 
 def rates(measurements: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Median model-images per second of every contender in throughput.json."""
+    """Median model-images per second of every contender that throughput.py measured."""
     found: dict[str, list[float]] = {}
     for one in measurements:
         found.setdefault(one["contender"], []).append(one["images"] * one["runs"] / one["seconds"])
@@ -134,16 +137,18 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=throughput.MATRIX, default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--throughput", type=Path, help="by default throughput.json, or throughput-cuda.json")
+    parser.add_argument("--throughput", type=Path, help="its .json; by default the last of this machine")
     parser.add_argument("--out", type=Path, help="without a suffix; by default study, or study-cuda")
     parser.add_argument("--redraw", action="store_true", help="page and pictures from what was measured last")
     arguments = parser.parse_args()
     suffix = "" if arguments.device == "cpu" else f"-{arguments.device}"
     out = arguments.out or HERE / f"study{suffix}"
-    source = arguments.throughput or HERE / f"throughput{suffix}.json"
     if arguments.redraw:
         content = json.loads(out.with_suffix(".json").read_text("utf-8"))
     else:
+        source = arguments.throughput or machines.last_of_this_machine(arguments.device)
+        if source is None:
+            parser.error("nothing measured on this machine yet: run benchmarks/throughput.py first")
         content = measure(source, suffix, arguments.seeds, arguments.device)
         write_whole(out.with_suffix(".json"), json_bytes(content))
     write_whole(out.with_suffix(".md"), page(content).encode())
@@ -165,7 +170,7 @@ def measure(source: Path, suffix: str, seeds: int, device: str) -> dict[str, Any
         "command": shlex.join(["python", *sys.argv]),
         "environment": environment,
         "seeds": seeds,
-        "throughput": source.with_suffix(".md").name,
+        "throughput": os.path.relpath(source.with_suffix(".md"), HERE),
         "picture": f"speed{suffix}",
         "minutes": seconds / 60,
         "others": {name: total / measured[name] / 60 for name in PEERS if name in measured},

@@ -9,8 +9,14 @@ machine's matrix-product peak is that of its arithmetic: two operations for each
 a linear layer, forward, and again for each gradient that is needed.
 
     pip install -e '.[peers]'
-    python benchmarks/throughput.py --out benchmarks/throughput.md
-    python benchmarks/throughput.py --device cuda --steps 390 --out benchmarks/throughput-cuda.md
+    python benchmarks/throughput.py
+    python benchmarks/throughput.py --level avx2
+    python benchmarks/throughput.py --device cuda --steps 390
+    python benchmarks/machines.py
+
+The result is a file of its own, benchmarks/results/throughput-MACHINE-LEVEL-DATE, and none is ever overwritten. With
+``--level`` all contenders alike compute with older instructions (`levels.py`); ``machines.py`` puts all machines on one
+page.
 """
 
 from __future__ import annotations
@@ -29,6 +35,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import dated
+import levels
 
 if TYPE_CHECKING:
     from regulab.config import Study
@@ -177,7 +186,7 @@ def measure(name: str, steps: int, l1: float, device: str) -> Measurement:
         peak_mib=peak_mib,
         worker_mib=worker_mib if contender.engine in (NOTEBOOK, "lightning") else 0,
         device_mib=device_mib,
-        environment=describe(machine, splits),
+        environment={**describe(machine, splits), "level": levels.here(device)},
     )
 
 
@@ -362,18 +371,17 @@ def markdown(rows: Sequence[Row], conditions: Sequence[str]) -> str:
 def describe_conditions(
     environment: dict[str, Any], command: str, rounds: int, steps: int, load: float
 ) -> list[str]:
-    settings = ", ".join(f"{k}={v}" for k, v in os.environ.items() if k.startswith(("OMP_", "MKL_")))
     versions = ", ".join(f"{name} {environment['libraries'][name]}" for name in ("torch", "numpy"))
     now = datetime.datetime.now(datetime.UTC)
     commit = environment["commit"] or "an unknown commit"
     return [
         f"- {now:%Y-%m-%d %H:%M} UTC; {environment['processor']}, {os.cpu_count()} cores, "
-        f"{environment['threads']} threads; {environment['platform']}",
+        f"{environment['threads']} threads, instructions up to {environment['level']}; {environment['platform']}",
         f"- Python {environment['python']}, {versions}, regulab {environment['regulab']} at {commit}",
         f"- cnn10k on MNIST ({environment['train_images']:,} training images), batch {BATCH_SIZE}, "
         f"dropout {DROPOUT}, rotation within ±{DEGREES:g}°",
         f"- n = {rounds} rounds in turn, each in a new process: {steps} steps unmeasured, then {2 * steps}",
-        f"- load average before the start {load:.1f}; {settings or 'no OMP_ or MKL_ settings'}",
+        f"- load average before the start {load:.1f}; {levels.settings_said()}",
         f"- `{command}`",
     ]
 
@@ -399,7 +407,15 @@ def main() -> None:
         "--notebook-l1", type=float, default=0.0, help="λ of an L1 term in the notebook-style loop"
     )
     parser.add_argument(
-        "--out", type=Path, help="a Markdown file; every measurement goes in a .json beside it"
+        "--level",
+        choices=levels.SETTINGS,
+        help="all contenders with these instructions at most, on a processor",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="a Markdown file that is not there yet, and every measurement in a .json beside it; by default "
+        "results/throughput-MACHINE-LEVEL-DATE.md",
     )
     parser.add_argument(
         "--contender", choices=CONTENDERS, help="measure only this one, here; print it as JSON"
@@ -409,6 +425,14 @@ def main() -> None:
         found = measure(arguments.contender, arguments.steps, arguments.notebook_l1, arguments.device)
         print(json.dumps(asdict(found)))
         return
+    try:
+        if arguments.level is not None and arguments.device != "cpu":
+            parser.error("--level is of processors")
+        os.environ.update(levels.forced(arguments.level) if arguments.level is not None else {})
+        machine = levels.as_word(levels.machine_name(arguments.device))
+        out = dated.place(arguments.out, "throughput", machine, levels.here(arguments.device))
+    except (ValueError, FileExistsError) as problem:
+        parser.error(str(problem))
     load = os.getloadavg()[0]
     measurements = []
     left_out = CPU_ONLY if arguments.device == "cuda" else GPU_ONLY
@@ -427,10 +451,9 @@ def main() -> None:
     )
     page = markdown(summarize(measurements), conditions)
     print(page, end="")
-    if arguments.out:
-        arguments.out.write_text(page, encoding="utf-8")
-        content = json.dumps([asdict(found) for found in measurements], indent=1, ensure_ascii=False)
-        arguments.out.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
+    figures = json.dumps([asdict(found) for found in measurements], indent=1, ensure_ascii=False)
+    dated.write(out, page, figures + "\n")
+    print(f"written: {out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,6 +27,9 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import ablation  # noqa: E402
 import catalogue  # noqa: E402
+import dated  # noqa: E402
+import levels  # noqa: E402
+import machines  # noqa: E402
 import precision  # noqa: E402
 import study  # noqa: E402
 import throughput  # noqa: E402
@@ -245,6 +249,101 @@ def test_a_small_benchmark_prints_what_it_measured(tmp_path):
         assert float(ratio) == round(printed / yardstick, 2)
 
 
+def test_a_result_is_never_overwritten(tmp_path, monkeypatch):
+    monkeypatch.setattr(dated, "RESULTS", tmp_path / "results")
+    for number in ("", "-2", "-3"):
+        out = dated.place(None, "throughput", "some-cpu", "avx2")
+        assert re.fullmatch(rf"throughput-some-cpu-avx2-\d{{4}}-\d\d-\d\d{number}\.md", out.name)
+        dated.write(out, "a page\n", "[]\n")
+        assert (out.read_text("utf-8"), out.with_suffix(".json").read_text("utf-8")) == ("a page\n", "[]\n")
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        dated.place(out)
+    with pytest.raises(FileExistsError):
+        dated.write(out, "another", "{}")
+    out.unlink()
+    with pytest.raises(FileExistsError, match=r"-3\.json: a result is never overwritten"):
+        dated.place(out)  # the figures are still there
+
+
+def test_the_last_result_of_this_machine_is_found_by_date_and_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(levels, "machine_name", lambda device: "Some CPU")
+    monkeypatch.setattr(levels, "here", lambda device: "avx512")
+    assert machines.last_of_this_machine("cpu", tmp_path) is None
+    names = ["some-cpu-avx512-2026-01-02", "some-cpu-avx512-2026-01-02-10", "some-cpu-avx512-2026-01-02-9"]
+    for name in (*names, "some-cpu-avx512_bf16-2026-05-01", "other-cpu-avx512-2026-05-01"):
+        (tmp_path / f"throughput-{name}.json").touch()
+    assert machines.last_of_this_machine("cpu", tmp_path) == tmp_path / f"throughput-{names[1]}.json"
+
+
+def test_the_page_shows_the_last_of_each_machine_beside_its_own_notebook(tmp_path):
+    environment = {"processor": "Some CPU", "commit": "0123456789", "threads": 2, "device": "cpu"}
+
+    def result(date: str, seconds: float) -> None:
+        rounds = [measurement("notebook", 0.5), measurement("fleet-4-fp32", seconds, runs=4)]
+        rounds += [measurement("fleet-4-auto", seconds / 2, runs=4, precision="bf16")]
+        rows = [replace(one, environment=environment) for one in rounds]
+        figures = json.dumps([asdict(row) for row in rows])
+        dated.write(tmp_path / f"throughput-some-cpu-avx2-{date}.md", "a page", figures)
+
+    result("2026-01-02", 1.0)
+    result("2026-03-04", 0.5)
+    rates: list[dict[str, Any]] = [
+        {"contender": "fleet-4-auto", "precision": "bf16", "rate": 17037, "ratio": 5.9},
+        {"contender": "fleet-4-fp32", "precision": "fp32", "ratio": 3.9},
+    ]
+    about = {"machine": "A", "level": "amx", "date": "2026-02-01", "commit": None, "threads": None}
+    noted = {**about, "source": "said", "rates": rates}
+    (tmp_path / machines.BY_HAND).write_text(json.dumps([noted]))
+    last, _, earlier = machines.page(machines.all_results(tmp_path)).partition("## Earlier")
+
+    assert "| A | amx | – | 2026-02-01 | unknown | – | – | – | – | ? (3.9×) |" in last
+    assert "| 17,037 (5.9×) | – | – | by hand: said |" in last
+    assert "| Some CPU | avx2 | 2 | 2026-03-04 | 0123456 | 2,000 (1.0×) | – | – | – | 8,000 (4.0×) |" in last
+    assert "| 16,000 (8.0×) |" in last
+    assert "2026-01-02" not in last
+    assert "2026-01-02" in earlier
+
+
+@pytest.mark.parametrize("name", ["throughput-2026.json", "throughput-x-amx-2026-01-02.json"])
+def test_a_file_that_is_no_result_is_refused(name, tmp_path):
+    (tmp_path / name).write_text("[]")
+    with pytest.raises(ValueError, match="no result"):
+        machines.all_results(tmp_path)
+
+
+def test_the_page_in_the_repository_is_that_of_its_results():
+    assert machines.PAGE.read_text("utf-8") == machines.page(machines.all_results(dated.RESULTS))
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"),
+    [
+        ({"sse2"}, "generic"),
+        ({"avx2", "fma"}, "avx2"),
+        ({"avx512f", "avx512bw", "avx512dq", "avx512vl"}, "generic"),  # no processor: a level has those below
+        ({"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}, "avx512_bf16"),
+    ],
+    ids=["none", "avx2", "without avx2", "avx512_bf16"],
+)
+def test_a_level_needs_those_below_it(flags, level):
+    assert levels.native_level(flags) == level
+
+
+def test_instructions_are_forced_down_for_all_contenders_and_never_up(monkeypatch):
+    monkeypatch.delenv(levels.KERNELS, raising=False)
+    monkeypatch.setattr(
+        levels, "_flags", lambda: {"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    )
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert levels.forced("avx2") == {levels.KERNELS: "avx2", **levels.SETTINGS["avx2"]}
+    assert levels.forced("none") == {levels.KERNELS: "none"}
+    with pytest.raises(ValueError, match="this processor has avx512"):
+        levels.forced("amx")
+    monkeypatch.setenv(levels.KERNELS, "avx2")
+    assert levels.here("cpu") == "avx2"
+    assert "REGULAB_KERNELS=avx2" in levels.settings_said()
+
+
 def test_the_whole_study_is_compared_at_the_rates_that_were_measured():
     measured = study.rates(
         [
@@ -259,6 +358,16 @@ def test_the_whole_study_is_compared_at_the_rates_that_were_measured():
     content |= {"seeds": 1, "throughput": "throughput.md", "picture": "speed"}
     page = study.page(content | {"others": {"notebook": 30.0}})
     assert "| 30.0 | 7.5 |" in page
+
+
+def test_a_way_is_a_level_and_a_precision(monkeypatch):
+    monkeypatch.setattr(levels, "here", lambda device: "avx512")
+    found = precision.way("avx2:fp32")
+    assert (found.level, found.train, found.folder) == ("avx2", {"precision": "fp32"}, "avx2-fp32")
+    assert precision.way(precision.DEFAULT) == precision.Way(precision.DEFAULT, {})
+    for wrong in ("avx2", "avx2:fp16", "mmx:fp32", "amx:bf16"):  # the last is above this processor
+        with pytest.raises(ValueError, match=wrong.partition(":")[0]):
+            precision.way(wrong)
 
 
 def test_seeds_for_equivalence_follow_the_spread():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import platformdirs
@@ -15,6 +18,8 @@ from regulab.training.kernels import build as building
 from regulab.training.kernels import compiling
 from regulab.training.kernels.build import library, missing
 from regulab.training.kernels.compiling import compiler
+from regulab.training.kernels.openmp import torch_threads
+from regulab.training.kernels.recipes import SOURCE
 from regulab.training.machine import choose_machine
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler that shares torch's threads")
@@ -74,6 +79,18 @@ CASES = {
         script(f"echo '{NOTHING_DONE}' | {GCC} -shared -fPIC -x c - -o $out"),
         "differs from torch's layers",
     ),
+    "compiles for another processor": (
+        # Bytes 18 and 19 of an ELF file name its processor: 0xb7 is ARM's, 0x3e AMD's and Intel's.
+        script(
+            f"{TINY}; printf $([ $(uname -m) = aarch64 ] && echo '\\\\x3e' || echo '\\\\xb7') "
+            "| dd of=$out bs=1 seek=18 conv=notrunc status=none"
+        ),
+        "cannot be loaded",
+    ),
+    "finds the disk full": (
+        script(f"{TINY}; truncate -s 4096 $out; echo No space left >&2; exit 1"),
+        "No space left",
+    ),
     "is no program": (b"\x7fELF nonsense", "cannot be run"),
     "is a text": ("hello", "cannot be run"),
 }
@@ -107,6 +124,70 @@ def test_one_that_may_not_be_run_or_is_gone(answers, monkeypatch):
     assert "no C compiler" in missing(torch.float32)
 
 
+def test_a_folder_for_temporary_files_in_which_others_may_exchange_them(answers, tmp_path, monkeypatch):
+    """Else they could put a library of their own where the compiler's is about to be read."""
+    answers(script(TINY))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    assert missing(torch.float32) == f"no place to compile: others may exchange what is in {shared}"
+    assert list(shared.iterdir()) == []
+    library.cache_clear()
+    shared.chmod(0o1777)
+    assert "lacks the kernels' functions" in missing(torch.float32)
+
+
+def test_no_folder_for_temporary_files(answers, tmp_path, monkeypatch):
+    answers(script(TINY))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert missing(torch.float32) == "no place to compile: No such file or directory"
+
+
+def test_without_threads_to_share_there_are_no_kernels(monkeypatch):
+    """With threads of their own they would fight for the cores with torch's."""
+    monkeypatch.setattr(building, "torch_threads", lambda: None)
+    library.cache_clear()
+    try:
+        assert "torch's OpenMP library" in missing(torch.float32)
+    finally:
+        library.cache_clear()
+
+
+def test_the_threads_are_those_of_torch():
+    number, before = torch_threads(), torch.get_num_threads()
+    most = ctypes.CFUNCTYPE(ctypes.c_int)(number.most)
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            assert most() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("system", "there", "found"),
+    [
+        ("linux", ["gcc", "clang"], "gcc"),
+        ("linux", ["clang"], "clang"),
+        ("linux", [], None),
+        ("darwin", ["gcc", "clang"], "clang"),
+        ("win32", ["gcc"], None),
+    ],
+)
+def test_which_compiler_it_is(system, there, found, monkeypatch):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(compiling, "_has_apple_tools", lambda: True)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    assert compiler.__wrapped__() == found
+
+
+def test_macos_is_not_asked_for_a_compiler_that_it_would_offer_to_install(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert compiler.__wrapped__() is None  # there is no /usr/bin/xcode-select here, or it knows no tools
+
+
 def test_nothing_of_a_compiler_that_hung_lives_on(answers, tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "COMPILE_SECONDS", 0.4)
     answers(script(f"sleep 100 & echo $! $$ > {tmp_path}/started; wait"))
@@ -130,7 +211,7 @@ def test_kernels_that_compute_a_little_else_are_found(fault, dtype, answers, tmp
     change = (
         WRONG[fault].replace("[", "\\[").replace("FACTOR", "1.00001" if dtype == torch.float32 else "1.02")
     )
-    source = building.SOURCE.parent
+    source = SOURCE.parent
     answers(
         script(
             f"cp {source}/*.[ch] {tmp_path}; sed -i '{change}' {tmp_path}/statistics.h\n"

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import platformdirs
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from regulab.cli import app, findings, self_test
 from regulab.cli.findings import Finding, Status, examined
-from regulab.training.kernels import compiling
+from regulab.training.kernels import compiling, levels
+from regulab.training.kernels.levels import X86
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +90,33 @@ def test_without_a_compiler_it_is_absent_and_nothing_fails(no_training, monkeypa
     done = doctor("--json")
     assert done.exit_code == 0
     names = by_name(done.stdout)
+    assert "REGULAB_KERNELS" in names["kernel level"]["detail"]
     absent = ("compiler", "kernels", "kernels float32", "kernels bfloat16", "fleet on cpu, fp32, kernels")
     assert {names[name]["status"] for name in absent} == {"absent"}
+
+
+def test_a_level_that_was_forced_down_is_said(no_training, monkeypatch):
+    plain = X86[0]
+    monkeypatch.setattr(levels, "level", lambda: plain)
+    monkeypatch.setattr(levels, "ladder_of", lambda _: X86)
+    monkeypatch.setattr(levels, "allowed", lambda *_: X86[1])
+    said = {finding.name: finding.detail for finding in findings.machine()}
+    assert said["kernel level"] == "generic, as REGULAB_KERNELS says; the processor has avx2"
+    monkeypatch.setattr(levels, "level", lambda: None)
+    none = {finding.name: finding for finding in findings.machine()}
+    assert none["kernel level"].detail == "none, as REGULAB_KERNELS says; the processor has avx2"
+    assert (none["kernels"].status, none["kernels"].detail) == ("absent", "torch's layers do their work")
+
+
+def test_a_cache_that_others_could_change_is_said(no_training, monkeypatch, tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "open" / "cache"))
+    said = {finding.name: finding for finding in findings.machine()}["kernel cache"]
+    assert said.status == Status.ABSENT
+    assert (
+        said.detail == f"every process compiles its own: others may exchange what is in {tmp_path / 'open'}"
+    )
 
 
 def test_a_torch_that_cannot_be_imported_is_a_finding():

@@ -22,6 +22,7 @@ from regulab.training.kernels.build import has_tiles, library
 from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred
 from regulab.training.kernels.compiling import compiler
 from regulab.training.kernels.fusing import FusedBlock, fuse
+from regulab.training.kernels.recipes import SOURCE, native
 from regulab.training.machine import choose_machine
 from regulab.training.stack_check import check_rounding, check_stack
 from tests.training.setups import FLOAT32, FUSED, runs_of, setup_of, study_of
@@ -248,7 +249,8 @@ int main(void) {
 @pytest.mark.skipif(not has_tiles(torch.bfloat16), reason="this processor has no AMX")
 def test_tiles_are_left_as_another_library_set_them_up(tmp_path):
     (tmp_path / "left.c").write_text(TILES_LEFT_AS_THEY_WERE)
-    flags = [*building.FLAGS[:-2], "-DBF16", "-I", str(building.SOURCE.parent), "-lm"]
+    flags = [flag for flag in native(bf16=True).flags if flag not in ("-shared", "-fPIC")]
+    flags += ["-I", str(SOURCE.parent), "-lm"]
     command = [compiler(), str(tmp_path / "left.c"), *flags, "-o", str(tmp_path / "left")]
     subprocess.run(command, check=True, capture_output=True)
     assert subprocess.run([tmp_path / "left"]).returncode == 0

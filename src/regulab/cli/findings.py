@@ -55,7 +55,9 @@ def machine() -> Iterator[Finding]:
         "GPU": _gpu,
         "precision": _precision,
         "compiler": _compiler,
+        "kernel level": _level,
         "kernels": _kernels,
+        "kernel cache": _kernel_cache,
         "data root": _data_root,
         "datasets": _datasets,
         "browser": lambda: (Status.OK, "not needed: charts and pages are made without one"),
@@ -122,21 +124,53 @@ def _compiler() -> tuple[Status, str]:
 
     program = compiler()
     if program is None:
-        return Status.ABSENT, "no C compiler that shares torch's threads (gcc on Linux)"
+        return Status.ABSENT, "no C compiler (gcc or clang)"
     return Status.OK, f"{program}, {version(program).decode(errors='replace').partition(chr(10))[0]}"
 
 
+def _level() -> tuple[Status, str]:
+    """Which set of instructions kernels use, and which others REGULAB_KERNELS may force them down to."""
+    from regulab.training.kernels.levels import NONE, VARIABLE, allowed, ladder_of, level, up_to
+    from regulab.training.kernels.processor import this_processor
+
+    processor, here = this_processor(), level()
+    own = allowed(processor, "")
+    assert own is not None, "only a person asks for none"
+    names = [step.name for step in reversed(up_to(own, ladder_of(processor)))]
+    if here != own:
+        forced = here.name if here is not None else NONE
+        return Status.OK, f"{forced}, as {VARIABLE} says; the processor has {own.name}"
+    return Status.OK, f"{own.name}; {VARIABLE} may be one of {', '.join((*names, NONE))}"
+
+
 def _kernels() -> tuple[Status, str]:
+    """Those that are there already."""
     import torch
 
     from regulab.training.kernels.build import cached
     from regulab.training.kernels.compiling import compiler
+    from regulab.training.kernels.levels import level
+    from regulab.training.kernels.prebuilt import prebuilt
+    from regulab.training.kernels.processor import this_processor
 
-    if compiler() is None:
-        return Status.ABSENT, "torch's layers do their work"
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    states = {name: "compiled before" if cached(kind) else "to be compiled" for name, kind in kinds.items()}
-    return Status.OK, ", ".join(f"{name} {state}" for name, state in states.items())
+    here, states = level(), []
+    for name, kind in {"float32": torch.float32, "bfloat16": torch.bfloat16}.items():
+        if here is None:
+            continue
+        if compiler() is not None:
+            states.append(f"{name} {'compiled before' if cached(kind) else 'to be compiled'}")
+        elif prebuilt(here, this_processor(), kind == torch.bfloat16) is not None:
+            states.append(f"{name} from the wheel")
+    return (Status.OK, ", ".join(states)) if states else (Status.ABSENT, "torch's layers do their work")
+
+
+def _kernel_cache() -> tuple[Status, str]:
+    from regulab.training.kernels.build import cache_problem, kernel_folder
+
+    problem = cache_problem()
+    if problem is not None:
+        return Status.ABSENT, f"every process compiles its own: {problem}"
+    return Status.OK, str(kernel_folder())
 
 
 def _data_root() -> tuple[Status, str]:
@@ -176,12 +210,14 @@ def kernels_work() -> Iterator[Finding]:
 def _kernel_works(kind: str) -> tuple[Status, str]:
     import torch
 
-    from regulab.training.kernels.build import has_tiles, missing
+    from regulab.training.kernels.build import backend, built, missing
     from regulab.training.kernels.compiling import compiler
+    from regulab.training.kernels.levels import level
 
     dtype = getattr(torch, kind)
     reason = missing(dtype)
     if reason is not None:
-        return Status.ABSENT if compiler() is None else Status.FAILED, reason
-    tiles = ", on matrix units" if has_tiles(dtype) else ""
-    return Status.OK, f"equal to torch's layers{tiles}"
+        return Status.ABSENT if compiler() is None or level() is None else Status.FAILED, reason
+    found = built(dtype)
+    how = f"{found.level.name}, convolutions by {backend(dtype)}, {found.origin}"
+    return Status.OK, f"equal to torch's layers: {how}"

@@ -72,7 +72,7 @@ class ImageTensors:
     def gather(self, chosen: Tensor) -> Tensor:
         """The pixels ``(B, H, W, C)`` of the images ``chosen`` ``(B,)``, on the device."""
         if self.on_device and self.rows is None:
-            return self.pixels[chosen]
+            return self.pixels.index_select(0, chosen)
         there = chosen.to(self.pixels.device)
         rows = there if self.rows is None else self.rows[there]
         return self.pixels[rows].to(self.labels.device)
@@ -157,6 +157,8 @@ class Batches:
         self._places = torch.arange(self.size, device=device)
         self._seed_of = torch.tensor(plan.seed_of, device=device)
         self._cell = torch.tensor(plan.setting_of, device=device) * len(plan.seeds) + self._seed_of
+        # Where a seed's rows begin in tables of all seeds.
+        self._first_rows = torch.arange(len(plan.seeds), device=device)[:, None] * len(images)
         self._order: Tensor | None = None  # (S, N)
         self._columns = columns_of(plan.settings)
         self._operations = [() if settings is None else settings.operations() for settings in plan.settings]
@@ -210,7 +212,9 @@ class Batches:
         drawn_as = places.expand_as(chosen) if self._plan.balanced else chosen
         cells = self._inputs(chosen, drawn_as)  # (settings·S, B, C, H, W)
         labels = self._images.labels[chosen]
-        return cells[self._cell].transpose(0, 1), labels[self._seed_of].T
+        # Where all runs share their images a view of them is enough: a copy for each took 0.08 of 13 ms.
+        x = cells.expand(len(self._cell), *cells.shape[1:]) if len(cells) == 1 else cells[self._cell]
+        return x.transpose(0, 1), labels[self._seed_of].T
 
     def epoch(self, orders: np.ndarray, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches of an epoch, one by one."""
@@ -220,13 +224,24 @@ class Batches:
     def _inputs(self, chosen: Tensor, drawn_as: Tensor) -> Tensor:
         """``drawn_as`` ``(S, B)``: whose rows of the draws the chosen images get."""
         unit = self._preprocessing.to_unit(self._images.gather(chosen.flatten()))
-        seeds = torch.arange(chosen.shape[0], device=chosen.device)[:, None].expand_as(chosen).flatten()
-        draws = {stream: table[seeds, drawn_as.flatten()] for stream, table in self._draws.items()}
+        rows = (drawn_as + self._first_rows).flatten()
+        draws = {stream: table.flatten(0, 1).index_select(0, rows) for stream, table in self._draws.items()}
         cells = []
         for operations in self._operations:
             x = augment(unit, draws, operations, self._mean)
             cells.append(self._preprocessing.normalize(x).unflatten(0, chosen.shape))
-        return torch.cat(cells)
+        return cells[0] if len(cells) == 1 else torch.cat(cells)
+
+
+def side_by_side(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Inputs ``(B, R, C, H, W)`` as ``(B, R·C, H, W)`` for a network of type ``dtype``.
+
+    What all runs share, a view of one run's, is converted once. Images that differ come as they are, so that conversion
+    and the change to channels-last memory, which follows, stay one pass.
+    """
+    if x.stride(1) == 0 and not x.requires_grad:
+        x = x[:, :1].to(dtype).expand(x.shape)
+    return x.flatten(1, 2)
 
 
 def as_loaded(x: Tensor) -> Tensor:

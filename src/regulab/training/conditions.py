@@ -7,7 +7,6 @@ Where it runs (processor, libraries) is beyond control: it is recorded with the 
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -20,8 +19,8 @@ import torch
 import regulab
 from regulab.errors import UserError
 from regulab.training.environment import processor
-from regulab.training.kernels.build import SOURCE, has_tiles
-from regulab.training.kernels.compiling import compiler
+from regulab.training.kernels.build import backend, built
+from regulab.training.kernels.recipes import SOURCE, sources
 from regulab.training.machine import Machine
 from regulab.training.planning import FleetPlan
 
@@ -41,23 +40,16 @@ def conditions(machine: Machine) -> dict[str, str]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     if machine.kernels:
-        tiles = "yes" if has_tiles(machine.activations) else "no"
-        found |= {"kernels": _kernels(), "tiles": tiles}
+        found |= _kernels(machine.activations)
     return found
 
 
 @cache
-def _kernels() -> str:
-    """Of the kernels' source, and of the compiler that is there."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]"))))
-    program = compiler()
-    if program is not None:
-        try:
-            said = subprocess.run([program, "--version"], capture_output=True, timeout=10).stdout
-            digest.update(said)
-        except (OSError, subprocess.SubprocessError):
-            pass  # kernels that were compiled before serve without it
-    return digest.hexdigest()[:12]
+def _kernels(dtype: torch.dtype) -> dict[str, str]:
+    """Of the kernels' source and of what compiled it, for which set of instructions, and how they convolve."""
+    kernels = built(dtype)
+    digest = hashlib.sha256(sources() + kernels.digest.encode()).hexdigest()[:12]
+    return {"kernels": digest, "level": kernels.level.name, "convolutions": backend(dtype)}
 
 
 @cache

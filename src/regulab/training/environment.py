@@ -14,6 +14,7 @@ import torch
 
 import regulab
 from regulab.data.splits import Splits
+from regulab.training.kernels.build import backend, built
 from regulab.training.machine import Machine, training_threads
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pydantic", "safetensors")
@@ -33,6 +34,7 @@ def describe(machine: Machine, splits: Splits, remarks: Sequence[str] = ()) -> d
         "device": machine.device.type,
         "precision": machine.precision,
         "kernels": machine.kernels,
+        **_level(machine),
         "threads": training_threads(),
         "dataset": splits.dataset,
         "data_hash": splits.content_hash,
@@ -42,6 +44,18 @@ def describe(machine: Machine, splits: Splits, remarks: Sequence[str] = ()) -> d
         "validation_images": len(splits.validation),
         "test_images": len(splits.seal.labels) if splits.seal else None,
         "notes": [*splits.notes, *machine.notes, *remarks],
+    }
+
+
+def _level(machine: Machine) -> dict[str, str]:
+    """Of a processor's kernels: the set of instructions, how they convolve, and where they come from."""
+    if not machine.kernels or machine.device.type != "cpu":
+        return {}
+    kernels = built(machine.activations)
+    return {
+        "kernel_level": kernels.level.name,
+        "kernel_convolutions": backend(machine.activations),
+        "kernel_origin": kernels.origin,
     }
 
 

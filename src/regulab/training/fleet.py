@@ -21,12 +21,13 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches, order_digest
+from regulab.training.batches import Batches, order_digest, side_by_side
 from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
+from regulab.training.kernels.drawing import CompiledDraws, draws_of_seeds
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
@@ -52,7 +53,7 @@ class Fleet:
     """Implements `Trainer` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
 
     _counter: HostStepCounter | DeviceStepCounter
-    _draws: HashedDraws | SeedDraws
+    _draws: HashedDraws | CompiledDraws | SeedDraws
 
     def __init__(
         self, setup: Setup, runs: Sequence[Run], engine: str = "fleet", teaching: MakeTeaching = NoTeachers
@@ -68,6 +69,7 @@ class Fleet:
         )
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
+        self._input_type = setup.machine.parameters if self._vmapped else setup.machine.activations
         self._optimizer = setup.study.train.optimizer
         self._set_runs(runs)
         self._group(
@@ -90,12 +92,11 @@ class Fleet:
         self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
         own = own_highest(self._hooks, train, len(runs))
         if setup.machine.on_device:
-            self._counter, self._draws = (
-                DeviceStepCounter(train, steps, len(runs), device, own),
-                HashedDraws(plan.seeds, device),
-            )
+            self._counter = DeviceStepCounter(train, steps, len(runs), device, own)
+            self._draws = HashedDraws(plan.seeds, device)
         else:
-            self._counter, self._draws = HostStepCounter(train, steps, len(runs), own), SeedDraws(plan.seeds)
+            self._counter = HostStepCounter(train, steps, len(runs), own)
+            self._draws = draws_of_seeds(plan.seeds, setup.machine.kernels)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
@@ -176,6 +177,8 @@ class Fleet:
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
         counter, sums = self._counter, self._sums
+        if isinstance(self._draws, CompiledDraws):
+            self._draws.ahead()
         before = self._buffers.copies()
         x, labels = self._batches.batch(counter.position)
         drawn = self._batch_draws.at(counter.position)
@@ -217,7 +220,7 @@ class Fleet:
         if self._repeatable is not None:
             self._repeatable.begin()
         batches = (self._copies.of(self._batches.batch(k)[0]) for k in range(steps))
-        average_anew(self._stack, self._forward, (x.flatten(1, 2) for x in batches))
+        average_anew(self._stack, self._forward, (side_by_side(x, self._input_type) for x in batches))
         self._memories.set_statistics(self._weights(), due)
         self._assign(trained)
 
@@ -228,7 +231,7 @@ class Fleet:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
-            logits = self._forward(x.flatten(1, 2))
+            logits = self._forward(side_by_side(x, self._input_type))
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
@@ -251,10 +254,9 @@ class Fleet:
 
     def _forward(self, x: Tensor) -> Tensor:
         """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
-        machine = self._setup.machine
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
-        dtype = machine.parameters if self._vmapped else machine.activations
-        logits: Tensor = self._stack(x.to(dtype, memory_format=torch.channels_last)).to(machine.parameters)
+        x = x.to(self._input_type, memory_format=torch.channels_last)
+        logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -262,7 +264,7 @@ class Fleet:
 
     def own_logits(self, x: Tensor) -> Tensor:
         self._stack.eval()
-        tiled = x.flatten(1, 2)
+        tiled = side_by_side(x, self._input_type)
         if not self._memories:
             return self._forward(tiled)
         trained = self._weights()

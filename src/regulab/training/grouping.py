@@ -128,7 +128,7 @@ class Buffers:
     def put_back(self, copies: Sequence[Tensor], fine: Tensor) -> None:
         """Runs that are not ``fine`` ``(R,)`` get back what was copied."""
         for value, old, run in zip(self._values, copies, self._runs, strict=True):
-            value.copy_(torch.where(fine.index_select(0, run), value, old))
+            torch.where(fine.index_select(0, run), value, old, out=value)
 
 
 def replace_buffer(module: nn.Module, name: str, value: Tensor) -> None:

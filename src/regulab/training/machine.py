@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import torch
 
 from regulab.errors import UserError
-from regulab.training.kernels.choice import missing
+from regulab.training.kernels.choice import missing, remark
+from regulab.training.kernels.levels import multiplies_bf16
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -65,6 +66,8 @@ def choose_machine(
     reason = missing(chosen, activations) if kernels else None
     if reason is not None:
         notes.append(f"no compiled kernels, torch's layers do their work: {reason}")
+    elif kernels and (told := remark(chosen, activations)) is not None:
+        notes.append(told)
     return Machine(
         chosen,
         activations,
@@ -125,10 +128,14 @@ def _no_device(name: str) -> UserError:
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware (AVX-512 BF16 or AMX, CUDA from Ampere on)."""
+    """Whether the device multiplies bfloat16 in hardware (AVX-512 BF16 or AMX, CUDA from Ampere on).
+
+    Not so where ``REGULAB_KERNELS`` forces a processor down to a level that does not. Raises `UserError` where it names
+    no level.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu":
+    if device.type != "cpu" or multiplies_bf16() is False:
         return False
     asks = (
         getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regulab.optimizers.optimizer import Number, Optimizer
-from regulab.techniques.technique import Depths, Hooks, Parameter, Tensors, select
+from regulab.techniques.technique import Depths, Hooks, Parameter, Tensors, over_runs
 from regulab.training.grouping import Group, joined
 from regulab.training.proximal import dual_step, proximal_step
 from regulab.training.step_counter import rate_of_runs
@@ -69,7 +69,7 @@ def update(
             # A run whose loss is not finite keeps its weights and state. Selected rather than multiplied by 0, as
             # 0·NaN is NaN; and rather than left out here, as a device would have to be asked who it is.
             for old, new in zip((one.value, *one.state), (value, *state, *depths), strict=True):
-                old.copy_(select(finite, new, old))
+                torch.where(over_runs(finite, old), new, old, out=old)
 
 
 def _on_value(

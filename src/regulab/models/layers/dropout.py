@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regulab.errors import UserError
@@ -205,17 +206,25 @@ class DropoutDraws:
         """
         if layer not in self._open:
             self._open[layer] = self._streams.generator("dropout", layer, self._epoch)
-        count = shape.numel()
-        raw = self._open[layer].bit_generator.random_raw(-(-count // 4))
-        draws = torch.from_numpy(raw.view(np.int16)[:count])
-        if len(shape) == 4:
-            b, c, h, w = shape
-            return draws.view(b, h, w, c).permute(0, 3, 1, 2)
-        return draws.view(shape)
+        return as_draws(self._open[layer].bit_generator.random_raw(words_of_draws(shape)), shape)
 
     def bind(self, module: nn.Module) -> None:
         """Lets every random layer of a module draw from here, under its own qualified name."""
         bind_layers(module, self.draw)
+
+
+def words_of_draws(shape: torch.Size) -> int:
+    """How many 64-bit numbers hold the draws for a shape."""
+    return -(-shape.numel() // 4)
+
+
+def as_draws(numbers: NDArray[np.uint64], shape: torch.Size) -> Tensor:
+    """64-bit numbers as the int16 draws that they hold; ``(B, C, H, W)`` in channels-last memory."""
+    draws = torch.from_numpy(numbers.view(np.int16)[: shape.numel()])
+    if len(shape) == 4:
+        b, c, h, w = shape
+        return draws.view(b, h, w, c).permute(0, 3, 1, 2)
+    return draws.view(shape)
 
 
 class SeedDraws:

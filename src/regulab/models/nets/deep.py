@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from regulab.config import Model
 from regulab.models.layers.block import Block, HeConv2d
+from regulab.models.layers.pooling import mean_over_map
 from regulab.models.net import Net, Size
 from regulab.models.norm import Norm
 
@@ -31,7 +32,7 @@ class Deep(nn.Module):
         self.classify = nn.Linear(WIDTH, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classify(self.blocks(x).mean((2, 3)))
+        logits: Tensor = self.classify(mean_over_map(self.blocks(x)))
         return logits
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from regulab.config import Model, Part
 from regulab.errors import UserError
 from regulab.models.layers.block import HeConv2d, relu
+from regulab.models.layers.pooling import mean_over_map
 from regulab.models.layers.residual import stage
 from regulab.models.net import Net, Size, args_of
 from regulab.models.norm import Norm, activates
@@ -58,7 +59,7 @@ class ResNet20(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = relu(self.bn1(self.conv1(x)), self.activates)
         x = self.layer3(self.layer2(self.layer1(x)))
-        logits: Tensor = self.fc(x.mean((2, 3)))
+        logits: Tensor = self.fc(mean_over_map(x))
         return logits
 
 

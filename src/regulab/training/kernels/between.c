@@ -8,8 +8,7 @@
  * of threads. Every thread adds them up for itself: that takes microseconds, and waiting for another may take a time slice
  * (on a busy machine a fleet fell from 14,000 to 900 model-images/s at such barriers: docs/log.md).
  */
-#include <omp.h>
-
+#include "threads.h"
 #include "vectors.h"
 #include "convolve.h"
 #include "statistics.h"
@@ -18,64 +17,77 @@
 #include "chain.h"
 #include "calls.h"
 #include "chunks.h"
+#include "draws.h"
+
+/* A call of forward() or backward(), and what its threads share: sums of every chunk, and a share for each thread of the
+ * rest. */
+typedef struct {
+    const Block *block;
+    Plan plan;
+    int training;
+    const T *x, *grad;
+    T *p, *y, *dx;
+    float *partial, *vectors;
+    double *totals;
+} Call;
+
+static void forward_share(void *data) {
+    const Call *call = data;
+    const Block *block = call->block;
+    const Plan *plan = &call->plan;
+    int64_t me = threads.number(), K = plan->K;
+    int training = call->training;
+    Lines lines = lines_at(call->vectors + me * LINES * K, K);
+    if (training || block->shape.pool == 2)
+        FOR_MINE(c, plan->chunks) take_chunk(block, plan, call->x, c, call->p, call->partial + 2 * c * K, training);
+    threads.wait();
+    if (training) {
+        merge(call->partial, plan->rows * plan->wide, plan->length * plan->wide, K, call->totals + me * 2 * K, &lines);
+        find_line(block, &lines);
+    } else take_statistics(block, &lines);
+    FOR_MINE(c, plan->chunks) normalize_chunk(block, plan, &lines, call->p, c, call->y);
+    if (me == 0 && training) {
+        memcpy(block->mean, lines.mean, sizeof(float) * K);
+        memcpy(block->variance, lines.variance, sizeof(float) * K);
+    }
+}
+
+static void backward_share(void *data) {
+    const Call *call = data;
+    const Block *block = call->block;
+    const Plan *plan = &call->plan;
+    int64_t me = threads.number(), K = plan->K;
+    Lines lines = lines_at(call->vectors + me * LINES * K, K);
+    take_statistics(block, &lines);
+    FOR_MINE(c, plan->chunks) add_up_chunk(block, plan, &lines, call->grad, call->p, c, call->partial + 2 * c * K);
+    threads.wait();
+    find_slopes(block, call->partial, plan->rows * plan->wide, plan->chunks, call->totals + me * 2 * K, &lines, me == 0);
+    FOR_MINE(c, plan->chunks) spread_chunk(block, plan, &lines, call->grad, call->p, c, call->dx);
+}
+
+/* Returns 0, or 1 where memory ends. */
+static int answer(Call *call, void (*work)(void *)) {
+    int64_t K = call->plan.K, most = threads.most();
+    call->partial = malloc(sizeof(float) * 2 * call->plan.chunks * K);
+    call->vectors = malloc(sizeof(float) * most * LINES * K);
+    call->totals = malloc(sizeof(double) * most * 2 * K);
+    int failed = !call->partial || !call->vectors || !call->totals;
+    if (!failed) in_parallel(work, call);
+    free(call->partial), free(call->vectors), free(call->totals);
+    return failed;
+}
 
 /* Blocks without a convolution of ours (shape.inputs 0): x is the map before pooling. Returns 0, or 1 where memory ends. In
  * training fills p and won (pool 2; else p is x and may be NULL), mean and variance; in inference reads these. */
 int forward(const Block *block, int training, const T *x, T *y) {
-    const Shape *s = &block->shape;
-    const Plan own = plan_of(s), *plan = &own;
-    int64_t K = plan->K, threads = omp_get_max_threads();
-    float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * LINES * K);
-    double *totals = malloc(sizeof(double) * threads * 2 * K);
-    int failed = !partial || !vectors || !totals;
-    T *p = s->pool == 2 ? (training ? block->p : y) : (T *)x; /* in inference y is normalized in its place */
-    if (!failed) {
-#pragma omp parallel
-        {
-            int64_t me = omp_get_thread_num();
-            Lines lines = lines_at(vectors + me * LINES * K, K);
-            if (training || s->pool == 2) {
-#pragma omp for schedule(static)
-                for (int64_t c = 0; c < plan->chunks; c++) take_chunk(block, plan, x, c, p, partial + 2 * c * K, training);
-            }
-            if (training) {
-                merge(partial, plan->rows * plan->wide, plan->length * plan->wide, K, totals + me * 2 * K, &lines);
-                find_line(block, &lines);
-            } else take_statistics(block, &lines);
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < plan->chunks; c++) normalize_chunk(block, plan, &lines, p, c, y);
-            if (me == 0 && training) {
-                memcpy(block->mean, lines.mean, sizeof(float) * K);
-                memcpy(block->variance, lines.variance, sizeof(float) * K);
-            }
-        }
-    }
-    free(partial), free(vectors), free(totals);
-    return failed;
+    T *p = block->shape.pool == 2 ? (training ? block->p : y) : (T *)x; /* in inference y is normalized in its place */
+    Call call = {.block = block, .plan = plan_of(&block->shape), .training = training, .x = x, .p = p, .y = y};
+    return answer(&call, forward_share);
 }
 
 /* Returns 0, or 1 where memory ends. Places that no window covers (odd height or width) must be 0 in dx beforehand. */
 int backward(const Block *block, const T *grad, const T *x, T *dx) {
-    const Shape *s = &block->shape;
-    const Plan own = plan_of(s), *plan = &own;
-    int64_t K = plan->K, threads = omp_get_max_threads();
-    float *partial = malloc(sizeof(float) * 2 * plan->chunks * K), *vectors = malloc(sizeof(float) * threads * LINES * K);
-    double *totals = malloc(sizeof(double) * threads * 2 * K);
-    int failed = !partial || !vectors || !totals;
-    const T *p = s->pool == 2 ? block->p : x;
-    if (!failed) {
-#pragma omp parallel
-        {
-            int64_t me = omp_get_thread_num();
-            Lines lines = lines_at(vectors + me * LINES * K, K);
-            take_statistics(block, &lines);
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < plan->chunks; c++) add_up_chunk(block, plan, &lines, grad, p, c, partial + 2 * c * K);
-            find_slopes(block, partial, plan->rows * plan->wide, plan->chunks, totals + me * 2 * K, &lines, me == 0);
-#pragma omp for schedule(static)
-            for (int64_t c = 0; c < plan->chunks; c++) spread_chunk(block, plan, &lines, grad, p, c, dx);
-        }
-    }
-    free(partial), free(vectors), free(totals);
-    return failed;
+    T *p = block->shape.pool == 2 ? block->p : (T *)x;
+    Call call = {.block = block, .plan = plan_of(&block->shape), .grad = grad, .p = p, .dx = dx};
+    return answer(&call, backward_share);
 }

@@ -31,6 +31,8 @@ class Between(torch.autograd.Function):
     Sums, γ and β are float32. Source of the norm: Ioffe & Szegedy 2015 (arXiv 1502.03167).
     """
 
+    reads_channels_last = True
+
     @staticmethod
     def forward(
         ctx: Any,

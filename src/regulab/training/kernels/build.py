@@ -1,7 +1,7 @@
-"""C kernels compiled at first use, with whatever compiler there is, for the processor at hand.
+"""C kernels for the processor at hand: compiled at first use with whatever compiler there is and kept, or a wheel's.
 
-A kernel is C without torch's headers, so it compiles in a second or two. It shares torch's OpenMP threads: torch
-carries its own ``libgomp.so.1``, and the system loads a library of that name once.
+A kernel is C without torch's headers, so it compiles in seconds; it runs on torch's threads. Without a compiler, or
+with one that fails, there are those that the wheel brought along; without these torch's layers do the work.
 """
 
 from __future__ import annotations
@@ -9,45 +9,81 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import platform
-import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import platformdirs
 import torch
 
-from regulab.training.kernels.cache import keep, kept
+from regulab.training.kernels.cache import keep, kept, why_not
 from regulab.training.kernels.check import difference
-from regulab.training.kernels.compiling import NoKernels, compiled, compiler, version
+from regulab.training.kernels.compiling import NoKernels, compiled, compiler, own_temporary_folder, version
+from regulab.training.kernels.levels import VARIABLE, Level, allowed, is_forced_down, level
+from regulab.training.kernels.openmp import torch_threads
+from regulab.training.kernels.prebuilt import prebuilt
+from regulab.training.kernels.processor import this_processor
+from regulab.training.kernels.recipes import SOURCE, has_key, native
 
-# Not -ffast-math: it takes NaN and infinity for impossible, and a run that diverges must be seen to.
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-WIDE = "-mprefer-vector-width=512"  # gcc would use half of an AVX-512 register
-SOURCE = Path(__file__).with_name("between.c")
-FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend")
-PROCESSOR = (b"flags", b"Features", b"CPU implementer", b"CPU part", b"isa")  # lines of /proc/cpuinfo
+FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend", "draw", "use_threads")
+NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
+COMPILED = "compiled by "
+NO_THREADS = "torch's OpenMP library, whose threads they would share, is not found"
 
-_reasons: dict[torch.dtype, str] = {}  # why `library` gave None
+
+@dataclass(frozen=True)
+class Built:
+    """Kernels that equal torch's layers: for which set of instructions, and where they come from.
+
+    ``digest`` changes with all that may change their last bits.
+    """
+
+    library: ctypes.CDLL
+    level: Level
+    origin: str
+    digest: str
+
+
+_found: dict[torch.dtype, Built | str] = {}  # what `library` made, or why there are none
 
 
 @cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The kernels for float32 or bfloat16 maps, kept or compiled; None where there are none, and `missing` says why.
+    """The kernels for float32 or bfloat16 maps; None where there are none, and `missing` says why.
 
-    In every process they are compared with torch's layers before their first use, which takes ten milliseconds.
+    In every process they are compared with torch's layers before their first use, which takes ten milliseconds. Raises
+    `UserError` where ``REGULAB_KERNELS`` names no level.
     """
-    try:
-        return _kept_or_compiled(dtype)
-    except NoKernels as problem:
-        _reasons[dtype] = str(problem)
-        return None
+    found = _found[dtype] = _search(dtype)
+    return found.library if isinstance(found, Built) else None
 
 
 def missing(dtype: torch.dtype) -> str | None:
     """Why there are no kernels for ``dtype``; None where there are."""
-    return None if library(dtype) is not None else _reasons[dtype]
+    library(dtype)
+    found = _found[dtype]
+    return found if isinstance(found, str) else None
+
+
+def built(dtype: torch.dtype) -> Built:
+    """The kernels for ``dtype`` and what is known of them, where there are some."""
+    library(dtype)
+    found = _found[dtype]
+    assert isinstance(found, Built), found
+    return found
+
+
+def remark(dtype: torch.dtype) -> str | None:
+    """What a person should know of kernels that are there: they use less than the processor has, or are a wheel's."""
+    kernels, parts = built(dtype), []
+    own = allowed(this_processor(), "")
+    if own is not None and kernels.level != own:
+        forced = f", as {VARIABLE} says" if is_forced_down() else ""
+        parts.append(f"for {kernels.level.name}{forced}, where the processor has {own.name}")
+    if not kernels.origin.startswith(COMPILED):
+        parts.append(kernels.origin)
+    return f"compiled kernels are {', '.join(parts)}" if parts else None
 
 
 @cache
@@ -57,52 +93,94 @@ def has_tiles(dtype: torch.dtype) -> bool:
     return refused is not None and refused() == 0
 
 
+def backend(dtype: torch.dtype) -> str:
+    """How the kernels for ``dtype`` convolve: on matrix units, by dot products or vectors."""
+    asked = built(dtype).library.backend
+    asked.restype = ctypes.c_char_p
+    name: bytes = asked()
+    return name.decode()
+
+
 def cached(dtype: torch.dtype) -> bool:
     """Whether an earlier process left the kernels for ``dtype``; else the first use compiles them."""
     try:
-        *_, key, folder = _recipe(dtype)
+        *_, key = _recipe(dtype)
     except NoKernels:
         return False
-    return kept(folder, key) is not None
+    return kept(kernel_folder(), key) is not None
 
 
-def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str, Path]:
-    """The compiler, its flags, the key of what it makes, and the folder where that is kept. Raises `NoKernels`."""
-    found = compiler()
+def kernel_folder() -> Path:
+    return Path(platformdirs.user_cache_dir("regulab")) / "kernels"
+
+
+def cache_problem() -> str | None:
+    """Why nothing is kept from one process to the next; None where it is."""
+    return why_not(kernel_folder())
+
+
+def _search(dtype: torch.dtype) -> Built | str:
+    here = level()
+    if here is None:
+        return f"the environment variable {VARIABLE} is none"
     if dtype not in (torch.float32, torch.bfloat16):
-        raise NoKernels(f"none for {dtype}")
+        return f"none for {dtype}"
+    if torch_threads() is None:
+        return NO_THREADS
+    try:
+        return _kept_or_compiled(dtype, here)
+    except NoKernels as problem:
+        return _from_the_wheel(dtype, here, problem) or str(problem)
+
+
+def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str]:
+    """The compiler, its flags, and the key of what it makes. Raises `NoKernels`.
+
+    The key changes with all that decides what is compiled, and what it was compared with.
+    """
+    found = compiler()
     if found is None:
-        raise NoKernels("no C compiler that shares torch's threads (gcc on Linux)")
-    flags = [*FLAGS, *([WIDE] if platform.machine() == "x86_64" else [])]
-    flags += ["-DBF16"] if dtype == torch.bfloat16 else []
-    return found, flags, _key(found, flags), Path(platformdirs.user_cache_dir("regulab")) / "kernels"
+        raise NoKernels(NO_COMPILER)
+    recipe = native(dtype == torch.bfloat16)
+    key = recipe.key(version(found), this_processor().identity, torch.__version__.encode())
+    return found, recipe.with_key(key), key
 
 
-def _kept_or_compiled(dtype: torch.dtype) -> ctypes.CDLL:
-    program, flags, key, folder = _recipe(dtype)
-    content = kept(folder, key)
-    if content is not None:
+def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
+    program, flags, key = _recipe(dtype)
+    said = version(program)
+    about = (here, f"{COMPILED}{_first_line(said)}", hashlib.sha256(said).hexdigest()[:12])
+    content = kept(kernel_folder(), key)
+    if content is not None and has_key(content, key):
         with suppress(NoKernels):
-            return _equal(_loaded(content), dtype)
+            return Built(_equal(_loaded(content), dtype), *about)
     content = compiled(program, flags, SOURCE)
     kernel = _equal(_loaded(content), dtype)
-    keep(folder, key, content)
-    return kernel
+    keep(kernel_folder(), key, content)
+    return Built(kernel, *about)
+
+
+def _from_the_wheel(dtype: torch.dtype, here: Level, problem: NoKernels) -> Built | None:
+    """Those that the wheel brought along; None where there are none for this processor, or they are wrong here."""
+    found = prebuilt(here, this_processor(), dtype == torch.bfloat16)
+    if found is None:
+        return None
+    content, lower = found
+    with suppress(NoKernels):
+        origin = f"from the wheel ({problem})"
+        return Built(_equal(_loaded(content), dtype), lower, origin, hashlib.sha256(content).hexdigest()[:12])
+    return None
 
 
 def _equal(kernel: ctypes.CDLL, dtype: torch.dtype) -> ctypes.CDLL:
-    """The kernel, if it computes what torch's layers do. Raises `NoKernels`."""
+    """The kernel, on torch's threads, if it computes what torch's layers do. Raises `NoKernels`."""
+    threads = torch_threads()
+    assert threads is not None, NO_THREADS
+    kernel.use_threads(ctypes.byref(threads))
     problem = difference(kernel, dtype)
     if problem is not None:
         raise NoKernels(f"what was compiled differs from torch's layers: {problem}")
     return kernel
-
-
-def _key(program: str, flags: list[str]) -> str:
-    """Changes with all that decides what is compiled, and what it was compared with."""
-    text = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
-    machine = _processor() + torch.__version__.encode()
-    return hashlib.sha256(text + repr(flags).encode() + version(program) + machine).hexdigest()[:16]
 
 
 def _loaded(content: bytes) -> ctypes.CDLL:
@@ -118,21 +196,18 @@ def _loaded(content: bytes) -> ctypes.CDLL:
 
 def _load(content: bytes) -> ctypes.CDLL:
     """From memory; where the system runs none from there, from a folder of its own: loaded, it outlives its file."""
-    try:
-        descriptor = os.memfd_create(
-            "regulab-kernel", os.MFD_CLOEXEC
-        )  # stays open: the loader goes by its name
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
-    except OSError:
-        with tempfile.TemporaryDirectory(prefix="regulab-kernel-") as folder:
-            path = Path(folder) / "kernel.so"
-            path.write_bytes(content)
-            return ctypes.CDLL(str(path))
+    if hasattr(os, "memfd_create"):
+        with suppress(OSError):
+            # The descriptor stays open: the loader goes by its name.
+            descriptor = os.memfd_create("regulab-kernel", os.MFD_CLOEXEC)
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+            return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+    with own_temporary_folder() as folder:
+        path = folder / "kernel.so"
+        path.write_bytes(content)
+        return ctypes.CDLL(str(path))
 
 
-def _processor() -> bytes:
-    """What ``-march=native`` depends on."""
-    lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-    return b"".join(sorted({line for line in lines if line.startswith(PROCESSOR)}))
+def _first_line(said: bytes) -> str:
+    return said.decode(errors="replace").partition("\n")[0].strip()

@@ -1,7 +1,9 @@
 """The folder that keeps compiled kernels from one process to the next: what is loaded runs as the person who loads it.
 
-So folder and file must be that person's own, and nobody else may write to them. The name of a file holds the SHA-256 of
-its content, which is read in full and compared: a file that is cut, changed or somebody else's is as good as none.
+So folder and file must be that person's own, and nobody else may write to them; nor to any folder above, where others
+could put another folder in its place. Folder and files are opened once and looked at as opened, so that nothing can
+be exchanged in between. The name of a file holds the SHA-256 of its content, which is read in full and compared: a
+file that is cut, changed or somebody else's is as good as none.
 """
 
 from __future__ import annotations
@@ -9,24 +11,24 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
-import tempfile
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regulab.training.kernels.compiling import regular_file
+from regulab.training.kernels.own_folders import OTHERS_WRITE, danger
 
-OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 NAME = re.compile(r"between-(?P<key>[0-9a-f]{16})-(?P<digest>[0-9a-f]{64})\.so")
 
 
 def kept(folder: Path, key: str) -> bytes | None:
     """What `keep` kept under this key, to the byte; None where there is nothing that may be trusted."""
-    for path in _files(folder, key):
-        with suppress(OSError):
-            if _private(path):
-                content = regular_file(path)
-                if path.name == _name(key, content):
+    with suppress(OSError), _opened(folder) as place:
+        for name in _names(place, key):
+            with suppress(OSError):
+                content = regular_file(name, place, _check_own)
+                if name == _name(key, content):
                     return content
     return None
 
@@ -36,42 +38,69 @@ def keep(folder: Path, key: str, content: bytes) -> None:
 
     Without a place that is the person's own, nothing is kept; then every process compiles for itself.
     """
-    if not folder.is_absolute():  # there is no home, and ~ is a name like others
-        return
     with suppress(OSError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if not _private(folder):
+        if why_not(folder) is not None:
             return
-        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=folder)  # its mode is 0600
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            stale = [path for path in _files(folder, key) if path.name != _name(key, content)]
-            os.replace(temporary, folder / _name(key, content))
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        for path in stale:
-            path.unlink(missing_ok=True)
+        for path in (*reversed(folder.parents), folder):
+            path.mkdir(mode=0o700, exist_ok=True)  # whatever the umask is
+        with _opened(folder) as place:
+            temporary = f".tmp-{secrets.token_hex(8)}"
+            try:
+                _write(temporary, place, content)
+                stale = [name for name in _names(place, key) if name != _name(key, content)]
+                os.replace(temporary, _name(key, content), src_dir_fd=place, dst_dir_fd=place)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=place)
+                raise
+            for name in stale:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=place)
 
 
-def _files(folder: Path, key: str) -> list[Path]:
-    """The files of a key, if the folder can be trusted."""
-    with suppress(OSError):
-        if folder.is_absolute() and _private(folder):
-            found = [path for path in folder.iterdir() if NAME.fullmatch(path.name)]
-            return sorted(path for path in found if path.name.startswith(f"between-{key}-"))
-    return []
+def why_not(folder: Path) -> str | None:
+    """Why nothing is kept in a folder, which need not exist yet; None where it may be."""
+    try:
+        why = danger(folder)
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        return why or (None if os.access(nearest, os.W_OK) else f"{nearest} cannot be written to")
+    except OSError as error:
+        return f"{error.filename or folder}: {error.strerror}"
 
 
-def _private(path: Path) -> bool:
-    """Whether a folder or file, no link, is this person's own, and nobody else may write to it."""
-    found = path.lstat()
-    own = found.st_uid == os.geteuid() and not found.st_mode & OTHERS_WRITE
-    return own and (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A descriptor of the folder, if it can be trusted; else `OSError`."""
+    if why := danger(folder):
+        raise PermissionError(0, why)
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _check_own(os.fstat(place))
+        yield place
+    finally:
+        os.close(place)
+
+
+def _check_own(found: os.stat_result) -> None:
+    """Raises `OSError` unless what was opened is this person's own, and nobody else may write to it."""
+    if found.st_uid != os.geteuid() or found.st_mode & OTHERS_WRITE:
+        raise PermissionError(0, "not this person's own")
+
+
+def _names(place: int, key: str) -> list[str]:
+    """The files of a key in an opened folder."""
+    return sorted(
+        name for name in os.listdir(place) if NAME.fullmatch(name) and name.startswith(f"between-{key}-")
+    )
+
+
+def _write(name: str, place: int, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=place)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
 
 
 def _name(key: str, content: bytes) -> str:

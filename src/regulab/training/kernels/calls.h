@@ -37,21 +37,19 @@ static int open_shared(const Block *blocks, int64_t count, int back, Shared *sha
 
 static void arrange_all(const Block *blocks, int64_t count, int turned, Thread *t, int failed, const Shared *shared) {
     for (int64_t l = 0; l < count; l++) {
-#pragma omp for schedule(static) nowait
-        for (int64_t run = 0; run < blocks->shape.runs; run++)
+        FOR_MINE(run, blocks->shape.runs)
             if (!failed) arrange_run(blocks + l, run, turned, t, shared->arranged[l]);
     }
-#pragma omp barrier
+    threads.wait();
 }
 
-/* p of block l, and its statistics; divided among the threads of the region that calls it. */
+/* p of block l, and its statistics; divided among the threads of the team that calls it. */
 static void take_block(const Block *blocks, int64_t l, Thread *t, int failed, const Shared *shared, const T *x) {
     const Block *block = blocks + l;
     const Shape *s = &block->shape;
     int64_t C = s->channels, K = s->runs * C;
     float *partial = shared->partial[l % 2];
-#pragma omp for schedule(static)
-    for (int64_t unit = 0; unit < s->images * s->runs; unit++) {
+    FOR_MINE(unit, s->images * s->runs) {
         if (failed) continue;
         int64_t image = unit / s->runs, run = unit % s->runs, at = unit * area(s);
         float *sum = partial + 2 * image * K + run * C;
@@ -62,12 +60,12 @@ static void take_block(const Block *blocks, int64_t l, Thread *t, int failed, co
         BLOCKS(C, add_up_squares, block->p + at, own_steps(s), high(s), broad(s), relu_first(s), sum, (float)places(s),
                sum + K);
     }
+    threads.wait();
     if (!failed) {
         merge(partial, s->images * places(s), places(s), K, t->total, t->lines + l);
         find_line(block, t->lines + l);
     }
-#pragma omp single nowait
-    if (!failed) {
+    if (!failed && threads.number() == 0) {
         memcpy(block->mean, t->lines[l].mean, sizeof(float) * K);
         memcpy(block->variance, t->lines[l].variance, sizeof(float) * K);
     }
@@ -84,44 +82,60 @@ static void infer(const Block *blocks, int64_t count, Thread *t, const Shared *s
     leave_chain(blocks + count - 1, t->lines + count - 1, t->maps[(count - 1) % 2], image, run, y);
 }
 
-/* Returns 0, or 1 where memory ends. In training fills p, won, mean and variance of every block; in inference reads mean and
- * variance. */
-int forward_chain(const Block *blocks, int64_t count, int training, const T *x, T *y) {
-    const Block *end = blocks + count - 1;
-    int64_t runs = blocks->shape.runs, units = blocks->shape.images * runs;
+/* A call of a chain, and what its threads share. */
+typedef struct {
+    const Block *blocks;
+    int64_t count;
+    int training;
+    const T *x, *grad;
+    T *y, *dx;
     Shared shared;
-    int failed = open_shared(blocks, count, 0, &shared);
-    if (!failed) {
-#pragma omp parallel reduction(| : failed)
-        {
-            Thread t;
-            failed |= open_thread(blocks, count, &t);
-            arrange_all(blocks, count, 0, &t, failed, &shared);
-            for (int64_t l = 0; l < count; l++)
-                if (training) take_block(blocks, l, &t, failed, &shared, x);
-                else if (!failed) take_statistics(blocks + l, t.lines + l);
-#pragma omp for schedule(static)
-            for (int64_t unit = 0; unit < units; unit++) {
-                if (failed) continue;
-                if (training)
-                    leave_chain(end, t.lines + count - 1, end->p + unit * area(&end->shape), unit / runs, unit % runs, y);
-                else infer(blocks, count, &t, &shared, x, unit / runs, unit % runs, y);
-            }
-            if (!failed) close_thread(blocks, count, &t);
-        }
-    }
-    close_shared(count, &shared);
+    int failed; /* of one thread or more: memory ended */
+} ChainCall;
+
+static int open_share(ChainCall *call, Thread *t) {
+    int failed = open_thread(call->blocks, call->count, t);
+    if (failed) __atomic_store_n(&call->failed, 1, __ATOMIC_RELAXED);
     return failed;
 }
 
-/* Sums of the gradient at the end of the chain; divided among the threads of the region that calls it. */
+static void forward_chain_share(void *data) {
+    ChainCall *call = data;
+    const Block *blocks = call->blocks, *end = blocks + call->count - 1;
+    const Shared *shared = &call->shared;
+    int64_t count = call->count, runs = blocks->shape.runs;
+    Thread t;
+    int failed = open_share(call, &t);
+    arrange_all(blocks, count, 0, &t, failed, shared);
+    for (int64_t l = 0; l < count; l++)
+        if (call->training) take_block(blocks, l, &t, failed, shared, call->x);
+        else if (!failed) take_statistics(blocks + l, t.lines + l);
+    FOR_MINE(unit, blocks->shape.images * runs) {
+        if (failed) continue;
+        if (call->training)
+            leave_chain(end, t.lines + count - 1, end->p + unit * area(&end->shape), unit / runs, unit % runs, call->y);
+        else infer(blocks, count, &t, shared, call->x, unit / runs, unit % runs, call->y);
+    }
+    if (!failed) close_thread(blocks, count, &t);
+}
+
+/* Returns 0, or 1 where memory ends. In training fills p, won, mean and variance of every block; in inference reads mean and
+ * variance. */
+int forward_chain(const Block *blocks, int64_t count, int training, const T *x, T *y) {
+    ChainCall call = {.blocks = blocks, .count = count, .training = training, .x = x, .y = y};
+    call.failed = open_shared(blocks, count, 0, &call.shared);
+    if (!call.failed) in_parallel(forward_chain_share, &call);
+    close_shared(count, &call.shared);
+    return call.failed;
+}
+
+/* Sums of the gradient at the end of the chain; divided among the threads of the team that calls it. */
 static void add_up_end(const Block *blocks, int64_t l, const Thread *t, int failed, const Shared *shared, const T *grad) {
     const Block *block = blocks + l;
     const Shape *s = &block->shape;
     int64_t C = s->channels, K = s->runs * C;
     Steps from = outer_steps(s), step = own_steps(s);
-#pragma omp for schedule(static)
-    for (int64_t unit = 0; unit < s->images * s->runs; unit++) {
+    FOR_MINE(unit, s->images * s->runs) {
         if (failed) continue;
         int64_t image = unit / s->runs, run = unit % s->runs;
         float *sum = shared->partial[l % 2] + 2 * image * K + run * C;
@@ -132,40 +146,50 @@ static void add_up_end(const Block *blocks, int64_t l, const Thread *t, int fail
         BLOCKS(C, add_up_gradients, here, 0, from, block->p + unit * area(s), step, high(s), broad(s), &gate, NULL, sum,
                sum + K);
     }
+    threads.wait();
+}
+
+/* Block l's way back, and the gradients of its weights. */
+static void go_back_block(const ChainCall *call, int64_t l, Thread *t, int failed) {
+    const Block *blocks = call->blocks, *block = blocks + l;
+    const Shared *shared = &call->shared;
+    int64_t last = l == call->count - 1, even = l % 2;
+    int64_t runs = block->shape.runs, images = block->shape.images;
+    Way way = {call->x,
+               last ? call->grad : shared->grads[even],
+               !last,
+               last ? outer_steps(&block->shape) : own_steps(&block->shape),
+               l ? shared->grads[!even] : call->dx,
+               shared->partial[!even]};
+    if (!failed)
+        find_slopes(block, shared->partial[even], images * places(&block->shape), images, t->total, t->lines + l,
+                    threads.number() == 0);
+    FOR_MINE(item, items_of(block))
+        if (!failed) go_back_group(blocks, l, t, shared->arranged[l], &way, item, shared->dsums[even]);
+    threads.wait();
+    FOR_MINE(run, runs)
+        if (!failed) finish_run(block, run, shared->dsums[even], t);
+}
+
+static void backward_chain_share(void *data) {
+    ChainCall *call = data;
+    const Block *blocks = call->blocks;
+    int64_t count = call->count;
+    Thread t;
+    int failed = open_share(call, &t);
+    arrange_all(blocks, count, 1, &t, failed, &call->shared);
+    for (int64_t l = 0; l < count; l++)
+        if (!failed) take_statistics(blocks + l, t.lines + l);
+    add_up_end(blocks, count - 1, &t, failed, &call->shared, call->grad);
+    for (int64_t l = count - 1; l >= 0; l--) go_back_block(call, l, &t, failed);
+    if (!failed) close_thread(blocks, count, &t);
 }
 
 /* Returns 0, or 1 where memory ends. dx may be NULL. */
 int backward_chain(const Block *blocks, int64_t count, const T *grad, const T *x, T *dx) {
-    int64_t runs = blocks->shape.runs, images = blocks->shape.images;
-    Shared shared;
-    int failed = open_shared(blocks, count, 1, &shared);
-    if (!failed) {
-#pragma omp parallel reduction(| : failed)
-        {
-            Thread t;
-            failed |= open_thread(blocks, count, &t);
-            arrange_all(blocks, count, 1, &t, failed, &shared);
-            for (int64_t l = 0; l < count; l++)
-                if (!failed) take_statistics(blocks + l, t.lines + l);
-            add_up_end(blocks, count - 1, &t, failed, &shared, grad);
-            for (int64_t l = count - 1; l >= 0; l--) {
-                const Block *block = blocks + l;
-                int64_t last = l == count - 1, even = l % 2;
-                Way way = {x,  last ? grad : shared.grads[even], !last, last ? outer_steps(&block->shape) : own_steps(&block->shape),
-                           l ? shared.grads[!even] : dx, shared.partial[!even]};
-                if (!failed)
-                    find_slopes(block, shared.partial[even], images * places(&block->shape), images, t.total, t.lines + l,
-                                omp_get_thread_num() == 0);
-#pragma omp for schedule(static)
-                for (int64_t item = 0; item < items_of(block); item++)
-                    if (!failed) go_back_group(blocks, l, &t, shared.arranged[l], &way, item, shared.dsums[even]);
-#pragma omp for schedule(static) nowait
-                for (int64_t run = 0; run < runs; run++)
-                    if (!failed) finish_run(block, run, shared.dsums[even], &t);
-            }
-            if (!failed) close_thread(blocks, count, &t);
-        }
-    }
-    close_shared(count, &shared);
-    return failed;
+    ChainCall call = {.blocks = blocks, .count = count, .grad = grad, .x = x, .dx = dx};
+    call.failed = open_shared(blocks, count, 1, &call.shared);
+    if (!call.failed) in_parallel(backward_chain_share, &call);
+    close_shared(count, &call.shared);
+    return call.failed;
 }

@@ -88,6 +88,8 @@ class Chain(torch.autograd.Function):
     each norm is rounded to the type of maps. Gives y of the last block, then μ and σ² (biased) of each, ``(R·C,)``.
     """
 
+    reads_channels_last = True
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, kernel: ctypes.CDLL, settings: Sequence[ConvolvedBlock], *own: Tensor | None

@@ -143,6 +143,11 @@ def missing(device: torch.device, dtype: torch.dtype) -> str | None:
     return _on_gpu(_numbered(device), dtype)[1] if device.type == "cuda" else f"none for {device.type}"
 
 
+def remark(device: torch.device, dtype: torch.dtype) -> str | None:
+    """What a person should know of the kernels that there are."""
+    return build.remark(dtype) if device.type == "cpu" else None
+
+
 def _numbered(device: torch.device) -> torch.device:
     """``cuda`` as the device that it is, so that what was tried for one name is not tried again for the other."""
     return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())

@@ -7,20 +7,20 @@ import select
 import shutil
 import signal
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-import torch
+from regulab.training.kernels.own_folders import exchangeable
+from regulab.training.kernels.shared_objects import whole
 
 ANSWER_SECONDS = 5.0  # to tell its version
-COMPILE_SECONDS = 60.0  # a busy machine takes ten
+COMPILE_SECONDS = 180.0  # takes 8 for AVX2; on two cores that ten programs shared, 60
 MOST_OUTPUT = 2**16  # bytes of messages
 MOST_BYTES = 2**26  # of a library; ours have 100 kB
 
@@ -31,11 +31,20 @@ class NoKernels(Exception):  # noqa: N818  (a finding, not a failure)
 
 @cache
 def compiler() -> str | None:
-    """The C compiler's path, where kernels can be compiled: Linux, torch with GNU's OpenMP, and gcc."""
-    shares_threads = (Path(torch.__file__).parent / "lib" / "libgomp.so.1").exists()
-    if not sys.platform.startswith("linux") or not shares_threads:
-        return None
-    return shutil.which("gcc")
+    """The path of the C compiler that compiles kernels: gcc or clang on Linux, Apple's on macOS; None without one."""
+    if sys.platform.startswith("linux"):
+        return shutil.which("gcc") or shutil.which("clang")
+    if sys.platform == "darwin" and _has_apple_tools():
+        return shutil.which("clang")
+    return None
+
+
+def _has_apple_tools() -> bool:
+    """Without them macOS has a clang all the same, which opens a window that offers to install them."""
+    try:
+        return bool(_call(["/usr/bin/xcode-select", "--print-path"], ANSWER_SECONDS))
+    except NoKernels:
+        return False
 
 
 def version(program: str) -> bytes:
@@ -46,8 +55,8 @@ def version(program: str) -> bytes:
 def compiled(program: str, flags: Sequence[str], source: Path) -> bytes:
     """A shared library from C. Raises `NoKernels` unless a whole one comes out."""
     try:
-        with tempfile.TemporaryDirectory(prefix="regulab-kernel-", ignore_cleanup_errors=True) as folder:
-            built = Path(folder) / "kernel.so"
+        with own_temporary_folder() as folder:
+            built = folder / "kernel.so"
             _call([program, *flags, str(source), "-o", str(built), "-lm"], COMPILE_SECONDS)
             if not built.is_file():
                 raise NoKernels(f"{program} says that it compiled, and wrote nothing")
@@ -59,33 +68,31 @@ def compiled(program: str, flags: Sequence[str], source: Path) -> bytes:
     return content
 
 
-def regular_file(path: Path) -> bytes:
-    """The bytes of a file of a library's size. Raises `OSError` for links, pipes, folders and what is larger."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+@contextmanager
+def own_temporary_folder() -> Iterator[Path]:
+    """A new folder that nobody else may write to or exchange. Raises `NoKernels`; `OSError` where there is no place."""
+    with tempfile.TemporaryDirectory(prefix="regulab-kernel-", ignore_cleanup_errors=True) as folder:
+        problem = exchangeable(Path(folder))
+        if problem is not None:
+            raise NoKernels(f"no place to compile: {problem}")
+        yield Path(folder)
+
+
+def regular_file(
+    path: str | Path, place: int | None = None, check: Callable[[os.stat_result], None] | None = None
+) -> bytes:
+    """The bytes of a file of a library's size, in the opened folder ``place`` if there is one.
+
+    Raises `OSError` for links, pipes, folders and what is larger, and whatever ``check`` raises of the opened file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
             raise OSError(0, "no library of ours", str(path))
+        if check is not None:
+            check(found)
         return file.read(MOST_BYTES + 1)
-
-
-def whole(content: bytes) -> bool:
-    """Whether an ELF file has all that it tells the loader to map, which else ends the process by SIGBUS."""
-    if len(content) < 64 or content[:5] != b"\x7fELF\x02":
-        return False
-    (start,) = struct.unpack_from("=Q", content, 32)
-    size, count = struct.unpack_from("=HH", content, 54)
-    if size < 56 or not count or start + size * count > len(content):
-        return False
-    for at in range(start, start + size * count, size):
-        (kind,) = struct.unpack_from("=I", content, at)
-        offset, (length,) = (
-            struct.unpack_from("=Q", content, at + 8)[0],
-            struct.unpack_from("=Q", content, at + 32),
-        )
-        if kind == 1 and offset + length > len(content):  # PT_LOAD
-            return False
-    return True
 
 
 def _call(command: Sequence[str], seconds: float) -> bytes:

@@ -27,7 +27,7 @@
  *   weight_sums(s)       floats of one run's dsums
  *   finish_weights(s, dsums, dtaps)  one run's, added up as double, to (TAPS, inputs, channels)
  * Rows of inputs: tall(s) and wide(s), below; s->height and s->width are those of what comes out. Sums are added in an order
- * that depends on nothing but the shape; a NaN or an infinity comes out as such.
+ * that depends on nothing but the shape; a NaN comes out as such, an infinity as one or as NaN.
  */
 INLINE int64_t tall(const Shape *s) { return s->height + 2 - 2 * s->padding; }
 INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }
@@ -36,7 +36,7 @@ INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }
 
 #if defined(BF16) && defined(__AVX512BF16__) && defined(DOTS)
 #include "dots.h"
-#elif defined(BF16) && defined(__AMX_BF16__) && !defined(NO_TILES)
+#elif defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(NO_TILES) /* the latter: clang below 16 */
 #include "tiles.h"
 #else
 #include "floats.h"

@@ -58,7 +58,9 @@ INLINE __m512bh vector_at(const T *p) { return (__m512bh)_mm512_load_si512(p); }
 INLINE __m512bh pair_at(const T *p) { /* in all 16 lanes */
     int32_t two;
     memcpy(&two, p, sizeof two);
-    return (__m512bh)_mm512_set1_epi32(two);
+    __m512i all = _mm512_set1_epi32(two);
+    __asm__("" : "+v"(all)); /* clang 16 ends with a segmentation fault where it sees what became bfloat16 */
+    return (__m512bh)all;
 }
 
 static int64_t evened(int64_t channels) { return (channels + 1) / 2 * 2; }
@@ -90,13 +92,13 @@ static void arrange(const Shape *s, const float *taps, int turned, void *to) {
 /* PLACES outputs of 16 channels from the first of the places that they see. */
 INLINE void multiply(const T *frame, int64_t P, int64_t stride, int64_t channels, const T *weights, float *sums, int64_t into) {
     __m512 sum[PLACES];
-#pragma GCC unroll 14
+UNROLL
     for (int x = 0; x < PLACES; x++) sum[x] = _mm512_setzero_ps();
     for (int dy = 0; dy < 3; dy++)
         for (int64_t c = 0; c < channels; c += 2, weights += 3 * 2 * WIDTH) {
             const T *seen = frame + dy * P * stride + c;
             __m512bh left = vector_at(weights), middle = vector_at(weights + 2 * WIDTH), right = vector_at(weights + 4 * WIDTH);
-#pragma GCC unroll 16
+UNROLL
             for (int x = 0; x < PLACES + 2; x++) {
                 __m512bh pair = pair_at(seen + x * stride);
                 if (x < PLACES) sum[x] = _mm512_dpbf16_ps(sum[x], left, pair);
@@ -104,7 +106,7 @@ INLINE void multiply(const T *frame, int64_t P, int64_t stride, int64_t channels
                 if (x > 1) sum[x - 2] = _mm512_dpbf16_ps(sum[x - 2], right, pair);
             }
         }
-#pragma GCC unroll 14
+UNROLL
     for (int x = 0; x < PLACES; x++) _mm512_store_ps(sums + x * into, sum[x]);
 }
 
@@ -126,11 +128,11 @@ static void convolve(const Shape *s, const Workspace *work, const void *arranged
 INLINE void multiply_taps(const T *pairs, int64_t steps, const T *turned, int64_t R, float *sums) {
     __m512 sum[3 * INPUTS];
     __m512bh second = vector_at(pairs); /* that of m - 2 */
-#pragma GCC unroll 24
+UNROLL
     for (int i = 0; i < 3 * INPUTS; i++) sum[i] = _mm512_loadu_ps(sums + i * WIDTH);
     for (int64_t step = 0; step < steps; step++, pairs += 4 * WIDTH, turned += 2) {
         __m512bh first = vector_at(pairs + 2 * WIDTH), here = vector_at(pairs + 4 * WIDTH);
-#pragma GCC unroll 8
+UNROLL
         for (int i = 0; i < INPUTS; i++) {
             __m512bh seen = pair_at(turned + i * R);
             sum[3 * i] = _mm512_dpbf16_ps(sum[3 * i], here, seen);
@@ -139,7 +141,7 @@ INLINE void multiply_taps(const T *pairs, int64_t steps, const T *turned, int64_
         }
         second = here;
     }
-#pragma GCC unroll 24
+UNROLL
     for (int i = 0; i < 3 * INPUTS; i++) _mm512_storeu_ps(sums + i * WIDTH, sum[i]);
 }
 

@@ -68,18 +68,18 @@ INLINE void convolve_image(const Shape *s, const float *frame, const float *taps
     V total = floats(sum + k, n), added = {0}, row = {0}, w[TAPS * MOST_INPUTS];
     Mask first = relu_first(s);
     if (bias) added = floats(bias + k, n);
-#pragma GCC unroll 27
+UNROLL
     for (int i = 0; i < TAPS * inputs; i++) w[i] = floats(taps + i * C + k, n);
     PLACES_OF(s->height / size, columns) {
         V v[4] = {{0}};
-#pragma GCC unroll 3
+UNROLL
         for (int c = 0; c < inputs; c++) {
             const float *seen = frame + c * frame_places(s) + size * (y * down + x);
-#pragma GCC unroll 16
+UNROLL
             for (int i = 0; i < (size + 2) * (size + 2); i++) { /* a pixel at a time, for all that see it */
                 int above = i / (size + 2), left = i % (size + 2);
                 V pixel = seen[above * down + left] - (V){0};
-#pragma GCC unroll 4
+UNROLL
                 for (int of = 0; of < size * size; of++) {
                     int dy = above - of / 2, dx = left - of % 2;
                     if (dy >= 0 && dy < 3 && dx >= 0 && dx < 3) v[of] += w[(3 * dy + dx) * inputs + c] * pixel;
@@ -107,7 +107,7 @@ INLINE V pick(const float *four, I which) {
     return (V)vqtbl1q_u8(vreinterpretq_u8_f32(vld1q_f32(four)), bytes);
 #else
     I picked = {0};
-#pragma GCC unroll 4
+UNROLL
     for (int i = 0; i < 4; i++) picked |= (which == i) & (I)(four[i] - (V){0});
     return (V)picked;
 #endif
@@ -159,14 +159,14 @@ INLINE void add_up_weights(const Shape *s, const float *frame, const T *grad, in
                 const float *seen = frame + c * frame_places(s) + size * (y * down + start);
                 if (size == 2) see(seen, down, count, &views);
                 V dw[TAPS];
-#pragma GCC unroll 9
+UNROLL
                 for (int tap = 0; tap < TAPS; tap++) dw[tap] = floats(dtaps + (tap * inputs + c) * C + k, n);
                 for (int64_t i = 0; i < count; i++)
-#pragma GCC unroll 9
+UNROLL
                     for (int tap = 0; tap < TAPS; tap++)
                         if (size == 2) dw[tap] += g[i] * pick(views.of[tap][i], which[i]);
                         else dw[tap] += g[i] * seen[tap / 3 * down + tap % 3 + i];
-#pragma GCC unroll 9
+UNROLL
                 for (int tap = 0; tap < TAPS; tap++) WRITE(dtaps + (tap * inputs + c) * C + k, dw[tap]);
             }
         }

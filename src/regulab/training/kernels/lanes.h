@@ -59,7 +59,14 @@ INLINE Mask at_least(const int16_t *p, int16_t low, int n) {
 }
 INLINE V where(Mask mask, V v) { return (V)(mask & (I)v); }
 INLINE V choose(Mask mask, V yes, V no) { return (V)((mask & (I)yes) | (~mask & (I)no)); }
-INLINE V rectified(V v, Mask mask) { return (V)((I)v & ~((v < 0) & mask)); }
+INLINE V rectified(V v, Mask mask) { /* max(0, v) where a mask says so; a NaN passes */
+#ifdef __AVX2__ /* where two are equal or one is NaN, the second comes out */
+    V least_value = (V)(~mask & (I)((V){0} - INFINITY));
+    return (V)_mm256_max_ps((__m256)least_value, (__m256)v);
+#else
+    return (V)((I)v & ~((v < 0) & mask));
+#endif
+}
 typedef I Winners;
 INLINE Winners mark(Winners which, Mask wins, int i) { return (wins & i) | (~wins & which); }
 INLINE I numbers(Winners which) { return which; }

@@ -25,7 +25,7 @@ INLINE void take(const void *from, int sums, Steps step, int size, int64_t rows,
         int64_t here = size * (y * step.down + x * step.right) + k;
         V v[4];
         Winners which;
-#pragma GCC unroll 4
+UNROLL
         for (int i = 0; i < size * size; i++)
             v[i] = value(from, here + i / 2 * step.down + i % 2 * step.right, sums, n);
         N narrowed = narrow((size == 2 ? largest(v, &which) : v[0]) + added);
@@ -156,7 +156,7 @@ INLINE void spread(const T *grad, int kept, Steps from, const T *p, const uint8_
         if (size == 2) which = read_winners(won + AT(step), n);
         Packed packed = pack(g);
         N narrowed = narrow(g);
-#pragma GCC unroll 4
+UNROLL
         for (int i = 0; i < size * size; i++) {
             int64_t at = here + i / 2 * to.down + i % 2 * to.right;
             Mask own = size == 2 ? won_by(which, i) : all_or_none(1);

@@ -116,7 +116,7 @@ INLINE void multiply(const T *pairs, int64_t P, int64_t R, int64_t blocks, const
     _tile_zero(2);
     _tile_zero(3);
     for (int64_t block = 0; block < blocks; block++, pairs += R * 2 * WIDTH, tiles += PAIRS * TILE) {
-#pragma GCC unroll 6
+UNROLL
         for (int pair = 0; pair < PAIRS; pair++) {
             const T *seen = pairs + (pair / 2 * P + 2 * (pair % 2)) * 2 * WIDTH;
             _tile_loadd(7, tiles + pair * TILE, 64);

@@ -26,6 +26,14 @@
 #define TAPS 9 /* of a 3x3 convolution */
 #define INLINE static inline __attribute__((always_inline))
 
+/* Before a loop of a length that the compiler knows: written out, so that arrays which it indexes stay in registers. clang
+ * does not know gcc's word for it: the first block took it 3.0 ms forward and gcc 1.4. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
 typedef float V __attribute__((vector_size(4 * LANES)));
 typedef int32_t I __attribute__((vector_size(4 * LANES)));
 typedef uint32_t U __attribute__((vector_size(4 * LANES)));
