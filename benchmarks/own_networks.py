@@ -1,12 +1,13 @@
-"""What a run costs in a fleet of four of a person's own networks, beside a loop written by hand.
+"""What a run costs in a fleet of a person's own networks, beside a loop written by hand and regulab's plain loop.
 
-Two networks for MNIST as courses write them, unchanged, and a ResNet-18 for 32×32 pixels, in float32 and in bfloat16.
-The loop is PyTorch's own: images in memory, batches of 128, SGD with momentum, autocast where it is bfloat16. Loops and
-fleets take turns in one process, round by round, so that noise of the machine hits all; an epoch of each before the
-clock starts is left out. All have the memory settings that regulab trains with. Given are medians over rounds, and
-medians of ratios: the loop's time for one run, over a quarter of the fleet's for four.
+Networks as people write them, unchanged, in float32 and in bfloat16. The loop is PyTorch's own: images in memory,
+batches of 128, SGD with momentum, autocast where it is bfloat16. Loops and fleets take turns in one process, round by
+round, so that noise of the machine hits all; an epoch of each before the clock starts is left out. All have the memory
+settings that regulab trains with. Given are medians over rounds, and medians of ratios: the loop's time for one run,
+over the fleet's for each of its runs. A network that the planner leaves to the plain loop is put into a fleet all the
+same, to see what that would cost, and marked.
 
-    python benchmarks/own_networks.py --out benchmarks/own_networks.md
+    python benchmarks/own_networks.py --out benchmarks/results/own-networks-DATE.md
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
-import platform
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,44 +33,57 @@ from regulab.data.dataset import Images
 from regulab.data.splits import Splits
 from regulab.files import write_whole
 from regulab.techniques import arms_of
+from regulab.training import planning
+from regulab.training.environment import processor
 from regulab.training.loop import make_trainer
 from regulab.training.machine import choose_machine, process_settings
 from regulab.training.planning import CHECKED_SEEDS, choose_engine
 from regulab.training.setup import Setup
 
-ZOO = Path(__file__).parent / "zoo"
-RUNS, BATCH = 4, 128
+HERE = Path(__file__).parent
+BATCH = 128
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its images, how many steps a round has, and the precisions that are measured."""
+    """A network, its images, and how many steps a round has."""
 
     network: str
     shape: tuple[int, int, int]  # (C, H, W)
-    steps: int
-    precisions: tuple[str, ...] = ("fp32", "bf16")
+    steps: int = 1
 
     @property
     def name(self) -> str:
         return self.network.rpartition(":")[2]
 
 
-FILE = ZOO / "full_size.py"
+FULL_SIZE, KINDS = HERE / "zoo" / "full_size.py", HERE / "peers" / "kinds.py"
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 CASES = (
-    Case(f"{FILE}:Notebook", (1, 28, 28), 5),
-    Case(f"{FILE}:Example", (1, 28, 28), 5),
-    Case(f"{FILE}:ResNet18", (3, 32, 32), 1, ("bf16",)),
+    Case(f"{FULL_SIZE}:Notebook", GREY, 5),
+    Case(f"{FULL_SIZE}:Example", GREY, 5),
+    Case(f"{FULL_SIZE}:FirstExample", GREY, 2),
+    Case(f"{KINDS}:SmallConvNet", GREY, 3),
+    Case(f"{FULL_SIZE}:ResNet20", COLOUR, 2),
+    Case(f"{FULL_SIZE}:ResNet18", COLOUR),
+    Case(f"{KINDS}:NarrowResNet18", COLOUR, 2),
+    Case(f"{FULL_SIZE}:Pairs", COLOUR),
+    Case(f"{KINDS}:DenseNet", GREY),
+    Case(f"{FULL_SIZE}:Mobile", COLOUR),
+    Case(f"{KINDS}:MLP", GREY, 10),
+    Case(f"{KINDS}:ViT", GREY),
+    Case(f"{KINDS}:Mixer", GREY, 2),
+    Case(f"{KINDS}:RowLSTM", GREY, 3),
 )
 
 
-def setup_of(case: Case, precision: str) -> Setup:
+def setup_of(case: Case, precision: str, runs: int) -> Setup:
     study = build_study(
         {
             "name": "own networks",
             "model": {"name": case.network, "dropout": None},
             "arms": {"none": {}, "l2": {"l2": 0.0005}},
-            "seeds": RUNS // 2,
+            "seeds": runs // 2,
             "train": {
                 "batch_size": BATCH,
                 "optimizer": {"name": "sgd", "lr": 0.01},
@@ -118,17 +131,30 @@ def by_hand(setup: Setup, case: Case, precision: str) -> Callable[[], None]:
     return epoch
 
 
-def fleet_of(setup: Setup) -> tuple[Callable[[], None], str]:
-    checked = [setup.module(setup.run("none", seed)) for seed in range(CHECKED_SEEDS)]
-    engine, reason = choose_engine(setup, checked)
-    assert engine != "plain", reason
-    fleet = make_trainer(engine, setup, setup.runs())
+def trained(setup: Setup, engine: str, runs: int) -> Callable[[], None]:
+    """An epoch of one of regulab's engines."""
+    trainer = make_trainer(engine, setup, setup.runs()[:runs])
     epochs = iter(range(1, 10**6))
 
     def epoch() -> None:
-        fleet.train_epoch(next(epochs))
+        trainer.train_epoch(next(epochs)).loss.tolist()
 
-    return epoch, engine
+    return epoch
+
+
+def engine_of(setup: Setup) -> tuple[str, bool]:
+    """Which engine holds the runs together, and whether the planner would leave them apart because that is faster."""
+    checked = [setup.module(setup.run("none", seed)) for seed in range(CHECKED_SEEDS)]
+    engine, _ = choose_engine(setup, checked)
+    if engine != "plain":
+        return engine, False
+    rule, planning._faster_alone = planning._faster_alone, lambda *_: ""
+    try:
+        together, reason = choose_engine(setup, checked)
+    finally:
+        planning._faster_alone = rule
+    assert together != "plain", reason
+    return together, True
 
 
 def seconds(epoch: Callable[[], None]) -> float:
@@ -137,65 +163,76 @@ def seconds(epoch: Callable[[], None]) -> float:
     return time.perf_counter() - begin
 
 
-def measured(case: Case, rounds: int) -> str:
-    """A row: ms of a step and run, of loop and fleet in each precision; what the fleet brings."""
-    ways: dict[str, Callable[[], None]] = {}
-    engine = ""
+def measured(case: Case, precisions: Sequence[str], runs: int, rounds: int) -> list[str]:
+    """A row for each precision: ms of a step and run by hand, in the plain loop, in the fleet; and the ratios."""
+    ways: dict[tuple[str, str], Callable[[], None]] = {}
+    engines: dict[str, str] = {}
     with process_settings():
-        for precision in case.precisions:
-            setup = setup_of(case, precision)
-            ways[f"loop {precision}"] = by_hand(setup, case, precision)
-            ways[f"fleet {precision}"], engine = fleet_of(setup)
+        for precision in precisions:
+            setup = setup_of(case, precision, runs)
+            engine, apart = engine_of(setup)
+            engines[precision] = f"{engine}*" if apart else engine
+            ways["hand", precision] = by_hand(setup, case, precision)
+            ways["plain", precision] = trained(setup, "plain", 1)
+            ways["fleet", precision] = trained(setup, engine, runs)
         for epoch in ways.values():
             epoch()
-        times: dict[str, list[float]] = {name: [] for name in ways}
+        times: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
-            for name, epoch in ways.items():
-                times[name].append(seconds(epoch) / (RUNS if name.startswith("fleet") else 1))
+            for way, epoch in ways.items():
+                times[way].append(seconds(epoch) / (runs if way[0] == "fleet" else 1))
 
-    def shown(name: str) -> str:
-        return f"{1000 / case.steps * statistics.median(times[name]):.1f}" if name in times else ""
+    def row(precision: str) -> str:
+        def ratio(loop: str, of: str = precision) -> str:
+            if (loop, of) not in times:
+                return ""
+            pairs = zip(times[loop, of], times["fleet", precision], strict=True)
+            return f"{statistics.median(a / b for a, b in pairs):.2f}"
 
-    def ratio(loop: str, fleet: str) -> str:
-        if loop not in times or fleet not in times:
-            return ""
-        return f"{statistics.median(a / b for a, b in zip(times[loop], times[fleet], strict=True)):.2f}"
+        shown = [
+            f"{1000 / case.steps * statistics.median(times[kind, precision]):.1f}"
+            for kind in ("hand", "plain", "fleet")
+        ]
+        against = [ratio("hand"), ratio("plain"), ratio("hand", "fp32")]
+        name = f"{case.name}, {'×'.join(map(str, case.shape))}"
+        return f"| {' | '.join([name, precision, engines[precision], *shown, *against])} |"
 
-    columns = [f"{case.name}, {'×'.join(map(str, case.shape))}", engine]
-    columns += [shown(f"{kind} {precision}") for precision in ("fp32", "bf16") for kind in ("loop", "fleet")]
-    columns += [
-        ratio(f"loop {a}", f"fleet {b}") for a, b in (("fp32", "fp32"), ("bf16", "bf16"), ("fp32", "bf16"))
-    ]
-    return f"| {' | '.join(columns)} |"
+    return [row(precision) for precision in precisions]
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="the table, Markdown")
+    parser.add_argument("--out", type=Path, help="the table, Markdown")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", default="", help="networks whose name has this")
+    parser.add_argument("--runs", type=int, default=4, help="of a fleet, an even number")
+    parser.add_argument("--steps", type=float, default=1, help="so many times the steps of a round")
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
+    parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES])
     chosen = parser.parse_args(arguments)
     rows = []
     for case in CASES:
-        if chosen.only in case.name:
-            rows.append(measured(case, chosen.rounds))
-            print(rows[-1], flush=True)
+        if chosen.only is None or case.name in chosen.only:
+            case = replace(case, steps=max(1, round(chosen.steps * case.steps)))
+            rows += measured(case, chosen.precision, chosen.runs, chosen.rounds)
+            print(*rows[-len(chosen.precision) :], sep="\n", flush=True)
     command = shlex.join(["python", "benchmarks/own_networks.py", *(arguments or sys.argv[1:])])
     head = [
-        "# What a run of a person's own network costs in a fleet of four",
+        f"# What a run of a person's own network costs in a fleet of {chosen.runs}",
         "",
-        f"{datetime.date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} processors, "
+        f"{datetime.date.today()}, {processor()}, {os.cpu_count()} processors, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}. Command: `{command}`.",
         "",
-        "Milliseconds for a step of 128 images and one run: medians over rounds that take turns.",
+        f"Milliseconds for a step of {BATCH} images and one run: medians over {chosen.rounds} rounds that take turns.",
+        "*: left to itself the planner trains these runs one by one, as that is faster.",
         "",
-        "| network | engine | loop, fp32 | fleet, fp32 | loop, bf16 | fleet, bf16 | fp32 ÷ fp32 | bf16 ÷ bf16 | "
-        "fp32 loop ÷ bf16 fleet |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| network | precision | engine | loop by hand | plain loop | fleet | by hand ÷ fleet | plain ÷ fleet | "
+        "fp32 by hand ÷ fleet |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    write_whole(chosen.out, ("\n".join([*head, *rows]) + "\n").encode())
+    if chosen.out:
+        write_whole(chosen.out, ("\n".join([*head, *rows]) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -145,14 +145,15 @@ def page(content: dict[str, Any]) -> str:
     rows = [f"| {REFERENCE} | fp32 | | {compared['arms'][REFERENCE]['mean']:.3f} | | | |"]
     for name, environment in content["environments"].items():
         found = compared["arms"][name]
-        low, high = found["difference_ci95"]
+        low, high = found["difference_ci95"] or (math.nan, math.nan)
+        p = found["equivalence_p_holm"]  # None of fewer seeds than a test needs
         how = environment.get("kernel_convolutions") or (
             "compiled" if environment["kernels"] else "torch's layers"
         )
         rows.append(
             f"| {name} | {environment['precision']} | {how} | {found['mean']:.3f} "
             f"| {found['difference']:+.3f} ({low:+.3f} to {high:+.3f}) "
-            f"| {found['equivalence_p_holm']:.2g} | **{found['verdict']}** |"
+            f"| {'–' if p is None else f'{p:.2g}'} | **{found['verdict']}** |"
         )
     table = "\n".join(rows)
     spreads = ", ".join(f"{value:.3f}" for value in content["pilot_spreads"].values())

@@ -188,6 +188,37 @@ def test_all_blocks_of_a_notebooks_net_are_fused_and_keep_their_names():
     assert drawn == ["features.4", "features.8", "features.13", "features.17", "features.21"]
 
 
+def lengths_of_chains(monkeypatch, stack, x):
+    """How many groups of layers each call of the kernels took."""
+    taken = []
+    monkeypatch.setattr(choice, "chained", lambda *given: taken.append(len(given[2])) or chained(*given))
+    bound(stack)(x)
+    return taken
+
+
+def test_blocks_one_after_another_run_as_one_chain_unless_somebody_looks_in(monkeypatch):
+    nets = [models.build(Model(dropout=0.1), 1, 10, Streams("chain", seed)) for seed in range(R)]
+    stack, x = fuse(stack_modules(nets), torch.float32).train(), torch.randn(4, R, 12, 12)
+    assert lengths_of_chains(monkeypatch, stack, x) == [5]
+    stack.get_submodule("blocks.2").register_forward_hook(lambda *_: None)
+    assert lengths_of_chains(monkeypatch, stack, x) == [2, 1, 2]
+    stack.get_submodule("blocks.0").norm.eval()  # torch's, while gradients pass
+    assert lengths_of_chains(monkeypatch, stack, x) == [1, 1, 2]
+
+
+def test_chains_run_through_nested_sequentials_and_end_at_other_layers(monkeypatch):
+    inner = [conv(6, 8), nn.BatchNorm2d(8), nn.ReLU()]
+    layers = [*pooled(conv(1, 6)), nn.Sequential(*inner), nn.Tanh(), *pooled(conv(8, 4))]
+    stack = fuse(stack_modules([nn.Sequential(*copy.deepcopy(layers)) for _ in range(R)]), torch.float32)
+    assert lengths_of_chains(monkeypatch, stack.train(), images(1)) == [2, 1]
+
+
+def test_a_norm_of_one_value_is_refused_as_torch_refuses_it():
+    stack = fuse(stack_of(OTHERS["two channels"]), torch.float32).train()
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        stack(torch.randn(1, 2 * R, 3, 3))
+
+
 class OwnForward(nn.Sequential):
     def forward(self, x):
         return super().forward(x) + 1

@@ -18,7 +18,7 @@ from regulab.models.layers.dropout import ElementDropout
 from regulab.models.stacking import stack_modules
 from regulab.streams import Streams
 from regulab.training.fleet import Fleet
-from regulab.training.kernels import choice, fusing
+from regulab.training.kernels import choice, fused_layers, fusing
 from regulab.training.kernels.check import Case
 from regulab.training.kernels.fusing import FusedLayers, FusedSequential, fuse, parts
 from regulab.training.machine import Machine, choose_machine, exact_arithmetic
@@ -28,13 +28,16 @@ from tests.training.setups import runs_of, setup_of, study_of
 pytest.importorskip("triton", reason="Triton is not installed (it is for Linux alone)")
 from regulab.training.kernels import gpu
 from regulab.training.kernels.gpu_check import CASES, TOLERANCE, difference, values
+from regulab.training.kernels.gpu_tiles import Tiles, tiles, using
 
 HAS_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 R = 3
+SEVERAL = Tiles(elements=1024, places=32, image_elements=256)  # several programs even of small maps
 # Triton's interpreter multiplies bfloat16 as the integers that its bits are.
 TYPES = [
     torch.float32,
+    torch.float16,
     pytest.param(torch.bfloat16, marks=pytest.mark.skipif(not HAS_GPU, reason="no CUDA device here")),
 ]
 SMALL = [
@@ -52,12 +55,12 @@ SMALL = [
 def triton(monkeypatch):
     """Where there is no GPU, the kernels for one stand for those of the processor."""
     if not HAS_GPU:
-        monkeypatch.setattr(gpu, "ELEMENTS", 1024)  # several programs even of small maps
-        monkeypatch.setattr(gpu, "SIZE", 2048)
         ours = gpu.GpuKernels()
         monkeypatch.setattr(fusing, "missing", lambda *_: None)
-        monkeypatch.setattr(fusing, "kernels_for", lambda _, dtype: ours if dtype != torch.float64 else None)
-    with exact_arithmetic():
+        monkeypatch.setattr(
+            fused_layers, "kernels_for", lambda _, dtype: ours if dtype != torch.float64 else None
+        )
+    with exact_arithmetic(), using(tiles() if HAS_GPU else SEVERAL):
         yield
 
 

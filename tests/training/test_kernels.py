@@ -166,7 +166,8 @@ BY_TILES = [
 
 def convolved_block(x, weight, gamma, beta, kernel, pool, eps, drops):
     """A chain of one block."""
-    return chained(x, kernel, [ConvolvedBlock(weight, None, gamma, beta, pool, eps, drops=drops)])
+    y, statistics = chained(x, kernel, [ConvolvedBlock(weight, None, gamma, beta, pool, eps, drops=drops)])
+    return y, *statistics.chunk(2)
 
 
 def convolved_material(shape, inputs, dtype, seed):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from regulab.training import machine as machines
 from regulab.training import planning
@@ -29,6 +30,42 @@ def test_a_seeds_arms_sail_apart_where_memory_ends_and_it_is_said():
     assert [len(fleet.runs) for fleet in fleets] == [2, 1, 2, 1]
     assert remarks(fleets) == ["fleets are split: memory, 2 of a seed's 3 runs of one architecture at a time"]
     assert [run for fleet in fleets for run in fleet.runs] == [(a, s) for s in range(2) for a in ARMS]
+
+
+def test_arms_that_do_not_fit_together_are_split_evenly():
+    arms = {f"l2 {k}": {"l2": 10.0**-k} for k in range(1, 7)}
+    study = study_of(arms, seeds=1)
+    setup = setup_of(study)
+    memory = 5 * 37 * bytes_per_image(setup, setup.examples()[0]) + 1
+    fleets = plan_fleets(setup_of(study, machine=replace(FLOAT32, memory=memory)), study.seeds)
+    assert [len(fleet.runs) for fleet in fleets] == [3, 3]
+
+
+class CallsAll(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.fc(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+class InASequence(CallsAll):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Sequential(self.conv, nn.Identity())
+
+
+def test_code_that_calls_convolutions_itself_is_followed_where_there_are_kernels():
+    assert planning._calls_convolutions(CallsAll())
+    assert not planning._calls_convolutions(InASequence())
+    assert not planning._calls_convolutions(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
+    study = study_of(ARMS)
+    for kernels, engine in ((False, "fleet"), (choose_machine("cpu", "fp32").kernels, None)):
+        setup = setup_of(study, machine=replace(FLOAT32, kernels=kernels))
+        torch.manual_seed(0)
+        found, _ = planning.choose_engine(setup, [CallsAll() for _ in range(3)])
+        assert found == (engine or ("followed" if kernels else "fleet"))
 
 
 def test_a_plan_keeps_whose_draws_it_began_with():

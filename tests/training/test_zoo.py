@@ -59,9 +59,15 @@ def test_the_networks_of_courses_are_all_fleets() -> None:
 
 
 def test_the_measurement_of_speed_gives_a_row_of_times_and_ratios() -> None:
-    case = own_networks.Case(f"{own_networks.FILE}:Example", (1, 28, 28), 1, ("fp32",))
-    cells = [cell.strip() for cell in own_networks.measured(case, rounds=1).strip("|").split("|")]
-    assert cells[:2] == ["Example, 1×28×28", "followed"]
-    loop, fleet, ratio = (float(cells[k]) for k in (2, 3, 6))
-    assert ratio == pytest.approx(loop / fleet, rel=0.1)
-    assert cells[4] == cells[5] == cells[7] == cells[8] == ""
+    case = own_networks.Case(f"{own_networks.FULL_SIZE}:Example", (1, 28, 28))
+    rows = own_networks.measured(case, ["fp32", "bf16"], runs=2, rounds=1)
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert [row[:3] for row in cells] == [
+        ["Example, 1×28×28", "fp32", "followed"],
+        ["Example, 1×28×28", "bf16", "followed"],
+    ]
+    for row in cells:
+        hand, plain, fleet, by_hand, by_plain, by_float32 = map(float, row[3:])
+        assert by_hand == pytest.approx(hand / fleet, rel=0.1)
+        assert by_plain == pytest.approx(plain / fleet, rel=0.1)
+        assert by_float32 == pytest.approx(float(cells[0][3]) / fleet, rel=0.1)

@@ -84,7 +84,8 @@ def _processor() -> tuple[Status, str]:
 
 
 def _threads() -> tuple[Status, str]:
-    from regulab.training.machine import cores, training_threads
+    from regulab.training.cores import cores
+    from regulab.training.machine import training_threads
 
     return Status.OK, f"{training_threads()} train, on {cores()} cores"
 

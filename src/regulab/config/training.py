@@ -51,9 +51,10 @@ class Train(Part):
     schedule: Annotated[Schedule, OneOf(SCHEDULES)] = Field(
         default=OneCycle(), description="How the learning rate changes; its name alone will do."
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="Of activations and products; `auto`: bf16 where the machine multiplies it natively.",
+        description="Of activations and products; `auto`: bf16 where the machine multiplies it natively, fp16 on a GPU "
+        "that does not. In fp16 each run's loss is scaled, and steps whose gradients overflow are left out.",
     )
     engine: Literal["fleet", "vmap", "plain"] = Field(
         default="fleet",

@@ -9,6 +9,7 @@ from regulab.data.dataset import Images
 from regulab.evaluation.testing import Tested, test
 from regulab.training.loop import Begun, EpochDone, Job, Trained, train_fleet
 from regulab.training.machine import process_settings
+from regulab.training.no_room import room_needed
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def carried_out(job: Job) -> Generator[Event, None, None]:
 
     An event's tensors are the trainer's own and are valid until the next event is asked for: to keep one, copy it.
     """
-    with process_settings(job.plan.threads):
+    with process_settings(job.plan.threads), room_needed(job.setup.machine.device, len(job.plan.runs)):
         for event in train_fleet(job):
             if isinstance(event, Trained):
                 images = job.setup.splits.open_test()

@@ -43,6 +43,13 @@ def counted_hashes(keys: Tensor, count: int, step: int | Tensor) -> Tensor:
     return splitmix64(keys[:, None] + counters * _signed(WEYL))
 
 
+def first_outputs(streams: Sequence[Streams], purpose: str, name: str = "", epoch: int = 0) -> Tensor:
+    """The first 64 bits of each stream ``(S,)``, on the host: keys of hashes."""
+    generators = [one.generator(purpose, name, epoch) for one in streams]
+    first = np.array([generator.bit_generator.random_raw() for generator in generators], np.uint64)
+    return torch.from_numpy(first.view(np.int64))
+
+
 @dataclass(frozen=True)
 class Hashed:
     """The draws of one step of a layer before they are made: ``keys`` ``(S,)`` of the seeds, and the step's number.
@@ -84,9 +91,7 @@ class HashedDraws:
             self._steps[layer].zero_()
 
     def _of_epoch(self, layer: str) -> Tensor:
-        generators = [streams.generator("dropout", layer, self._epoch) for streams in self._streams]
-        first = np.array([generator.bit_generator.random_raw() for generator in generators], np.uint64)
-        return torch.from_numpy(first.view(np.int64))
+        return first_outputs(self._streams, "dropout", layer, self._epoch)
 
     def draw(self, layer: str, shape: torch.Size) -> Tensor:
         """int16 draws ``(S, *shape)`` for one step of a layer; a ``(B, C, H, W)`` shape has channels-last memory.

@@ -6,7 +6,6 @@ for each epoch. All arms of a seed share both.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,13 @@ import torch
 from torch import Tensor
 
 from regulab.data.augmentation import AugmentSettings, augment, channel_means, columns_of, draw_epoch
+from regulab.data.augmentation.drawing import PURPOSE
 from regulab.data.dataset import Images
 from regulab.data.preprocessing import Preprocessing
 from regulab.data.stored_pixels import StoredPixels, chunks
+from regulab.models.hashed_draws import first_outputs
 from regulab.streams import Streams
+from regulab.training.hashed_inputs import hashed_orders, hashed_uniform
 from regulab.training.sampling import balanced_order
 
 
@@ -104,7 +106,8 @@ class InputPlan:
     """Which input each run gets: run r sees seed ``seed_of[r]`` under augmentation setting ``setting_of[r]``.
 
     A seed stands for all runs that share its streams: with ``pairing: none`` every run is a seed of its own. With
-    ``balanced`` an epoch draws every class equally often; else it takes every image at most once.
+    ``balanced`` an epoch draws every class equally often; else it takes every image at most once. With ``hashed`` the
+    device itself makes orders, unless they are balanced, and draws (`regulab.training.hashed_inputs`).
     """
 
     seeds: Sequence[Streams]
@@ -112,8 +115,10 @@ class InputPlan:
     seed_of: Sequence[int]
     setting_of: Sequence[int]
     balanced: bool = False
+    hashed: bool = False
 
 
+Table = np.ndarray | Tensor  # made by the host or by the device
 MOST_OF_DEVICE = 1 / 2  # of a GPU's free memory, which images may take
 AT_ONCE = 2**24  # bytes of pixels that a sum over all images reads at a time
 MOST_LEFT_OUT = 1 / 20  # of the images, in one epoch
@@ -163,13 +168,11 @@ class Batches:
         self._columns = columns_of(plan.settings)
         self._operations = [() if settings is None else settings.operations() for settings in plan.settings]
         self._draws: dict[str, Tensor] = {}  # by stream (S, N, columns)
-        self._ahead: tuple[int, np.ndarray, dict[str, np.ndarray]] | None = (
-            None  # an epoch, its orders and draws
-        )
+        self._ahead: tuple[int, Table, dict[str, Table]] | None = None  # an epoch, its orders and draws
         wanted = any(settings is not None and settings.needs_mean for settings in plan.settings)
         self._mean = channel_means(images.parts()) if wanted else torch.zeros((), device=device)
 
-    def orders(self, epoch: int) -> np.ndarray:
+    def orders(self, epoch: int) -> Table:
         """``(S, N)``: the order of the images for each seed."""
         if self._ahead is not None and self._ahead[0] == epoch:
             return self._ahead[1]
@@ -177,9 +180,11 @@ class Batches:
             labels = self._images.labels.cpu().numpy()
             return np.stack([balanced_order(labels, seed, epoch) for seed in self._plan.seeds])
         n = len(self._images)
+        if self._plan.hashed:
+            return hashed_orders(self._keys("order", "", epoch), n)
         return np.stack([s.generator("order", epoch=epoch).permutation(n) for s in self._plan.seeds])
 
-    def begin(self, orders: np.ndarray, epoch: int) -> None:
+    def begin(self, orders: Table, epoch: int) -> None:
         """Puts an epoch's orders and draws on the device, each where those of the last epoch were."""
         prepared = self._ahead if self._ahead is not None and self._ahead[0] == epoch else None
         tables = self._tables(epoch) if prepared is None else prepared[2]
@@ -191,15 +196,24 @@ class Batches:
     def prepare(self, epoch: int) -> None:
         """Makes an epoch's orders and draws before it begins, on a host that has nothing to do while a GPU trains."""
         self._ahead = None
-        self._ahead = (epoch, self.orders(epoch), self._tables(epoch))
+        if not self._plan.hashed or self._plan.balanced:
+            self._ahead = (epoch, self.orders(epoch), self._tables(epoch))
 
-    def _tables(self, epoch: int) -> dict[str, np.ndarray]:
+    def _tables(self, epoch: int) -> dict[str, Table]:
         """An epoch's draws by stream, ``(S, N, columns)``."""
+        if self._plan.hashed:
+            n, columns = len(self._images), self._columns
+            return {
+                name: hashed_uniform(self._keys(PURPOSE, name, epoch), n, columns[name]) for name in columns
+            }
         drawn = [draw_epoch(s, epoch, len(self._images), self._columns) for s in self._plan.seeds]
         return {stream: np.stack([of_seed[stream] for of_seed in drawn]) for stream in self._columns}
 
-    def _to_device(self, place: Tensor | None, array: np.ndarray) -> Tensor:
-        fresh = torch.from_numpy(array)
+    def _keys(self, purpose: str, name: str, epoch: int) -> Tensor:
+        return first_outputs(self._plan.seeds, purpose, name, epoch).to(self._images.labels.device)
+
+    def _to_device(self, place: Tensor | None, table: Table) -> Tensor:
+        fresh = torch.as_tensor(table)
         return fresh.to(self._images.labels.device, copy=True) if place is None else place.copy_(fresh)
 
     def batch(self, position: int | Tensor) -> tuple[Tensor, Tensor]:
@@ -216,7 +230,7 @@ class Batches:
         x = cells.expand(len(self._cell), *cells.shape[1:]) if len(cells) == 1 else cells[self._cell]
         return x.transpose(0, 1), labels[self._seed_of].T
 
-    def epoch(self, orders: np.ndarray, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, orders: Table, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All batches of an epoch, one by one."""
         self.begin(orders, epoch)
         return (self.batch(position) for position in range(self.steps))
@@ -251,8 +265,3 @@ def as_loaded(x: Tensor) -> Tensor:
     norm ends the process in its backward pass (2.13.0, on a processor, inputs without gradient).
     """
     return x.clone(memory_format=torch.contiguous_format)
-
-
-def order_digest(order: np.ndarray) -> str:
-    """Hash of one epoch's order of one seed."""
-    return hashlib.sha256(np.ascontiguousarray(order, dtype=np.int64).tobytes()).hexdigest()

@@ -34,8 +34,12 @@ def machine_for(machine: Machine, architecture: Architecture) -> Machine:
     """Without compiled kernels where gradients are differentiated: kernels have one backward pass, torch's layers any.
 
     bfloat16 stays, as a pass and both derivatives by torch's layers have it; the slope's squares are summed in float32.
+    float16 does not: the scale of a loss is not that of a gradient within it, which may be lost as 0.
     """
-    return replace(machine, kernels=False) if architecture.double_backward else machine
+    if not architecture.double_backward:
+        return machine
+    held = machine.parameters if machine.activations == torch.float16 else machine.activations
+    return replace(machine, kernels=False, activations=held)
 
 
 def input_leaf(x: Tensor, architecture: Architecture, machine: Machine) -> Tensor:

@@ -5,37 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from regulab.models.hashed_draws import HashedDraws
-from regulab.models.layers.draws import RatesOfRuns, Repeatable, bind_draws
+from regulab.models.layers.draws import Repeatable, bind_draws
 from regulab.models.layers.dropout import SeedDraws
 from regulab.models.parameters import weight_names
 from regulab.models.run_generators import RunGenerators
-from regulab.models.stacking import StackedRates
 from regulab.optimizers.optimizer import State
 from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches, order_digest, side_by_side
+from regulab.training.batches import Batches, side_by_side
 from regulab.training.copies import Copies
 from regulab.training.cuda_graph import GraphedStep
 from regulab.training.double_backward import differentiable, input_leaf, machine_for
 from regulab.training.epoch_sums import EpochSums
 from regulab.training.grouping import Buffers, all_elementwise, group, replace_buffer
+from regulab.training.hashed_inputs import OrderHashes
 from regulab.training.kernels.drawing import CompiledDraws, draws_of_seeds
+from regulab.training.kernels.shared_images import mark_shared
+from regulab.training.loss_scaling import loss_scales
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
 from regulab.training.proximal import depths_held
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
+from regulab.training.stack_rates import select_rates, set_rates
 from regulab.training.stacks import STACKS
-from regulab.training.step_counter import DeviceStepCounter, HostStepCounter, RunLosses, own_highest
+from regulab.training.step_counter import RunLosses, own_highest, step_counter
 from regulab.training.teaching import MakeTeaching, NoTeachers
 from regulab.training.trainer import (
     Arrays,
@@ -44,6 +46,7 @@ from regulab.training.trainer import (
     changes_objective,
     input_plan,
     objective,
+    runs_alike,
     transformed,
 )
 from regulab.training.updating import StepRates, update
@@ -52,7 +55,6 @@ from regulab.training.updating import StepRates, update
 class Fleet:
     """Implements `Trainer` for runs in seed-major order. Every run gives what `regulab.training.plain` gives for it."""
 
-    _counter: HostStepCounter | DeviceStepCounter
     _draws: HashedDraws | CompiledDraws | SeedDraws
 
     def __init__(
@@ -63,10 +65,8 @@ class Fleet:
         modules = setup.modules(runs)
         self._weight_names, self._idle = weight_names(modules[0]), setup.idle(runs[0])
         self._architecture = setup.architecture(runs[0])
-        self._copies, self._vectors = (
-            Copies(self._architecture.copies, modules[0]),
-            singular_vectors(modules[0]),
-        )
+        self._copies = Copies(self._architecture.copies, modules[0])
+        self._vectors = singular_vectors(modules[0])
         self._stack = STACKS[engine](modules, machine_for(setup.machine, self._architecture))
         self._vmapped = engine == "vmap"  # it gets images as the plain loop, and lowers precision as autocast
         self._input_type = setup.machine.parameters if self._vmapped else setup.machine.activations
@@ -87,28 +87,25 @@ class Fleet:
         assert plan.seed_of == sorted(plan.seed_of), "runs of a fleet stand seed by seed"
         self._plan = plan
         self._batches = Batches(setup.images, setup.preprocessing, plan, train.batch_size)
-        self._sums = EpochSums(len(runs), device)
+        self._sums, self._scales = EpochSums(len(runs), device), loss_scales(setup.machine, len(runs))
         steps, size = self._batches.steps, self._batches.size
-        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
-        own = own_highest(self._hooks, train, len(runs))
-        if setup.machine.on_device:
-            self._counter = DeviceStepCounter(train, steps, len(runs), device, own)
-            self._draws = HashedDraws(plan.seeds, device)
-        else:
-            self._counter = HostStepCounter(train, steps, len(runs), own)
-            self._draws = draws_of_seeds(plan.seeds, setup.machine.kernels)
+        given = (plan.seeds, plan.seed_of, size, steps, device, plan.hashed)
+        self._batch_draws = BatchDraws(self._hooks, *given)
+        hashing, kernels = setup.machine.on_device, setup.machine.kernels
+        own, place = own_highest(self._hooks, train, len(runs)), device if hashing else None
+        self._counter = step_counter(train, steps, len(runs), place, own)
+        self._draws = HashedDraws(plan.seeds, device) if hashing else draws_of_seeds(plan.seeds, kernels)
         draw, hashed = self._copies.draws(self._draws.draw), self._copies.hashed(self._draws)
         bind_draws(self._stack, plan.seed_of, draw, hashed)
         self._normal = NormalDraws(plan.seeds, plan.seed_of, device)
         self._torch_draws = RunGenerators([plan.seeds[seed] for seed in plan.seed_of], device)
         self._torch_draws.bind(self._stack)
         self._transforms = list(transforms(self._hooks))
+        self._alike = runs_alike(plan, self._hooks) if self._architecture.copies == 1 else 1
         self._teaching = self._make_teaching(runs, self._hooks, plan)
         # Draws of a step are kept only where a technique evaluates it again.
         self._repeatable = Repeatable(self._stack) if self._architecture.passes > 1 else None
-        for name, hooks in self._hooks.items():
-            if hooks.rates is not None:
-                self._set_rates(name, hooks.rates)
+        set_rates(self._stack, self._hooks)
 
     def _held(self) -> int:
         """How many tensors like a parameter the optimizer and techniques remember of it."""
@@ -135,25 +132,19 @@ class Fleet:
         else:
             self._graphed(self._train_step)
 
-    def _set_rates(self, technique: str, rates: Sequence[float | None]) -> None:
-        for layer in self._stack.modules():
-            if isinstance(layer, StackedRates | RatesOfRuns) and layer.set_by == technique:
-                pairs = zip(layer.rates, rates, strict=True)
-                layer.set_rates([own if rate is None else rate * layer.share for own, rate in pairs])
-
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         """The parameters that are trained: frozen ones and idle ones stay as the constructor made them."""
         named = self._stack.named_parameters()
         return [(name, p) for name, p in named if p.requires_grad and name not in self._idle]
 
     def train_epoch(self, epoch: int, validation_losses: RunLosses = ()) -> EpochTotals:
-        orders, steps = self._begin(epoch, validation_losses), self._batches.steps
+        hashes, steps = self._begin(epoch, validation_losses), self._batches.steps
         for _ in range(steps):
             self._advance()
         if self._setup.machine.device.type == "cuda" and epoch < self._setup.study.train.epochs:
             self._batches.prepare(epoch + 1)  # while the GPU works off what it was sent
         self._average_anew(epoch)
-        digests = [order_digest(order) for order in orders]
+        digests = hashes()
         return EpochTotals(
             loss=self._sums.loss / steps,
             accuracy=100 * self._sums.correct / steps,
@@ -161,9 +152,10 @@ class Fleet:
             orders=[digests[seed] for seed in self._plan.seed_of],
         )
 
-    def _begin(self, epoch: int, validation_losses: RunLosses = ()) -> np.ndarray:
-        """Makes ready for an epoch's steps; the orders ``(S, N)`` of its images."""
+    def _begin(self, epoch: int, validation_losses: RunLosses = ()) -> OrderHashes:
+        """Makes ready for an epoch's steps; the hashes of its orders, for afterwards."""
         orders = self._batches.orders(epoch)
+        hashes = OrderHashes(orders)
         self._batches.begin(orders, epoch)
         self._draws.begin(epoch)
         if self._vmapped:
@@ -172,11 +164,12 @@ class Fleet:
         self._sums.begin()
         self._batch_draws.begin(epoch)
         self._stack.train()
-        return orders
+        return hashes
 
     def _train_step(self) -> None:
         """One step of all runs. On a device nothing here copies from the host or waits for a number."""
-        counter, sums = self._counter, self._sums
+        counter, sums, scales = self._counter, self._sums, self._scales
+        scales.begin()
         if isinstance(self._draws, CompiledDraws):
             self._draws.ahead()
         before = self._buffers.copies()
@@ -198,12 +191,16 @@ class Fleet:
             plain = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
             # Records keep the plain cross-entropy whatever is minimized; an objective that is not finite stays seen.
             losses = torch.where(losses.isfinite(), plain.view(labels.shape).mean(0), losses)
-        sums.add(losses, logits.argmax(-1) == labels)
+        sums.add(scales.checked(losses), logits.argmax(-1) == labels)
         self._buffers.put_back(before, sums.finite)
-        rates = StepRates(counter.lr, counter.t, counter.highest)
-        update(self._groups, self._hooks, self._optimizer, gradients, rates, sums.finite)
+        rates, moving = (
+            StepRates(counter.lr, scales.taken(counter.t), counter.highest),
+            scales.moving(sums.finite),
+        )
+        update(self._groups, self._hooks, self._optimizer, gradients, rates, moving)
         if self._memories:
-            self._memories.update(self._weights(), count, sums.finite)
+            self._memories.update(self._weights(), count, moving)
+        scales.end(sums.finite)
         counter.advance()
 
     def _average_anew(self, epoch: int) -> None:
@@ -231,13 +228,13 @@ class Fleet:
         """The objective and its gradients at the present parameters, and the logits ``(B, R, K)``."""
         x = input_leaf(x, self._architecture, self._setup.machine)
         with differentiable(self._architecture, self._stack):
-            logits = self._forward(side_by_side(x, self._input_type))
+            logits = self._forward(side_by_side(x, self._input_type), self._alike)
         losses = objective(self._hooks, logits, targets, self._setup.class_weights, x, self._teaching.logits)
         # The sum over runs has each run's own gradients, as no run's loss depends on another's parameters. Asked for
         # rather than accumulated by `backward`: torch warns of `.grad`s whose layout is that of a view (docs/log.md).
-        gradients = torch.autograd.grad(losses.sum(), list(self._trained))
+        gradients = torch.autograd.grad(self._scales.scaled(losses).sum(), list(self._trained))
         by_name = dict(zip(self._trained.values(), gradients, strict=True))
-        return Evaluation(losses.detach(), by_name), logits.detach()
+        return Evaluation(losses.detach(), self._scales.unscaled(by_name)), logits.detach()
 
     def _again(self, x: Tensor, targets: Tensor, start: Sequence[Tensor], values: Tensors) -> Evaluation:
         """The same step at other parameters: same batch, same draws, buffers as it found them, and left as they are."""
@@ -252,24 +249,27 @@ class Fleet:
         self._buffers.set(buffers)
         return evaluation
 
-    def _forward(self, x: Tensor) -> Tensor:
-        """``(B, R·C, H, W)`` to logits ``(B, R, classes)``."""
+    def _forward(self, x: Tensor, alike: int = 1) -> Tensor:
+        """``(B, R·C, H, W)``, of ``alike`` runs side by side the same images, to logits ``(B, R, classes)``."""
         # Channels-last: a place's channels of all runs lie together, which is how the compiled kernels read a map.
-        x = x.to(self._input_type, memory_format=torch.channels_last)
+        x = mark_shared(x.to(self._input_type, memory_format=torch.channels_last), alike)
         logits: Tensor = self._stack(x).to(self._setup.machine.parameters)
         return logits.view(x.shape[0], len(self.runs), -1)
 
     def logits(self, x: Tensor) -> Tensor:
-        return self.own_logits(x[:, None].expand(-1, len(self.runs), -1, -1, -1))
+        return self._inferred(x[:, None].expand(-1, len(self.runs), -1, -1, -1), len(self.runs))
 
     def own_logits(self, x: Tensor) -> Tensor:
+        return self._inferred(x, 1)
+
+    def _inferred(self, x: Tensor, alike: int) -> Tensor:
         self._stack.eval()
         tiled = side_by_side(x, self._input_type)
         if not self._memories:
-            return self._forward(tiled)
+            return self._forward(tiled, alike)
         trained = self._weights()
         self._assign(self._memories.evaluated(trained))
-        logits = self._forward(tiled)
+        logits = self._forward(tiled, alike)
         self._assign(trained)
         return logits
 
@@ -319,6 +319,7 @@ class Fleet:
             **{f"buffer.{name}": b for name, b in self._stack.named_buffers()},
             **self._memories.state(),
             **remembered,
+            **self._scales.state(),
         }
 
     def optional_state(self) -> Arrays:
@@ -339,12 +340,11 @@ class Fleet:
         self._buffers = Buffers(self._stack)
         self._memories = self._new_memories()
         self._memories.load(state)
+        self._scales.load(state)
 
     def select(self, positions: Sequence[int]) -> None:
         index = torch.tensor(list(positions), device=self._setup.machine.device)
         kept = {name: tensor.index_select(0, index) for name, tensor in self.state().items()}
-        for layer in self._stack.modules():
-            if isinstance(layer, StackedRates | RatesOfRuns):
-                layer.set_rates([layer.rates[position] for position in positions])
+        select_rates(self._stack, positions)
         self._set_runs([self.runs[position] for position in positions])
         self.load_state(kept)

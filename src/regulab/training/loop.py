@@ -191,7 +191,9 @@ class _Training:
 
     def leave(self) -> None:
         """Keeps the best weights of runs that go back to them; runs that stop or diverged leave the trainer."""
-        weights, active = self.trainer.weights(), self.active
+        active = self.active
+        returning = any(self._returns_to_best(position) for position in active)
+        weights = _on_host(self.trainer.weights()) if returning else {}
         staying = []
         for row, position in enumerate(active):
             log, rule = self.logs[position], self.rules[position]
@@ -218,7 +220,7 @@ class _Training:
 
     def trained(self) -> Trained:
         """The outcome, with the present weights of runs that do not go back to their best epoch's."""
-        weights = self.trainer.weights()
+        weights = _on_host(self.trainer.weights())
         for row, position in enumerate(self.active):
             if not self._returns_to_best(position):
                 self.kept[position] = _copied_weights(weights, row)
@@ -254,5 +256,10 @@ def stopping_rules(runs: Sequence[Run]) -> list[Callable[[Sequence[float]], bool
     return rules
 
 
+def _on_host(weights: Arrays) -> Arrays:
+    """With one copy for each name, not for each name and run: a GPU is waited for in each."""
+    return {name: tensor.detach().cpu() for name, tensor in weights.items()}
+
+
 def _copied_weights(weights: Arrays, row: int) -> dict[str, Tensor]:
-    return {name: tensor[row].detach().cpu().clone() for name, tensor in weights.items()}
+    return {name: tensor[row].clone() for name, tensor in weights.items()}

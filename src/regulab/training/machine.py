@@ -14,11 +14,17 @@ from typing import Any, TypeVar
 import torch
 
 from regulab.errors import UserError
+from regulab.training.cores import cores
 from regulab.training.kernels.choice import missing, remark
 from regulab.training.kernels.levels import multiplies_bf16
+from regulab.training.waiting import giving_way
 
-MOST_ACTIVATIONS = 2**32  # bytes of one step; larger fleets gain nothing and are split
+MOST_ACTIVATIONS = 2**32  # bytes of one step on a processor; larger fleets gain nothing and are split
+PART_OF_MEMORY = (
+    4  # of which one part may be activations: weights, images and what others need are in the rest
+)
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+LOWER = {"bf16": torch.bfloat16, "fp16": torch.float16}  # types of activations, by precision
 Value = TypeVar("Value")
 
 
@@ -29,7 +35,7 @@ class Machine:
     ``activations`` is the type of activations and products; ``parameters`` that of weights, optimizer state,
     statistics and losses (float64 serves tests, where rounding must not hide a difference). ``kernels``: whether
     fleets use compiled kernels of ours. ``on_device``: a step takes everything from the device, dropout draws included,
-    which are then other numbers.
+    which are then other numbers. ``hashed_inputs``: so are orders and the draws that change images.
     """
 
     device: torch.device
@@ -38,30 +44,31 @@ class Machine:
     parameters: torch.dtype = torch.float32
     kernels: bool = False
     on_device: bool = False
+    hashed_inputs: bool = False
     memory: int = MOST_ACTIVATIONS  # bytes that the activations of one step may take
 
     @property
     def precision(self) -> str:
-        return "bf16" if self.activations == torch.bfloat16 else "fp32"
+        return next((name for name, dtype in LOWER.items() if dtype == self.activations), "fp32")
 
 
 def choose_machine(
-    device: str, precision: str, kernels: bool = True, on_device: bool | None = None
+    device: str,
+    precision: str,
+    kernels: bool = True,
+    on_device: bool | None = None,
+    hashed_inputs: bool | None = None,
 ) -> Machine:
-    """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16).
+    """The machine for ``--device`` (auto, cpu, cuda, cuda:1) and ``precision`` (auto, fp32, bf16, fp16).
 
-    ``auto`` precision is bf16 where the processor multiplies it natively, else fp32; ``kernels`` asks for compiled
-    kernels where they can be had; where not, the notes say why. Changes no setting of the process. Raises `UserError`
-    for a device that is not there.
+    ``auto`` precision is bf16 where the device multiplies it natively, else fp16 on a GPU that has units for it, else
+    fp32; ``kernels`` asks for compiled kernels where they can be had; where not, the notes say why. Changes no setting
+    of the process. Raises `UserError` for a device that is not there.
     """
     chosen = _device(device)
-    native = native_bf16(chosen)
-    notes = []
-    if precision == "bf16" and not native:
-        notes.append(f"precision bf16 without native support on {chosen.type}: right, but slower than fp32")
+    activations, notes = _activations(chosen, precision)
     if chosen.type == "cpu" and threads_asked() > cores():
         notes.append(f"{threads_asked()} threads asked for, {cores()} cores there: {cores()} train")
-    activations = torch.bfloat16 if precision == "bf16" or (native and precision != "fp32") else torch.float32
     kernels = kernels and chosen.type in ("cpu", "cuda")
     reason = missing(chosen, activations) if kernels else None
     if reason is not None:
@@ -74,13 +81,9 @@ def choose_machine(
         tuple(notes),
         kernels=kernels and reason is None,
         on_device=chosen.type != "cpu" if on_device is None else on_device,
-        memory=min(MOST_ACTIVATIONS, _memory(chosen) // 4),
+        hashed_inputs=chosen.type != "cpu" if hashed_inputs is None else hashed_inputs,
+        memory=_for_activations(chosen),
     )
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_asked() -> int:
@@ -92,6 +95,11 @@ def threads_asked() -> int:
 def training_threads() -> int:
     """How many threads train: as many as torch was told, but no more than there are cores."""
     return min(torch.get_num_threads(), cores())
+
+
+def _for_activations(device: torch.device) -> int:
+    part = _memory(device) // PART_OF_MEMORY
+    return part if device.type == "cuda" else min(MOST_ACTIVATIONS, part)
 
 
 def _memory(device: torch.device) -> int:
@@ -127,6 +135,29 @@ def _no_device(name: str) -> UserError:
     return UserError("this device is not available", got=name, expected=expected, where="--device")
 
 
+def _activations(device: torch.device, precision: str) -> tuple[torch.dtype, list[str]]:
+    """The type for a precision, and what a person should know of it."""
+    native = {torch.bfloat16: native_bf16(device), torch.float16: _native_fp16(device)}
+    notes = []
+    if precision == "auto":
+        chosen = next((dtype for dtype, has in native.items() if has), torch.float32)
+        if device.type == "cuda" and _capability(device) is None:
+            notes.append(f"precision fp32: {device} does not say what it can (its compute capability)")
+    else:
+        chosen = LOWER.get(precision, torch.float32)
+    if not native.get(chosen, True):
+        notes.append(
+            f"precision {precision} without native support on {device.type}: right, but slower than fp32"
+        )
+    if chosen == torch.float16:
+        why = "as this GPU has no bf16, " if precision == "auto" else ""
+        notes.append(
+            f"precision fp16: {why}each run's loss is scaled as torch.amp.GradScaler does it, and a step in which its "
+            "gradients overflow is left out; a run none of whose steps is taken any more counts as diverged"
+        )
+    return chosen, notes
+
+
 def native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware (AVX-512 BF16 or AMX, CUDA from Ampere on).
 
@@ -134,7 +165,7 @@ def native_bf16(device: torch.device) -> bool:
     no level.
     """
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return (_capability(device) or (0, 0)) >= (8, 0)
     if device.type != "cpu" or multiplies_bf16() is False:
         return False
     asks = (
@@ -143,19 +174,34 @@ def native_bf16(device: torch.device) -> bool:
     return any(ask is not None and ask() for ask in asks)
 
 
+def _native_fp16(device: torch.device) -> bool:
+    """Whether the device has units for float16: CUDA from Volta on. Most GPUs before it take 64 times fp32's time."""
+    return device.type == "cuda" and (_capability(device) or (0, 0)) >= (7, 0)
+
+
+def _capability(device: torch.device) -> tuple[int, int] | None:
+    """A GPU's compute capability; None where the driver does not tell."""
+    try:
+        return torch.cuda.get_device_capability(device)
+    except (RuntimeError, AssertionError):
+        return None
+
+
 @contextmanager
 def process_settings(threads: int | None = None) -> Iterator[None]:
     """Settings of the process for training, and afterwards, however the work ends, those that it had before.
 
-    Inside, arithmetic is `exact_arithmetic`, freed memory is kept, and with ``threads`` so many of them train. May be
-    nested. Randomness is no setting: it is keyed (`regulab.streams`).
+    Inside, arithmetic is `exact_arithmetic`, freed memory is kept, and with ``threads`` so many of them train, which
+    give way to other programs where there are some (`regulab.training.waiting`). May be nested. Randomness is no
+    setting: it is keyed (`regulab.streams`).
     """
     before = torch.get_num_threads()
     with exact_arithmetic(), freed_memory_kept():
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            yield
+            with giving_way():
+                yield
         finally:
             torch.set_num_threads(before)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from regulab.models.hashed_draws import counted_hashes
+from regulab.models.hashed_draws import counted_hashes, first_outputs
 from regulab.streams import Streams
 
 HALF = 2**32  # values of half a hash
@@ -32,9 +31,7 @@ class NormalDraws:
     def __call__(self, label: str, like: Tensor, t: int | Tensor) -> Tensor:
         """As ``like`` ``(R, *shape)``, for step ``t``, an integer as a number or as a scalar of the device."""
         if label not in self._keys:
-            generators = [streams.generator("normal", label) for streams in self._streams]
-            first = np.array([generator.bit_generator.random_raw() for generator in generators], np.uint64)
-            self._keys[label] = torch.from_numpy(first.view(np.int64)).to(self._device)
+            self._keys[label] = first_outputs(self._streams, "normal", label).to(self._device)
         count = like[0].numel()
         step = t.to(torch.int64) if isinstance(t, Tensor) else t
         hashes = counted_hashes(self._keys[label], count, step)

@@ -26,14 +26,17 @@ from regulab.techniques import stack as stack_techniques
 from regulab.techniques import transforms
 from regulab.techniques.technique import Evaluation, Parameter, StepCount, Tensors
 from regulab.training.batch_draws import BatchDraws
-from regulab.training.batches import Batches, as_loaded, order_digest
+from regulab.training.batches import Batches, as_loaded
 from regulab.training.copies import Copies
-from regulab.training.double_backward import backward, differentiable, input_leaf
+from regulab.training.double_backward import differentiable, input_leaf
 from regulab.training.grouping import replace_buffer
+from regulab.training.hashed_inputs import OrderHashes
+from regulab.training.loss_scaling import backward_scaled, loss_scales
 from regulab.training.memories import Memories
 from regulab.training.norm_statistics import average_anew, names_of_averages
 from regulab.training.normal_draws import NormalDraws
-from regulab.training.proximal import DEPTH, depths_held, remembered, remembered_later
+from regulab.training.plain_state import later_state, load_optimizer_state, optimizer_state
+from regulab.training.proximal import depths_held
 from regulab.training.repeating import Repeat
 from regulab.training.setup import Run, Setup
 from regulab.training.singular_vectors import singular_vectors
@@ -74,7 +77,9 @@ class PlainTrainer:
         plan = input_plan(setup, runs, self._hooks)
         self._batches = Batches(setup.images, setup.preprocessing, plan, setup.study.train.batch_size)
         size, steps = self._batches.size, self._batches.steps
-        self._batch_draws = BatchDraws(self._hooks, plan.seeds, plan.seed_of, size, steps, device)
+        self._batch_draws = BatchDraws(
+            self._hooks, plan.seeds, plan.seed_of, size, steps, device, plan.hashed
+        )
         self._teaching = teaching(runs, self._hooks, plan)
         self._draws = (
             HashedDraws(plan.seeds, device) if setup.machine.on_device else DropoutDraws(*plan.seeds)
@@ -92,7 +97,7 @@ class PlainTrainer:
         optimizer = setup.study.train.optimizer
         self._highest = next(iter(own_highest(self._hooks, setup.study.train, 1)), optimizer.lr)
         self._optimizer = optimizer.reference([p for p, _ in self._parameters()], optimizer.lr)
-        self._transforms = list(transforms(self._hooks))
+        self._transforms, self._scales = list(transforms(self._hooks)), loss_scales(setup.machine, 1)
         averages, vectors = names_of_averages(self._module), singular_vectors(self._module)
         self._memories = Memories(self._hooks, self._stacked(), averages, vectors)
 
@@ -141,6 +146,7 @@ class PlainTrainer:
     def _train_epoch(self, epoch: int, validation_losses: Sequence[float]) -> EpochTotals:
         train, steps = self._setup.study.train, self._batches.steps
         orders = self._batches.orders(epoch)
+        hashes = OrderHashes(orders)
         self._draws.begin(epoch)
         self._batch_draws.begin(epoch)
         self._module.train()
@@ -157,7 +163,7 @@ class PlainTrainer:
             if self._repeat is not None:
                 self._repeat.begin()
             logits = self._forward(x[:, 0])
-            loss = self._objective(logits, targets, x)
+            loss = self._scales.checked(self._objective(logits, targets, x)[None])[0]
             changed = changes_objective(self._hooks, self._setup.class_weights)
             recorded = float(F.cross_entropy(logits.detach(), labels[:, 0]) if changed else loss.detach())
             correct += float((logits.argmax(-1) == labels[:, 0]).double().mean())
@@ -168,10 +174,8 @@ class PlainTrainer:
                 for buffer, old in zip(self._module.buffers(), before, strict=True):
                     buffer.copy_(old)
                 break
-            if self._memories:
-                self._memories.update(self._stacked(), count)
         totals = torch.tensor([loss_sum / steps, 100 * correct / steps], dtype=torch.float64)
-        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=[order_digest(orders[0])])
+        return EpochTotals(loss=totals[:1], accuracy=totals[1:], lr=[lr], orders=hashes())
 
     def _objective(self, logits: Tensor, targets: Tensor, x: Tensor) -> Tensor:
         """Of logits ``(B, classes)``: the mean cross-entropy, as anyone writes it, unless a technique has another."""
@@ -187,7 +191,7 @@ class PlainTrainer:
         machine = self._setup.machine
         x = as_loaded(x.to(machine.parameters))
         autocast = torch.autocast(
-            machine.device.type, machine.activations, enabled=machine.precision == "bf16"
+            machine.device.type, machine.activations, enabled=machine.precision != "fp32"
         )
         # In inference what drops all the same draws from torch's generator, so that no stream of training moves on.
         calls = self._calls if self._module.training else nullcontext()
@@ -198,15 +202,17 @@ class PlainTrainer:
     def _step(
         self, loss: Tensor, lr: float, again: Callable[[Tensors], Evaluation], count: StepCount
     ) -> bool:
-        """Whether it was taken: not where a technique's second evaluation of the loss is not finite."""
+        """Whether its losses are finite; if so it was taken, but in float16 where gradients overflowed."""
         hooks, terms = self._hooks.values(), list[Tensor]()
         for _, p in self._parameters():
             for hook in hooks:
                 if hook.penalty is not None and hook.gradient is not None and hook.gradient(p) is not None:
                     terms.append(hook.penalty(p)[0])  # type: ignore[index]
         self._optimizer.zero_grad()
+        self._scales.begin()
+        trained = [parameter for parameter, _ in self._parameters()]
         if self._transforms:
-            backward(loss, [parameter for parameter, _ in self._parameters()], self._architecture)
+            backward_scaled(self._scales, loss, trained, self._architecture)
             if not self._transform(loss, again, count):
                 return False
             for term in terms:
@@ -214,11 +220,15 @@ class PlainTrainer:
         else:
             for term in terms:
                 loss = loss + term
-            backward(loss, [parameter for parameter, _ in self._parameters()], self._architecture)
+            backward_scaled(self._scales, loss, trained, self._architecture)
         # As torch's optimizers do, a step leaves alone what got no gradient in it: a layer that was left out at random.
         moved = [(parameter, p) for parameter, p in self._parameters() if parameter.grad is not None]
-        values = self._setup.study.train.optimizer
-        update_reference(moved, self._hooks, values, self._optimizer, lr, self._highest)
+        values, finite = self._setup.study.train.optimizer, loss.detach().isfinite()[None]
+        if self._scales.moving(finite):
+            update_reference(moved, self._hooks, values, self._optimizer, lr, self._highest)
+            if self._memories:
+                self._memories.update(self._stacked(), count)
+        self._scales.end(finite)
         return True
 
     def _transform(self, loss: Tensor, again: Callable[[Tensors], Evaluation], count: StepCount) -> bool:
@@ -240,11 +250,12 @@ class PlainTrainer:
         with self._repeat.again(), torch.enable_grad():
             self._assign({name: value[0] for name, value in values.items()})
             loss = self._objective(self._forward(x[:, 0]), targets, x)
-            found = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
+            scaled = self._scales.scaled(loss[None])[0]
+            found = torch.autograd.grad(scaled, list(moved.values()), allow_unused=True)
             self._assign(own)
         pairs = zip(moved, own.values(), found, strict=True)
         by_name = {name: (torch.zeros_like(p) if g is None else g)[None] for name, p, g in pairs}
-        return Evaluation(loss.detach()[None], by_name)
+        return Evaluation(loss.detach()[None], self._scales.unscaled(by_name))
 
     def logits(self, x: Tensor) -> Tensor:
         """A module that draws in inference too draws the same for every batch that follows the same epoch."""
@@ -316,34 +327,22 @@ class PlainTrainer:
 
     def state(self) -> Arrays:
         state = {f"module.{name}": tensor[None] for name, tensor in self._tensors().items()}
-        for name, p in self._module.named_parameters():
-            kept = remembered(self._optimizer, p)
-            state |= {f"{held}.{name}": value[None] for held, value in kept.items()}
+        state |= optimizer_state(self._module, self._optimizer)
         state |= {name: tensor[None] for name, tensor in self._memory().items()}
-        return {**state, **self._memories.state()}
+        return {**state, **self._memories.state(), **self._scales.state()}
 
     def optional_state(self) -> Arrays:
         """What the optimizer remembers of a parameter from its first step on."""
-        optimizer = self._setup.study.train.optimizer
-        return {
-            f"{held}.{name}": value[None]
-            for name, p in self._module.named_parameters()
-            for held, value in remembered_later(optimizer, p, depths_held(self._hooks)).items()
-        }
+        return later_state(self._module, self._setup.study.train.optimizer, depths_held(self._hooks))
 
     def load_state(self, state: Arrays) -> None:
-        device, optimizer = self._setup.machine.device, self._setup.study.train.optimizer
+        optimizer, depths = self._setup.study.train.optimizer, depths_held(self._hooks)
         self._remember(state)
         for name, tensor in self._tensors().items():
             tensor.copy_(state[f"module.{name}"][0])
-        for name, p in self._module.named_parameters():
-            for held in remembered_later(optimizer, p, depths_held(self._hooks)):
-                if f"{held}.{name}" in state:
-                    value = state[f"{held}.{name}"][0].clone()
-                    # What else there is, such as a count, stays on the host.
-                    on_device = held in optimizer.state_names or held.startswith(DEPTH)
-                    self._optimizer.state[p][held] = value.to(device) if on_device else value
+        load_optimizer_state(self._module, self._optimizer, optimizer, depths, state)
         self._memories.load(state)
+        self._scales.load(state)
 
     def select(self, positions: Sequence[int]) -> None:
         assert list(positions) == [0], "a plain run trains alone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -29,7 +30,9 @@ from regulab.training.watching import watch
 PIXELS_PER_STEP = (
     2**19
 )  # images × pixels × runs: beyond it a processor gains nothing (measured on MNIST, R = 4 … 40)
-PIXELS_PER_STEP_ON_DEVICE = 2**24  # 128 runs of MNIST in batches of 128; not measured
+# 512 runs of MNIST in batches of 128, the most that was measured: a step took 0.60 ms with 4 runs, 0.95 with 16, 1.54
+# with 40, 3.9 to 4.3 with 128 and 13.4 with 512, which is 14 % less a run than with 128 (one H200, bf16, 2026-11-26).
+PIXELS_PER_STEP_ON_DEVICE = 512 * 128 * 28 * 28
 # Of a step, beyond which a processor trains runs faster one by one: what is done to weights, not to images, then costs
 # most. A ResNet-18 of 11 million takes in a fleet 1.44 of the plain loop's time in batches of 8, 1.07 of 32, 0.95 of 64
 # (bf16, one thread of a Xeon, 2026-11-27; benchmarks/engines.md has the first).
@@ -48,10 +51,11 @@ class FleetPlan:
     runs: tuple[tuple[Name, Number], ...]  # (arm, seed), seed by seed
     engine: Annotated[str, Field(pattern="^(fleet|followed|vmap|plain)$")]  # plain: each run alone
     reason: Annotated[str, Field(max_length=5000)]  # why no fleet, or why smaller than the arms of a seed
-    precision: Annotated[str, Field(pattern="^(fp32|bf16)$")]
+    precision: Annotated[str, Field(pattern="^(fp32|bf16|fp16)$")]
     threads: Annotated[int, Field(ge=1, le=MOST_THREADS)]
     kernels: bool = False  # compiled kernels of ours
     on_device: bool = False  # draws of the device
+    hashed_inputs: bool = False  # orders and augmentation by the device, too
     # Under which it trained (`regulab.training.conditions`): several where it was interrupted and went on elsewhere.
     conditions: tuple[Mapping[str, str], ...] = ()
 
@@ -61,7 +65,10 @@ class FleetPlan:
             "runs": [list(run) for run in self.runs],
             "conditions": [dict(one) for one in self.conditions],
         }
-        return {**asdict(self), **lists}
+        found = {**asdict(self), **lists}
+        if not self.hashed_inputs:  # as plans were before there was such a choice
+            del found["hashed_inputs"]
+        return found
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any], where: str = "") -> FleetPlan:
@@ -86,6 +93,8 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
     """The known fleets, then new ones for the runs that none of them holds."""
     held = {run for fleet in known for run in fleet.runs}
     fleets = list(known)
+    # As the fleets before: arms of a seed see the same images in the same order, wherever they are added.
+    hashed = known[0].hashed_inputs if known else setup.machine.hashed_inputs
     for group in setup.architectures:
         missing = [seed for seed in seeds if any((arm, seed) not in held for arm in group)]
         if not missing:
@@ -98,11 +107,12 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         engine, reason = choose_engine(own, modules, architecture.double_backward)
         size = 1 if engine == "plain" else runs_per_fleet(own, checked[0], len(group))
         if engine != "plain" and size < len(group):
+            size = math.ceil(len(group) / math.ceil(len(group) / size))  # 3 and 3 of 6, not 5 and 1
             split = f"memory, {size} of a seed's {len(group)} runs of one architecture at a time"
             reason = f"{reason}; {split}" if reason else split
         kernels = machine.kernels and engine in ("fleet", "followed")
         for runs in _groups(group, missing, held, size):
-            how = (engine, reason, machine.precision, threads, kernels, machine.on_device)
+            how = (engine, reason, machine.precision, threads, kernels, machine.on_device, hashed)
             fleets.append(FleetPlan(len(fleets), tuple(runs), *how))
     return fleets
 
@@ -116,7 +126,14 @@ def remarks(fleets: Sequence[FleetPlan]) -> list[str]:
         "fleet": split,
         "followed": split,
     }
-    return sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
+    told = sorted({f"{texts[fleet.engine]}: {fleet.reason}" for fleet in fleets if fleet.reason})
+    scaled = any(fleet.precision == "fp16" for fleet in fleets)
+    exact = {arm: "" for fleet in fleets if fleet.precision == "fp32" for arm, _ in fleet.runs}
+    if scaled and exact:
+        told.append(
+            f"precision fp32 of {', '.join(exact)}: a gradient that is differentiated has no scale in fp16"
+        )
+    return told
 
 
 def _groups(
@@ -145,7 +162,8 @@ def choose_engine(
     Several seeds' modules are stacked and compared with the plain ones: side by side in the channels, where the
     network's code does not stand that with its code followed (`regulab.models.stacking`), and last under vmap. In this
     order, as it is that of speed where there are convolutions; elsewhere vmap costs what the plain loop does, in a
-    third of the operations (benchmarks/engines.md). With ``double_backward`` gradients are differentiated, too.
+    third of the operations (benchmarks/engines.md). Only of followed code do kernels see which layers it calls one
+    after another. With ``double_backward`` gradients are differentiated, too.
     """
     asked, machine = setup.study.train.engine, setup.machine
     if asked == "plain":
@@ -159,9 +177,13 @@ def choose_engine(
     unstacked = ASKED if asked == "vmap" else watched.alone
     if not unstacked:
         check = partial(_check_fleet, modules, x, machine, double_backward)
+        beyond = _rates_beyond_layers(setup, modules[0])
+        calls = machine.kernels and not beyond and _calls_convolutions(modules[0])
+        if calls and not _refused(lambda: check(followed=True)):
+            return "followed", ""
         if not watched.drops and not _refused(lambda: check(followed=False)):
             return "fleet", ""
-        unstacked = _rates_beyond_layers(setup, modules[0]) or _refused(lambda: check(followed=True))
+        unstacked = beyond or _refused(lambda: check(followed=True))
         if not unstacked:
             return "followed", ""
     refused = _refused(lambda: _check_vmap(modules, x, machine, double_backward))
@@ -179,6 +201,20 @@ def _faster_alone(setup: Setup, module: nn.Module) -> str:
     if setup.machine.device.type != "cpu" or count <= PARAMETERS_PER_IMAGE * batch:
         return ""
     return f"on a processor {count:,} parameters train faster so in batches of {batch}; larger batches train together"
+
+
+def _calls_convolutions(module: nn.Module) -> bool:
+    """Whether code of a person's calls convolutions itself, in a network with batch norm.
+
+    Of an `nn.Sequential`, and of regulab's blocks, it is known without following which layers follow one another.
+    """
+    norms = any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
+    return norms and any(
+        isinstance(child, nn.Conv2d)
+        for layer in module.modules()
+        if not isinstance(layer, nn.Sequential) and not type(layer).__module__.startswith("regulab.")
+        for child in layer.children()
+    )
 
 
 def _check_vmap(modules: Sequence[nn.Module], x: Tensor, machine: Machine, double_backward: bool) -> None:
@@ -235,4 +271,6 @@ def seeds_per_fleet(setup: Setup) -> int:
 
 def machine_of(plan: FleetPlan, machine: Machine) -> Machine:
     """What the machine of a study is for a fleet: its device, with what was chosen when the fleet was planned."""
-    return choose_machine(str(machine.device), plan.precision, plan.kernels, plan.on_device)
+    return choose_machine(
+        str(machine.device), plan.precision, plan.kernels, plan.on_device, plan.hashed_inputs
+    )

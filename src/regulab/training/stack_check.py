@@ -38,7 +38,8 @@ SMALL = (
     1e-2  # of the largest gradient: far below it, as for a bias before a batch norm, there is only rounding
 )
 WORSE = 8.0  # times the rounding of torch's own layers that compiled ones may have
-FLOOR = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # of the size, where torch's layers happen to round less
+# Of the size, where torch's layers happen to round less.
+FLOOR = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 CPU = torch.device("cpu")
 Make = Callable[[Sequence[nn.Module]], nn.Module]
 SCALES = (1.0, 30.0)  # of a run's inputs in inference: one large run must not be felt by the others

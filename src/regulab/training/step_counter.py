@@ -121,6 +121,15 @@ class DeviceStepCounter:
         self._position += 1
 
 
+def step_counter(
+    train: Train, steps: int, runs: int, device: torch.device | None, own: Sequence[float]
+) -> HostStepCounter | DeviceStepCounter:
+    """On a ``device``, or of plain numbers where there is None."""
+    if device is None:
+        return HostStepCounter(train, steps, runs, own)
+    return DeviceStepCounter(train, steps, runs, device, own)
+
+
 def own_highest(techniques: Mapping[str, Hooks], train: Train, runs: int) -> list[float]:
     """Each run's highest rate, or nothing where all have the optimizer's."""
     said = next((hooks.lr for hooks in techniques.values() if hooks.lr is not None), [None] * runs)

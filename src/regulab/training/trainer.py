@@ -14,6 +14,7 @@ from torch import Tensor
 from regulab.data.augmentation import joined
 from regulab.techniques.technique import Again, Evaluation, Hooks, StepCount, Tensors
 from regulab.training.batches import InputPlan
+from regulab.training.kernels.gpu_tiles import arms_side_by_side
 from regulab.training.normal_draws import NormalDraws
 from regulab.training.setup import Run, Setup
 from regulab.training.step_counter import RunLosses
@@ -89,7 +90,14 @@ def input_plan(setup: Setup, runs: Sequence[Run], techniques: Mapping[str, Hooks
         seed_of=[distinct.index(own) for own in streams],
         setting_of=[settings.index(setting) for setting in wanted],
         balanced=setup.study.train.sampling == "balanced",
+        hashed=setup.machine.hashed_inputs,
     )
+
+
+def runs_alike(plan: InputPlan, techniques: Mapping[str, Hooks]) -> int:
+    """How many runs side by side get the same images: a seed's arms, unless something changes them for some."""
+    changed = len(plan.settings) > 1 or any(hooks.batch is not None for hooks in techniques.values())
+    return 1 if changed else arms_side_by_side(plan.seed_of)
 
 
 def change_batch(

@@ -18,7 +18,10 @@ from regulab.training.step_counter import rate_of_runs
 
 @dataclass(frozen=True)
 class StepRates:
-    """The rate of a step, which step it is of all epochs, from 1, and the highest rate of the training."""
+    """The rate of a step, which step it is of all epochs, from 1, and the highest rate of the training.
+
+    ``t`` is ``(R,)`` in float64 where runs left out steps of their own.
+    """
 
     lr: Number
     t: Number
@@ -50,7 +53,7 @@ def update(
             for hook in hooks:
                 decayed = hook.decay(one.shown(value), rate, highest) if hook.decay else None
                 value = value if decayed is None else decayed
-            value, state, sensitivity = optimizer.step(value, gradient, state, rate, rates.t)
+            value, state, sensitivity = optimizer.step(value, gradient, state, rate, _count(rates.t, value))
             for hook in hooks:
                 if hook.proximal is not None:
                     operator = partial(_on_value, hook.proximal, one)
@@ -69,7 +72,12 @@ def update(
             # A run whose loss is not finite keeps its weights and state. Selected rather than multiplied by 0, as
             # 0·NaN is NaN; and rather than left out here, as a device would have to be asked who it is.
             for old, new in zip((one.value, *one.state), (value, *state, *depths), strict=True):
-                torch.where(over_runs(finite, old), new, old, out=old)
+                torch.where(over_runs(finite, old), new.to(old.dtype), old, out=old)
+
+
+def _count(t: Number, value: Tensor) -> Number:
+    """``t`` against a parameter ``(R, *shape)``; in float64, as powers near 1 are taken of it."""
+    return t.view(-1, *[1] * (value.ndim - 1)) if isinstance(t, Tensor) and t.ndim else t
 
 
 def _on_value(

@@ -249,7 +249,7 @@ def _in_training(setup: Setup, run: Run, x: Tensor) -> None:
         with (
             fails(name, f"the forward pass fails in training, in step {step}", x),
             keyed_generators(Streams("check", 0), "training", epoch=step, device=x.device),
-            torch.autocast(x.device.type, machine.activations, enabled=machine.precision == "bf16"),
+            torch.autocast(x.device.type, machine.activations, enabled=machine.precision != "fp32"),
         ):
             y = module(x.clone())
         y = scores(y, len(x), setup.classes, name, " in training")

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from regulab.models.drawn_calls import DrawnCalls
 from regulab.models.guard import words_of
 from regulab.models.layers.draws import DrawsInCalls
+from regulab.models.stacking.dropout import StackedDropout
+from regulab.models.stacking.layers import StackedConv2d
+from regulab.models.stacking.norms import StackedBatchNorm
+from regulab.models.stacking.pending import PendingMaps, begun, continued
 from regulab.models.stacking.run_tensor import (
     ForwardPass,
     RunTensor,
@@ -39,10 +43,15 @@ class FollowedModule(nn.Module):
                 raise
             return getattr(like[0], name)
         of: ForwardPass = vars(self)[PASS]
-        return RunTensor(value, 0, of) if isinstance(value, Tensor) and of.active else value
+        if not (isinstance(value, Tensor) and of.active):
+            return value
+        if name in self._buffers:
+            of.compute_all()  # a layer that waits may be about to write it
+        return RunTensor(value, 0, of)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, RunTensor) and name in self._buffers:
+            value.of.compute_all()
             with torch.no_grad():  # in place: in a fleet it is part of a longer vector
                 self._buffers[name].copy_(runs_first(value))  # type: ignore[union-attr]
         else:
@@ -60,6 +69,8 @@ class FollowedLayer(FollowedModule):
             if of.active:  # what does not depend on the images, as the places of an embedding
                 return self(RunTensor(x.expand(of.runs, *x.shape), 0, of))
             return super().__call__(x)  # within a layer that was fused
+        if (pending := _pending(self, x)) is not None:
+            return pending
         on_runs = getattr(type(self), "on_runs", None)
         if on_runs is None:
             return through(super().__call__, x)
@@ -68,6 +79,19 @@ class FollowedLayer(FollowedModule):
             return on_runs(self, x)
         finally:
             x.of.active = True
+
+
+def _pending(layer: nn.Module, x: RunTensor) -> PendingMaps | None:
+    """What a layer gives, pending, where it may be computed together with others; None where it is to be called."""
+    if isinstance(layer, StackedConv2d):
+        return begun(layer, layer.like[0], x)
+    if isinstance(layer, StackedBatchNorm):
+        mean = layer._buffers[
+            "running_mean"
+        ]  # as it is: not one run's, for which what waits would be computed
+        assert mean is not None
+        return continued(layer, x) if x.ndim == 4 and mean.shape[1] == x.shape[1] else None
+    return continued(layer, x) if isinstance(layer, StackedDropout) else None
 
 
 class FollowedRecurrent(FollowedModule):
@@ -91,8 +115,10 @@ class FollowedNetwork(FollowedModule, DrawsInCalls):
         of.active = True
         try:
             y = super().forward(RunTensor(x.unflatten(1, (of.runs, -1)), 1, of))
+            of.compute_all()
         finally:
             of.active, of.calls = False, None
+            of.waiting.clear()
         return side_by_side(y) if isinstance(y, RunTensor) and y.ndim == 2 else y
 
     def _draw_of_runs(self, of: ForwardPass, name: str, shape: torch.Size) -> Tensor:

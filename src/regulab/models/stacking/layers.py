@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regulab.models.stacking.parameters import of_all_runs, stack_parameters
+from regulab.models.stacking.products import product_of_runs
 from regulab.models.stacking.run_tensor import RunTensor, linear_of_runs, runs_first
 from regulab.models.stacking.unstackable import Unstackable
 
@@ -105,7 +106,7 @@ class StackedLinear(nn.Module):
         if x.ndim != 2:
             raise Unstackable("a linear layer on more than two dimensions")
         inputs = x.to(self.weight.dtype).view(x.shape[0], runs, -1).transpose(0, 1)  # (R, B, F)
-        y = torch.bmm(inputs, self.weight.transpose(1, 2))
+        y = product_of_runs(inputs, self.weight)
         if self.bias is not None:
             y = y + self.bias[:, None]
         return y.transpose(0, 1).flatten(1)

@@ -41,7 +41,10 @@ class Drops:
     rates: Sequence[float]
 
 
-POINTERS = ("weight", "bias", "gamma", "beta", "mean", "variance", "p", "won", "draws", "low", "scale")
+POINTERS = (
+    *("weight", "bias", "gamma", "beta", "mean", "variance", "running_mean", "running_variance"),
+    *("p", "won", "draws", "low", "scale"),
+)
 GRADIENTS = ("dweight", "dbias", "dgamma", "dbeta")
 
 
@@ -52,7 +55,7 @@ class BlockOf(ctypes.Structure):
         ("shape", Shape),
         ("image", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in (*POINTERS, *GRADIENTS)),
-        ("eps", ctypes.c_double),
+        *((name, ctypes.c_double) for name in ("eps", "momentum")),
     ]
 
     def point(self, **tensors: Tensor | None) -> None:

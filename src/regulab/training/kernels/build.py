@@ -26,7 +26,16 @@ from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
 from regulab.training.kernels.recipes import SOURCE, has_key, native
 
-FUNCTIONS = ("forward", "backward", "forward_chain", "backward_chain", "convolves", "backend", "draw", "use_threads")
+FUNCTIONS = (
+    "forward",
+    "backward",
+    "forward_chain",
+    "backward_chain",
+    "convolves",
+    "backend",
+    "draw",
+    "use_threads",
+)
 NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
 COMPILED = "compiled by "
 NO_THREADS = "torch's OpenMP library, whose threads they would share, is not found"

@@ -65,10 +65,7 @@ static void take_block(const Block *blocks, int64_t l, Thread *t, int failed, co
         merge(partial, s->images * places(s), places(s), K, t->total, t->lines + l);
         find_line(block, t->lines + l);
     }
-    if (!failed && threads.number() == 0) {
-        memcpy(block->mean, t->lines[l].mean, sizeof(float) * K);
-        memcpy(block->variance, t->lines[l].variance, sizeof(float) * K);
-    }
+    if (!failed && threads.number() == 0) leave_statistics(block, t->lines + l, s->images * places(s));
 }
 
 /* All blocks for one run of an image, whose maps never leave the thread's memory. */

@@ -72,8 +72,8 @@ class ProcessorKernels:
         """How many of the first blocks `chained` and `inferred` take as one operation."""
         return joins(x, self.library, blocks)
 
-    def chained(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> tuple[Tensor, ...]:
-        """y of the last, then μ and σ² (biased) of each."""
+    def chained(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> tuple[Tensor, Tensor]:
+        """y of the last, and μ and σ² (biased) of each after another."""
         return chained(x, self.library, blocks)
 
     def inferred(self, x: Tensor, blocks: Sequence[ConvolvedBlock]) -> Tensor:
@@ -96,7 +96,8 @@ class ProcessorKernels:
     def convolved(
         self, x: Tensor, weight: Tensor, affine: Pair, pool: int, eps: float, drops: Drops | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, mean, variance = self.chained(x, [_alone(weight, affine, pool, eps, drops)])
+        y, statistics = self.chained(x, [_alone(weight, affine, pool, eps, drops)])
+        mean, variance = statistics.chunk(2)
         return y, mean, variance
 
     def infer(
@@ -161,7 +162,7 @@ def _on_processor(dtype: torch.dtype) -> Kernels | None:
 @cache
 def _on_gpu(device: torch.device, dtype: torch.dtype) -> tuple[Kernels | None, str | None]:
     """The kernels, tried on small maps once in a process; or why there are none."""
-    if dtype not in (torch.float32, torch.bfloat16):
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         return None, f"none for {dtype}"
     try:
         from regulab.training.kernels.gpu import GpuKernels

@@ -31,7 +31,7 @@ class _Stream:
 
     def __init__(self, generator: np.random.Generator) -> None:
         self.generator = generator  # keeps that memory
-        self.address: int = generator.bit_generator.ctypes.state_address  # type: ignore[attr-defined]
+        self.address: int = generator.bit_generator.ctypes.state_address
         words = ctypes.cast(self.address, ctypes.POINTER(ctypes.c_uint64))
         self.state: Numbers = np.ctypeslib.as_array(words, (WORDS,))
 

@@ -42,7 +42,8 @@ class FusedLayers:
         if not joins:
             x = self.conv(x)
         kernels = self.kernels(x)
-        if kernels is None:
+        values = x.shape[0] * (x.shape[2] // self.pool) * (x.shape[3] // self.pool)  # of a channel
+        if kernels is None or values < 1 + self.norm.training:  # torch refuses a batch norm of one
             y: Tensor = one_by_one(self.layers[1:], x)
             return y
         x = x.contiguous(memory_format=torch.channels_last)
@@ -85,10 +86,11 @@ class FusedLayers:
 
     def kernels(self, x: Tensor) -> Kernels | None:
         """The kernels for a map. None also where a fixed norm lets gradients pass, or has dropout."""
-        fixed = not self.norm.training
-        if fixed and (torch.is_grad_enabled() or self.dropping()):
-            return None
-        return kernels_for(x.device, x.dtype)
+        return kernels_for(x.device, x.dtype) if self.fits() else None
+
+    def fits(self) -> bool:
+        """Whether kernels do what the norm does. A fixed one that lets gradients pass, or has dropout, is torch's."""
+        return self.norm.training or not (torch.is_grad_enabled() or self.dropping())
 
     def dropping(self) -> bool:
         return self.dropout is not None and self.dropout.training and any(self.dropout.rates)
@@ -110,13 +112,10 @@ class FusedLayers:
         bias = None if conv.bias is None else of_all_runs(conv.bias)
         if any(t is not None and t.dtype != torch.float32 for t in (conv.weight, bias, self.norm.weight)):
             return None
-        statistics = None if self.norm.training else self.averages()
         gamma, beta = self.affine()
         return ConvolvedBlock(
-            *(conv.weight, bias, gamma, beta, self.pool, self.norm.eps),
-            before=self.relu_first,
-            padding=padding,
-            statistics=statistics,
+            *(conv.weight, bias, gamma, beta, self.pool, self.norm.eps, self.relu_first, padding, None),
+            *(self.averages(), self.norm.momentum),
         )
 
     def _includes_convolution(self, x: Tensor) -> bool:
@@ -168,29 +167,29 @@ def joined_blocks(groups: Sequence[FusedLayers], x: Tensor) -> list[ConvolvedBlo
     blocks: list[ConvolvedBlock] = []
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):  # that chooses other types than x has
         return blocks
+    kernels = kernels_for(x.device, x.dtype)
+    if not isinstance(kernels, ProcessorKernels):
+        return blocks
     for group in groups:
-        kernels, block = group.kernels(x), group.block()
-        same = group.norm.training == groups[0].norm.training
-        if not isinstance(kernels, ProcessorKernels) or block is None or not same:
+        block = group.block() if group.norm.training == groups[0].norm.training and group.fits() else None
+        if block is None:
             break
         blocks.append(block)
-    kernels = groups[0].kernels(x)
-    return blocks[: kernels.joins(x, blocks)] if isinstance(kernels, ProcessorKernels) else []
+    return blocks[: kernels.joins(x, blocks)]
 
 
 def _together(groups: Sequence[FusedLayers], blocks: Sequence[ConvolvedBlock], x: Tensor) -> Tensor:
-    kernels = groups[0].kernels(x)
+    kernels = kernels_for(x.device, x.dtype)
     assert isinstance(kernels, ProcessorKernels)
     if not groups[0].norm.training:
         return kernels.inferred(x, blocks)
     drawn = []
     for group, block, shape in zip(groups, blocks, shapes(x, blocks), strict=True):
-        drawn.append(block.dropping(group.drops(kernels, x, shape.height, shape.width)))
-    y, *statistics = kernels.chained(x, drawn)
-    for place, (group, shape) in enumerate(zip(groups, shapes(x, blocks), strict=True)):
-        b, _, h, w = shape.pooled
-        group.count(statistics[2 * place], statistics[2 * place + 1], b * h * w)
-    return y
+        drops = group.drops(kernels, x, shape.height, shape.width)
+        drawn.append(block if drops is None else block._replace(drops=drops))
+        if group.norm.counts:
+            group.norm.num_batches_tracked += 1
+    return kernels.chained(x, drawn)[0]
 
 
 def one_by_one(calls: Iterable[Callable[[Any], Any]], x: Any) -> Any:

@@ -7,7 +7,7 @@ changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from regulab.models.layers.block import Block
 from regulab.models.layers.residual import BasicBlock
 from regulab.models.stacking import StackedBatchNorm, StackedConv2d, StackedDropout
+from regulab.models.stacking.followed import PASS
+from regulab.models.stacking.pending import halves
+from regulab.models.stacking.run_tensor import RunTensor
 from regulab.training.kernels.choice import missing
-from regulab.training.kernels.fused_layers import FusedLayers, in_turn
+from regulab.training.kernels.fused_layers import FusedLayers, in_turn, one_by_one
 
 
 class FusedBlock(nn.Module):
@@ -58,10 +61,12 @@ class FusedSequential(nn.Sequential):
     """
 
     def forward(self, input: Any) -> Any:
+        if isinstance(input, RunTensor) and input.of.together is not None:
+            return one_by_one(self, input)  # layers that wait are fused with those before and behind, too
         return in_turn(list(parts(self)), input)
 
 
-def parts(sequential: nn.Sequential) -> Iterator[Callable[[Any], Any]]:
+def parts(sequential: Iterable[nn.Module]) -> Iterator[Callable[[Any], Any]]:
     """What a stacked `nn.Sequential` calls in turn: its layers, with consecutive ones fused where possible.
 
     Of fused blocks, and of such sequentials within it, their groups of layers, so that these run as one chain.
@@ -95,7 +100,7 @@ def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
             StackedBatchNorm() as norm,
             nn.ReLU(),
             *rest,
-        ] if _halves(pooling):
+        ] if halves(pooling):
             pool = 2
         case _:
             return None
@@ -104,13 +109,6 @@ def leading(layers: Sequence[nn.Module]) -> FusedLayers | None:
     if norm.weight is None or norm.bias is None or any(_has_hooks(layer) for layer in row):
         return None
     return FusedLayers(row, conv, pool, norm, dropout, relu_first)
-
-
-def _halves(pooling: nn.MaxPool2d) -> bool:
-    """Whether windows of 2×2 lie side by side, those that would stand over the edge left out."""
-    settings = (pooling.kernel_size, pooling.stride, pooling.padding, pooling.dilation)
-    pairs = [setting if isinstance(setting, tuple) else (setting, setting) for setting in settings]
-    return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not (pooling.ceil_mode or pooling.return_indices)
 
 
 def _has_hooks(layer: nn.Module) -> bool:
@@ -145,7 +143,17 @@ def fuse(stack: nn.Module, dtype: torch.dtype) -> nn.Module:
     derived from it are left alone.
     """
     device = next((p.device for p in stack.parameters()), torch.device("cpu"))
-    return stack if missing(device, dtype) is not None else _fuse(stack)
+    if missing(device, dtype) is not None:
+        return stack
+    fused = _fuse(stack)
+    if (of := vars(stack).get(PASS)) is not None:
+        of.together = _together
+    return fused
+
+
+def _together(layers: Sequence[nn.Module], x: Tensor) -> Any:
+    """Layers that a followed network's code called one after another."""
+    return in_turn(list(parts(layers)), x)
 
 
 def _fuse(stack: nn.Module) -> nn.Module:

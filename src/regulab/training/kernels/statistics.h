@@ -48,6 +48,23 @@ static void find_line(const Block *block, const Lines *lines) {
     }
 }
 
+/* start + weight (end - start), as torch has it. */
+static float between_two(float start, float end, float weight) {
+    return weight < 0.5f ? start + weight * (end - start) : end - (end - start) * (1 - weight);
+}
+
+/* What a step's statistics leave: they themselves, and the running ones with a variance that is not biased. */
+static void leave_statistics(const Block *block, const Lines *lines, int64_t rows) {
+    int64_t K = block->shape.runs * block->shape.channels;
+    float momentum = (float)block->momentum, factor = (float)((double)rows / (double)(rows - 1));
+    memcpy(block->mean, lines->mean, sizeof(float) * K);
+    memcpy(block->variance, lines->variance, sizeof(float) * K);
+    for (int64_t k = 0; block->running_mean && k < K; k++) {
+        block->running_mean[k] = between_two(block->running_mean[k], lines->mean[k], momentum);
+        block->running_variance[k] = between_two(block->running_variance[k], lines->variance[k] * factor, momentum);
+    }
+}
+
 static void take_statistics(const Block *block, const Lines *lines) {
     int64_t bytes = sizeof(float) * block->shape.runs * block->shape.channels;
     memcpy(lines->mean, block->mean, bytes);

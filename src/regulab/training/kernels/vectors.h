@@ -125,13 +125,14 @@ typedef struct {
     const float *weight, *bias; /* (runs, channels, inputs, TAPS) and K, or NULL */
     const float *gamma, *beta;
     float *mean, *variance;      /* biased; in inference the running ones, which are read */
+    float *running_mean, *running_variance; /* brought up to date in training, or NULL */
     T *p;                        /* the map before the norm; in training */
     uint8_t *won;                /* which of each window's four p is */
     const int16_t *const *draws; /* for each run, (B, H, W, channels); NULL without dropout */
     const int16_t *low;          /* for each run: what lies below it is dropped */
     const float *scale;          /* what is kept is multiplied with it */
     float *dweight, *dbias, *dgamma, *dbeta;
-    double eps;
+    double eps, momentum;
 } Block;
 
 /* To the type of maps and back. */

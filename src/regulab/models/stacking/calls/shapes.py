@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regulab.models.stacking.layouts import is_map, joined_channels, kept
 from regulab.models.stacking.run_tensor import (
     RunTensor,
     aligned,
@@ -34,8 +35,16 @@ def reshaped(x: RunTensor, shape: Sequence[int]) -> RunTensor:
         shape[shape.index(-1)] = x.numel() // known if known else 0
     place = x.place
     if tuple(shape[:place]) == tuple(x.shape[:place]):
-        return RunTensor(x.runs.reshape(*shape[:place], x.of.runs, *shape[place:]), place, x.of)
-    return RunTensor(x.runs.movedim(place, 0).reshape(x.of.runs, *shape), 0, x.of)
+        shape.insert(place, x.of.runs)
+        return RunTensor(_reshaped(x.runs, 0, shape), place, x.of)
+    return RunTensor(_reshaped(x.runs, place, [x.of.runs, *shape]), 0, x.of)
+
+
+def _reshaped(runs: Tensor, first: int, shape: Sequence[int]) -> Tensor:
+    """``runs`` with one axis moved to the front, in another shape."""
+    y = kept(runs).movedim(first, 0).reshape(shape)
+    # What is no copy may be written into, which autograd forbids behind a function of ours.
+    return runs.movedim(first, 0).reshape(shape) if y._is_view() else y
 
 
 def _sizes(rest: Sequence[Any]) -> list[int]:
@@ -150,6 +159,8 @@ def join(func: Any, args: Any, kwargs: Any) -> Any:
             part = part.expand(*t.shape[: like.place], like.of.runs, *t.shape[like.place :])
         parts.append(part)
     if func is not torch.stack:
+        if axis in (1, -3) and (ndim, like.place) == (4, 1) and any(is_map(part) for part in parts):
+            return RunTensor(joined_channels(parts), like.place, like.of)
         return RunTensor(torch.cat(parts, axis_of_all(like, axis)), like.place, like.of)
     axis = axis % (ndim + 1)
     before = axis < like.place
