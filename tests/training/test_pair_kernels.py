@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from regulab.training.kernels import build as building
 from regulab.training.kernels.build import library
 from regulab.training.kernels.chain import ConvolvedBlock, chained
 from regulab.training.kernels.check import difference
-from regulab.training.kernels.compiling import compiler
+from regulab.training.kernels.compiling import compiled, compiler
+from regulab.training.kernels.levels import LADDERS
+from regulab.training.kernels.processor import this_processor
+from regulab.training.kernels.recipes import DOTS, SOURCE, portable
 
 CPU = Path("/proc/cpuinfo")
 pytestmark = pytest.mark.skipif(
@@ -27,10 +28,11 @@ EPS = 1e-4
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
+    (level,) = (one for one in LADDERS["x86_64"] if one.name == "avx512_bf16")
+    recipe = portable(level, this_processor(), bf16=True, dots=True)
+    assert DOTS in recipe.flags
     built = tmp_path_factory.mktemp("pairs") / "pairs.so"
-    flags = ["-O2", "-march=native", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"]
-    command = [compiler(), *flags, "-DBF16", "-DDOTS", str(building.SOURCE), "-o", str(built), "-lm"]
-    subprocess.run(command, check=True, capture_output=True)
+    built.write_bytes(compiled(compiler(), recipe.with_key("pairs"), SOURCE))
     found = ctypes.CDLL(str(built))
     found.backend.restype = ctypes.c_char_p
     return found

@@ -36,7 +36,7 @@ INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }
 
 #if defined(BF16) && defined(__AVX512BF16__) && defined(DOTS)
 #include "dots.h"
-#elif defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(NO_TILES)
+#elif defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(NO_TILES) /* the latter: clang below 16 */
 #include "tiles.h"
 #else
 #include "floats.h"

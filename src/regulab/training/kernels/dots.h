@@ -58,7 +58,9 @@ INLINE __m512bh vector_at(const T *p) { return (__m512bh)_mm512_load_si512(p); }
 INLINE __m512bh pair_at(const T *p) { /* in all 16 lanes */
     int32_t two;
     memcpy(&two, p, sizeof two);
-    return (__m512bh)_mm512_set1_epi32(two);
+    __m512i all = _mm512_set1_epi32(two);
+    __asm__("" : "+v"(all)); /* clang 16 ends with a segmentation fault where it sees what became bfloat16 */
+    return (__m512bh)all;
 }
 
 static int64_t evened(int64_t channels) { return (channels + 1) / 2 * 2; }
