@@ -3,7 +3,7 @@
 For each kernel of cnn10k's five blocks the bytes of global memory, the instructions of the code that Triton makes for
 the GPU, and the milliseconds that memory and arithmetic need at least: 4.2 TB/s measured copying on an H200, and its
 132 × 4 schedulers at 1.7 GHz of 32 threads each. Loops count once, as if each program had one turn. The first kernels'
-times followed from their instructions (normalizing 60 an element: 0.29 ms counted, 0.31 measured).
+times followed from their instructions (normalizing 47 an element: 0.23 ms counted, 0.31 measured).
 
     python benchmarks/gpu_bytes.py --runs 128
     python benchmarks/gpu_bytes.py --compile 90

@@ -15,6 +15,7 @@ import gpu_bytes
 import gpu_step
 import gpu_study
 
+from regulab import study
 from regulab.training.kernels.gpu_tiles import Tiles, tiles, using
 
 
@@ -22,7 +23,7 @@ def test_bytes_are_those_of_the_maps():
     """Two runs by hand: the second block has 14·14 places; the pass that normalizes reads two bytes, writes two."""
     places = 128 * 16 * 2 * (14 * 14 * 2 + 7 * 7 * 3)
     found = gpu_bytes.totals(runs=2, arms=2)
-    assert found["normalize"] == (places, 4 * places, pytest.approx(4.125 * places))
+    assert found["normalize"] == pytest.approx((places, 4 * places, 4.125 * places))
     unpooled = 128 * 16 * 2 * (14 * 14 + 7 * 7 * 2)
     pooled = 128 * 16 * 2 * (14 * 14 + 7 * 7)
     assert found["statistics"] == (places, 2 * places, 2 * unpooled)
@@ -30,7 +31,7 @@ def test_bytes_are_those_of_the_maps():
     assert found["pool"][1] == 128 * 16 * 2 * 7 * 7 * 11
     assert pooled + unpooled == places
     first = 128 * 16 * 2 * 14 * 14
-    assert found["taps_gradient"] == (first, first * 5.5, pytest.approx(first * (5.25 + 0.125)))
+    assert found["taps_gradient"] == pytest.approx((first, first * 5.5, first * (5.25 + 0.125)))
 
 
 def test_the_table_adds_up_and_arms_share_images():
@@ -63,7 +64,7 @@ def test_a_phase_has_no_part_in_the_time_of_the_one_around_it():
 def test_a_whole_study_is_timed_by_phase(tmp_path, monkeypatch):
     given = {"study": "l1-l2", "seeds": 1, "epochs": 1, "precision": "fp32", "device": "cpu"}
     options = argparse.Namespace(**given)
-    monkeypatch.setattr(gpu_study.study, "write_report", lambda *_: time.sleep(0.01))
+    monkeypatch.setattr(study, "write_report", lambda *_: time.sleep(0.01))
     found = gpu_study.phases_of(lambda: gpu_study.studied(options, tmp_path / "study"))
     assert set(found) == {name for name, *_ in gpu_study.PHASES} | {"other"}
     assert all(seconds >= 0 for seconds in found.values())

@@ -20,7 +20,8 @@ from regulab.streams import Streams
 from regulab.training.fleet import Fleet
 from regulab.training.kernels import choice, fused_layers, fusing
 from regulab.training.kernels.check import Case
-from regulab.training.kernels.fusing import FusedLayers, FusedSequential, fuse, parts
+from regulab.training.kernels.fused_layers import FusedLayers
+from regulab.training.kernels.fusing import FusedSequential, fuse, parts
 from regulab.training.machine import Machine, choose_machine, exact_arithmetic
 from regulab.training.stack_check import check_rounding
 from tests.training.setups import runs_of, setup_of, study_of

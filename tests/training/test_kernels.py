@@ -164,8 +164,9 @@ BY_TILES = [
 ]
 
 
-def convolved_block(x, weight, gamma, beta, kernel, pool, eps, drops):
-    """A chain of one block."""
+def convolved_block(leaves, kernel, pool, eps, drops):
+    """A chain of one block, of a map, its weights, γ and β."""
+    x, weight, gamma, beta = leaves
     y, statistics = chained(x, kernel, [ConvolvedBlock(weight, None, gamma, beta, pool, eps, drops=drops)])
     return y, *statistics.chunk(2)
 
@@ -187,7 +188,7 @@ def test_a_convolved_block_is_convolution_and_layers(dtype, tolerance, inputs, p
     drops = drops_for(shape, pool, generator) if dropped else None
     leaves = [t.clone().requires_grad_() for t in (weight, gamma, beta)]
     seen = x.clone().requires_grad_(inputs == 16)
-    y, mean, variance = convolved_block(seen, *leaves, library(dtype), pool, EPS, drops)
+    y, mean, variance = convolved_block((seen, *leaves), library(dtype), pool, EPS, drops)
     upstream = torch.randn(y.shape, generator=generator).to(dtype)
     y.backward(upstream)
     exact = [t.double().requires_grad_() for t in (x, weight, gamma, beta)]
@@ -288,7 +289,7 @@ def test_a_run_that_breaks_leaves_the_others_alone(dtype, _tolerance, inputs, po
             part = {"x": x[1, inputs, 0], "weight": weight[1, 0], "γ": gamma[channels : channels + 1]}
             (part | {"upstream": upstream[:, channels]})[place].fill_(poison)
         leaves = [t.requires_grad_(n > 0 or inputs == 16) for n, t in enumerate((x, weight, gamma, beta))]
-        y, mean, variance = convolved_block(*leaves, library(dtype), pool, EPS, drops)
+        y, mean, variance = convolved_block(leaves, library(dtype), pool, EPS, drops)
         y.backward(upstream.to(dtype))
         grads = [t.grad for t in leaves if t.requires_grad]
         found.append([by_run(t, runs) for t in (y.detach(), mean, variance, *grads)])
@@ -318,7 +319,7 @@ def test_the_number_of_threads_changes_no_bit(dtype):
                 *leaves, other = convolved_material(shape, channels, dtype, seed=7)
                 leaves = [t.requires_grad_(place > 0 or channels == 16) for place, t in enumerate(leaves)]
                 own = drops_for(shape, 2, other)
-                y, *statistics = convolved_block(*leaves, library(dtype), 2, EPS, own)
+                y, *statistics = convolved_block(leaves, library(dtype), 2, EPS, own)
                 y.float().square().sum().backward()
                 found[-1] += [y, *statistics, *(t.grad for t in leaves if t.requires_grad)]
     finally:

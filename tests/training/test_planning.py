@@ -42,6 +42,8 @@ def test_arms_that_do_not_fit_together_are_split_evenly():
 
 
 class CallsAll(nn.Module):
+    conv: nn.Module
+
     def __init__(self):
         super().__init__()
         self.conv, self.norm, self.fc = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 10)

@@ -13,6 +13,7 @@ from regulab import dry_run
 from regulab.errors import UserError
 from regulab.progress import Silent
 from regulab.training import machine
+from regulab.training.cores import cores
 from regulab.training.machine import choose_machine, process_settings
 from tests.training.setups import study_of
 
@@ -77,7 +78,7 @@ def test_a_study_gives_all_back(before, malloc, tmp_path):
     regulab.study.run(STUDY, tmp_path / "run", data_root=tmp_path, progress=looks)
     (inside,) = looks.states
     assert inside == {
-        "threads": min(before["threads"], machine.cores()),
+        "threads": min(before["threads"], cores()),
         "products": "highest",
         "cuBLAS": False,
         "cuDNN": False,

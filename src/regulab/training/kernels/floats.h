@@ -1,5 +1,5 @@
 /* 3x3 convolutions of one image of one run in float arithmetic, on any processor: Winograd's F(2x2, 3x3), which takes 16
- * products where 36 would be. An output of 2x2 places, a tile, sees 4x4 of the input, and with small matrices A, B, G of 0, 1 and 1/2
+ * products where 36 would be. An output of 2x2 places, a tile, sees 4x4 of the input, and with small matrices A, B and G
  *
  *     V = B' d B    U = G g G'    M = sum over inputs of V U    y = A' M A
  *
@@ -14,37 +14,13 @@
  * Rounding: results differ from those of double by at most 7e-7 of the largest (measured: 8 to 64 channels, 2x2 to 14x14
  * places). An infinity among the inputs comes out as NaN, and at all places of the tiles that see it: a run that diverges is
  * seen to, but not the first place where it did; finite runs are no different.
- *
- * Channels are taken by lines of 16 floats, one cache line, the last filled up with what is not looked at. A line is as many
- * vectors as the processor needs for it, 1 (AVX-512) to 4 (NEON): wider ones than it has would be taken apart through memory.
  */
-#if defined(__AVX512F__)
-#define WIDE 16
-#define MOST 16 /* sums of lines in registers at a time; gcc spills the sixth of NEON */
-#elif defined(__AVX__)
-#define WIDE 8
-#define MOST 6
-#elif defined(__aarch64__)
-#define WIDE 4
-#define MOST 5
-#else
-#define WIDE 4
-#define MOST 2
-#endif
+#include "products.h"
+
 #define NAME "vectors"
-#define LINE 16
-#define PER_LINE (LINE / WIDE)
 #define ELEMENTS 16
 /* At a time, at least. With AVX-512 all 49 tiles of 14x14 places took 16 % longer: V and M left the first cache. */
 #define STRIP_TILES (MOST == 16 ? 14 : 24)
-
-#if defined(__clang__)
-#define FULLY _Pragma("clang loop unroll(full)")
-#else
-#define FULLY _Pragma("GCC unroll 16")
-#endif
-
-typedef float F __attribute__((vector_size(4 * WIDE)));
 
 typedef float E;
 typedef struct { /* of one thread */
@@ -53,18 +29,11 @@ typedef struct { /* of one thread */
     float *v, *m; /* (ELEMENTS, lines of channels, tiles of a strip, LINE) */
 } Workspace;
 
-INLINE F get(const float *p) {
-    F v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-INLINE void set(float *p, F v) { memcpy(p, &v, sizeof v); }
 typedef V Packed;
 INLINE Packed pack(V v) { return v; }
 INLINE Packed pack_where(Mask mask, Packed v) { return where(mask, v); }
 INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
 
-static int64_t lines_of(int64_t channels) { return (channels + LINE - 1) / LINE; }
 static int64_t stride_in(const Shape *s) { return lines_of(s->inputs) * LINE; }
 static int64_t stride_out(const Shape *s) { return lines_of(s->channels) * LINE; }
 
@@ -91,7 +60,7 @@ static int open_workspace(const Shape *s, Workspace *work) {
     Tiles t = tiles_of(s);
     int64_t places = pitch(s) * (2 * t.down + 2), elements = ELEMENTS * t.strip * t.across;
     size_t bytes = sizeof(float) * (places * (in + out + wider) + elements * (in + out));
-    float *all = aligned_alloc(64, bytes);
+    float *all = aligned_alloc(64, (bytes + 63) / 64 * 64); /* macOS gives nothing of other sizes */
     if (!all) return 1;
     memset(all, 0, bytes);
     float *grads = all + places * in, *sums = grads + places * out, *v = sums + places * wider;
@@ -201,7 +170,7 @@ static void transform_grads(const float *from, int64_t channel_lines, int64_t pi
                     float *to = n + (line * tiles + y * across + x) * LINE + part * WIDE;
                     F a = get(here), b = get(here + right), c = get(here + down), d = get(here + down + right);
                     F left[4] = {a, a + c, a - c, c}, beside[4] = {b, b + d, b - d, d};
-FULLY
+UNROLL
                     for (int i = 0; i < 4; i++) {
                         set(to + (4 * i) * apart, left[i]);
                         set(to + (4 * i + 1) * apart, left[i] + beside[i]);
@@ -221,7 +190,7 @@ static void transform_sums(const float *m, int64_t channel_lines, int64_t pitch,
                     const float *from = m + (line * tiles + y * across + x) * LINE + part * WIDE;
                     float *here = to + 2 * y * down + 2 * x * right + line * LINE + part * WIDE;
                     F above[4], below[4];
-FULLY
+UNROLL
                     for (int i = 0; i < 4; i++) {
                         F a = get(from + i * apart), b = get(from + (4 + i) * apart), c = get(from + (8 + i) * apart);
                         above[i] = a + (b + c), below[i] = (b - c) + get(from + (12 + i) * apart);
@@ -249,7 +218,7 @@ INLINE void spread_row(const float *v, int64_t apart, int64_t right, int64_t dow
     F next[4] = {0}, after[4] = {0};
     for (int64_t x = 0; x < across; x++, to += 2 * right, v += LINE) {
         F now[4], beside[4];
-FULLY
+UNROLL
         for (int i = 0; i < 4; i++) {
             const float *row = v + 4 * i * apart;
             F a = get(row), b = get(row + apart), c = get(row + 2 * apart), d = get(row + 3 * apart);
@@ -275,79 +244,6 @@ static void spread_tiles(const float *v, int64_t channel_lines, int64_t pitch, i
                 else spread_row(from, apart, right, down, across, here, 0);
             }
 }
-
-/* Calls piece(..., n), with n known to the compiler, for 1 <= n <= MOST. */
-#define CASE(n, piece, ...)                                                                                        \
-    case n: piece(__VA_ARGS__, n); break;
-#if MOST == 16
-#define MORE(piece, ...)                                                                                           \
-    CASE(3, piece, __VA_ARGS__) CASE(4, piece, __VA_ARGS__) CASE(5, piece, __VA_ARGS__) CASE(6, piece, __VA_ARGS__)         \
-    CASE(7, piece, __VA_ARGS__) CASE(8, piece, __VA_ARGS__) CASE(9, piece, __VA_ARGS__) CASE(10, piece, __VA_ARGS__)        \
-    CASE(11, piece, __VA_ARGS__) CASE(12, piece, __VA_ARGS__) CASE(13, piece, __VA_ARGS__) CASE(14, piece, __VA_ARGS__)     \
-    CASE(15, piece, __VA_ARGS__) CASE(16, piece, __VA_ARGS__)
-#elif MOST >= 5
-#define MORE(piece, ...)                                                                                           \
-    CASE(3, piece, __VA_ARGS__) CASE(4, piece, __VA_ARGS__) CASE(5, piece, __VA_ARGS__) CASE(6, piece, __VA_ARGS__)
-#else
-#define MORE(piece, ...)
-#endif
-#define OF(n, piece, ...)                                                                                          \
-    switch (n) { CASE(1, piece, __VA_ARGS__) CASE(2, piece, __VA_ARGS__) MORE(piece, __VA_ARGS__) }
-
-/* n lines (rows of c): sums over inputs of a (lines of inputs, tiles, LINE) and b (inputs, LINE). */
-INLINE void multiply(const float *a, int64_t next, const float *b, int64_t inputs, float *c, int n) {
-    F sum[MOST][PER_LINE];
-    FULLY
-    for (int i = 0; i < n; i++)
-        FULLY
-        for (int part = 0; part < PER_LINE; part++) sum[i][part] = (F){0};
-    do {
-        int64_t count = least(inputs, LINE), k = 0;
-        do {
-            F factor[PER_LINE];
-            FULLY
-            for (int part = 0; part < PER_LINE; part++) factor[part] = get(b + part * WIDE);
-            FULLY
-            for (int i = 0; i < n; i++)
-                FULLY
-                for (int part = 0; part < PER_LINE; part++) sum[i][part] += factor[part] * a[i * LINE + k];
-            b += LINE;
-        } while (++k < count);
-        a += next, inputs -= LINE;
-    } while (inputs > 0);
-    FULLY
-    for (int i = 0; i < n; i++)
-        FULLY
-        for (int part = 0; part < PER_LINE; part++) set(c + i * LINE + part * WIDE, sum[i][part]);
-}
-
-/* Adds to n rows of c (inputs, LINE) their sums over tiles of a (tiles, inputs) and b (tiles, LINE). */
-INLINE void multiply_turned(const float *a, const float *b, int64_t tiles, float *c, int n) {
-    F sum[MOST][PER_LINE];
-    FULLY
-    for (int i = 0; i < n; i++)
-        FULLY
-        for (int part = 0; part < PER_LINE; part++) sum[i][part] = get(c + i * LINE + part * WIDE);
-    do {
-        F factor[PER_LINE];
-        FULLY
-        for (int part = 0; part < PER_LINE; part++) factor[part] = get(b + part * WIDE);
-        FULLY
-        for (int i = 0; i < n; i++)
-            FULLY
-            for (int part = 0; part < PER_LINE; part++) sum[i][part] += factor[part] * a[i];
-        a += LINE, b += LINE;
-    } while (--tiles);
-    FULLY
-    for (int i = 0; i < n; i++)
-        FULLY
-        for (int part = 0; part < PER_LINE; part++) set(c + i * LINE + part * WIDE, sum[i][part]);
-}
-
-/* For every part of `all` that has at most MOST, all of nearly the same size: where it begins and how many it has. */
-#define EQUAL_PARTS(all)                                                                                           \
-    for (int64_t count = ((all) + MOST - 1) / MOST, part = 0, at = 0, n; part < count && (n = ((all)-at) / (count - part), 1); \
-         part++, at += n)
 
 /* All elements: m (ELEMENTS, lines of out, tiles, LINE) = v (ELEMENTS, lines of inputs, tiles, LINE) u. */
 static void multiply_all(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m) {
