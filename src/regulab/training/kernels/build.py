@@ -17,9 +17,18 @@ from pathlib import Path
 import platformdirs
 import torch
 
+from regulab.data.reading_shown import tell
 from regulab.training.kernels.cache import keep, kept, why_not
 from regulab.training.kernels.check import difference
-from regulab.training.kernels.compiling import NoKernels, compiled, compiler, own_temporary_folder, version
+from regulab.training.kernels.compiling import (
+    COMPILE_SECONDS,
+    NeverEnds,
+    NoKernels,
+    compiled,
+    compiler,
+    own_temporary_folder,
+    version,
+)
 from regulab.training.kernels.levels import VARIABLE, Level, allowed, is_forced_down, level
 from regulab.training.kernels.openmp import torch_threads
 from regulab.training.kernels.prebuilt import prebuilt
@@ -163,16 +172,33 @@ def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
     if content is not None and has_key(content, key):
         with suppress(NoKernels):
             return Built(_equal(_loaded(content), dtype), *about)
+    _announce(program)
     content = _compiled(program, flags)
     kernel = _equal(_loaded(content), dtype)
     keep(kernel_folder(), key, content)
     return Built(kernel, *about)
 
 
+def _announce(program: str) -> None:
+    """Says why nothing happens for a while; how long is measured at `COMPILE_SECONDS`."""
+    problem = cache_problem()
+    kept = (
+        "once, as they are kept"
+        if problem is None
+        else f"in every process, as they cannot be kept: {problem}"
+    )
+    tell(
+        f"compiling kernels for this processor with {program}, which takes about ten seconds and is given up after "
+        f"{COMPILE_SECONDS:g} ({kept})"
+    )
+
+
 def _compiled(program: str, flags: list[str]) -> bytes:
     """With products of pairs of bfloat16 if they are asked for, or else without: at these clang 16 ends by SIGSEGV."""
     try:
         return compiled(program, flags, SOURCE)
+    except NeverEnds:
+        raise  # a compiler that hangs would hang again
     except NoKernels:
         if DOTS not in flags:
             raise
