@@ -218,20 +218,20 @@ def test_one_that_hangs_is_not_asked_again_for_less(monkeypatch):
 
 def test_that_compiling_takes_its_time_is_said_before_and_once(answers, tmp_path):
     answers(script(f'exec {GCC} -shared -fPIC -x c - -o "$out" < /dev/null'))
-    said = []
+    said: list[str] = []
     with reading_shown(None, said.append):
         assert library(torch.float32) is None
         assert library(torch.float32) is None
     assert said == [
-        f"compiling kernels for this processor with {tmp_path}/gcc, which takes about ten seconds and is given up "
-        "after 180 (once, as they are kept)"
+        f"compiling kernels for float32 on this processor with {tmp_path}/gcc, which takes about ten seconds "
+        "and is given up after 180 (once, as they are kept)"
     ]
 
 
 def test_that_every_process_will_compile_is_said_with_the_reason(answers, monkeypatch):
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: "not/absolute")
     answers(script("exit 1"))
-    said = []
+    said: list[str] = []
     with reading_shown(None, said.append):
         assert library(torch.float32) is None
     assert "in every process, as they cannot be kept: not/absolute/kernels is no absolute path" in said[0]

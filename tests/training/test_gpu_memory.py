@@ -10,8 +10,7 @@ import torch
 from regulab.errors import UserError
 from regulab.launchers import events
 from regulab.launchers.events import carried_out
-from regulab.training import machine, planning
-from regulab.training import runs as running
+from regulab.training import batches, machine, planning
 from regulab.training import setup as setting_up
 from regulab.training.checks import bytes_per_image
 from regulab.training.kernels import choice
@@ -121,7 +120,7 @@ def test_a_full_gpu_is_told_of_before_anything_trains(monkeypatch):
     monkeypatch.setattr(setting_up, "check_model", full)
     with pytest.raises(UserError, match="for a look at the network"):
         setting_up.set_up(study, splits)
-    monkeypatch.setattr(running.ImageTensors, "of", full)
+    monkeypatch.setattr(batches.ImageTensors, "of", full)
     with pytest.raises(UserError, match="training images"):
         setting_up.set_up(study, splits)
 

@@ -142,7 +142,7 @@ def _search(dtype: torch.dtype) -> Built | str:
     if here is None:
         return f"the environment variable {VARIABLE} is none"
     if dtype not in (torch.float32, torch.bfloat16):
-        return f"none for {dtype}"
+        return f"there are none for {str(dtype).removeprefix('torch.')}"
     if torch_threads() is None:
         return NO_THREADS
     try:
@@ -172,14 +172,14 @@ def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
     if content is not None and has_key(content, key):
         with suppress(NoKernels):
             return Built(_equal(_loaded(content), dtype), *about)
-    _announce(program)
+    _announce(program, dtype)
     content = _compiled(program, flags)
     kernel = _equal(_loaded(content), dtype)
     keep(kernel_folder(), key, content)
     return Built(kernel, *about)
 
 
-def _announce(program: str) -> None:
+def _announce(program: str, dtype: torch.dtype) -> None:
     """Says why nothing happens for a while; how long is measured at `COMPILE_SECONDS`."""
     problem = cache_problem()
     kept = (
@@ -187,8 +187,9 @@ def _announce(program: str) -> None:
         if problem is None
         else f"in every process, as they cannot be kept: {problem}"
     )
+    what = f"kernels for {str(dtype).removeprefix('torch.')}"
     tell(
-        f"compiling kernels for this processor with {program}, which takes about ten seconds and is given up after "
+        f"compiling {what} on this processor with {program}, which takes about ten seconds and is given up after "
         f"{COMPILE_SECONDS:g} ({kept})"
     )
 

@@ -164,7 +164,7 @@ def _on_processor(dtype: torch.dtype) -> Kernels | None:
 def _on_gpu(device: torch.device, dtype: torch.dtype) -> tuple[Kernels | None, str | None]:
     """The kernels, tried on small maps once in a process; or why there are none."""
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return None, f"none for {dtype}"
+        return None, f"there are none for {str(dtype).removeprefix('torch.')}"
     try:
         from regulab.training.kernels.gpu import GpuKernels
         from regulab.training.kernels.gpu_check import difference

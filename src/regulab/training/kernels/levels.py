@@ -62,7 +62,7 @@ def allowed(processor: Processor, most: str) -> Level | None:
     names = [step.name for step in ladder]
     if most and most not in (*names, NONE):
         raise UserError(
-            "no set of instructions that kernels for this processor know",
+            "no kernels of that name for this processor",
             got=most,
             expected=f"one of {', '.join((*reversed(names), NONE))}, or nothing: as much as the processor has",
             where=f"the environment variable {VARIABLE}",
