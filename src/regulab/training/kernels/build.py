@@ -29,7 +29,7 @@ from regulab.training.kernels.compiling import (
     own_temporary_folder,
     version,
 )
-from regulab.training.kernels.levels import VARIABLE, Level, allowed, is_forced_down, level
+from regulab.training.kernels.levels import VARIABLE, Level, alike, allowed, is_forced_down, level
 from regulab.training.kernels.openmp import torch_threads
 from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
@@ -45,7 +45,8 @@ FUNCTIONS = (
     "draw",
     "use_threads",
 )
-NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
+NO_COMPILER = "no C compiler, neither gcc nor clang"
+NONE_CAME = ", and no kernels came with this installation"
 COMPILED = "compiled by "
 NO_THREADS = "torch's OpenMP library, whose threads they would share, is not found"
 
@@ -96,7 +97,8 @@ def remark(dtype: torch.dtype) -> str | None:
     """What a person should know of kernels that are there: they use less than the processor has, or are a wheel's."""
     kernels, parts = built(dtype), []
     own = allowed(this_processor(), "")
-    if own is not None and kernels.level != own:
+    bf16 = dtype == torch.bfloat16
+    if own is not None and (is_forced_down() or not alike(kernels.level, own, bf16)):
         forced = f", as {VARIABLE} says" if is_forced_down() else ""
         parts.append(f"for {kernels.level.name}{forced}, where the processor has {own.name}")
     if not kernels.origin.startswith(COMPILED):
@@ -148,7 +150,8 @@ def _search(dtype: torch.dtype) -> Built | str:
     try:
         return _kept_or_compiled(dtype, here)
     except NoKernels as problem:
-        return _from_the_wheel(dtype, here, problem) or str(problem)
+        lacking = NONE_CAME if str(problem) == NO_COMPILER else ""
+        return _from_the_wheel(dtype, here, problem) or f"{problem}{lacking}"
 
 
 def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str]:
@@ -175,7 +178,9 @@ def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
     _announce(program, dtype)
     content = _compiled(program, flags)
     kernel = _equal(_loaded(content), dtype)
-    keep(kernel_folder(), key, content)
+    problem = keep(kernel_folder(), key, content)
+    if problem is not None and cache_problem() is None:  # else it was said before
+        tell(f"the next process compiles these kernels again, as they could not be kept: {problem}")
     return Built(kernel, *about)
 
 
