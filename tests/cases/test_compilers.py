@@ -188,6 +188,20 @@ def test_macos_is_not_asked_for_a_compiler_that_it_would_offer_to_install(monkey
     assert compiler.__wrapped__() is None  # there is no /usr/bin/xcode-select here, or it knows no tools
 
 
+def test_one_that_fails_at_products_of_bfloat16_compiles_without(monkeypatch):
+    tried = []
+
+    def fails(program, flags, source):
+        tried.append(flags)
+        if "-DDOTS" in flags:
+            raise compiling.NoKernels("clang failed (Segmentation fault)")
+        return b"library"
+
+    monkeypatch.setattr(building, "compiled", fails)
+    assert building._compiled("clang", ["-O3", "-DDOTS", "-DBF16"]) == b"library"
+    assert tried == [["-O3", "-DDOTS", "-DBF16"], ["-O3", "-DBF16"]]
+
+
 def test_nothing_of_a_compiler_that_hung_lives_on(answers, tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "COMPILE_SECONDS", 0.4)
     answers(script(f"sleep 100 & echo $! $$ > {tmp_path}/started; wait"))

@@ -1,4 +1,4 @@
-"""Kernels cross-compiled for ARM compute what this processor's do: a chain of blocks and its gradients, emulated."""
+"""Kernels cross-compiled for ARM compute what this processor's do: a chain of blocks there and back, emulated."""
 
 from __future__ import annotations
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import platform
-from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +14,9 @@ from regulab.models.layers.dropout import inverse_keep, threshold
 from regulab.training.kernels import build as building
 from regulab.training.kernels.blocks import Drops
 from regulab.training.kernels.build import has_tiles, library
-from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins, shapes
+from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins, of_each, shapes
 from regulab.training.kernels.compiling import compiled, compiler
+from regulab.training.kernels.recipes import SOURCE, native
 
 pytestmark = pytest.mark.skipif(
     library(torch.float32) is None, reason="no C compiler that shares torch's threads"
@@ -37,8 +37,8 @@ def kernels(backend):
         return library(dtype)
     program = compiler()
     assert program is not None
-    wide = [building.WIDE] if platform.machine() == "x86_64" else []
-    return building._loaded(compiled(program, [*building.FLAGS, *wide, "-DBF16", *defines], building.SOURCE))
+    content = compiled(program, [*native(bf16=True).flags, *defines], SOURCE)
+    return building._equal(building._loaded(content), dtype)
 
 
 def block(generator, inputs, channels, **settings):
@@ -63,7 +63,7 @@ def dropping(blocks, x, generator):
             torch.randint(-(2**15), 2**15, (b, h, w, k // R), generator=generator).short().permute(0, 3, 1, 2)
             for _ in "ab"
         ]
-        found.append(replace(one, drops=Drops([draws[0], draws[1], draws[0]], [0.0, 0.2, 0.5])))
+        found.append(one._replace(drops=Drops([draws[0], draws[1], draws[0]], [0.0, 0.2, 0.5])))
     return found
 
 
@@ -82,7 +82,7 @@ def leaves_of(blocks):
         }
         for one in blocks
     ]
-    return [replace(one, **tensors) for one, tensors in zip(blocks, own, strict=True)], own
+    return [one._replace(**tensors) for one, tensors in zip(blocks, own, strict=True)], own
 
 
 def reference(x, blocks, dtype):
@@ -109,10 +109,10 @@ def step(x, blocks, kernel, wants_gradient=True):
     x = x.clone().requires_grad_(wants_gradient)
     blocks, own = leaves_of(blocks)
     assert joins(x, kernel, blocks) == len(blocks)
-    y, *statistics = chained(x, kernel, blocks)
+    y, statistics = chained(x, kernel, blocks)
     upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(8)).to(y.dtype)
     y.backward(upstream)
-    return named(y, statistics, x, own)
+    return named(y, of_each(statistics, blocks), x, own)
 
 
 def exact_step(x, blocks, dtype, wants_gradient=True):
@@ -124,7 +124,7 @@ def exact_step(x, blocks, dtype, wants_gradient=True):
         }
         for one in blocks
     ]
-    blocks, own = leaves_of([replace(one, **given) for one, given in zip(blocks, tensors, strict=True)])
+    blocks, own = leaves_of([one._replace(**given) for one, given in zip(blocks, tensors, strict=True)])
     y, statistics = reference(x, blocks, dtype)
     upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(8)).to(dtype)
     y.backward(upstream.double())
@@ -148,7 +148,7 @@ def assert_close(got, want, tolerance, blocks):
         assert float((got[name].double() - expected).abs().max()) <= tolerance * scale, name
 
 
-CASES = {
+CASES: dict[str, tuple[int, int, dict[str, Any]]] = {
     "5 to 8": (5, 8, {}),
     "8 to 10, dropped": (8, 10, {"dropped": True}),
     "10 to 5, pooled": (10, 5, {"pool": 2, "dropped": True}),
@@ -181,7 +181,7 @@ def test_a_block_is_convolution_and_layers(backend, case, wants_gradient):
     assert_close(got, exact_step(x, blocks, dtype, wants_gradient), TOLERANCE[dtype], blocks)
 
 
-CHAINS = {
+CHAINS: dict[str, tuple[int, list[tuple[int, dict[str, Any]]]]] = {
     "as cnn10k": (1, [(16, {"pool": 2}), (16, {}), (16, {"pool": 2}), (16, {}), (16, {})]),
     "of maps": (7, [(20, {}), (16, {"pool": 2, "padding": 0}), (33, {"before": True, "bias": True})]),
     "growing": (3, [(8, {"pool": 2, "bias": True}), (16, {}), (40, {"pool": 2})]),
@@ -219,10 +219,11 @@ def test_a_chain_is_its_blocks_one_after_another(backend, name, wants_gradient):
     together = step(x, blocks, kernel, wants_gradient)
     leaf = x.clone().requires_grad_(wants_gradient)
     apart, own = leaves_of(blocks)
-    y, statistics = leaf, []
+    statistics: list[torch.Tensor] = []
+    y = leaf
     for one in apart:
-        y, *found = chained(y, kernel, [one])
-        statistics += found
+        y, found = chained(y, kernel, [one])
+        statistics += found.chunk(2)
     y.backward(torch.randn(y.shape, generator=torch.Generator().manual_seed(8)).to(y.dtype))
     alone = named(y, statistics, leaf, own)
     truth = exact_step(x, blocks, dtype, wants_gradient)
@@ -245,7 +246,7 @@ def test_inference_takes_the_running_averages(backend, name):
     for one in blocks:
         k = one.gamma.numel()
         averages = torch.randn(k, generator=generator) / 4, torch.rand(k, generator=generator) + 0.5
-        given.append(replace(one, drops=None, statistics=averages))
+        given.append(one._replace(drops=None, statistics=averages))
     got, y = inferred(x, kernels(backend), given), x.double()
     for one in given:
         center, spread, gamma, beta = (t.double() for t in (*one.statistics, one.gamma, one.beta))

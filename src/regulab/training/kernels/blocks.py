@@ -13,7 +13,7 @@ from torch import Tensor
 
 from regulab.models.layers.dropout import inverse_keep, threshold
 
-IMAGE_CHANNELS = (1, 3)  # of images whose convolution has a kernel of its own, where they are pooled
+IMAGE_CHANNELS = (1, 3)  # of images whose convolution has a kernel of its own, where they get no gradient
 
 
 class Shape(ctypes.Structure):

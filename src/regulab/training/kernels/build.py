@@ -24,7 +24,7 @@ from regulab.training.kernels.levels import VARIABLE, Level, allowed, is_forced_
 from regulab.training.kernels.openmp import torch_threads
 from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
-from regulab.training.kernels.recipes import SOURCE, has_key, native
+from regulab.training.kernels.recipes import DOTS, SOURCE, has_key, native
 
 FUNCTIONS = (
     "forward",
@@ -163,10 +163,20 @@ def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
     if content is not None and has_key(content, key):
         with suppress(NoKernels):
             return Built(_equal(_loaded(content), dtype), *about)
-    content = compiled(program, flags, SOURCE)
+    content = _compiled(program, flags)
     kernel = _equal(_loaded(content), dtype)
     keep(kernel_folder(), key, content)
     return Built(kernel, *about)
+
+
+def _compiled(program: str, flags: list[str]) -> bytes:
+    """With products of pairs of bfloat16 if they are asked for, or else without: at these clang 16 ends by SIGSEGV."""
+    try:
+        return compiled(program, flags, SOURCE)
+    except NoKernels:
+        if DOTS not in flags:
+            raise
+        return compiled(program, [flag for flag in flags if flag != DOTS], SOURCE)
 
 
 def _from_the_wheel(dtype: torch.dtype, here: Level, problem: NoKernels) -> Built | None:

@@ -131,7 +131,7 @@ static const float *image_of(const Shape *s, Thread *t, const T *x, int64_t imag
     int64_t beside = run % together(s), which = image * s->runs + run - beside;
     if (t->laid != which) lay_images(s, x, image, run - beside, t->frame);
     t->laid = which;
-    return t->frame + beside * s->inputs;
+    return t->frame + beside * s->inputs * frame_places(s);
 }
 
 /* A piece of a convolution of images, with inputs known to the compiler. */
@@ -150,7 +150,9 @@ static void take_map(const Block *blocks, int64_t l, Thread *t, const char *arra
     const void *weights = arranged + run * arranged_bytes(block);
     Mask first = relu_first(s);
     if (OF_IMAGES(block)) {
-        OF_INPUTS(convolve_and_pool, s, image_of(s, t, x, image, run), (const float *)weights, bias, p, won, sum);
+        const float *frame = image_of(s, t, x, image, run), *taps = weights;
+        if (s->pool == 2) OF_INPUTS(convolve_image, s, frame, taps, bias, p, won, sum, 2);
+        else OF_INPUTS(convolve_image, s, frame, taps, bias, p, NULL, sum, 1);
         return;
     }
     fill_input(blocks, l, t, x, before, image, run);
@@ -208,8 +210,11 @@ static void go_back_through(const Block *blocks, int64_t l, Thread *t, const cha
     const T *grad = way->grad + (way->kept ? at : image * high(s) * way->from.down + run * s->channels);
     if (OF_IMAGES(block)) {
         Gate gate = gate_of(block, t->lines + l, run, image * places(s));
-        OF_INPUTS(add_up_weights, s, image_of(s, t, way->x, image, run), grad, way->kept, way->from, block->p + at, block->won + at, &gate, dsums,
-                  dbias);
+        const float *frame = image_of(s, t, way->x, image, run);
+        const T *p = block->p + at;
+        if (s->pool == 2)
+            OF_INPUTS(add_up_weights, s, frame, grad, way->kept, way->from, p, block->won + at, &gate, dsums, dbias, 2);
+        else OF_INPUTS(add_up_weights, s, frame, grad, way->kept, way->from, p, NULL, &gate, dsums, dbias, 1);
         return;
     }
     enter_frame(block, t, l, grad, way->kept, way->from, image, run, dbias);

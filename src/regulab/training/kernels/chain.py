@@ -86,7 +86,7 @@ def _joins(
 
 def _of_image(shape: Shape) -> bool:
     """Whether the first block has a kernel of its own, if nobody asks for its input's gradient."""
-    return shape.pool == 2 and shape.inputs in IMAGE_CHANNELS
+    return shape.inputs in IMAGE_CHANNELS
 
 
 class Chain(torch.autograd.Function):

@@ -1,6 +1,7 @@
 /* 3x3 convolutions of one image of one run, by one of several backends: that which this compilation has.
  *
  *   tiles.h   matrix units of AMX processors; products bfloat16        -DBF16 and a processor with AMX; not with -DNO_TILES
+ *   dots.h    sums of two products of bfloat16                         -DBF16 -DDOTS and a processor with AVX-512 BF16
  *   floats.h  vectors of float; maps of either type                    everywhere else
  *
  * Frames. A convolution's input stands in a frame with a border of 0, its rows pitch(s) places apart, so that place (y, x) is
@@ -33,7 +34,9 @@ INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }
 
 #define BLOCKED(x) (((x) + LANES - 1) / LANES) /* blocks of channels */
 
-#if defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(NO_TILES) /* the latter: clang below 16 */
+#if defined(BF16) && defined(__AVX512BF16__) && defined(DOTS)
+#include "dots.h"
+#elif defined(BF16) && (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(NO_TILES) /* the latter: clang below 16 */
 #include "tiles.h"
 #else
 #include "floats.h"

@@ -63,7 +63,7 @@ static int open_workspace(const Shape *s, Workspace *work) {
     Tiles t = tiles_of(s);
     int64_t places = pitch(s) * (2 * t.down + 2), tiles = t.strip * t.across;
     size_t bytes = sizeof(float) * (places * (in + out + wider) + tiles * (ROW * (in + out) + ELEMENTS * wider));
-    float *all = aligned_alloc(64, bytes);
+    float *all = aligned_alloc(64, (bytes + 63) / 64 * 64); /* macOS gives nothing of other sizes */
     if (!all) return 1;
     memset(all, 0, bytes);
     float *grads = all + places * in, *sums = grads + places * out, *row = sums + places * wider;
@@ -189,7 +189,7 @@ static void transform_sums(const float *m, int64_t channel_lines, int64_t pitch,
                     const float *from = m + (line * tiles + y * across + x) * LINE + part * WIDE;
                     float *here = to + 2 * y * down + 2 * x * right + line * LINE + part * WIDE;
                     F above[4], below[4];
-FULLY
+UNROLL
                     for (int i = 0; i < 4; i++) {
                         F a = get(from + i * apart), b = get(from + (4 + i) * apart), c = get(from + (8 + i) * apart);
                         above[i] = a + (b + c), below[i] = (b - c) + get(from + (12 + i) * apart);
@@ -217,7 +217,7 @@ INLINE void spread_row(const float *v, int64_t apart, int64_t right, int64_t dow
     F next[4] = {0}, after[4] = {0};
     for (int64_t x = 0; x < across; x++, to += 2 * right, v += LINE) {
         F now[4], beside[4];
-FULLY
+UNROLL
         for (int i = 0; i < 4; i++) {
             const float *row = v + 4 * i * apart;
             F a = get(row), b = get(row + apart), c = get(row + 2 * apart), d = get(row + 3 * apart);

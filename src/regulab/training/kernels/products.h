@@ -18,12 +18,6 @@
 #endif
 #define LINE 16
 #define PER_LINE (LINE / WIDE)
-#if defined(__clang__)
-#define FULLY _Pragma("clang loop unroll(full)")
-#else
-#define FULLY _Pragma("GCC unroll 16")
-#endif
-
 typedef float F __attribute__((vector_size(4 * WIDE)));
 
 static int64_t lines_of(int64_t channels) { return (channels + LINE - 1) / LINE; }
@@ -56,50 +50,50 @@ INLINE void set(float *p, F v) { memcpy(p, &v, sizeof v); }
 /* n lines (rows of c): sums over inputs of a (lines of inputs, tiles, LINE) and b (inputs, LINE). */
 INLINE void multiply(const float *a, int64_t next, const float *b, int64_t inputs, float *c, int n) {
     F sum[MOST][PER_LINE];
-    FULLY
+    UNROLL
     for (int i = 0; i < n; i++)
-        FULLY
+        UNROLL
         for (int part = 0; part < PER_LINE; part++) sum[i][part] = (F){0};
     do {
         int64_t count = least(inputs, LINE), k = 0;
         do {
             F factor[PER_LINE];
-            FULLY
+            UNROLL
             for (int part = 0; part < PER_LINE; part++) factor[part] = get(b + part * WIDE);
-            FULLY
+            UNROLL
             for (int i = 0; i < n; i++)
-                FULLY
+                UNROLL
                 for (int part = 0; part < PER_LINE; part++) sum[i][part] += factor[part] * a[i * LINE + k];
             b += LINE;
         } while (++k < count);
         a += next, inputs -= LINE;
     } while (inputs > 0);
-    FULLY
+    UNROLL
     for (int i = 0; i < n; i++)
-        FULLY
+        UNROLL
         for (int part = 0; part < PER_LINE; part++) set(c + i * LINE + part * WIDE, sum[i][part]);
 }
 
 /* Adds to n rows of c (inputs, LINE) their sums over tiles of a (tiles, inputs) and b (tiles, LINE). */
 INLINE void multiply_turned(const float *a, const float *b, int64_t tiles, float *c, int n) {
     F sum[MOST][PER_LINE];
-    FULLY
+    UNROLL
     for (int i = 0; i < n; i++)
-        FULLY
+        UNROLL
         for (int part = 0; part < PER_LINE; part++) sum[i][part] = get(c + i * LINE + part * WIDE);
     do {
         F factor[PER_LINE];
-        FULLY
+        UNROLL
         for (int part = 0; part < PER_LINE; part++) factor[part] = get(b + part * WIDE);
-        FULLY
+        UNROLL
         for (int i = 0; i < n; i++)
-            FULLY
+            UNROLL
             for (int part = 0; part < PER_LINE; part++) sum[i][part] += factor[part] * a[i];
         a += LINE, b += LINE;
     } while (--tiles);
-    FULLY
+    UNROLL
     for (int i = 0; i < n; i++)
-        FULLY
+        UNROLL
         for (int part = 0; part < PER_LINE; part++) set(c + i * LINE + part * WIDE, sum[i][part]);
 }
 

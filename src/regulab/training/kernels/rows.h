@@ -23,16 +23,12 @@ INLINE void take(const void *from, int sums, Steps step, int size, int64_t rows,
     if (bias) added = floats(bias + k, n);
     PLACES_OF(rows, columns) {
         int64_t here = size * (y * step.down + x * step.right) + k;
-        V best = value(from, here, sums, n);
-        Winners which = {0};
+        V v[4];
+        Winners which;
 UNROLL
-        for (int i = 1; i < size * size; i++) {
-            V other = value(from, here + i / 2 * step.down + i % 2 * step.right, sums, n);
-            Mask wins = above(other, best) | is_nan(other);
-            which = mark(which, wins, i);
-            best = choose(wins, other, best);
-        }
-        N narrowed = narrow(best + added);
+        for (int i = 0; i < size * size; i++)
+            v[i] = value(from, here + i / 2 * step.down + i % 2 * step.right, sums, n);
+        N narrowed = narrow((size == 2 ? largest(v, &which) : v[0]) + added);
         WRITE(p + AT(to), narrowed);
         if (size == 2) write_winners(won + AT(to), which, n);
         row += rectified(widen(narrowed), first);

@@ -5,26 +5,25 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-#define MASKS 1
-#include <immintrin.h>
-#else
-#define MASKS 0
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-#endif
 
-#define TAPS 9 /* of a 3x3 convolution */
-/* As many as the processor's vectors have: of wider ones gcc keeps every single one in memory, and with AVX2 a step took three
- * times as long (docs/log.md). */
-#if defined(__AVX512F__)
+/* As many as a register holds: gcc makes single values of wider vectors (for a place of 16 channels the first block took 343 ns
+ * with AVX2 and vectors of 16, with vectors of 8 it takes 18: docs/log.md). */
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#include <immintrin.h>
+#define MASKS 1
 #define LANES 16
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define MASKS 0
 #define LANES 8
 #else
+#define MASKS 0
 #define LANES 4
 #endif
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#define TAPS 9 /* of a 3x3 convolution */
 #define INLINE static inline __attribute__((always_inline))
 
 /* Before a loop of a length that the compiler knows: written out, so that arrays which it indexes stay in registers. clang
@@ -73,54 +72,7 @@ INLINE void write_part(void *to, const void *from, int n, int bytes) { memcpy(to
         else write_part(target, &name, n, sizeof(name) / LANES);                                                   \
     } while (0)
 
-/* For each lane yes or no. What a compiler makes of vectors of integers for it, masks widened half by half and put together
- * again, took three times as long. */
-#if MASKS
-typedef __mmask16 Mask;
-INLINE Mask all_or_none(int all) { return (Mask)(all ? 0xffff : 0); }
-INLINE Mask above(V a, V b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ); }
-INLINE Mask is_nan(V a) { return _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q); }
-INLINE Mask at_least(const int16_t *p, int16_t low, int n) { /* lanes behind n are none */
-    return _mm256_mask_cmpge_epi16_mask((__mmask16)((1u << n) - 1), _mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p),
-                                        _mm256_set1_epi16(low));
-}
-INLINE V where(Mask mask, V v) { return (V)_mm512_maskz_mov_ps(mask, (__m512)v); } /* else 0 */
-INLINE V choose(Mask mask, V yes, V no) { return (V)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes); }
-INLINE V rectified(V v, Mask mask) { /* max(0, v) where a mask says so; a NaN passes */
-    return (V)_mm512_mask_max_ps((__m512)v, mask, _mm512_setzero_ps(), (__m512)v);
-}
-typedef B Winners; /* which of four won, lane by lane */
-INLINE Winners mark(Winners which, Mask wins, int i) {
-    return (Winners)_mm_mask_mov_epi8((__m128i)which, wins, _mm_set1_epi8((char)i));
-}
-INLINE Mask won_by(Winners which, int i) { return _mm_cmpeq_epi8_mask((__m128i)which, _mm_set1_epi8((char)i)); }
-#else
-typedef I Mask;
-INLINE Mask all_or_none(int all) { return (I){0} - all; }
-INLINE Mask above(V a, V b) { return a > b; }
-INLINE Mask is_nan(V a) { return a != a; }
-INLINE Mask at_least(const int16_t *p, int16_t low, int n) {
-    READ(S, s, p);
-#ifdef __AVX2__ /* gcc widens half by half */
-    return (Mask)_mm256_cvtepi16_epi32((__m128i)s) > low - 1;
-#else
-    return __builtin_convertvector(s >= low, I);
-#endif
-}
-INLINE V where(Mask mask, V v) { return (V)(mask & (I)v); }
-INLINE V choose(Mask mask, V yes, V no) { return (V)((mask & (I)yes) | (~mask & (I)no)); }
-INLINE V rectified(V v, Mask mask) { /* max(0, v) where a mask says so; a NaN passes */
-#ifdef __AVX2__ /* where two are equal or one is NaN, the second comes out */
-    V least_value = (V)(~mask & (I)((V){0} - INFINITY));
-    return (V)_mm256_max_ps((__m256)least_value, (__m256)v);
-#else
-    return (V)((I)v & ~((v < 0) & mask));
-#endif
-}
-typedef I Winners;
-INLINE Winners mark(Winners which, Mask wins, int i) { return (wins & i) | (~wins & which); }
-INLINE Mask won_by(Winners which, int i) { return which == i; }
-#endif
+#include "lanes.h"
 
 INLINE V floats(const float *p, int n) {
     READ(V, v, p);
@@ -131,21 +83,17 @@ INLINE V floats(const float *p, int n) {
 typedef uint16_t T;
 INLINE V load(const T *p, int n) {
     READ(H, h, p);
-#if MASKS
-    return (V)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
-#else
-    return (V)(__builtin_convertvector(h, U) << 16);
-#endif
+    return (V)(from_halves(h) << 16);
 }
 typedef H N; /* LANES values as memory holds them */
 INLINE N narrow(V v) { /* rounds to nearest, ties to even; a NaN stays one */
-#ifdef __AVX512BF16__
+#if MASKS && defined(__AVX512BF16__)
     return (H)_mm512_cvtneps_pbh((__m512)v);
 #else
     U bits = (U)v;
     U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     I nan = v != v;
-    return __builtin_convertvector((U)((nan & 0x7fc0) | (~nan & (I)rounded)), H);
+    return to_halves((U)((nan & 0x7fc0) | (~nan & (I)rounded)));
 #endif
 }
 INLINE float widened(T value) {
@@ -173,7 +121,7 @@ typedef struct {
 /* Convolution (or none), pooling, batch norm, ReLU, dropout. Vectors have K = runs x channels values, float. */
 typedef struct {
     Shape shape;
-    int64_t image;              /* 1: convolves images of 1 or 3 channels, pooled, which get no gradient: see images.h */
+    int64_t image;              /* 1: convolves images of 1 or 3 channels, which get no gradient: see images.h */
     const float *weight, *bias; /* (runs, channels, inputs, TAPS) and K, or NULL */
     const float *gamma, *beta;
     float *mean, *variance;      /* biased; in inference the running ones, which are read */
@@ -205,7 +153,7 @@ INLINE N narrow_where(Mask mask, N narrowed) { /* else 0 */
 #if MASKS && defined(BF16)
     return (N)_mm256_maskz_mov_epi16(mask, (__m256i)narrowed);
 #elif defined(BF16)
-    return (N)((S)narrowed & __builtin_convertvector(mask, S));
+    return (N)((S)narrowed & to_shorts(mask));
 #else
     return where(mask, narrowed);
 #endif
@@ -216,20 +164,15 @@ INLINE Winners read_winners(const uint8_t *p, int n) {
     READ(B, winners, p);
 #if MASKS
     return winners;
-#elif defined(__AVX2__)
-    return (I)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)winners));
 #else
-    return __builtin_convertvector(winners, I);
+    return from_bytes(winners);
 #endif
 }
 INLINE void write_winners(uint8_t *p, Winners which, int n) {
 #if MASKS
     B winners = which;
-#elif defined(__AVX2__)
-    __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)which), _mm256_extracti128_si256((__m256i)which, 1));
-    B winners = (B)_mm_cvtsi128_si64(_mm_packus_epi16(shorts, shorts));
 #else
-    B winners = __builtin_convertvector(which, B);
+    B winners = to_bytes(which);
 #endif
     WRITE(p, winners);
 }
