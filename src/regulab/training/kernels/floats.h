@@ -20,10 +20,8 @@
 #define NAME "vectors"
 #define ELEMENTS 16
 #define ROW 4 /* of them: transformed and multiplied at a time, so that both stay in the first cache */
-/* At a time, at least. With AVX-512 all 49 tiles of 14x14 places took 16 % longer: V and M left the first cache. */
-#ifndef STRIP_TILES
+/* At a time, at least. With AVX-512 all 49 tiles of 14x14 places took 5 % longer: M left the first cache. */
 #define STRIP_TILES (MOST == 16 ? 14 : 24)
-#endif
 
 typedef float E;
 typedef struct { /* of one thread */
@@ -158,7 +156,8 @@ INLINE void transform_input(const float *from, int64_t channel_lines, int64_t pi
 
 /* Element e of the four that A makes of two places. */
 INLINE F spread_two(const float *first, int64_t step, int e) {
-    return e == 0 ? get(first) : e == 1 ? get(first) + get(first + step) : e == 2 ? get(first) - get(first + step) : get(first + step);
+    F a = get(first), b = get(first + step);
+    return e == 0 ? a : e == 1 ? a + b : e == 2 ? a - b : b;
 }
 
 /* Row e of N = A dy A' of some rows of tiles. */
@@ -244,14 +243,14 @@ static void spread_tiles(const float *v, int64_t channel_lines, int64_t pitch, i
             }
 }
 
-/* n lines of a row of elements, where they stand in m (ROW, lines of out, tiles, LINE) and v (ROW, lines of inputs, tiles, LINE). */
+/* n tiles of a row of elements: from v (ROW, lines of inputs, tiles, LINE) on to m (ROW, lines of out, tiles, LINE). */
 INLINE void multiply_part(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m, int n) {
     for (int element = 0; element < ROW; element++, v += lines_of(inputs) * tiles * LINE)
         for (int64_t line = 0; line < out_lines; line++, u += inputs * LINE, m += tiles * LINE)
             multiply(v, tiles * LINE, u, inputs, m, n);
 }
 
-/* A row of elements: m = v u. */
+/* A row of elements, m = v u, the parts outermost: n is looked up once, and not for every element. */
 static void multiply_row(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m) {
     EQUAL_PARTS(tiles) { OF(n, multiply_part, v + at * LINE, u, tiles, inputs, out_lines, m + at * LINE) }
 }
@@ -287,12 +286,13 @@ static void multiply_weights(const Shape *s, const float *v, const float *grads,
     default: piece(__VA_ARGS__, 3);                                                                                \
     }
 
-static void convolve(const Shape *s, const Workspace *work, const void *arranged) {
+static void convolve(const Shape *s, const Workspace *work, const void *arranged, const Ahead *ahead) {
     Tiles t = tiles_of(s);
     int64_t in = lines_of(s->inputs), out = lines_of(s->channels), P = pitch(s);
     STRIPS_OF(t) {
         int64_t tiles = rows * t.across;
         for (int e = 0; e < ROW; e++) {
+            fetch(ahead, ROW * y + e * rows, ROW * y + (e + 1) * rows, ROW * t.down);
             const float *u = (const float *)arranged + e * ROW * s->inputs * out * LINE;
             ROW_OF_ELEMENTS(e, transform_input, work->input + 2 * y * P * in * LINE, in, P, rows, t.across, work->row);
             multiply_row(work->row, u, tiles, s->inputs, out, work->all + e * ROW * out * tiles * LINE);
@@ -301,13 +301,15 @@ static void convolve(const Shape *s, const Workspace *work, const void *arranged
     }
 }
 
-static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input) {
+static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input,
+                    const Ahead *ahead) {
     Tiles t = tiles_of(s);
     int64_t in = lines_of(s->inputs), out = lines_of(s->channels), P = pitch(s);
     STRIPS_OF(t) {
         int64_t tiles = rows * t.across, corner = 2 * y * P * in * LINE;
         float *n = work->row + ROW * in * tiles * LINE;
         for (int e = 0; e < ROW; e++) {
+            fetch(ahead, ROW * y + e * rows, ROW * y + (e + 1) * rows, ROW * t.down);
             const float *u = (const float *)turned + e * ROW * s->channels * in * LINE;
             ROW_OF_ELEMENTS(e, transform_input, work->input + corner, in, P, rows, t.across, work->row);
             ROW_OF_ELEMENTS(e, transform_grads, work->grads + (2 * y * P + P + 1) * out * LINE, out, P, rows, t.across, n);
