@@ -25,6 +25,7 @@ SHAPES = [
 ONE_IMAGE = """
 #include "{folder}/vectors.h"
 #include "{folder}/convolve.h"
+static const Ahead nothing;
 
 int convolve_image(const Shape *s, const float *taps, const float *x, const float *grads, float *y, float *dx,
                    float *dtaps) {{
@@ -41,10 +42,10 @@ int convolve_image(const Shape *s, const float *taps, const float *x, const floa
             memcpy(work.input + ((q / w + 1) * P + q % w + 1) * in, x, sizeof(float) * s->inputs);
             memcpy(work.grads + ((q / w + 1) * P + q % w + 1) * out, grads, sizeof(float) * s->channels);
         }}
-        convolve(s, &work, arranged);
+        convolve(s, &work, arranged, &nothing);
         for (int64_t q = 0; q < h * w; q++, y += s->channels)
             memcpy(y, work.sums + (q / w * P + q % w) * out, sizeof(float) * s->channels);
-        go_back(s, &work, turned, sums, 1);
+        go_back(s, &work, turned, sums, 1, &nothing);
         for (int64_t q = 0; q < h * w; q++, dx += s->inputs)
             memcpy(dx, work.sums + (q / w * P + q % w) * in, sizeof(float) * s->inputs);
         memset(work.sums, 0xff, sizeof(float) * (h * P - 2) * (in < out ? in : out)); /* NaN: nothing of it is read */

@@ -156,7 +156,10 @@ static void take_map(const Block *blocks, int64_t l, Thread *t, const char *arra
         return;
     }
     fill_input(blocks, l, t, x, before, image, run);
-    convolve(s, t->works + l, weights);
+    Ahead ahead = {0};
+    if (l) expect(&ahead, 0, before + area(&blocks[l - 1].shape), area(&blocks[l - 1].shape) * sizeof(T));
+    expect(&ahead, STREAMS - 1, p + area(s), area(s) * sizeof(T));
+    convolve(s, t->works + l, weights, &ahead);
     Steps from = frame_steps(s, stride_out(s)), to = own_steps(s);
     const float *sums = t->works[l].sums + (1 - s->padding) * (from.down + from.right);
     if (s->pool == 2)
@@ -217,10 +220,18 @@ static void go_back_through(const Block *blocks, int64_t l, Thread *t, const cha
         else OF_INPUTS(add_up_weights, s, frame, grad, way->kept, way->from, p, NULL, &gate, dsums, dbias, 1);
         return;
     }
-    enter_frame(block, t, l, grad, way->kept, way->from, image, run, dbias);
     int64_t before = last ? (image * s->runs + run) * area(last) : 0;
+    Ahead ahead = {0};
+    expect(&ahead, 0, block->p + at + s->runs * area(s), area(s) * sizeof(T));
+    if (way->kept) expect(&ahead, 1, grad + s->runs * area(s), area(s) * sizeof(T));
+    if (last) {
+        int64_t next = before + s->runs * area(last);
+        expect(&ahead, 2, blocks[l - 1].p + next, area(last) * sizeof(T));
+        expect(&ahead, 3, way->before + next, area(last) * sizeof(T));
+    }
+    enter_frame(block, t, l, grad, way->kept, way->from, image, run, dbias);
     fill_input(blocks, l, t, way->x, last ? blocks[l - 1].p + before : NULL, image, run);
-    go_back(s, t->works + l, turned + run * arranged_bytes(block), dsums, way->before != NULL);
+    go_back(s, t->works + l, turned + run * arranged_bytes(block), dsums, way->before != NULL, &ahead);
     Steps from = frame_steps(s, stride_in(s));
     if (last) {
         Gate gate = gate_of(block - 1, t->lines + l - 1, run, image * places(last));

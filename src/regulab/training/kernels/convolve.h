@@ -21,9 +21,10 @@
  *   open_workspace(s, work), close_workspace(work)   0, or 1 where memory ends; all frames 0. Closed in the reverse order
  *   arranged_size(s)     bytes of one run's weights as it wants them, a multiple of 64
  *   arrange(s, taps, turned, to)   one run's weights (TAPS, inputs, channels), for the way there or (turned) back
- *   convolve(s, work, arranged)    input to sums: stride_out(s) values for place (y, x) at y pitch + x
- *   go_back(s, work, turned, dsums, wants_input)   from input and grads: adds the weights' share to dsums, and leaves the
- *                                  gradient of the input in sums, where it is wanted: stride_in(s) values a place
+ *   convolve(s, work, arranged, ahead)    input to sums: stride_out(s) values for place (y, x) at y pitch + x
+ *   go_back(s, work, turned, dsums, wants_input, ahead)   from input and grads: adds the weights' share to dsums, and leaves
+ *                                  the gradient of the input in sums, where it is wanted: stride_in(s) values a place.
+ *                                  Both may fetch meanwhile what the next image asks for; only floats.h won by it
  *   weight_sums(s)       floats of one run's dsums
  *   finish_weights(s, dsums, dtaps)  one run's, added up as double, to (TAPS, inputs, channels)
  * Rows of inputs: tall(s) and wide(s), below; s->height and s->width are those of what comes out. Sums are added in an order
@@ -31,6 +32,8 @@
  */
 INLINE int64_t tall(const Shape *s) { return s->height + 2 - 2 * s->padding; }
 INLINE int64_t wide(const Shape *s) { return s->width + 2 - 2 * s->padding; }
+
+#include "ahead.h"
 
 #define BLOCKED(x) (((x) + LANES - 1) / LANES) /* blocks of channels */
 

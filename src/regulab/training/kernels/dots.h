@@ -121,7 +121,7 @@ static void multiply_all(const Shape *s, const T *frame, int64_t stride, int64_t
         }
 }
 
-static void convolve(const Shape *s, const Workspace *work, const void *arranged) {
+static void convolve(const Shape *s, const Workspace *work, const void *arranged, const Ahead *ahead) {
     multiply_all(s, work->input, stride_in(s), s->inputs, arranged, work->sums, stride_out(s));
 }
 
@@ -146,7 +146,8 @@ UNROLL
     for (int i = 0; i < 3 * INPUTS; i++) _mm512_storeu_ps(sums + i * WIDTH, sum[i]);
 }
 
-static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input) {
+static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input,
+                    const Ahead *ahead) {
     int64_t P = pitch(s), J = tall(s) * P, in = stride_in(s), out = stride_out(s), A = apart(s), I = s->inputs;
     for (int64_t c = 0; c < in; c += WIDTH)
         for (int64_t q = 0; q < room(s); q += 32) {

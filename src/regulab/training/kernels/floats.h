@@ -19,14 +19,15 @@
 
 #define NAME "vectors"
 #define ELEMENTS 16
-/* At a time, at least. With AVX-512 all 49 tiles of 14x14 places took 16 % longer: V and M left the first cache. */
+#define ROW 4 /* of them: transformed and multiplied at a time, so that both stay in the first cache */
+/* At a time, at least. With AVX-512 all 49 tiles of 14x14 places took 5 % longer: M left the first cache. */
 #define STRIP_TILES (MOST == 16 ? 14 : 24)
 
 typedef float E;
 typedef struct { /* of one thread */
     E *input, *grads;
     float *sums;
-    float *v, *m; /* (ELEMENTS, lines of channels, tiles of a strip, LINE) */
+    float *row, *all; /* of V and N: (ROW, lines of channels, tiles of a strip, LINE); of M or dV: (ELEMENTS, …) */
 } Workspace;
 
 typedef V Packed;
@@ -58,13 +59,13 @@ static int takes(const Shape *s) {
 static int open_workspace(const Shape *s, Workspace *work) {
     int64_t in = stride_in(s), out = stride_out(s), wider = in > out ? in : out;
     Tiles t = tiles_of(s);
-    int64_t places = pitch(s) * (2 * t.down + 2), elements = ELEMENTS * t.strip * t.across;
-    size_t bytes = sizeof(float) * (places * (in + out + wider) + elements * (in + out));
+    int64_t places = pitch(s) * (2 * t.down + 2), tiles = t.strip * t.across;
+    size_t bytes = sizeof(float) * (places * (in + out + wider) + tiles * (ROW * (in + out) + ELEMENTS * wider));
     float *all = aligned_alloc(64, (bytes + 63) / 64 * 64); /* macOS gives nothing of other sizes */
     if (!all) return 1;
     memset(all, 0, bytes);
-    float *grads = all + places * in, *sums = grads + places * out, *v = sums + places * wider;
-    *work = (Workspace){all, grads, sums + (pitch(s) + 1) * in, v, v + elements * in};
+    float *grads = all + places * in, *sums = grads + places * out, *row = sums + places * wider;
+    *work = (Workspace){all, grads, sums + (pitch(s) + 1) * in, row, row + ROW * tiles * (in + out)};
     return 0;
 }
 
@@ -142,25 +143,26 @@ INLINE void transform_row(const float *from, int64_t right, int64_t down, int64_
     }
 }
 
-/* V = B' d B of some rows of tiles. */
-static void transform_input(const float *from, int64_t channel_lines, int64_t pitch, int64_t rows, int64_t across,
-                            float *v) {
+/* Row e of V = B' d B of some rows of tiles. */
+INLINE void transform_input(const float *from, int64_t channel_lines, int64_t pitch, int64_t rows, int64_t across, float *v,
+                            int e) {
     int64_t right = channel_lines * LINE, down = pitch * right, tiles = rows * across, apart = channel_lines * tiles * LINE;
     for (int64_t line = 0; line < channel_lines; line++)
         for (int64_t y = 0; y < rows; y++)
-            for (int part = 0; part < PER_LINE; part++) {
-                const float *here = from + 2 * y * down + line * LINE + part * WIDE;
-                float *to = v + (line * tiles + y * across) * LINE + part * WIDE;
-                transform_row(here, right, down, across, to, apart, 0);
-                transform_row(here, right, down, across, to + 4 * apart, apart, 1);
-                transform_row(here, right, down, across, to + 8 * apart, apart, 2);
-                transform_row(here, right, down, across, to + 12 * apart, apart, 3);
-            }
+            for (int part = 0; part < PER_LINE; part++)
+                transform_row(from + 2 * y * down + line * LINE + part * WIDE, right, down, across,
+                              v + (line * tiles + y * across) * LINE + part * WIDE, apart, e);
 }
 
-/* N = A dy A' of some rows of tiles. */
-static void transform_grads(const float *from, int64_t channel_lines, int64_t pitch, int64_t rows, int64_t across,
-                            float *n) {
+/* Element e of the four that A makes of two places. */
+INLINE F spread_two(const float *first, int64_t step, int e) {
+    F a = get(first), b = get(first + step);
+    return e == 0 ? a : e == 1 ? a + b : e == 2 ? a - b : b;
+}
+
+/* Row e of N = A dy A' of some rows of tiles. */
+INLINE void transform_grads(const float *from, int64_t channel_lines, int64_t pitch, int64_t rows, int64_t across, float *n,
+                            int e) {
     int64_t right = channel_lines * LINE, down = pitch * right, tiles = rows * across, apart = channel_lines * tiles * LINE;
     for (int64_t line = 0; line < channel_lines; line++)
         for (int64_t y = 0; y < rows; y++)
@@ -168,15 +170,11 @@ static void transform_grads(const float *from, int64_t channel_lines, int64_t pi
                 for (int part = 0; part < PER_LINE; part++) {
                     const float *here = from + 2 * y * down + 2 * x * right + line * LINE + part * WIDE;
                     float *to = n + (line * tiles + y * across + x) * LINE + part * WIDE;
-                    F a = get(here), b = get(here + right), c = get(here + down), d = get(here + down + right);
-                    F left[4] = {a, a + c, a - c, c}, beside[4] = {b, b + d, b - d, d};
-UNROLL
-                    for (int i = 0; i < 4; i++) {
-                        set(to + (4 * i) * apart, left[i]);
-                        set(to + (4 * i + 1) * apart, left[i] + beside[i]);
-                        set(to + (4 * i + 2) * apart, left[i] - beside[i]);
-                        set(to + (4 * i + 3) * apart, beside[i]);
-                    }
+                    F left = spread_two(here, down, e), beside = spread_two(here + right, down, e);
+                    set(to, left);
+                    set(to + apart, left + beside);
+                    set(to + 2 * apart, left - beside);
+                    set(to + 3 * apart, beside);
                 }
 }
 
@@ -245,47 +243,80 @@ static void spread_tiles(const float *v, int64_t channel_lines, int64_t pitch, i
             }
 }
 
-/* All elements: m (ELEMENTS, lines of out, tiles, LINE) = v (ELEMENTS, lines of inputs, tiles, LINE) u. */
-static void multiply_all(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m) {
-    for (int element = 0; element < ELEMENTS; element++, v += lines_of(inputs) * tiles * LINE)
+/* n tiles of a row of elements: from v (ROW, lines of inputs, tiles, LINE) on to m (ROW, lines of out, tiles, LINE). */
+INLINE void multiply_part(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m, int n) {
+    for (int element = 0; element < ROW; element++, v += lines_of(inputs) * tiles * LINE)
         for (int64_t line = 0; line < out_lines; line++, u += inputs * LINE, m += tiles * LINE)
-            EQUAL_PARTS(tiles) { OF(n, multiply, v + at * LINE, tiles * LINE, u, inputs, m + at * LINE) }
+            multiply(v, tiles * LINE, u, inputs, m, n);
 }
 
-/* All elements: du (ELEMENTS, lines of inputs, lines of channels, LINE inputs, LINE) += v' n. */
+/* A row of elements, m = v u, the parts outermost: n is looked up once, and not for every element. */
+static void multiply_row(const float *v, const float *u, int64_t tiles, int64_t inputs, int64_t out_lines, float *m) {
+    EQUAL_PARTS(tiles) { OF(n, multiply_part, v + at * LINE, u, tiles, inputs, out_lines, m + at * LINE) }
+}
+
+/* n inputs of a row of elements, all lines of channels. */
+INLINE void multiply_weights_part(const float *v, int64_t next, const float *grads, int64_t tiles, int64_t out_lines, float *du,
+                                  int64_t next_du, int n) {
+    for (int element = 0; element < ROW; element++, v += next, du += next_du)
+        for (int64_t o = 0; o < out_lines; o++, grads += tiles * LINE)
+            multiply_turned(v, grads, tiles, du + o * LINE * LINE, n);
+}
+
+/* A row of elements: du (ROW, lines of inputs, lines of channels, LINE inputs, LINE) += v' n. */
 static void multiply_weights(const Shape *s, const float *v, const float *grads, int64_t tiles, float *du) {
-    int64_t in = lines_of(s->inputs), out = lines_of(s->channels);
-    for (int element = 0; element < ELEMENTS; element++, grads += out * tiles * LINE)
-        for (int64_t i = 0; i < in; i++, v += tiles * LINE) {
-            int64_t inputs = least(LINE, s->inputs - i * LINE);
-            for (int64_t o = 0; o < out; o++, du += LINE * LINE)
-                EQUAL_PARTS(inputs) { OF(n, multiply_turned, v + at, grads + o * tiles * LINE, tiles, du + at * LINE) }
+    int64_t in = lines_of(s->inputs), out = lines_of(s->channels), area = out * LINE * LINE;
+    for (int64_t i = 0; i < in; i++, v += tiles * LINE, du += area) {
+        int64_t inputs = least(LINE, s->inputs - i * LINE);
+        EQUAL_PARTS(inputs) {
+            OF(n, multiply_weights_part, v + at, in * tiles * LINE, grads, tiles, out, du + at * LINE, in * area)
         }
+    }
 }
 
 /* The strips of an image: their first rows of tiles, and how many. */
 #define STRIPS_OF(t) for (int64_t y = 0, rows; y < (t).down && (rows = least((t).strip, (t).down - y), 1); y += (t).strip)
 
-static void convolve(const Shape *s, const Workspace *work, const void *arranged) {
+/* piece(..., e) for every row e of elements, known to the compiler. */
+#define ROW_OF_ELEMENTS(e, piece, ...)                                                                             \
+    switch (e) {                                                                                                   \
+    case 0: piece(__VA_ARGS__, 0); break;                                                                          \
+    case 1: piece(__VA_ARGS__, 1); break;                                                                          \
+    case 2: piece(__VA_ARGS__, 2); break;                                                                          \
+    default: piece(__VA_ARGS__, 3);                                                                                \
+    }
+
+static void convolve(const Shape *s, const Workspace *work, const void *arranged, const Ahead *ahead) {
     Tiles t = tiles_of(s);
     int64_t in = lines_of(s->inputs), out = lines_of(s->channels), P = pitch(s);
     STRIPS_OF(t) {
-        transform_input(work->input + 2 * y * P * in * LINE, in, P, rows, t.across, work->v);
-        multiply_all(work->v, arranged, rows * t.across, s->inputs, out, work->m);
-        transform_sums(work->m, out, P, rows, t.across, work->sums + 2 * y * P * out * LINE);
+        int64_t tiles = rows * t.across;
+        for (int e = 0; e < ROW; e++) {
+            fetch(ahead, ROW * y + e * rows, ROW * y + (e + 1) * rows, ROW * t.down);
+            const float *u = (const float *)arranged + e * ROW * s->inputs * out * LINE;
+            ROW_OF_ELEMENTS(e, transform_input, work->input + 2 * y * P * in * LINE, in, P, rows, t.across, work->row);
+            multiply_row(work->row, u, tiles, s->inputs, out, work->all + e * ROW * out * tiles * LINE);
+        }
+        transform_sums(work->all, out, P, rows, t.across, work->sums + 2 * y * P * out * LINE);
     }
 }
 
-static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input) {
+static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input,
+                    const Ahead *ahead) {
     Tiles t = tiles_of(s);
     int64_t in = lines_of(s->inputs), out = lines_of(s->channels), P = pitch(s);
     STRIPS_OF(t) {
         int64_t tiles = rows * t.across, corner = 2 * y * P * in * LINE;
-        transform_input(work->input + corner, in, P, rows, t.across, work->v);
-        transform_grads(work->grads + (2 * y * P + P + 1) * out * LINE, out, P, rows, t.across, work->m);
-        multiply_weights(s, work->v, work->m, tiles, dsums);
-        if (!wants_input) continue;
-        multiply_all(work->m, turned, tiles, s->channels, in, work->v);
-        spread_tiles(work->v, in, P, rows, t.across, work->sums - (P + 1) * in * LINE + corner, y == 0);
+        float *n = work->row + ROW * in * tiles * LINE;
+        for (int e = 0; e < ROW; e++) {
+            fetch(ahead, ROW * y + e * rows, ROW * y + (e + 1) * rows, ROW * t.down);
+            const float *u = (const float *)turned + e * ROW * s->channels * in * LINE;
+            ROW_OF_ELEMENTS(e, transform_input, work->input + corner, in, P, rows, t.across, work->row);
+            ROW_OF_ELEMENTS(e, transform_grads, work->grads + (2 * y * P + P + 1) * out * LINE, out, P, rows, t.across, n);
+            multiply_weights(s, work->row, n, tiles, dsums + e * ROW * in * out * LINE * LINE);
+            if (wants_input) multiply_row(n, u, tiles, s->channels, in, work->all + e * ROW * in * tiles * LINE);
+        }
+        if (wants_input)
+            spread_tiles(work->all, in, P, rows, t.across, work->sums - (P + 1) * in * LINE + corner, y == 0);
     }
 }

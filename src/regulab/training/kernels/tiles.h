@@ -147,7 +147,7 @@ static void multiply_all(const Shape *s, const T *pairs, const T *tiles, int64_t
         }
 }
 
-static void convolve(const Shape *s, const Workspace *work, const void *arranged) {
+static void convolve(const Shape *s, const Workspace *work, const void *arranged, const Ahead *ahead) {
     lay_out(s, work->input, stride_in(s), work->pairs);
     multiply_all(s, work->pairs, arranged, stride_in(s), stride_out(s), work->sums);
 }
@@ -186,7 +186,8 @@ INLINE void multiply_taps(const T *turned, int64_t apart, const T *pairs, int64_
     FENCE;
 }
 
-static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input) {
+static void go_back(const Shape *s, const Workspace *work, const void *turned, float *dsums, int wants_input,
+                    const Ahead *ahead) {
     int64_t P = pitch(s), R = room(s), steps = (tall(s) * P + 31) / 32, in = stride_in(s), out = stride_out(s);
     for (int64_t c = 0; c < out; c += WIDTH)
         for (int64_t q = 0; q < 32 * steps; q += 32) {
