@@ -50,8 +50,8 @@ def layers(x, own, pool, padding, before, dtype):
 )
 def test_a_block_of_images_is_its_layers(shape, dtype, inputs, pool, padding, before):
     x, own, generator = images(shape, inputs, dtype)
-    leaves = [t.clone().requires_grad_() for t in own]
-    block = ConvolvedBlock(*leaves, pool, EPS, before, padding)
+    leaves = weight, bias, gamma, beta = [t.clone().requires_grad_() for t in own]
+    block = ConvolvedBlock(weight, bias, gamma, beta, pool, EPS, before, padding)
     y, *_ = chained(x, library(dtype), [block])
     upstream = torch.randn(y.shape, generator=generator).to(dtype)
     y.backward(upstream)
@@ -76,9 +76,9 @@ def test_of_equal_places_the_first_gets_the_gradient(dtype):
     """With weights of 0 every window is even; what the weights' gradient sees tells which place it took."""
     x, (weight, _, gamma, beta), generator = images((2, 6, 8, 2, 3), 1, dtype)
     leaves = torch.zeros_like(weight), gamma, beta.abs() + 0.1
-    ours = [t.clone().requires_grad_() for t in leaves]
+    ours = w, g, b = [t.clone().requires_grad_() for t in leaves]
     exact = [t.double().requires_grad_() for t in leaves]
-    y, *_ = chained(x, library(dtype), [ConvolvedBlock(ours[0], None, *ours[1:], 2, EPS)])
+    y, *_ = chained(x, library(dtype), [ConvolvedBlock(w, None, g, b, 2, EPS)])
     upstream = torch.randn(y.shape, generator=generator).to(dtype)
     y.backward(upstream)
     want = layers(x.double(), (exact[0], None, *exact[1:]), 2, 1, False, dtype)

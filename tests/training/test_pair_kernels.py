@@ -58,16 +58,14 @@ def test_values_and_gradients_of_any_channels(kernel, inputs, channels, height, 
     x = (normal(3, runs * inputs, height, width) + 0.5).to(BF16).contiguous(memory_format=torch.channels_last)
     weight = (normal(runs, channels, inputs, 3, 3) / inputs**0.5).to(BF16).float()
     own = weight, normal(runs * channels), normal(runs * channels)
-    leaves = [t.clone().requires_grad_() for t in (x, *own)]
-    y, *_ = chained(
-        leaves[0], kernel, [ConvolvedBlock(leaves[1], None, *leaves[2:], 1, EPS, padding=padding)]
-    )
+    leaves = seen, w, gamma, beta = [t.clone().requires_grad_() for t in (x, *own)]
+    y, *_ = chained(seen, kernel, [ConvolvedBlock(w, None, gamma, beta, 1, EPS, padding=padding)])
     upstream = normal(*y.shape).to(BF16)
     y.backward(upstream)
     exact = [t.double().requires_grad_() for t in (x, *own)]
     p = F.conv2d(exact[0], exact[1].flatten(0, 1), None, 1, padding, 1, runs)
     p = p + (p.detach().to(BF16).double() - p.detach())
-    want = F.relu(F.batch_norm(p, None, None, *exact[2:], True, eps=EPS))
+    want = F.relu(F.batch_norm(p, None, None, exact[2], exact[3], True, eps=EPS))
     want.backward(upstream.double())
     for name, got, expected in zip(
         ("y", "x", "weight", "γ", "β"),
