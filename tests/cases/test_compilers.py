@@ -14,6 +14,7 @@ import platformdirs
 import pytest
 import torch
 
+from regulab.data.reading_shown import reading_shown
 from regulab.training.kernels import build as building
 from regulab.training.kernels import compiling
 from regulab.training.kernels.build import library, missing
@@ -200,6 +201,40 @@ def test_one_that_fails_at_products_of_bfloat16_compiles_without(monkeypatch):
     monkeypatch.setattr(building, "compiled", fails)
     assert building._compiled("clang", ["-O3", "-DDOTS", "-DBF16"]) == b"library"
     assert tried == [["-O3", "-DDOTS", "-DBF16"], ["-O3", "-DBF16"]]
+
+
+def test_one_that_hangs_is_not_asked_again_for_less(monkeypatch):
+    tried = []
+
+    def hangs(program, flags, source):
+        tried.append(flags)
+        raise compiling.NeverEnds("gcc did not end within 180 seconds")
+
+    monkeypatch.setattr(building, "compiled", hangs)
+    with pytest.raises(compiling.NoKernels, match="did not end"):
+        building._compiled("gcc", ["-DDOTS"])
+    assert tried == [["-DDOTS"]]
+
+
+def test_that_compiling_takes_its_time_is_said_before_and_once(answers, tmp_path):
+    answers(script(f'exec {GCC} -shared -fPIC -x c - -o "$out" < /dev/null'))
+    said: list[str] = []
+    with reading_shown(None, said.append):
+        assert library(torch.float32) is None
+        assert library(torch.float32) is None
+    assert said == [
+        f"compiling kernels for float32 on this processor with {tmp_path}/gcc, which takes about ten seconds "
+        "and is given up after 180 (once, as they are kept)"
+    ]
+
+
+def test_that_every_process_will_compile_is_said_with_the_reason(answers, monkeypatch):
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: "not/absolute")
+    answers(script("exit 1"))
+    said: list[str] = []
+    with reading_shown(None, said.append):
+        assert library(torch.float32) is None
+    assert "in every process, as they cannot be kept: not/absolute/kernels is no absolute path" in said[0]
 
 
 def test_nothing_of_a_compiler_that_hung_lives_on(answers, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ import platformdirs
 import pytest
 import torch
 
+from regulab.data.reading_shown import reading_shown
 from regulab.training.kernels import build as building
 from regulab.training.kernels import processor
 from regulab.training.kernels.build import library
@@ -180,8 +181,14 @@ def test_no_room_for_it_is_no_error(place, monkeypatch):
 
     folder, _ = place
     monkeypatch.setattr(os, "fsync", full)
-    assert library(FLOAT32) is not None
+    said: list[str] = []
+    with reading_shown(None, said.append):
+        assert library(FLOAT32) is not None
     assert list(folder.iterdir()) == []
+    assert said[1:] == [
+        "the next process compiles these kernels again, as they could not be kept: "
+        f"{folder}: No space left on device"
+    ]
 
 
 def test_what_is_loaded_does_not_hang_on_the_file(place):

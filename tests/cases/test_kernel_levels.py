@@ -236,4 +236,4 @@ def test_a_level_that_nobody_knows_is_said_at_once(monkeypatch):
 
 
 def test_none_for_types_of_maps_that_no_kernel_has():
-    assert building.missing(torch.float64) == "none for torch.float64"
+    assert building.missing(torch.float64) == "there are none for float64"

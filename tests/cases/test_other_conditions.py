@@ -51,8 +51,8 @@ def elsewhere(patch: pytest.MonkeyPatch, **changes: str) -> None:
 
 
 def without_compiler(patch: pytest.MonkeyPatch) -> None:
-    def plain(device: str, precision: str, kernels: bool = True, on_device: bool | None = None) -> Any:
-        return replace(choose_machine(device, precision, kernels, on_device), kernels=False)
+    def plain(*asked: Any) -> Any:
+        return replace(choose_machine(*asked), kernels=False)
 
     patch.setattr(planning, "choose_machine", plain)
 
@@ -218,3 +218,49 @@ def test_earlier_environments_are_kept_once_each():
     assert with_earlier(b, once) == once
     assert with_earlier(a, once) == {**a, "earlier": [{"torch": "2"}]}
     assert with_earlier(a, None) == a
+
+
+OLDER = {"kernels": "8bf3d8a2968e", "tiles": "yes", "torch": "2.13.0"}
+NOW = {"kernels": "17e0d7d76ce5", "level": "amx", "convolutions": "matrix units", "torch": "2.13.0"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (OLDER, NOW, "kernels 8bf3d8a2968e → 17e0d7d76ce5"),
+        (
+            OLDER,
+            {**NOW, "convolutions": "vectors"},
+            "kernels 8bf3d8a2968e → 17e0d7d76ce5, convolutions matrix units → vectors",
+        ),
+        ({**OLDER, "tiles": "no"}, NOW, "kernels 8bf3d8a2968e → 17e0d7d76ce5"),
+        (NOW, {**NOW, "level": "avx2"}, "level amx → avx2"),
+        (
+            {"torch": "2.13.0"},
+            {**NOW, "torch": "2.14.0"},
+            "torch 2.13.0 → 2.14.0, kernels none → 17e0d7d76ce5, ",
+        ),
+    ],
+    ids=["matrix units stay", "vectors come", "nothing known", "level", "kernels come"],
+)
+def test_what_an_older_version_recorded_is_not_told_as_lost(before, now, told):
+    assert conditions.changes(before, now).startswith(told)
+    assert (conditions.changes(before, now) == told) is not told.endswith(", ")
+    assert "tiles" not in conditions.changes(before, now)
+
+
+def planned(index: int, arm: str, precision: str, kernels: bool) -> FleetPlan:
+    return FleetPlan(index, ((arm, index),), "fleet", "", precision, 1, kernels)
+
+
+def test_seeds_that_are_added_without_kernels_or_in_another_precision_are_told():
+    alike = [
+        planned(0, "none", "bf16", True),
+        planned(1, "slopes", "fp32", False),
+        planned(2, "none", "bf16", True),
+    ]
+    assert condition_remarks(alike) == []
+    later = [planned(3, "none", "fp32", False), planned(4, "none", "fp32", False)]
+    assert condition_remarks([*alike, *later]) == [
+        "fleets from 3 on train “none” in fp32, without compiled kernels; those before in bf16, with compiled kernels"
+    ]

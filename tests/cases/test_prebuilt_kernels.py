@@ -112,12 +112,12 @@ def change(path: Path, how: str) -> None:
 def test_what_is_not_as_it_was_built_is_not_taken(how, installed):
     for path in installed.iterdir():
         change(path, how)
-    assert missing(torch.float32) == building.NO_COMPILER
+    assert missing(torch.float32) == f"{building.NO_COMPILER}{building.NONE_CAME}"
 
 
 def test_other_sources_have_other_names(installed, monkeypatch):
     monkeypatch.setattr(recipes, "sources", lambda: b"changed")
-    assert missing(torch.float32) == building.NO_COMPILER
+    assert missing(torch.float32) == f"{building.NO_COMPILER}{building.NONE_CAME}"
 
 
 def test_a_processor_without_what_they_need_has_none(wheel):
@@ -128,6 +128,20 @@ def test_a_processor_without_what_they_need_has_none(wheel):
     assert prebuilt(allowed(arm, ""), arm, bf16=False, folder=wheel) is None
     assert prebuilt(allowed(HERE, "avx2"), HERE, bf16=False, folder=wheel)[1] == AVX2
     assert prebuilt(allowed(HERE, "generic"), HERE, bf16=False, folder=wheel) is None
+
+
+def test_float32_lacks_nothing_where_only_products_of_bfloat16_are_newer(installed, monkeypatch):
+    """A wheel has no float32 kernels for AMX, as they would be those for AVX-512."""
+    lower = building.Built(building.built(torch.float32).library, AVX512, "from the wheel (…)", "digest")
+    monkeypatch.setattr(building, "built", lambda dtype: lower)
+    monkeypatch.setattr(building, "allowed", lambda processor, most: X86[-1])
+    monkeypatch.setattr(building, "is_forced_down", lambda: False)
+    assert building.remark(torch.float32) == "compiled kernels are from the wheel (…)"
+    assert building.remark(torch.bfloat16) == (
+        "compiled kernels are for avx512, where the processor has amx, from the wheel (…)"
+    )
+    monkeypatch.setattr(building, "is_forced_down", lambda: True)
+    assert "as REGULAB_KERNELS says" in building.remark(torch.float32)
 
 
 @pytest.mark.parametrize(

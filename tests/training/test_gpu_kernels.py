@@ -233,7 +233,7 @@ def on_gpu_without(dtype=torch.float32):
 
 
 def test_there_may_be_none_and_a_reason(monkeypatch):
-    assert on_gpu_without(torch.float64) == (None, "none for torch.float64")
+    assert on_gpu_without(torch.float64) == (None, "there are none for float64")
     with monkeypatch.context() as patched:
         patched.setattr(
             "regulab.training.kernels.gpu_check.difference",

@@ -10,10 +10,13 @@ import torch
 from regulab.errors import UserError
 from regulab.launchers import events
 from regulab.launchers.events import carried_out
-from regulab.training import machine, planning
+from regulab.training import batches, machine, planning
+from regulab.training import setup as setting_up
 from regulab.training.checks import bytes_per_image
+from regulab.training.kernels import choice
 from regulab.training.loop import Job
 from regulab.training.machine import MOST_ACTIVATIONS, choose_machine
+from regulab.training.no_room import room_needed
 from regulab.training.planning import PIXELS_PER_STEP_ON_DEVICE, plan_fleets, runs_per_fleet
 from tests.training.setups import runs_of, setup_of, study_of
 
@@ -55,6 +58,71 @@ def test_512_runs_of_mnist_are_one_fleet_and_a_small_gpu_splits_them(monkeypatch
         found.append(runs_per_fleet(own, runs_of(study)[0], 4))
     assert found[1:] == [512, 512]
     assert 128 <= found[0] < 512
+
+
+SAID_WITHOUT_ROOM = (
+    "CUDA error: out of memory\nCUDA kernel errors might be reported later",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+@pytest.mark.parametrize("said", SAID_WITHOUT_ROOM)
+def test_a_library_that_finds_no_room_is_told_of_likewise(said, monkeypatch):
+    def full(_):
+        raise RuntimeError("there is not even room to ask")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", full)
+    with pytest.raises(UserError) as caught, room_needed(torch.device("cuda", 0), "a fleet of 1 run"):
+        raise RuntimeError(said)
+    assert "no room on cuda:0 for a fleet of 1 run" in str(caught.value)
+    assert said.splitlines()[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("out of memory")], ids=repr)
+def test_other_errors_stay_what_they_are(error):
+    with pytest.raises(type(error), match=str(error)), room_needed(torch.device("cuda", 0), "a fleet"):
+        raise error
+
+
+def test_a_full_gpu_is_not_taken_for_one_that_is_absent(monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch, "ones", full)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 2**30))
+    with pytest.raises(UserError, match="no room on cuda:0 for anything"):
+        choose_machine("cuda:0", "fp32", kernels=False)
+
+
+def test_a_full_gpu_does_not_choose_torchs_layers(monkeypatch):
+    """Whether kernels are used must not follow from what else is in memory."""
+    pytest.importorskip("triton", reason="Triton is not installed (it is for Linux alone)")
+    from regulab.training.kernels import gpu_check
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(gpu_check, "difference", full)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 2**30))
+    with pytest.raises(UserError, match="no room on cuda:7"):
+        choice.missing(torch.device("cuda", 7), torch.float32)
+
+
+def test_a_full_gpu_is_told_of_before_anything_trains(monkeypatch):
+    study = study_of(ARMS, seeds=1)
+    splits = setup_of(study).splits
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 2**30))
+    monkeypatch.setattr(setting_up, "check_model", full)
+    with pytest.raises(UserError, match="for a look at the network"):
+        setting_up.set_up(study, splits)
+    monkeypatch.setattr(batches.ImageTensors, "of", full)
+    with pytest.raises(UserError, match="training images"):
+        setting_up.set_up(study, splits)
 
 
 def test_a_gpu_without_room_is_told_of_with_a_cure(monkeypatch):

@@ -23,9 +23,10 @@ def doctor(
 ) -> None:
     """Say what this machine has, and test in about 20 seconds that training works here."""
     from regulab.cli.findings import Status
+    from regulab.data.reading_shown import reading_shown
 
     findings = []
-    with signals.unwinding():
+    with signals.unwinding(), reading_shown(None, lambda text: _aside(text, quiet=as_json)):
         for finding in _everything(quiet=as_json):
             findings.append(finding)
             if not as_json:
@@ -45,7 +46,11 @@ def _everything(*, quiet: bool) -> Iterator[Finding]:
     from regulab.cli.self_test import self_test
 
     yield from machine()
-    if not quiet:
-        print("self-test: about 20 seconds", file=sys.stderr, flush=True)
+    _aside("self-test: about 20 seconds", quiet=quiet)
     yield from kernels_work()
     yield from self_test()
+
+
+def _aside(text: str, *, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,6 @@
-"""Who is shown how far the reading of image files has come: datasets of many files take minutes the first time.
+"""Who is shown how far the reading of image files has come, and told what takes its time before anything trains.
+
+Datasets of many files take minutes the first time, and kernels are compiled in seconds.
 
 A dataset's ``load`` knows nothing of terminals, and those who have one know nothing of files: what stands between them
 is a context variable. It changes nothing that is read.
@@ -27,8 +29,8 @@ _TOLD: ContextVar[Callable[[str], None]] = ContextVar("told", default=_unheard)
 
 @contextmanager
 def reading_shown(shown: Shown | None, told: Callable[[str], None]) -> Iterator[None]:
-    """Whatever is read within is shown by ``shown`` (None: not at all), and ``told`` hears what a person should know
-    of the cache.
+    """Whatever is read within is shown by ``shown`` (None: not at all), and ``told`` hears what a person should know:
+    of caches, of compilers.
     """
     before = _SHOWN.set(shown or _nobody), _TOLD.set(told)
     try:

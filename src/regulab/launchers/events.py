@@ -29,7 +29,9 @@ def carried_out(job: Job) -> Generator[Event, None, None]:
 
     An event's tensors are the trainer's own and are valid until the next event is asked for: to keep one, copy it.
     """
-    with process_settings(job.plan.threads), room_needed(job.setup.machine.device, len(job.plan.runs)):
+    runs = len(job.plan.runs)
+    needs = f"a fleet of {runs} run{'s' if runs > 1 else ''}"
+    with process_settings(job.plan.threads), room_needed(job.setup.machine.device, needs):
         for event in train_fleet(job):
             if isinstance(event, Trained):
                 images = job.setup.splits.open_test()

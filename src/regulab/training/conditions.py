@@ -20,6 +20,7 @@ import regulab
 from regulab.errors import UserError
 from regulab.training.environment import processor
 from regulab.training.kernels.build import backend, built
+from regulab.training.kernels.choice import missing
 from regulab.training.kernels.recipes import SOURCE, sources
 from regulab.training.machine import Machine
 from regulab.training.planning import FleetPlan
@@ -91,7 +92,8 @@ def _refuse_lost_choice(
     if device != machine.device.type:
         lost = f"on the device {device}, and would go on on {machine.device.type}"
     elif fleet.kernels and not machine.kernels:
-        lost = "with compiled kernels, and there are none here"
+        reason = missing(machine.device, machine.activations)
+        lost = f"with compiled kernels, and there are none here{f' ({reason})' if reason else ''}"
     if lost:
         raise UserError(
             f"fleet {fleet.index} was begun {lost}, so its numbers would change",
@@ -114,9 +116,19 @@ def refuse_other_conditions(fleet: FleetPlan, machine: Machine, missing: Path) -
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """``torch 2.12 → 2.13, tiles yes → none``."""
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    """``torch 2.12 → 2.13, level amx → avx2``. Of what an older version did not record nothing is said."""
+    before = _in_present_words(before)
+    silent = {"level", "convolutions"} - before.keys() if "kernels" in before else set()
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key) and key not in silent]
     return ", ".join(f"{key} {before.get(key, 'none')} → {now.get(key, 'none')}" for key in keys)
+
+
+def _in_present_words(found: Mapping[str, str]) -> dict[str, str]:
+    """An older version's, which told only whether kernels convolve on matrix units: ``tiles``, yes or no."""
+    words = dict(found)
+    if words.pop("tiles", None) == "yes":
+        words["convolutions"] = "matrix units"
+    return words
 
 
 def condition_remarks(fleets: Sequence[FleetPlan]) -> list[str]:
@@ -139,6 +151,23 @@ def condition_remarks(fleets: Sequence[FleetPlan]) -> list[str]:
                 f"fleets from {fleet.index} on trained under other conditions than those before: {told}"
             )
             usual = first
+    return [*texts, *_choices_that_differ(fleets)]
+
+
+def _choices_that_differ(fleets: Sequence[FleetPlan]) -> list[str]:
+    """The same arms' fleets that were planned for another precision, or with kernels and without."""
+    texts: list[str] = []
+    usual: dict[str, tuple[str, bool]] = {}
+    for fleet in fleets:
+        own = (fleet.precision, fleet.kernels)
+        arms = ", ".join(dict.fromkeys(f"“{arm}”" for arm, _ in fleet.runs))
+        before = usual.setdefault(arms, own)
+        if own != before:
+            was, now = (
+                f"{kind}, {'with' if has else 'without'} compiled kernels" for kind, has in (before, own)
+            )
+            texts.append(f"fleets from {fleet.index} on train {arms} in {now}; those before in {was}")
+            usual[arms] = own
     return texts
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from regulab.training.no_room import is_no_room
+
 WARM_UP = 3  # steps that train as usual first, so that libraries have chosen and set up what they use
 
 
@@ -48,10 +50,10 @@ def _captured(step: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
     try:
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             step()
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as problem:
         reason = problem.__context__ or problem  # what ended the capture, not that it had ended
+        if is_no_room(problem) or is_no_room(reason):
+            raise
         warnings.warn(f"steps go to the GPU operation by operation, which is slower: {reason}", stacklevel=2)
         return None
     return graph

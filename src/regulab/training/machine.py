@@ -17,6 +17,7 @@ from regulab.errors import UserError
 from regulab.training.cores import cores
 from regulab.training.kernels.choice import missing, remark
 from regulab.training.kernels.levels import multiplies_bf16
+from regulab.training.no_room import is_no_room, no_room
 from regulab.training.waiting import giving_way
 
 MOST_ACTIVATIONS = 2**32  # bytes of one step on a processor; larger fleets gain nothing and are split
@@ -121,6 +122,8 @@ def _device(name: str) -> torch.device:
             device = torch.device(name)
             kept = torch.ones(2, dtype=torch.float64, device=device).sum().item()  # as epochs are summed
     except Exception as error:  # a device that is not there fails in a way of its own
+        if is_no_room(error):
+            raise no_room(torch.device(name), "anything", error) from error
         raise _no_device(name) from error
     if kept != 2 or (device.type == "cpu" and device.index):
         raise _no_device(name)

@@ -21,6 +21,7 @@ from regulab.training.batches import images_per_step
 from regulab.training.checks import bytes_per_image
 from regulab.training.double_backward import check_double_backward, machine_for
 from regulab.training.machine import Machine, choose_machine, training_threads
+from regulab.training.no_room import room_needed
 from regulab.training.runs import CHECKED_IMAGES, Run, Setup
 from regulab.training.stack_check import check_rounding, check_stack
 from regulab.training.vmap_check import check_vmap
@@ -104,7 +105,8 @@ def plan_fleets(setup: Setup, seeds: Sequence[int], known: Sequence[FleetPlan] =
         machine, threads = machine_for(setup.machine, architecture), training_threads()
         own = replace(setup, machine=machine)
         modules = [setup.module(run) for run in checked]
-        engine, reason = choose_engine(own, modules, architecture.double_backward)
+        with room_needed(machine.device, "a look at the network"):
+            engine, reason = choose_engine(own, modules, architecture.double_backward)
         size = 1 if engine == "plain" else runs_per_fleet(own, checked[0], len(group))
         if engine != "plain" and size < len(group):
             size = math.ceil(len(group) / math.ceil(len(group) / size))  # 3 and 3 of 6, not 5 and 1

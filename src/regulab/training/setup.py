@@ -15,6 +15,7 @@ from regulab.training.augmentation_checks import check_augmentation
 from regulab.training.checks import check_model
 from regulab.training.machine import choose_machine
 from regulab.training.mixing_checks import check_mixing
+from regulab.training.no_room import room_needed
 from regulab.training.runs import Run, Setup
 
 __all__ = ["Run", "Setup", "set_up"]
@@ -30,11 +31,14 @@ def set_up(study: Study, data: Splits | Path, device: str = "auto") -> Setup:
     """
     arms = arms_of(study)
     splits = data if isinstance(data, Splits) else load(study.data, study.protocol, data)
-    setup = Setup.of(study, splits, choose_machine(device, study.train.precision), arms)
+    machine = choose_machine(device, study.train.precision)
+    with room_needed(machine.device, f"the {len(splits.train):,} training images"):
+        setup = Setup.of(study, splits, machine, arms)
     _ = setup.class_weights  # refused here where they name a class that is not there
     models.refresh(study.model)
     refuse_endpoint(study.endpoint.metric, setup.classes, setup.test_images or 0)
     check_augmentation(setup)
     check_mixing(setup)
-    machine = setup.machine
-    return replace(setup, machine=replace(machine, notes=(*machine.notes, *check_model(setup))))
+    with room_needed(machine.device, "a look at the network"):
+        looked = check_model(setup)
+    return replace(setup, machine=replace(machine, notes=(*machine.notes, *looked)))

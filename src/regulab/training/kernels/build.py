@@ -17,10 +17,19 @@ from pathlib import Path
 import platformdirs
 import torch
 
+from regulab.data.reading_shown import tell
 from regulab.training.kernels.cache import keep, kept, why_not
 from regulab.training.kernels.check import difference
-from regulab.training.kernels.compiling import NoKernels, compiled, compiler, own_temporary_folder, version
-from regulab.training.kernels.levels import VARIABLE, Level, allowed, is_forced_down, level
+from regulab.training.kernels.compiling import (
+    COMPILE_SECONDS,
+    NeverEnds,
+    NoKernels,
+    compiled,
+    compiler,
+    own_temporary_folder,
+    version,
+)
+from regulab.training.kernels.levels import VARIABLE, Level, alike, allowed, is_forced_down, level
 from regulab.training.kernels.openmp import torch_threads
 from regulab.training.kernels.prebuilt import prebuilt
 from regulab.training.kernels.processor import this_processor
@@ -36,7 +45,8 @@ FUNCTIONS = (
     "draw",
     "use_threads",
 )
-NO_COMPILER = "no C compiler (gcc or clang), and none came with this installation"
+NO_COMPILER = "no C compiler, neither gcc nor clang"
+NONE_CAME = ", and no kernels came with this installation"
 COMPILED = "compiled by "
 NO_THREADS = "torch's OpenMP library, whose threads they would share, is not found"
 
@@ -87,7 +97,8 @@ def remark(dtype: torch.dtype) -> str | None:
     """What a person should know of kernels that are there: they use less than the processor has, or are a wheel's."""
     kernels, parts = built(dtype), []
     own = allowed(this_processor(), "")
-    if own is not None and kernels.level != own:
+    bf16 = dtype == torch.bfloat16
+    if own is not None and (is_forced_down() or not alike(kernels.level, own, bf16)):
         forced = f", as {VARIABLE} says" if is_forced_down() else ""
         parts.append(f"for {kernels.level.name}{forced}, where the processor has {own.name}")
     if not kernels.origin.startswith(COMPILED):
@@ -133,13 +144,14 @@ def _search(dtype: torch.dtype) -> Built | str:
     if here is None:
         return f"the environment variable {VARIABLE} is none"
     if dtype not in (torch.float32, torch.bfloat16):
-        return f"none for {dtype}"
+        return f"there are none for {str(dtype).removeprefix('torch.')}"
     if torch_threads() is None:
         return NO_THREADS
     try:
         return _kept_or_compiled(dtype, here)
     except NoKernels as problem:
-        return _from_the_wheel(dtype, here, problem) or str(problem)
+        lacking = NONE_CAME if str(problem) == NO_COMPILER else ""
+        return _from_the_wheel(dtype, here, problem) or f"{problem}{lacking}"
 
 
 def _recipe(dtype: torch.dtype) -> tuple[str, list[str], str]:
@@ -163,16 +175,36 @@ def _kept_or_compiled(dtype: torch.dtype, here: Level) -> Built:
     if content is not None and has_key(content, key):
         with suppress(NoKernels):
             return Built(_equal(_loaded(content), dtype), *about)
+    _announce(program, dtype)
     content = _compiled(program, flags)
     kernel = _equal(_loaded(content), dtype)
-    keep(kernel_folder(), key, content)
+    problem = keep(kernel_folder(), key, content)
+    if problem is not None and cache_problem() is None:  # else it was said before
+        tell(f"the next process compiles these kernels again, as they could not be kept: {problem}")
     return Built(kernel, *about)
+
+
+def _announce(program: str, dtype: torch.dtype) -> None:
+    """Says why nothing happens for a while; how long is measured at `COMPILE_SECONDS`."""
+    problem = cache_problem()
+    kept = (
+        "once, as they are kept"
+        if problem is None
+        else f"in every process, as they cannot be kept: {problem}"
+    )
+    what = f"kernels for {str(dtype).removeprefix('torch.')}"
+    tell(
+        f"compiling {what} on this processor with {program}, which takes about ten seconds and is given up after "
+        f"{COMPILE_SECONDS:g} ({kept})"
+    )
 
 
 def _compiled(program: str, flags: list[str]) -> bytes:
     """With products of pairs of bfloat16 if they are asked for, or else without: at these clang 16 ends by SIGSEGV."""
     try:
         return compiled(program, flags, SOURCE)
+    except NeverEnds:
+        raise  # a compiler that hangs would hang again
     except NoKernels:
         if DOTS not in flags:
             raise

@@ -33,14 +33,15 @@ def kept(folder: Path, key: str) -> bytes | None:
     return None
 
 
-def keep(folder: Path, key: str, content: bytes) -> None:
+def keep(folder: Path, key: str, content: bytes) -> str | None:
     """Keeps a library under a key, whole or not at all, in the place of those that `kept` would not take.
 
-    Without a place that is the person's own, nothing is kept; then every process compiles for itself.
+    Without a place that is the person's own, nothing is kept; then every process compiles for itself. Why it is not
+    kept, or None.
     """
-    with suppress(OSError):
-        if why_not(folder) is not None:
-            return
+    if (problem := why_not(folder)) is not None:
+        return problem
+    try:
         for path in (*reversed(folder.parents), folder):
             path.mkdir(mode=0o700, exist_ok=True)  # whatever the umask is
         with _opened(folder) as place:
@@ -56,6 +57,9 @@ def keep(folder: Path, key: str, content: bytes) -> None:
             for name in stale:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=place)
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return None
 
 
 def why_not(folder: Path) -> str | None:

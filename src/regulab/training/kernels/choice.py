@@ -16,6 +16,7 @@ from regulab.training.kernels import build
 from regulab.training.kernels.between import Between, infer
 from regulab.training.kernels.blocks import Drops
 from regulab.training.kernels.chain import ConvolvedBlock, chained, inferred, joins
+from regulab.training.no_room import is_no_room, no_room
 
 Pair = tuple[Tensor, Tensor]
 
@@ -163,7 +164,7 @@ def _on_processor(dtype: torch.dtype) -> Kernels | None:
 def _on_gpu(device: torch.device, dtype: torch.dtype) -> tuple[Kernels | None, str | None]:
     """The kernels, tried on small maps once in a process; or why there are none."""
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return None, f"none for {dtype}"
+        return None, f"there are none for {str(dtype).removeprefix('torch.')}"
     try:
         from regulab.training.kernels.gpu import GpuKernels
         from regulab.training.kernels.gpu_check import difference
@@ -173,6 +174,8 @@ def _on_gpu(device: torch.device, dtype: torch.dtype) -> tuple[Kernels | None, s
     try:
         found = difference(kernels, device, dtype)
     except Exception as error:  # a compiler may lack, Python's headers, a Triton that knows this GPU
+        if is_no_room(error):  # what is chosen must not follow from what else is in memory
+            raise no_room(device, "a look at Triton's kernels", error) from error
         return None, f"Triton's kernels do not run here ({_first_line(error)})"
     if found is not None:
         return None, f"Triton's kernels differ from torch's layers: {found}"

@@ -29,6 +29,10 @@ class NoKernels(Exception):  # noqa: N818  (a finding, not a failure)
     """Why there are no kernels; torch's layers train then, and a person is told."""
 
 
+class NeverEnds(NoKernels):
+    """A compiler that took longer than it may."""
+
+
 @cache
 def compiler() -> str | None:
     """The path of the C compiler that compiles kernels: gcc or clang on Linux, Apple's on macOS; None without one."""
@@ -141,7 +145,7 @@ def _output(process: subprocess.Popen[bytes], descriptor: int, seconds: float) -
         elif ended:
             return said
         if time.monotonic() >= end:
-            raise NoKernels(f"{command_of(process)} did not end within {seconds:g} seconds")
+            raise NeverEnds(f"{command_of(process)} did not end within {seconds:g} seconds")
         if len(said) > MOST_OUTPUT:
             raise NoKernels(f"{command_of(process)} prints without end")
 

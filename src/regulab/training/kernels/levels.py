@@ -46,6 +46,7 @@ X86 = (
     Level("avx512_bf16", ("avx512_bf16",), ("-mavx512bf16",)),
     Level("amx", ("amx_tile", "amx_bf16"), ("-mamx-tile", "-mamx-bf16")),
 )
+FOR_BF16 = ("avx512_bf16", "amx")  # what they add to AVX-512 are products of bfloat16 alone
 LADDERS = {"x86_64": X86, "aarch64": (Level("neon"),)}
 PLAIN = (Level("generic"),)
 
@@ -62,7 +63,7 @@ def allowed(processor: Processor, most: str) -> Level | None:
     names = [step.name for step in ladder]
     if most and most not in (*names, NONE):
         raise UserError(
-            "no set of instructions that kernels for this processor know",
+            "no kernels of that name for this processor",
             got=most,
             expected=f"one of {', '.join((*reversed(names), NONE))}, or nothing: as much as the processor has",
             where=f"the environment variable {VARIABLE}",
@@ -87,6 +88,11 @@ def has(processor: Processor, step: Level) -> bool:
     """Whether the processor has what this level and all below it need."""
     ladder = ladder_of(processor)
     return step in ladder and all(processor.features.issuperset(one.needs) for one in up_to(step, ladder))
+
+
+def alike(one: Level, other: Level, bf16: bool) -> bool:
+    """Whether kernels for two levels are the same."""
+    return one == other or (not bf16 and {one.name, other.name} <= {"avx512", *FOR_BF16})
 
 
 def is_forced_down() -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regulab.training.kernels.compiling import NoKernels, compiled, compiler, regular_file
-from regulab.training.kernels.levels import Level, dots_are_fast, ladder_of, up_to
+from regulab.training.kernels.levels import FOR_BF16, Level, dots_are_fast, ladder_of, up_to
 from regulab.training.kernels.processor import Processor
 from regulab.training.kernels.recipes import SOURCE, Recipe, has_key, portable
 from regulab.training.kernels.shared_objects import whole
@@ -59,11 +59,7 @@ def variants(processor: Processor) -> Iterator[Variant]:
     ladder = ladder_of(processor)
     names = [step.name for step in ladder]
     for step in ladder[names.index(LEAST) :] if LEAST in names else ladder:
-        yield from (
-            Variant(step, bf16, False)
-            for bf16 in (False, True)
-            if bf16 or step.name not in ("avx512_bf16", "amx")
-        )
+        yield from (Variant(step, bf16, False) for bf16 in (False, True) if bf16 or step.name not in FOR_BF16)
         if step.name == "avx512_bf16":
             yield Variant(step, True, True)
 
