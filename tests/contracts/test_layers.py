@@ -17,7 +17,10 @@ from regulab.models.layers.draws import RandomLayer, Repeatable, bind_draws
 from regulab.models.layers.dropout import DropoutDraws
 from regulab.models.stacking import Unstackable, stack_modules
 from regulab.streams import Streams
+from regulab.training.grouping import replace_buffer
 from regulab.training.stack_check import check_stack
+from regulab.training.stack_rates import select_rates
+from regulab.training.stack_step import bind, randomized
 
 
 def modules():
@@ -71,6 +74,26 @@ def test_a_stack_does_what_the_layers_do(name):
         except Unstackable as problem:
             problem.add_note(f"{LAYERS[name].__module__}.{name}, example {k}{DRAWS}")
             raise
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_those_that_stay_in_a_stack_do_not_notice_who_left(name):
+    for k, example in enumerate(LAYERS[name].examples()):
+        modules = [randomized(nn.Sequential(example), run) for run in range(4)]
+        left, made = stack_modules(modules), stack_modules(modules[:2])
+        for parameter in left.parameters():
+            parameter.data = parameter.data[:2]
+        for path, buffer in list(left.named_buffers()):
+            replace_buffer(left, path, buffer[:2].clone())
+        select_rates(left, [0, 1])
+        batch, channels, *size = sizes(example)
+        x = torch.rand(batch, 2 * channels, *size, generator=torch.Generator().manual_seed(k))
+        for training in (False, True):
+            found = []
+            for stack in (left, made):
+                bind(stack.train(training), modules[:2], 0)
+                found.append(stack(x))
+            assert torch.equal(*found), f"example {k}{', in training' if training else ''}"
 
 
 @pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, RandomLayer)])

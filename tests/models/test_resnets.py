@@ -42,7 +42,7 @@ def test_resnet20_with_both_shortcuts_has_the_same_convolutions_otherwise():
 
 def test_the_padded_shortcut_takes_every_second_pixel_and_adds_zeros_on_both_sides():
     x = torch.rand(3, 4, 5, 6)
-    y = PaddedShortcut(9)(x)
+    y = PaddedShortcut(4, 9)(x)
     assert torch.equal(y[:, 2:6], x[:, :, ::2, ::2])
     assert y.shape == (3, 9, 3, 3)
     assert not y[:, :2].any()

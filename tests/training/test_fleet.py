@@ -148,8 +148,19 @@ def test_arms_differ_where_their_techniques_do():
     assert distances.min() > 1e-4
 
 
-def test_those_that_stay_do_not_notice_who_left():
-    study = study_of({"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2, "augmentation": 15}})
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        {"name": "resnet20", "depth": 8, "args": {"width": 3}},
+        {"name": "mlp"},
+        {"name": NOTEBOOK_NET},
+    ],
+    ids=["cnn10k", "resnet20", "mlp", "notebook"],
+)
+def test_those_that_stay_do_not_notice_who_left(model):
+    arms = {"none": {}, "l1": {"l1": 1e-3}, "l2": {"l2": 1e-2, "augmentation": 15}}
+    study = study_of(arms, model={"dropout": 0.1, **model})
     setup, runs = setup_of(study, machine=FLOAT64), runs_of(study)
     whole, parted = Fleet(setup, runs), Fleet(setup, runs)
     staying = [0, 2, 4, 7, 8]

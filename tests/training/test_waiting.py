@@ -132,6 +132,33 @@ def test_where_others_compute_waiting_threads_give_way_and_look_again(two_thread
     assert pauses == [4, 8, 16, 4]
 
 
+def test_where_the_system_grants_no_more_threads_the_process_lives_on():
+    """As in a container that may have few: GCC's library would end it. Here memory for their stacks lacks."""
+    code = (
+        "import resource, threading, torch\n"
+        "from regulab.training import waiting\n"
+        "torch.set_num_threads(2); torch.ones(2**22).exp()\n"
+        "libraries = waiting._libraries()\n"
+        "over = threading.Event()\n"
+        "waiting.allowed = lambda: 4000\n"
+        "waiting.LONGEST = waiting.SHORTEST = 0.1\n"
+        "shares = iter([0.9, 0.9])\n"
+        "def share(*_):\n"
+        "    found = next(shares, None)\n"
+        "    if found is None: over.set()\n"
+        "    return found or 0.0\n"
+        "waiting.waiting_share = share\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, -1))\n"
+        "waiting._watch(over, libraries, 2)\n"
+        "print('lives', threading.active_count())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert told.stdout.split() == ["lives", "1"], told.stderr
+
+
 def test_libraries_are_those_that_the_process_has():
     for library in LIBRARIES:
         assert isinstance(library, ctypes.CDLL)

@@ -44,12 +44,14 @@ def giving_way() -> Iterator[None]:
     over = threading.Event()
     watch = threading.Thread(target=_watch, args=(over, libraries, threads), daemon=True)
     _watching = True
-    watch.start()
     try:
-        yield
+        watch.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watch.join()
     finally:
-        over.set()
-        watch.join()
         _watching = False
 
 
@@ -58,6 +60,8 @@ def _watch(over: threading.Event, libraries: list[ctypes.CDLL], threads: int) ->
     while not over.is_set():
         if waiting_share(over, LOOK) < MUCH:
             pause = SHORTEST
+        elif not _may_start(_count(threads) * len(libraries)):
+            over.wait(LONGEST)
         else:
             with _more_threads_than_cores(libraries, threads):
                 over.wait(pause)
@@ -96,6 +100,28 @@ def _libraries() -> list[ctypes.CDLL]:
     return [library for library in libraries if hasattr(library, "GOMP_parallel")]
 
 
+def _count(threads: int) -> int:
+    """Threads of a region that make, with those of training, more than there are cores."""
+    return max(0, allowed() - threads) + 2
+
+
+def _may_start(count: int) -> bool:
+    """Whether the system grants so many more threads: where it does not, the library ends the process."""
+    over, started = threading.Event(), []
+    try:
+        for _ in range(count):
+            one = threading.Thread(target=over.wait, daemon=True)
+            one.start()
+            started.append(one)
+    except RuntimeError:
+        return False
+    finally:
+        over.set()
+        for one in started:
+            one.join()
+    return True
+
+
 @contextmanager
 def _more_threads_than_cores(libraries: list[ctypes.CDLL], threads: int) -> Iterator[None]:
     """Inside, each library holds more threads than there are cores: those of training, and idle ones.
@@ -104,7 +130,7 @@ def _more_threads_than_cores(libraries: list[ctypes.CDLL], threads: int) -> Iter
     others belong to it from then on, asleep, and end with it.
     """
     there, over = threading.Event(), threading.Event()
-    count = max(0, allowed() - threads) + 2
+    count = _count(threads)
 
     def hold() -> None:
         for library in libraries:

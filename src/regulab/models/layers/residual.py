@@ -18,26 +18,27 @@ from regulab.models.norm import Norm, activates, without_activation
 class PaddedShortcut(nn.Module):
     """The shortcut without parameters, option A of the paper: every second pixel, and channels of zeros beyond.
 
-    ``(B, C, H, W)`` to ``(B, channels, ⌈H/2⌉, ⌈W/2⌉)``; half of the new channels before, half after. Of R runs side
-    by side, ``(B, R·C, H, W)``, each gets zeros of its own.
+    ``(B, inputs, H, W)`` to ``(B, channels, ⌈H/2⌉, ⌈W/2⌉)``; half of the new channels before, half after. Of R runs
+    side by side, ``(B, R·inputs, H, W)``, each gets zeros of its own.
     """
 
-    def __init__(self, channels: int, runs: int = 1) -> None:
+    def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
-        self.channels, self.runs = channels, runs
+        self.inputs, self.channels = inputs, channels
 
     def forward(self, x: Tensor) -> Tensor:
-        split = x[:, :, ::2, ::2].unflatten(1, (self.runs, -1))
-        new = self.channels - split.shape[2]
+        # How many runs there are is seen anew: some of a fleet may have left.
+        split = x[:, :, ::2, ::2].unflatten(1, (-1, self.inputs))
+        new = self.channels - self.inputs
         return F.pad(split, (0, 0, 0, 0, new // 2, new - new // 2)).flatten(1, 2)
 
     @staticmethod
     def stacked(layers: Sequence[PaddedShortcut]) -> PaddedShortcut:
-        return PaddedShortcut(layers[0].channels, len(layers))
+        return PaddedShortcut(layers[0].inputs, layers[0].channels)
 
     @staticmethod
     def examples() -> tuple[PaddedShortcut, ...]:
-        return (PaddedShortcut(8), PaddedShortcut(7))
+        return (PaddedShortcut(4, 8), PaddedShortcut(4, 7))
 
 
 class BasicBlock(nn.Module):
@@ -67,7 +68,7 @@ class BasicBlock(nn.Module):
                 convolution = HeConv2d(inputs, outputs, 1, stride, bias=not norm.shifts)
                 self.downsample = nn.Sequential(convolution, last.build(outputs))
             else:
-                self.downsample = PaddedShortcut(outputs)
+                self.downsample = PaddedShortcut(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.dropout(relu(self.bn1(self.conv1(x)), self.activates))
