@@ -46,3 +46,12 @@ def test_the_gradient_comes_as_it_is_read_and_is_the_same(dtype):
     assert torch.equal(y, x.mean((2, 3)))
     assert torch.equal(gradient, other)
     assert strides[0] == x.stride() != strides[1]
+
+
+def test_torch_fx_follows_it_as_a_plain_mean():
+    class Pooling(torch.nn.Module):
+        def forward(self, x):
+            return mean_over_map(x)
+
+    x = torch.randn(2, 3, 4, 5)
+    assert torch.equal(torch.fx.symbolic_trace(Pooling())(x), x.mean((2, 3)))

@@ -20,4 +20,5 @@ def mean_over_map(x: Tensor) -> Tensor:
 def reads_channels_last(x: Tensor) -> bool:
     """Whether the operation that gave ``x`` takes its gradient in channels-last memory and turns any other."""
     operation = getattr(x.grad_fn, "_forward_cls", None)  # of torch.autograd.Function's subclasses
-    return bool(getattr(operation, "reads_channels_last", False))
+    # Compared, not made a bool: where torch.fx follows a network it gets a stand-in, which is no True.
+    return getattr(operation, "reads_channels_last", False) is True
