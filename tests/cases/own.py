@@ -74,6 +74,11 @@ def prepared(study: Study) -> Setup:
 
 
 @cache
+def planned(engine: str, runs: int) -> list[tuple[str, int]]:
+    """What may be planned where ``engine`` can train: code that calls convolutions is followed where kernels are."""
+    return [(name, runs) for name in ((engine, "followed") if engine == "fleet" else (engine,))]
+
+
 def _splits() -> Splits:
     return load(Data.model_validate(DATA), Protocol(), Path("nowhere"))
 

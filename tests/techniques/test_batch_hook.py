@@ -91,7 +91,7 @@ def test_a_teacher_sees_the_images_that_its_student_sees(setup, monkeypatch):
     fleet, seen = fleet_of(setup, runs), []
     teaching, forward = fleet._teaching, fleet._forward
     assert teaching.logits is not None
-    monkeypatch.setattr(fleet, "_forward", lambda x: seen.append(x) or forward(x))
+    monkeypatch.setattr(fleet, "_forward", lambda x, *alike: seen.append(x) or forward(x, *alike))
     fleet._begin(1)
     fleet._advance()
     teacher = setup.run("none", 0)

@@ -144,7 +144,8 @@ def test_no_kernel_and_no_engine_skips_it_in_a_persons_sequential(tmp_path, name
     arms = {"low": {name: 0.2}, "high": {name: 0.5}}
     study = own.study_of(f"{file}:Net", arms, train={"engine": "vmap" if engine == "vmap" else "fleet"})
     setup = own.prepared(study)
-    assert [(plan.engine, len(plan.runs)) for plan in plan_fleets(setup, (0,))] == [(engine, 2)]
+    (plan,) = plan_fleets(setup, (0,))
+    assert (plan.engine, len(plan.runs)) in own.planned(engine, 2)
     runs = runs_of(setup.study)
     fleet = Fleet(replace(setup, machine=FUSED), runs, engine)
     losses = fleet.train_epoch(1).loss

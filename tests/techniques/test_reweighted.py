@@ -189,7 +189,7 @@ def test_no_kernel_and_no_engine_skips_it_in_a_persons_network(tmp_path, techniq
     study = own.study_of(f"{file}:Net", arms, train={"engine": "vmap" if engine == "vmap" else "fleet"})
     setup = own.prepared(study)
     plans = plan_fleets(setup, (0,))
-    assert (plans[-1].engine, len(plans[-1].runs)) == (engine, 2)
+    assert (plans[-1].engine, len(plans[-1].runs)) in own.planned(engine, 2)
     runs = {run.arm: run for run in runs_of(setup.study)}
     machine = replace(FUSED, kernels=FUSED.kernels and engine != "vmap")
     fleet = Fleet(replace(setup, machine=machine), [runs["one"], runs["other"]], engine)

@@ -252,7 +252,7 @@ def test_blocks_of_a_persons_network_are_found_by_what_they_do(tmp_path, kind, e
         [0.2] * len(ends) + [0.4] * len(ends) + [0.6] * len(ends)
     )
     plans = plan_fleets(setup, (0,))
-    assert (plans[-1].engine, len(plans[-1].runs)) == (engine, 2)
+    assert (plans[-1].engine, len(plans[-1].runs)) in own.planned(engine, 2)
     machine = replace(FUSED, kernels=FUSED.kernels and engine == "fleet")
     fleet = Fleet(replace(setup, machine=machine), [runs["some"], runs["more"]], engine)
     losses = fleet.train_epoch(1).loss
