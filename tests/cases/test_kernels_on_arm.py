@@ -27,16 +27,16 @@ PROGRAM = """
 #include "between.c"
 
 static uint32_t state = 1;
-static float draw(void) { return (float)((int32_t)(state = state * 1664525u + 1013904223u) >> 8) / (1 << 22); }
+static float uniform(void) { return (float)((int32_t)(state = state * 1664525u + 1013904223u) >> 8) / (1 << 22); }
 static float *drawn(int64_t n) {
     float *v = malloc(n * sizeof(float));
-    for (int64_t i = 0; i < n; i++) v[i] = rounded(draw());
+    for (int64_t i = 0; i < n; i++) v[i] = rounded(uniform());
     return v;
 }
 static T *map(int64_t n) {
     T *v = malloc(n * sizeof(T));
     for (int64_t i = 0; i < n; i++) {
-        float value = rounded(draw());
+        float value = rounded(uniform());
         uint32_t bits;
         memcpy(&bits, &value, 4);
         if (sizeof(T) == 4) memcpy(v + i, &value, 4);
