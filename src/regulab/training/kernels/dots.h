@@ -20,12 +20,6 @@
 #define PLACES 14 /* of an image at a time, each with a register of sums; rows of 14 and of 7 make whole ones with their border */
 #define INPUTS 8  /* whose weights' sums are taken at a time, of three taps */
 
-typedef T E;
-typedef N Packed;
-INLINE Packed pack(V v) { return narrow(v); }
-INLINE Packed pack_where(Mask mask, Packed v) { return narrow_where(mask, v); }
-INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
-
 typedef struct { /* of one thread */
     E *input, *grads;
     float *sums;

@@ -5,6 +5,12 @@
 
 #define WIDTH 16 /* channels of a block, rows of a tile, and floats or pairs of bfloat16 in such a row */
 
+typedef T E;
+typedef N Packed;
+INLINE Packed pack(V v) { return narrow(v); }
+INLINE Packed pack_where(Mask mask, Packed v) { return narrow_where(mask, v); }
+INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
+
 /* Two places of 16 channels, (a, a', a'', ...) and (b, b', ...), as (a, b, a', b', ...). */
 static __m512i paired(__m512i two) {
     static const T order[32] __attribute__((aligned(64))) = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,

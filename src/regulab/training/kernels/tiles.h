@@ -20,12 +20,6 @@
 #define SUMS 256   /* floats of a tile of sums */
 #define FENCE __asm__ volatile("" ::: "memory") /* the compiler does not know what tiles read and write */
 
-typedef T E;
-typedef N Packed;
-INLINE Packed pack(V v) { return narrow(v); }
-INLINE Packed pack_where(Mask mask, Packed v) { return narrow_where(mask, v); }
-INLINE void put(E *to, Packed v, int n) { WRITE(to, v); }
-
 typedef struct { /* of one thread */
     E *input, *grads;
     float *sums;
